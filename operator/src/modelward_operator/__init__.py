@@ -1,0 +1,1 @@
+"""Modelward's Kubernetes operator."""

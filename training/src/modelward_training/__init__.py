@@ -1,0 +1,1 @@
+"""Modelward's training pipeline: from declared data to a verified ONNX bundle."""
