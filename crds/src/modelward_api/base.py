@@ -1,0 +1,57 @@
+"""What every document of the API shares: naming, immutability, and the scalar types with their rules."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class Document(BaseModel):
+    """A frozen document with camelCase on the wire and snake_case in Python.
+
+    Unknown fields are ignored: an older operator must be able to read what a newer one wrote.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", allow_inf_nan=False
+    )
+
+    def to_json(self) -> dict[str, object]:
+        """The document as it travels: camelCase names, absent values left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=40)]
+"""A DNS label that leaves room for the suffixes of what the operator derives from it."""
+
+SemVer = Annotated[
+    str,
+    Field(
+        pattern=r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$",
+        max_length=40,
+    ),
+]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Uri = Annotated[str, Field(pattern=r"^(store|s3|https?|file)://.+$", max_length=2048)]
+Duration = Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$", max_length=32)]
+"""A length of time as Kubernetes writes it, with days: ``250ms``, ``90s``, ``1h30m``, ``7d``."""
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Timestamp = str
+"""RFC 3339 in UTC, to the second, as Kubernetes writes it."""
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds(duration: str) -> float:
+    """The length of a :data:`Duration` in seconds.
+
+    Raises:
+        ValueError: the text is not a duration.
+    """
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)", duration)
+    if not parts or "".join(number + unit for number, unit in parts) != duration:
+        raise ValueError(f"{duration!r} is not a duration such as 250ms, 90s or 1h30m")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)

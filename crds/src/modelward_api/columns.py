@@ -1,0 +1,65 @@
+"""The declared columns: what training checks, what the bundle's signature says, what serving validates."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from modelward_api.base import Document
+
+Kind = Literal["numeric", "integer", "categorical", "boolean", "timestamp"]
+Role = Literal["feature", "label", "group", "time", "site", "subgroup", "ignore"]
+
+
+class Range(Document):
+    """Inclusive plausible limits of a numeric column."""
+
+    minimum: Annotated[float | None, Field(description="The smallest plausible value.")] = None
+    maximum: Annotated[float | None, Field(description="The largest plausible value.")] = None
+
+
+class Column(Document):
+    """One declared column of the data."""
+
+    name: Annotated[
+        str,
+        Field(
+            description="The column's name in the data and in inference requests.",
+            pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$",
+            max_length=63,
+        ),
+    ]
+    kind: Annotated[
+        Kind, Field(description="What the values are: numeric, integer, categorical, boolean or timestamp.")
+    ]
+    role: Annotated[
+        Role,
+        Field(
+            description="What the column is for. Only features enter the model; time orders the split; group keeps a "
+            "patient's rows on one side of it; site, subgroup and ignore are not trained on.",
+        ),
+    ] = "feature"
+    unit: Annotated[
+        str | None,
+        Field(
+            description="The unit in UCUM, such as mm[Hg], mmol/L, Cel or a. Checked for its form, and part of the signature.",
+            max_length=32,
+        ),
+    ] = None
+    range: Annotated[Range | None, Field(description="Plausible limits; values beyond count as out of range.")] = None
+    allowed_values: Annotated[
+        tuple[str, ...],
+        Field(description="The categories of a categorical column; others are refused.", max_length=256),
+    ] = ()
+    nullable: Annotated[
+        bool,
+        Field(description="Whether values may be missing; missing features are imputed inside the model."),
+    ] = False
+    missing_values: Annotated[
+        tuple[str, ...],
+        Field(description="Texts that mean 'missing' in the data, such as nk or 9999.", max_length=16),
+    ] = ()
+    sensitive: Annotated[
+        bool, Field(description="Marks an attribute that needs particular care, such as ethnicity.")
+    ] = False

@@ -1,0 +1,53 @@
+"""Kubernetes conditions (metav1.Condition), read by kstatus, Argo CD, Helm and people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from modelward_api.base import Document, Timestamp
+
+
+class Condition(Document):
+    """One aspect of an object's state, with the reason for it."""
+
+    type: Annotated[str, Field(description="What the condition is about.", max_length=64)]
+    status: Annotated[
+        Literal["True", "False", "Unknown"], Field(description="Whether it holds; Unknown while it cannot be told.")
+    ]
+    observed_generation: Annotated[
+        int | None, Field(description="The metadata.generation that this condition speaks of.")
+    ] = None
+    last_transition_time: Annotated[Timestamp, Field(description="When status last changed.")]
+    reason: Annotated[str, Field(description="A CamelCase word for programs.", max_length=64)]
+    message: Annotated[
+        str, Field(description="A sentence for people: what, where, and what to do.", max_length=1024)
+    ] = ""
+
+
+def find(conditions: Iterable[Condition], type_: str) -> Condition | None:
+    """The condition of that type, or None."""
+    return next((c for c in conditions if c.type == type_), None)
+
+
+def is_true(conditions: Iterable[Condition], type_: str) -> bool:
+    """Whether the condition of that type is there and True."""
+    condition = find(conditions, type_)
+    return condition is not None and condition.status == "True"
+
+
+def upsert(conditions: Sequence[Condition], new: Condition) -> tuple[Condition, ...]:
+    """The conditions with ``new`` in the place of its type; the transition time moves only when the status does."""
+    old = find(conditions, new.type)
+    if old is None:
+        return (*conditions, new)
+    if old.status == new.status:
+        new = new.model_copy(update={"last_transition_time": old.last_transition_time})
+    return tuple(new if c.type == new.type else c for c in conditions)
+
+
+def without(conditions: Sequence[Condition], type_: str) -> tuple[Condition, ...]:
+    """The conditions without that type: kstatus wants Reconciling and Stalled absent unless they are True."""
+    return tuple(c for c in conditions if c.type != type_)

@@ -1,0 +1,279 @@
+"""ModelVersion: one immutable version of a model, and how it is to be rolled out and served."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from modelward_api.base import Digest, Document, Duration, Fraction, Name, SemVer, Timestamp, Uri
+from modelward_api.conditions import Condition
+
+Phase = Literal[
+    "Pending",
+    "Verifying",
+    "Deploying",
+    "Shadow",
+    "Canary",
+    "Promoting",
+    "Champion",
+    "Standby",
+    "Retired",
+    "RolledBack",
+    "Failed",
+    "Quarantined",
+]
+Verdict = Literal["Hold", "Pass", "Harm"]
+
+
+class Artifact(Document):
+    """Where the bundle is, and what it must be."""
+
+    uri: Annotated[
+        Uri,
+        Field(
+            description="Where the bundle is: store://PATH in the artifact store, or an s3://, https:// or file:// address."
+        ),
+    ]
+    digest: Annotated[Digest, Field(description="The bundle's digest. A pod whose bundle differs never becomes ready.")]
+
+
+class TrainingJobRef(Document):
+    """A TrainingJob in the same namespace that makes the bundle."""
+
+    name: Annotated[Name, Field(description="The TrainingJob's name.")]
+
+
+class Resources(Document):
+    """Compute resources, as in a pod."""
+
+    requests: Annotated[dict[str, str], Field(description="What is reserved, such as cpu: 250m, memory: 384Mi.")] = {}
+    limits: Annotated[dict[str, str], Field(description="What may be used at most.")] = {}
+
+
+class Serving(Document):
+    """How the version is served."""
+
+    replicas: Annotated[
+        int, Field(ge=1, le=100, description="Pods while this version is the champion; a challenger starts with 1.")
+    ] = 1
+    resources: Annotated[Resources, Field(description="Resources of each serving pod.")] = Resources()
+    node_selector: Annotated[dict[str, str], Field(description="Labels that a node must have to run the pods.")] = {}
+    request_timeout: Annotated[Duration, Field(description="The longest that one inference request may take.")] = "10s"
+    sticky_header: Annotated[
+        str | None,
+        Field(
+            description="A request header, such as X-Encounter-Id, whose hash picks the arm: the same encounter always gets the "
+            "same model's answer. Without it each request draws anew. The header's value is never stored or logged.",
+            pattern=r"^[A-Za-z0-9-]+$",
+            max_length=64,
+        ),
+    ] = None
+
+
+class RolloutStep(Document):
+    """One step of a canary."""
+
+    weight: Annotated[
+        int, Field(ge=1, le=100, description="Percentage of requests whose caller gets the new version's answer.")
+    ]
+    min_requests: Annotated[
+        int, Field(ge=0, le=1_000_000, description="Pairs to see in this step before the next.")
+    ] = 50
+    pause: Annotated[Duration, Field(description="The least time that the step lasts.")] = "0s"
+
+
+class Analysis(Document):
+    """What the evidence must show. Every test may be looked at as often as one likes."""
+
+    error_margin: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=0.5,
+            description="Promote only when the upper confidence bound on the extra error rate, and on the extra rate of missed "
+            "deadlines, is below this.",
+        ),
+    ] = 0.02
+    latency_objective: Annotated[Duration, Field(description="An answer later than this missed its deadline.")] = (
+        "500ms"
+    )
+    flip_allowance: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="The share of requests on which the two versions may decide differently at their operating thresholds. "
+            "Evidence for more rolls back; promotion needs an upper bound below it. 1 allows all.",
+        ),
+    ] = 0.1
+    alpha: Annotated[
+        float,
+        Field(
+            gt=0,
+            lt=0.5,
+            description="The chance, over the whole rollout and all signals, of calling harm where there is none.",
+        ),
+    ] = 0.05
+
+
+class Rollout(Document):
+    """How the version takes over from the champion."""
+
+    strategy: Annotated[
+        Literal["canary", "shadow", "direct"],
+        Field(
+            description="canary: weights step up and evidence promotes or rolls back. shadow: scored on the champion's requests, "
+            "reported, never answered from, never promoted. direct: takes over once it is ready, without evidence.",
+        ),
+    ] = "canary"
+    steps: Annotated[
+        tuple[RolloutStep, ...],
+        Field(
+            description="The canary's steps, with growing weights. After the last, the evidence decides.",
+            min_length=1,
+            max_length=20,
+        ),
+    ] = (RolloutStep(weight=5), RolloutStep(weight=20), RolloutStep(weight=50))
+    mirror: Annotated[
+        Fraction,
+        Field(
+            description="The fraction of the champion's other requests that the new version scores too, for evidence only. "
+            "At 1 every request is a pair, and low traffic suffices.",
+        ),
+    ] = 1.0
+    analysis: Annotated[Analysis, Field(description="What the evidence must show.")] = Analysis()
+    keep_warm: Annotated[
+        Duration,
+        Field(description="How long the version before stays ready to take over again after a promotion."),
+    ] = "1h"
+    deadline: Annotated[
+        Duration,
+        Field(description="A canary that is still undecided after this long is rolled back (not quarantined)."),
+    ] = "7d"
+    paused: Annotated[bool, Field(description="Holds the rollout at its weight. Never holds a rollback.")] = False
+
+
+class Governance(Document):
+    """What people must know about the model; copied into its card."""
+
+    intended_use: Annotated[str, Field(description="What the model is meant for.", max_length=2048)] = ""
+    population: Annotated[str, Field(description="Whom it is meant for.", max_length=2048)] = ""
+    risks: Annotated[tuple[str, ...], Field(description="Known risks.", max_length=32)] = ()
+    limitations: Annotated[tuple[str, ...], Field(description="Known limitations.", max_length=32)] = ()
+    owner: Annotated[str, Field(description="Who answers for it.", max_length=253)] = ""
+
+
+class VersionSettings(Document):
+    """What a TrainingJob's template can set of the ModelVersion that it creates."""
+
+    serving: Annotated[Serving, Field(description="How the version is served.")] = Serving()
+    rollout: Annotated[Rollout, Field(description="How the version takes over from the champion.")] = Rollout()
+    governance: Annotated[Governance, Field(description="What people must know about the model.")] = Governance()
+
+
+class ModelVersionSpec(VersionSettings):
+    """One immutable version of a model."""
+
+    model: Annotated[
+        Name,
+        Field(
+            description="The model that this is a version of; also the name of the Service that callers use. Immutable."
+        ),
+    ]
+    version: Annotated[SemVer, Field(description="The version, as SemVer. Immutable.")]
+    artifact: Annotated[Artifact | None, Field(description="The bundle. Immutable. Either this or trainingJobRef.")] = (
+        None
+    )
+    training_job_ref: Annotated[
+        TrainingJobRef | None,
+        Field(description="The TrainingJob whose bundle this is. Immutable. Either this or artifact."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelVersionSpec:
+        if (self.artifact is None) == (self.training_job_ref is None):
+            raise ValueError("spec: give either artifact or trainingJobRef")
+        return self
+
+
+class Weight(Document):
+    """Who gets the new version's answers, in percent of requests."""
+
+    requested: Annotated[float, Field(description="What the rollout asks for now.")] = 0
+    actual: Annotated[
+        float | None, Field(description="What callers really got since the rollout began; none without requests.")
+    ] = None
+
+
+class SignalEvidence(Document):
+    """What one signal says so far."""
+
+    name: Annotated[
+        Literal["validity", "errors", "latency", "flips"],
+        Field(description="The signal: validity, errors, latency or flips."),
+    ]
+    verdict: Annotated[
+        Verdict, Field(description="Hold: not enough evidence. Pass: harm is bounded below the margin. Harm: shown.")
+    ]
+    samples: Annotated[int, Field(description="Pairs that the signal rests on.")]
+    estimate: Annotated[float | None, Field(description="The estimated extra rate (for flips: the rate).")] = None
+    bound: Annotated[float | None, Field(description="Its upper confidence bound, valid at any time.")] = None
+    threshold: Annotated[float, Field(description="What the bound must stay below.")]
+    log_evidence: Annotated[float | None, Field(description="Natural logarithm of the evidence for harm.")] = None
+    evidence_needed: Annotated[float | None, Field(description="The logarithm at which harm is called.")] = None
+    samples_needed: Annotated[
+        int | None, Field(description="About how many pairs in all a pass needs at the present rates.")
+    ] = None
+
+
+class Endpoints(Document):
+    """Where callers find the model."""
+
+    rest: Annotated[str | None, Field(description="Open Inference Protocol over REST.")] = None
+    grpc: Annotated[str | None, Field(description="Open Inference Protocol over gRPC.")] = None
+
+
+class Transition(Document):
+    """One change of phase."""
+
+    time: Annotated[Timestamp, Field(description="When.")]
+    from_phase: Annotated[Phase | None, Field(description="The phase before.")] = None
+    to_phase: Annotated[Phase, Field(description="The phase after.")]
+    reason: Annotated[str, Field(description="A CamelCase word for programs.")]
+    message: Annotated[str, Field(description="A sentence for people.")] = ""
+
+
+class ModelVersionStatus(Document):
+    """What the operator makes of the version."""
+
+    observed_generation: Annotated[
+        int | None, Field(description="The metadata.generation that this status speaks of.")
+    ] = None
+    phase: Annotated[Phase | None, Field(description="Where the version is in its life.")] = None
+    message: Annotated[
+        str | None, Field(description="One line for people: what is happening and what it waits for.")
+    ] = None
+    phase_since: Annotated[Timestamp | None, Field(description="When the phase began.")] = None
+    step: Annotated[int | None, Field(description="Index of the canary step in force.")] = None
+    step_since: Annotated[Timestamp | None, Field(description="When the step began.")] = None
+    step_pairs: Annotated[int | None, Field(description="Pairs seen before the step began.")] = None
+    sequence: Annotated[
+        int | None, Field(description="Number of the traffic lease's content; grows with each change.")
+    ] = None
+    champion: Annotated[str | None, Field(description="The ModelVersion that this one is or was compared with.")] = None
+    artifact: Annotated[Artifact | None, Field(description="The bundle that is or was deployed.")] = None
+    weight: Annotated[Weight | None, Field(description="Requested and actual weight.")] = None
+    verdict: Annotated[Verdict | None, Field(description="What the evidence says: Hold, Pass or Harm.")] = None
+    evidence: Annotated[tuple[SignalEvidence, ...], Field(description="What each signal says.")] = ()
+    endpoints: Annotated[Endpoints | None, Field(description="Where callers find the model.")] = None
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Field(
+            description="Ready, Reconciling, Stalled (kstatus), ArtifactVerified, ParityVerified, Available, AnalysisPassing, "
+            "Promoted, Paused, RolledBack.",
+        ),
+    ] = ()
+    history: Annotated[
+        tuple[Transition, ...], Field(description="The last transitions, newest last.", max_length=16)
+    ] = ()

@@ -1,0 +1,48 @@
+"""Names that more than one component must agree on: labels, ports, paths, file names."""
+
+from __future__ import annotations
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "modelward"
+COMPONENT = "app.kubernetes.io/component"
+MODEL = "modelward.io/model"
+MODEL_VERSION = "modelward.io/modelversion"
+"""Label with the name of the ModelVersion object; a model's Service selects pods by it."""
+DIGEST = "modelward.io/digest"
+"""Label with the first 16 hex digits of the bundle's digest."""
+TRAINING_JOB = "modelward.io/trainingjob"
+FINALIZER = "modelward.io/serving"
+FIELD_MANAGER = "modelward-operator"
+
+HTTP_PORT = 8080
+"""Open Inference Protocol over REST."""
+GRPC_PORT = 9000
+"""Open Inference Protocol over gRPC."""
+CONTROL_PORT = 8090
+"""Leases and evidence: for the operator only."""
+PROGRESS_PORT = 8090
+"""Where a training pod tells how far it is."""
+
+EXCHANGE_PATH = "/v1/exchange"
+DOCUMENTS_PATH = "/v1/bundle"
+PROGRESS_PATH = "/v1/progress"
+
+ROUTED_HEADER = "x-modelward-routed"
+"""Set by a champion on what it sends to a challenger: a request that carries it is answered alone, never routed on."""
+ARM_HEADER = "x-modelward-arm"
+MODEL_HEADER = "x-modelward-model"
+VERSION_HEADER = "x-modelward-version"
+DIGEST_HEADER = "x-modelward-digest"
+
+MANIFEST_FILE = "manifest.json"
+MODEL_FILE = "model.onnx"
+SIGNATURE_FILE = "signature.json"
+REFERENCE_FILE = "reference.json"
+EVALUATION_FILE = "evaluation.json"
+PARITY_FILE = "parity.json"
+GOLDEN_FILE = "golden.json"
+LINEAGE_FILE = "lineage.json"
+
+SCORE = "score"
+"""The one output of a bundle's ONNX graph, FP32 [n, 1], P(positive); also the score's name in profiles."""
+DECISION = "decision"

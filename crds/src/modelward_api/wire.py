@@ -1,0 +1,185 @@
+"""What the operator, the serving pods and the training pods say to each other. Counts only: never a patient's value."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from modelward_api.base import Digest, Document, Fraction, Name, SemVer
+from modelward_api.bundle import Metric
+
+
+class Challenger(Document):
+    """Whom the champion asks."""
+
+    version: SemVer
+    digest: Digest
+    endpoints: Annotated[tuple[str, ...], Field(max_length=256)]
+    """``ip:port`` of the REST port of each ready challenger pod; empty while none is ready."""
+
+
+class TrafficLease(Document):
+    """For how long, and for which requests, a champion pod asks the challenger.
+
+    A lease replaces the one before it when (epoch, sequence) is greater; the same pair renews it. It runs ``ttl_seconds`` from
+    its receipt on the pod's own monotonic clock; then the pod answers alone.
+    """
+
+    epoch: int
+    """The operator's leadership epoch: a deposed leader's leases are refused."""
+    sequence: int
+    """Grows with each change of the lease's content."""
+    model: Name
+    champion: Digest
+    """The digest of the pod that this lease is for: another pod refuses it."""
+    challenger: Challenger
+    weight: Annotated[float, Field(ge=0, le=100)]
+    """Percentage of requests whose caller gets the challenger's answer."""
+    mirror: Fraction = 1.0
+    """Fraction of the other requests that the challenger scores too, for evidence only; nobody waits for it."""
+    sticky_header: str | None = None
+    deadline_ms: float
+    """The latency objective, and how long the champion waits before it gives its own answer."""
+    ttl_seconds: float
+
+
+class PairedCounts(Document):
+    """What happened on the requests that both scored. Cumulative since the pod started; every field only grows.
+
+    ``*_challenger`` counts pairs where only the challenger failed (b in STATISTICS), ``*_champion`` where only the champion
+    did (c), ``*_both`` where both did.
+    """
+
+    pairs: int = 0
+    errors_challenger: int = 0
+    errors_champion: int = 0
+    errors_both: int = 0
+    late_challenger: int = 0
+    late_champion: int = 0
+    late_both: int = 0
+    invalid: int = 0
+    """Pairs where the challenger's answer was no answer: NaN, a wrong shape, or not a probability. Also counted as errors."""
+    compared: int = 0
+    """Pairs in which both gave a valid answer."""
+    flips: int = 0
+    """Compared pairs in which at least one row's decision, each at its own model's operating threshold, differs."""
+    opening_pairs: int = 0
+    """Pairs among the first 20."""
+    opening_errors: int = 0
+    answered: int = 0
+    """Requests whose caller got the challenger's answer."""
+    fallbacks: int = 0
+    """Requests that were the challenger's by weight, and were answered by the champion as it failed or was late."""
+    requests: int = 0
+    """All requests seen while this challenger held a lease."""
+
+    def __add__(self, other: PairedCounts) -> PairedCounts:
+        return PairedCounts(**{f: getattr(self, f) + getattr(other, f) for f in PairedCounts.model_fields})
+
+    def merge(self, other: PairedCounts) -> PairedCounts:
+        """The later of two readings of one pod's counters: duplicates and reordering change nothing."""
+        return PairedCounts(**{f: max(getattr(self, f), getattr(other, f)) for f in PairedCounts.model_fields})
+
+
+class PairedEvidence(Document):
+    """One pod's counters for one challenger."""
+
+    challenger: Digest
+    counts: PairedCounts
+    tripped: str | None = None
+    """Why this pod stopped giving callers the challenger's answers on its own (a hard failure), or None."""
+
+
+class ProfileCounts(Document):
+    """How many served rows fell into each cell of the reference profile, since the pod started."""
+
+    rows: int = 0
+    features: dict[str, tuple[int, ...]] = {}
+    """By feature name, the score included under ``score``; cells in the order of FeatureReference.counts."""
+
+
+class ExchangeRequest(Document):
+    """Operator to champion pod: POST /v1/exchange."""
+
+    epoch: int
+    lease: TrafficLease | None = None
+    """The lease to hold from now on; None ends any lease that an epoch up to this one gave."""
+    profile: bool = False
+    """Whether the answer shall hold the profile counts."""
+
+
+class LeaseState(Document):
+    """What the pod does with its lease now."""
+
+    epoch: int
+    sequence: int
+    challenger: Digest
+    weight: float
+    """In force: 0 when the pod tripped on a hard failure."""
+
+
+class ExchangeResponse(Document):
+    """Champion pod to operator: what it counted. Cumulative, so a lost or repeated answer changes nothing."""
+
+    pod: str
+    instance: str
+    """Random at each start of the process: counters of another instance are other counters."""
+    model: Name
+    version: SemVer
+    digest: Digest
+    refused: str | None = None
+    """Why the lease in the request was not taken (StaleEpoch, WrongDigest, WrongModel), or None."""
+    lease: LeaseState | None = None
+    evidence: tuple[PairedEvidence, ...] = ()
+    requests: int = 0
+    failures: int = 0
+    """Requests that ended in a 5xx."""
+    profile: ProfileCounts | None = None
+
+
+Step = Literal["load", "check", "split", "fit", "calibrate", "evaluate", "export", "bundle", "done"]
+
+
+class TrainingProgress(Document):
+    """Training pod to operator: GET /v1/progress."""
+
+    step: Step
+    message: str = ""
+    fraction: Fraction = 0.0
+
+
+class TrainingOutcome(Document):
+    """How a training pod ended; its termination message, at most 4096 bytes of JSON."""
+
+    succeeded: bool
+    reason: str
+    """CamelCase: Trained, or why not: UnknownColumn, MissingFile, EmptyData, OneClass, AllMissing, ParityFailed ..."""
+    message: str
+    """A sentence without any patient's value."""
+    field: str | None = None
+    """The path in the TrainingJob that is wrong, such as spec.data.columns[3].unit."""
+    uri: str | None = None
+    digest: Digest | None = None
+    data_digest: Digest | None = None
+    train_rows: int = 0
+    test_rows: int = 0
+    metrics: tuple[Metric, ...] = ()
+    parity_max_abs_difference: float | None = None
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+INVALID_INPUT_EXIT_CODE = 65
+"""A training pod that failed for its input (EX_DATAERR): the Job is not tried again."""
+
+
+class FetchOutcome(Document):
+    """How the fetch of a bundle ended; the init container's termination message."""
+
+    verified: bool
+    reason: Literal[
+        "Verified", "DigestMismatch", "ArtifactNotFound", "ArtifactUnreadable", "StoreUnavailable", "BadSignature"
+    ]
+    message: str
+    digest: Digest | None = None
