@@ -258,9 +258,6 @@ class ModelVersionStatus(Document):
     step: Annotated[int | None, Field(description="Index of the canary step in force.")] = None
     step_since: Annotated[Timestamp | None, Field(description="When the step began.")] = None
     step_pairs: Annotated[int | None, Field(description="Pairs seen before the step began.")] = None
-    sequence: Annotated[
-        int | None, Field(description="Number of the traffic lease's content; grows with each change.")
-    ] = None
     champion: Annotated[str | None, Field(description="The ModelVersion that this one is or was compared with.")] = None
     artifact: Annotated[Artifact | None, Field(description="The bundle that is or was deployed.")] = None
     weight: Annotated[Weight | None, Field(description="Requested and actual weight.")] = None

@@ -1,0 +1,1 @@
+"""From a decision to manifests: pure and deterministic, applied by server-side apply."""

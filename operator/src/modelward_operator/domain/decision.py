@@ -1,0 +1,81 @@
+"""What a reconcile wants: desired state as frozen values, carried out by the engine in a fixed, safe order.
+
+The order (engine/apply): 1. leases that end or lower a challenger's weight, 2. the record, 3. statuses, 4. workloads to have,
+5. the Service, 6. leases that raise, 7. workloads to drop, 8. finalizers, 9. events. Each step is idempotent, so a crash between any two is mended by
+the next reconcile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from modelward_api.driftmonitor import DriftMonitorStatus
+from modelward_api.modelversion import ModelVersionStatus
+from modelward_api.trainingjob import TrainingJobStatus
+from modelward_operator.domain.record import ModelRecord
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseOrder:
+    """What the ready pods of one version shall hold from now on."""
+
+    holder: str
+    """The ModelVersion whose pods get the lease."""
+    challenger: str | None
+    """The ModelVersion that they ask; None ends their lease."""
+    weight: float = 0.0
+    mirror: float = 0.0
+    sticky_header: str | None = None
+    deadline_ms: float = 500.0
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An Event to be written on a transition."""
+
+    kind: Literal["ModelVersion", "DriftMonitor", "TrainingJob"]
+    name: str
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What shall be, after one reconcile of one model."""
+
+    statuses: Mapping[str, ModelVersionStatus]
+    """By ModelVersion name, for all versions; the engine skips those that did not change."""
+    record: ModelRecord
+    workloads: Mapping[str, int]
+    """By ModelVersion name: replicas. A version that is absent shall have no Deployment."""
+    serve: str | None
+    """The ModelVersion that the Service shall select; None leaves the Service as it is."""
+    drop_service: bool = False
+    """Whether the Service shall be deleted: the model's last version goes."""
+    leases: tuple[LeaseOrder, ...] = ()
+    """One for every version whose pods can hold a lease (champion and standby)."""
+    finalize: frozenset[str] = frozenset()
+    """Versions that must carry our finalizer."""
+    release: frozenset[str] = frozenset()
+    """Versions whose finalizer shall go: nothing of them is needed any more."""
+    monitors: Mapping[str, DriftMonitorStatus] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    requeue_after: float = 15.0
+    """Seconds until the model is looked at again without any event."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingDecision:
+    """What shall be, after one reconcile of one TrainingJob."""
+
+    status: TrainingJobStatus
+    create_job: bool = False
+    suspend_job: bool | None = None
+    """The Job's spec.suspend, when it shall change."""
+    create_version: str | None = None
+    """The name of the ModelVersion to create from spec.promote and the outcome."""
+    notes: tuple[Note, ...] = ()
+    requeue_after: float | None = None

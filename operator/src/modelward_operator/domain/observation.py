@@ -1,0 +1,155 @@
+"""What a reconcile sees: frozen values, read once, decided on by pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from modelward_api.base import Digest
+from modelward_api.bundle import BundleDocuments
+from modelward_api.driftmonitor import DriftMonitorSpec, DriftMonitorStatus
+from modelward_api.modelversion import Artifact, ModelVersionSpec, ModelVersionStatus
+from modelward_api.trainingjob import TrainingJobSpec, TrainingJobStatus
+from modelward_api.wire import TrainingOutcome, TrainingProgress
+from modelward_operator.domain.record import ModelRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why something cannot go on: a CamelCase reason for programs and a sentence for people."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One serving pod."""
+
+    name: str
+    ip: str | None = None
+    ready: bool = False
+    verified: bool = False
+    """The init container fetched the bundle and found its digest right."""
+    failure: Failure | None = None
+    """What its containers said when they ended badly (DigestMismatch, ParityFailed ...), or why it cannot start (ImagePullBackOff)."""
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The Deployment of one version."""
+
+    replicas: int
+    """Wanted by its spec now."""
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One ModelVersion with all that belongs to it."""
+
+    name: str
+    uid: str
+    generation: int
+    created: datetime
+    spec: ModelVersionSpec
+    status: ModelVersionStatus
+    deleting: bool = False
+    finalizer: bool = False
+    """Whether our finalizer is on it."""
+    artifact: Artifact | None = None
+    """spec.artifact, or what the TrainingJob it refers to has made."""
+    artifact_failure: Failure | None = None
+    """Why there will be no artifact (TrainingJobFailed, TrainingJobNotFound); None while it is merely awaited."""
+    workload: Workload | None = None
+    pods: tuple[Pod, ...] = ()
+
+    @property
+    def ready_pods(self) -> int:
+        """How many of its pods answer."""
+        return sum(pod.ready and not pod.deleting for pod in self.pods)
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidVersion:
+    """A ModelVersion whose spec the models refuse though the schema let it through."""
+
+    name: str
+    generation: int
+    status: ModelVersionStatus
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelService:
+    """The model's Service as it is."""
+
+    selects: str | None
+    """The ModelVersion whose pods it selects."""
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """What one pod said about its lease in this round's exchange."""
+
+    challenger: Digest | None
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """One DriftMonitor on the model."""
+
+    name: str
+    generation: int
+    spec: DriftMonitorSpec
+    status: DriftMonitorStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """All that one reconcile of one model knows."""
+
+    namespace: str
+    model: str
+    versions: tuple[Version, ...]
+    service: ModelService | None
+    record: ModelRecord
+    """The durable record, with this round's counters already merged in."""
+    tripped: Mapping[Digest, str] = field(default_factory=dict)
+    """By challenger digest: why a champion pod stopped answering from it."""
+    held: Mapping[str, HeldLease] = field(default_factory=dict)
+    """By pod name, for the pods that took part in this round's exchange."""
+    documents: Mapping[Digest, BundleDocuments] = field(default_factory=dict)
+    """By bundle digest, for those whose pods could be asked."""
+    monitors: tuple[Monitor, ...] = ()
+    invalid: tuple[InvalidVersion, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingObservation:
+    """All that one reconcile of one TrainingJob knows."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    spec: TrainingJobSpec
+    status: TrainingJobStatus
+    job_exists: bool = False
+    job_suspended: bool = False
+    job_failure: Failure | None = None
+    """The Job's own verdict: BackoffLimitExceeded, DeadlineExceeded, PodFailurePolicy."""
+    job_complete: bool = False
+    pod_problem: Failure | None = None
+    """Why the pod cannot run at all now: ImagePullBackOff, Unschedulable, CreateContainerConfigError."""
+    progress: TrainingProgress | None = None
+    outcome: TrainingOutcome | None = None
+    """The termination message of the newest pod that ended, if it could be read."""
+    model_version: str | None = None
+    """The name of the ModelVersion that this job has created, when it exists."""
+    name_taken: bool = False
+    """Whether a ModelVersion of the wanted name exists that this job has not created."""

@@ -1,0 +1,1 @@
+"""Effects: the cluster, the pods, the loop that observes, decides and applies."""

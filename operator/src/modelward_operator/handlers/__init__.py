@@ -1,0 +1,1 @@
+"""The edge to kopf: handlers that only enqueue."""
