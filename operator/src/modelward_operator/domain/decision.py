@@ -47,10 +47,10 @@ class Decision:
     """What shall be, after one reconcile of one model."""
 
     statuses: Mapping[str, ModelVersionStatus]
-    """By ModelVersion name, for all versions; the engine skips those that did not change."""
+    """By ModelVersion name, for all versions, the invalid ones included; to be written in this order, those that changed."""
     record: ModelRecord
     workloads: Mapping[str, int]
-    """By ModelVersion name: replicas. A version that is absent shall have no Deployment."""
+    """By ModelVersion name: replicas. A version that is absent shall have no Deployment, unless it is in ``keep``."""
     serve: str | None
     """The ModelVersion that the Service shall select; None leaves the Service as it is."""
     drop_service: bool = False
@@ -59,6 +59,8 @@ class Decision:
     """One for every version whose pods can hold a lease (champion and standby)."""
     finalize: frozenset[str] = frozenset()
     """Versions that must carry our finalizer."""
+    keep: frozenset[str] = frozenset()
+    """Versions whose Deployment stays as it is: their spec cannot be read, and callers may depend on them."""
     release: frozenset[str] = frozenset()
     """Versions whose finalizer shall go: nothing of them is needed any more."""
     monitors: Mapping[str, DriftMonitorStatus] = field(default_factory=dict)

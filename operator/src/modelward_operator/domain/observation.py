@@ -80,6 +80,8 @@ class InvalidVersion:
     generation: int
     status: ModelVersionStatus
     error: str
+    deleting: bool = False
+    finalizer: bool = False
 
 
 @dataclass(frozen=True, slots=True)

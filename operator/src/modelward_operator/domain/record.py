@@ -23,11 +23,13 @@ class Ledger(Document):
     """Counts by pod instance. Readings of one instance only grow, so merging is taking the larger: order and repetition are harmless."""
 
     paired: dict[Digest, dict[str, PairedCounts]] = {}
-    """By challenger digest, then by the champion pod's instance."""
+    """By challenger digest, then by the champion's digest and its pod's instance (``ledger.instance_key``)."""
     profiles: dict[Digest, dict[str, ProfileCounts]] = {}
     """By champion digest, then by instance."""
     windows: dict[str, ProfileCounts] = {}
     """By DriftMonitor name: the champion's totals when its current window began."""
+    folded: tuple[str, ...] = ()
+    """Instances long gone whose counts were summed into one; a reading of theirs that comes late is not counted again."""
 
 
 class ModelRecord(Document):

@@ -1,0 +1,276 @@
+"""Every formula that a decision rests on. Counts in, numbers out: no state, no I/O, the standard library only.
+
+The tests may be looked at after every request: their error rates hold at any stopping time (Ville's inequality on
+non-negative supermartingales), but for the drift test, which is a Bayes factor with a simulated error rate.
+
+References:
+    Grünwald, de Heide, Koolen: Safe testing. JRSS-B 2024, arXiv 1906.07801.
+    Lindon, Malek: Anytime-valid inference for multinomial count data. NeurIPS 2022; arXiv 2205.14762.
+    Waudby-Smith, Ramdas: Estimating means of bounded random variables by betting. JRSS-B 2024, arXiv 2010.09686.
+    Roberts: A comparison of some control chart procedures. Technometrics 1966; Shiryaev: Theory Probab. Appl. 1963.
+    Lin: Divergence measures based on the Shannon entropy. IEEE Trans. Inf. Theory 1991.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import exp, fsum, inf, isinf, lgamma, log, log1p, log2
+
+__all__ = [
+    "DRIFT_CONCENTRATION",
+    "OPENING",
+    "accumulate",
+    "hard_failure",
+    "harm_bound",
+    "jensen_shannon",
+    "log_drift_evidence",
+    "log_evidence_of_excess",
+    "log_evidence_of_harm",
+    "log_wealth",
+    "pairs_needed",
+    "population_stability_index",
+    "rate_bound",
+]
+
+OPENING = 20
+"""The first pairs of each champion pod, in which more than half failing is a hard failure."""
+
+DRIFT_CONCENTRATION = 50.0
+"""How tightly the alternative of the drift test keeps to the reference: the weight of this many rows."""
+
+_BETS = tuple(2.0**-j for j in range(9))
+_PRIOR = tuple(10.0 / (9.0 * (j + 1) * (j + 2)) for j in range(9))
+"""Bet sizes, as fractions of the largest allowed, and the capital each starts with (sums to 1)."""
+
+_MOST_PAIRS = 10_000_000
+
+
+def log_evidence_of_harm(only_challenger: int, only_champion: int) -> float:
+    """Log e-value against 'among discordant pairs the challenger fails at most as often as the champion'.
+
+    With b pairs where only the challenger failed and c where only the champion did, and a uniform prior on (1/2, 1]
+    for the probability that it is the challenger that failed:
+
+        ln B(1+b, 1+c) + ln P(Beta(1+b, 1+c) > 1/2) + (b+c+1) ln 2
+
+    An e-process: P(ever >= ln(1/alpha)) <= alpha when there is no harm. Source: the sign test's mixture e-process,
+    Grünwald et al.; Turner, Ly, Grünwald for 2x2 tables.
+
+    Returns:
+        The natural logarithm of e; 0 when there is no discordant pair.
+    """
+    b, c = only_challenger, only_champion
+    return _log_beta(1 + b, 1 + c) + _log_beta_tail(1 + b, 1 + c, 0.5) + (b + c + 1) * log(2)
+
+
+def log_evidence_of_excess(events: int, trials: int, allowance: float) -> float:
+    """Log e-value against 'the rate of the event is at most ``allowance``', with a uniform prior on (allowance, 1].
+
+    ln B(1+k, 1+n-k) + ln P(Beta(1+k, 1+n-k) > a) - ln(1-a) - k ln a - (n-k) ln(1-a). For each rate above a the likelihood
+    ratio against a is a supermartingale under all rates up to a, and so is the mixture (Grünwald et al.).
+
+    Returns:
+        The natural logarithm of e; 0 when everything is allowed or nothing was seen.
+    """
+    if allowance >= 1 or trials <= 0:
+        return 0.0
+    k, rest = events, trials - events
+    mixture = _log_beta(1 + k, 1 + rest) + _log_beta_tail(1 + k, 1 + rest, allowance) - log1p(-allowance)
+    return mixture - k * log(allowance) - rest * log1p(-allowance)
+
+
+def log_wealth(mean: float, up: float, down: float, level: float) -> float:
+    """Log capital of a fixed mixture of gamblers who bet that the mean of X in {-1, 0, 1} is below ``mean``.
+
+    With counts ``up`` of X = 1, ``down`` of X = -1 and ``level`` of X = 0, the gambler of bet t holds
+    prod(1 - t (X_i - mean) / (1 - mean)): a non-negative supermartingale whenever E[X] >= mean, that grows with ``mean``
+    (Waudby-Smith and Ramdas, section 4, with lambda = -t / (1 - mean)). It depends on the counts only, so the order of the
+    requests does not matter. Counts may be fractions, for projections.
+    """
+    odds = 1.0 / (1.0 - mean)
+    return _log_sum(
+        log(capital)
+        + _times_log(up, 1.0 - bet)
+        + _times_log(down, 1.0 + bet * (1.0 + mean) * odds)
+        + _times_log(level, 1.0 + bet * mean * odds)
+        for bet, capital in zip(_BETS, _PRIOR, strict=True)
+    )
+
+
+def harm_bound(only_challenger: int, only_champion: int, pairs: int, alpha: float) -> float:
+    """Upper confidence bound, valid at any time, on (failure rate of the challenger - failure rate of the champion).
+
+    The smallest mean whose 'the difference is at least this' the gamblers of :func:`log_wealth` have refuted, i.e.
+    log_wealth >= ln(1/alpha), with X = 1 for pairs where only the challenger failed and -1 where only the champion did.
+
+    Returns:
+        The bound, from -1 to 1; 1 when nothing was seen.
+    """
+    level = pairs - only_challenger - only_champion
+    refuted = log(1 / alpha)
+    low, high = -1.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        if log_wealth(middle, only_challenger, only_champion, level) >= refuted:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def rate_bound(events: int, trials: int, alpha: float) -> float:
+    """Upper confidence bound, valid at any time, on the rate of an event: :func:`harm_bound` for X in {0, 1}."""
+    return max(0.0, harm_bound(events, 0, trials, alpha))
+
+
+def pairs_needed(only_challenger: int, only_champion: int, pairs: int, margin: float, alpha: float) -> int | None:
+    """About how many pairs in all it takes until the bound is at the margin, if the rates stay as they are.
+
+    Returns:
+        The number of pairs; None if there is no end in sight (the estimate is not below the margin).
+    """
+    up, down = (only_challenger / pairs, only_champion / pairs) if pairs else (0.0, 0.0)
+    if up - down >= margin:
+        return None
+    refuted = log(1 / alpha)
+
+    def suffices(n: int) -> bool:
+        return log_wealth(margin, up * n, down * n, (1 - up - down) * n) >= refuted
+
+    high = 1
+    while not suffices(high):
+        high *= 2
+        if high > _MOST_PAIRS:
+            return None
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if suffices(middle) else (middle, high)
+    return high
+
+
+def hard_failure(invalid: int, opening_errors: int, opening_pairs: int, tripped: str | None) -> str | None:
+    """Why the challenger is out at once, without any test, or None.
+
+    ``opening_*`` are sums over champion pods, each with up to :data:`OPENING` pairs; a pod that sees more than half of its own
+    fail trips by itself.
+    """
+    if tripped:
+        return f"a champion pod stopped asking it: {tripped}"
+    if invalid > 0:
+        return "it gave an answer that is none: not a number, not a probability, or of the wrong shape"
+    if opening_errors > max(OPENING, opening_pairs) / 2:
+        return f"more than half of its first {OPENING} requests failed"
+    return None
+
+
+def log_drift_evidence(reference: Sequence[int], counts: Sequence[int]) -> float:
+    """Log Bayes factor of 'near the reference, but not it' against 'the reference', for one feature and one window.
+
+    With r = reference + 1/2, a = 50 r / sum(r) and the Dirichlet-multinomial marginal likelihood
+    L(c; w) = lnG(sum w) - lnG(sum w + sum c) + sum[lnG(w + c) - lnG(w)]: L(c; a) - L(c; r). The reference is a sample of
+    finite size and is treated as one. Not an exact e-process: its false-alarm rate is simulated in the tests.
+
+    Args:
+        reference: counts at training, one per cell.
+        counts: counts in the window, in the same order.
+
+    Raises:
+        ValueError: the two differ in length.
+    """
+    smoothed = _smoothed(reference)
+    total = fsum(smoothed)
+    spread = [DRIFT_CONCENTRATION * r / total for r in smoothed]
+    return _log_marginal(counts, spread) - _log_marginal(counts, smoothed)
+
+
+def population_stability_index(reference: Sequence[int], counts: Sequence[int]) -> float:
+    """PSI = sum (q - p) ln(q / p), with half a row added to each cell of both so that empty cells stay finite."""
+    return fsum((q - p) * log(q / p) for p, q in _shares(reference, counts))
+
+
+def jensen_shannon(reference: Sequence[int], counts: Sequence[int]) -> float:
+    """Jensen-Shannon divergence in bits, from 0 to 1, of the same smoothed shares (Lin 1991)."""
+    return fsum(
+        0.5 * p * log2(2 * p / (p + q)) + 0.5 * q * log2(2 * q / (p + q)) for p, q in _shares(reference, counts)
+    )
+
+
+def accumulate(log_evidence: float, log_increment: float) -> float:
+    """Shiryaev-Roberts in logarithms: R <- (R + 1) * increment. Start with -inf, i.e. R = 0.
+
+    R restarts by itself after quiet times, so drift that begins late is seen as soon as drift that begins early. For exact
+    increments the mean time to a false alarm at R >= A is at least A windows.
+    """
+    return _log_sum((log_evidence, 0.0)) + log_increment
+
+
+def _smoothed(counts: Sequence[int]) -> list[float]:
+    return [count + 0.5 for count in counts]
+
+
+def _shares(reference: Sequence[int], counts: Sequence[int]) -> list[tuple[float, float]]:
+    p, q = _smoothed(reference), _smoothed(counts)
+    p_total, q_total = fsum(p), fsum(q)
+    return [(a / p_total, b / q_total) for a, b in zip(p, q, strict=True)]
+
+
+def _log_marginal(counts: Sequence[int], weights: Sequence[float]) -> float:
+    total = fsum(weights)
+    cells = fsum(lgamma(w + c) - lgamma(w) for w, c in zip(weights, counts, strict=True))
+    return lgamma(total) - lgamma(total + sum(counts)) + cells
+
+
+def _times_log(count: float, value: float) -> float:
+    """``count * ln(value)`` with 0 ln 0 = 0."""
+    if count <= 0:
+        return 0.0
+    return count * log(value) if value > 0 else -inf
+
+
+def _log_sum(logs: Iterable[float]) -> float:
+    terms = list(logs)
+    largest = max(terms)
+    if isinf(largest):
+        return largest
+    return largest + log(fsum(exp(term - largest) for term in terms))
+
+
+def _log_beta(a: float, b: float) -> float:
+    return lgamma(a) + lgamma(b) - lgamma(a + b)
+
+
+def _log_beta_tail(a: float, b: float, x: float) -> float:
+    """ln P(Beta(a, b) > x), also where the probability itself would underflow."""
+    if x <= 0:
+        return 0.0
+    if x >= 1:
+        return -inf
+    front = a * log(x) + b * log1p(-x) - _log_beta(a, b)
+    if x > (a + 1) / (a + b + 2):
+        return front - log(b) + log(_beta_fraction(b, a, 1 - x))
+    below = exp(front - log(a)) * _beta_fraction(a, b, x)
+    return log1p(-min(below, 1 - 1e-16))
+
+
+def _beta_fraction(a: float, b: float, x: float) -> float:
+    """The continued fraction of the incomplete beta function, by Lentz's method (DLMF 8.17.22; Numerical Recipes 6.4)."""
+    tiny = 1e-300
+    c, d = 1.0, 1.0 / _away_from_zero(1 - (a + b) * x / (a + 1), tiny)
+    result = d
+    for m in range(1, 10_000):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        step = 1.0
+        for numerator in (even, odd):
+            d = 1.0 / _away_from_zero(1 + numerator * d, tiny)
+            c = _away_from_zero(1 + numerator / c, tiny)
+            step = d * c
+            result *= step
+        if abs(step - 1) < 1e-14:
+            break
+    return result
+
+
+def _away_from_zero(value: float, tiny: float) -> float:
+    return tiny if abs(value) < tiny else value
