@@ -1,8 +1,8 @@
 """Control groups, version 1 and 2: every process of a cluster is in one, so `down` finds each, whoever started it.
 
-    modelward-<id>/control-plane     etcd, API server and the like
-    modelward-<id>/node<i>/system    containerd and its shims, kubelet, kube-proxy
-    modelward-<id>/node<i>/pods      the kubelet's root: it kills what it does not know below it, so each has its own
+modelward-<id>/control-plane     etcd, API server and the like
+modelward-<id>/node<i>/system    containerd and its shims, kubelet, kube-proxy
+modelward-<id>/node<i>/pods      the kubelet's root: it kills what it does not know below it, so each has its own
 """
 
 from __future__ import annotations

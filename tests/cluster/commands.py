@@ -35,13 +35,17 @@ def run(
     return done
 
 
-def run_logged(argv: Sequence[str | Path], log: Path, *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> None:
+def run_logged(
+    argv: Sequence[str | Path], log: Path, *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> None:
     """Run something long with its output in a file; its failure shows the file's end."""
     log.parent.mkdir(parents=True, exist_ok=True)
     words = [str(word) for word in argv]
     with log.open("wb") as output:
         try:
-            status = subprocess.run(words, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env, cwd=cwd).returncode
+            status = subprocess.run(
+                words, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env, cwd=cwd
+            ).returncode
         except FileNotFoundError as error:
             raise ClusterError(f"{words[0]}: not found") from error
     if status:

@@ -68,7 +68,9 @@ def find(layout: Layout, name: str) -> Process | None:
 def require(layout: Layout, name: str) -> Process:
     found = find(layout, name)
     if found is None:
-        raise ClusterError(f"{name} does not run; its log: {layout.logs / name}.log; `python -m tests.cluster up` repairs the cluster")
+        raise ClusterError(
+            f"{name} does not run; its log: {layout.logs / name}.log; `python -m tests.cluster up` repairs the cluster"
+        )
     return found
 
 
@@ -89,7 +91,9 @@ def start(layout: Layout, service: Service) -> Process:
     launch = ["setsid", "--fork", "sh", "-c", _LAUNCH, "sh", str(procs), str(pid_file), *inside, *service.argv]
     with (layout.logs / f"{service.name}.log").open("ab") as log:
         subprocess.run(launch, stdout=log, stderr=log, stdin=subprocess.DEVNULL, check=True, cwd="/")
-    wait_until(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"), f"start of {service.name}", 10, every=0.005)
+    wait_until(
+        lambda: pid_file.exists() and pid_file.read_text().endswith("\n"), f"start of {service.name}", 10, every=0.005
+    )
     process = identify(int(pid_file.read_text()))
     pid_file.unlink()
     if process is None:

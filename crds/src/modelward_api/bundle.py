@@ -152,7 +152,7 @@ class BundleDocuments(Document):
     parity: ParityReport
 
 
-class UnverifiedBundle(ValueError):
+class UnverifiedBundleError(ValueError):
     """A file of the bundle is missing, unlisted, or differs from the manifest."""
 
 
