@@ -120,8 +120,8 @@ def _fold(ledger: Ledger, live: Collection[str]) -> Ledger:
         past = _too_many(rows, live)
         gone += past
         current = {key: counts for key, counts in rows.items() if key not in past}
-        for counts in past.values():
-            current[_FOLDED] = _sum(current.get(_FOLDED, ProfileCounts()), counts)
+        for profile in past.values():
+            current[_FOLDED] = _sum(current.get(_FOLDED, ProfileCounts()), profile)
         profiles[champion] = current
     if not gone:
         return ledger

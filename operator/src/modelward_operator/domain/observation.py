@@ -33,7 +33,7 @@ class Pod:
     verified: bool = False
     """The init container fetched the bundle and found its digest right."""
     failure: Failure | None = None
-    """What its containers said when they ended badly (DigestMismatch, ParityFailed ...), or why it cannot start (ImagePullBackOff)."""
+    """What its containers said when they ended badly (DigestMismatch ...), or why it cannot start (ImagePullBackOff)."""
     deleting: bool = False
 
 

@@ -20,7 +20,7 @@ class Quarantine(Document):
 
 
 class Ledger(Document):
-    """Counts by pod instance. Readings of one instance only grow, so merging is taking the larger: order and repetition are harmless."""
+    """Counts by pod instance. Readings of one instance only grow: merging takes the larger, whatever the order."""
 
     paired: dict[Digest, dict[str, PairedCounts]] = {}
     """By challenger digest, then by the champion's digest and its pod's instance (``ledger.instance_key``)."""
