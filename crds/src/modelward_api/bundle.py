@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import pairwise
 from typing import Literal
 
 from modelward_api.base import Digest, Document, Fraction, Name, SemVer
@@ -80,7 +81,7 @@ class FeatureReference(Document):
             names = self.categories
         else:
             limits = ("-inf", *(f"{e:g}" for e in self.edges), "inf")
-            names = tuple(f"[{a}, {b})" for a, b in zip(limits, limits[1:], strict=False))
+            names = tuple(f"[{a}, {b})" for a, b in pairwise(limits))
         return (*names, "missing", "out_of_range", "other")
 
 

@@ -106,7 +106,7 @@ class ExchangeRequest(Document):
     lease: TrafficLease | None = None
     """The lease to hold from now on; None ends any lease that an epoch up to this one gave."""
     keep: bool = False
-    """Leave the lease as it is (and do not renew it): an operator that has just started asks what is counted before it decides."""
+    """Leave the lease as it is, not renewed: an operator that has just started reads the counts before it decides."""
     profile: bool = False
     """Whether the answer shall hold the profile counts."""
 

@@ -1,8 +1,8 @@
 """What a reconcile wants: desired state as frozen values, carried out by the engine in a fixed, safe order.
 
 The order (engine/apply): 1. leases that end or lower a challenger's weight, 2. the record, 3. statuses, 4. workloads to have,
-5. the Service, 6. leases that raise, 7. workloads to drop, 8. finalizers, 9. events. Each step is idempotent, so a crash between any two is mended by
-the next reconcile.
+5. the Service, 6. leases that raise, 7. workloads to drop, 8. finalizers, 9. events. Each step is idempotent, so a crash
+between any two is mended by the next reconcile.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ def _rounded_up(needed: int | None) -> int | None:
     if not needed:
         return needed
     unit = 10 ** max(0, floor(log10(needed)) - 1)
-    return -(-needed // unit) * unit
+    return int(-(-needed // unit) * unit)
 
 
 def _together(signals: tuple[SignalEvidence, ...], counts: PairedCounts, tripped: str | None) -> Assessment:

@@ -1,0 +1,397 @@
+"""One model's reconcile: every version's course, and what the cluster must look like for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from modelward_api.base import Digest, seconds
+from modelward_api.driftmonitor import Action
+from modelward_api.wire import PairedCounts
+from modelward_operator.domain import drift, ledger
+from modelward_operator.domain.clock import elapsed, stamp
+from modelward_operator.domain.decision import Decision, LeaseOrder, Note
+from modelward_operator.domain.evidence import assess
+from modelward_operator.domain.observation import InvalidVersion, Observation, Version
+from modelward_operator.domain.record import ModelRecord, Quarantine
+from modelward_operator.domain.rollout import candidate as trial
+from modelward_operator.domain.rollout.course import ENDED, UNDER_WAY, Course
+from modelward_operator.domain.rollout.roles import Roles, cast, quarantined, selected
+from modelward_operator.domain.rollout.status import Facts, invalid_status, next_status, note
+
+KEPT_QUARANTINES = 256
+ROLLOUT_PERIOD, STANDBY_PERIOD, QUIET_PERIOD, AT_ONCE = 1.0, 3.0, 15.0, 0.2
+"""Seconds between two looks at a model: leases live ten."""
+
+
+_NONE = PairedCounts()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every version's course, by name, in the order in which the statuses are to be written."""
+
+    courses: Mapping[str, Course]
+    champion: str | None
+    """Who answers from now on."""
+    counts: PairedCounts = _NONE
+    """Of the candidate and the champion."""
+
+
+def advance(observation: Observation, now: datetime) -> Decision:
+    """What shall be, given what is. Pure and total: same observation and time, same decision."""
+    if not _anyone_left(observation):
+        return _farewell(observation, now)
+    roles = cast(observation)
+    judgements = _judge(observation, roles.champion, now)
+    drifting = next((name for name, j in judgements.items() if j.rollback), None)
+    plan = _plan(observation, roles, drifting, now)
+    decision = _decide(observation, roles, plan, now)
+    return _with_monitors(observation, roles, plan, judgements, decision, now)
+
+
+def _everyone(observation: Observation) -> tuple[Version | InvalidVersion, ...]:
+    return (*observation.versions, *observation.invalid)
+
+
+def _anyone_left(observation: Observation) -> bool:
+    return any(not v.deleting for v in _everyone(observation))
+
+
+def _farewell(observation: Observation, now: datetime) -> Decision:
+    """The last version goes, and with it the Service; what was rolled back is remembered."""
+    ours = observation.service is not None and observation.service.ours
+    record = ModelRecord(quarantined=observation.record.quarantined)
+    monitors = {name: j.status for name, j in _judge(observation, None, now).items()}
+    release = frozenset(v.name for v in _everyone(observation) if v.finalizer)
+    return Decision({}, record, {}, None, drop_service=ours, release=release, monitors=monitors)
+
+
+def _judge(observation: Observation, champion: Version | None, now: datetime) -> dict[str, drift.Judgement]:
+    watched = None
+    if champion is not None and champion.artifact is not None:
+        documents = observation.documents.get(champion.artifact.digest)
+        total = ledger.profile_totals(observation.record.ledger, champion.artifact.digest)
+        watched = drift.Watched(champion.name, documents.reference if documents else None, total)
+    windows = observation.record.ledger.windows
+    return {m.name: drift.judge(m, watched, windows.get(m.name), now) for m in observation.monitors}
+
+
+def _plan(observation: Observation, roles: Roles, drifting: str | None, now: datetime) -> Plan:
+    if observation.service is not None and not observation.service.ours:
+        return _name_taken(observation, roles)
+    courses: dict[str, Course] = {}
+    champion = roles.champion
+    if (reason := _leaves(observation, roles, drifting)) and roles.standby:
+        courses[roles.standby.name] = _returns(roles.standby, roles.champion)
+        if champion is not None and not champion.deleting:
+            courses[champion.name] = reason
+        champion = roles.standby
+    counts, promoted = PairedCounts(), False
+    if roles.candidate is not None:
+        case = _case(observation, roles.candidate, champion, now)
+        courses[roles.candidate.name] = trial.course(case)
+        counts, promoted = case.counts, courses[roles.candidate.name].phase == "Champion"
+    leader = roles.candidate if promoted else champion
+    for version in observation.versions:
+        if version.name not in courses and not (version.deleting and version is not champion):
+            courses[version.name] = _bystander(observation, version, roles, leader, now)
+    return Plan(courses, leader.name if leader else None, counts)
+
+
+def _leaves(observation: Observation, roles: Roles, drifting: str | None) -> Course | None:
+    """Why the champion shall hand back to the standby, if that is warm."""
+    if roles.standby is None or not roles.standby.ready_pods:
+        return None
+    if roles.champion is None:
+        return Course("RolledBack", "ChampionLost", "")
+    name = roles.standby.name
+    known = quarantined(observation, roles.champion.artifact.digest if roles.champion.artifact else None)
+    if roles.champion.deleting:
+        return Course("RolledBack", "Deleted", f"Being deleted; {name} takes over")
+    if drifting is not None:
+        return Course("RolledBack", "Drift", f"DriftMonitor {drifting}: {name} answers again", quarantine=True)
+    if known is not None:  # a crash came after the record was written and before the rest was done
+        return Course("RolledBack", known.reason, known.message, quarantine=True)
+    return None
+
+
+def _returns(standby: Version, champion: Version | None) -> Course:
+    after = f" after {champion.name}" if champion else ""
+    return Course(
+        "Champion",
+        "TookOverAgain",
+        f"Answers all requests again{after}",
+        replicas=standby.spec.serving.replicas,
+        serve=True,
+    )
+
+
+def _case(observation: Observation, version: Version, champion: Version | None, now: datetime) -> trial.Case:
+    counts, tripped = PairedCounts(), None
+    if version.artifact and champion is not None and champion.artifact:
+        counts = ledger.paired_totals(observation.record.ledger, version.artifact.digest, champion.artifact.digest)
+        tripped = observation.tripped.get(version.artifact.digest)
+    assessment = assess(counts, tripped, version.spec.rollout.analysis)
+    return trial.Case(version, champion, counts, assessment, selected(observation, version), now)
+
+
+def _bystander(
+    observation: Observation, version: Version, roles: Roles, leader: Version | None, now: datetime
+) -> Course:
+    """The course of a version that is neither the candidate nor handing over."""
+    if leader is not None and version is leader:
+        return _champion(observation, version)
+    if version.status.phase == "Champion":
+        return _champion_before(observation, version, leader)
+    if version.status.phase == "Standby":
+        return _standby(version, roles, leader, now)
+    if version.status.phase in ENDED:
+        return Course(version.status.phase, *_as_before(version))
+    known = quarantined(observation, version.artifact.digest if version.artifact else None)
+    if known is not None:
+        return _quarantined(known)
+    if version.artifact_failure is not None:
+        return Course("Failed", version.artifact_failure.reason, version.artifact_failure.message)
+    if version.artifact is None:
+        return Course("Pending", "WaitingForTraining", _awaited(version))
+    if version.status.phase in UNDER_WAY and version.spec.rollout.strategy == "shadow":
+        return Course("Retired", "Superseded", "The shadow makes way for the rollout of another version")
+    other = roles.candidate.name if roles.candidate else "another version"
+    return Course("Pending", "WaitingForRollout", f"Waiting for the rollout of {other} to end: one at a time")
+
+
+def _champion(observation: Observation, version: Version) -> Course:
+    pods = version.spec.serving.replicas
+    if version.deleting:
+        waits = any(not v.deleting and v.status.phase not in ENDED for v in observation.versions if v is not version)
+        what = "a rollout that is under way or next replaces it" if waits else "another version replaces it; apply one"
+        message = (
+            f"Its deletion waits until {what}, or until all versions of the model are deleted: callers depend on it"
+        )
+        return Course("Champion", "DeletionHeld", message, replicas=pods, serve=True, stalled=not waits)
+    if not version.ready_pods:
+        failure = next((pod.failure for pod in version.pods if pod.failure), None)
+        why = f": {failure.message}" if failure else ""
+        return Course("Champion", "NoPodReady", f"None of its pods is ready{why}", replicas=pods, serve=True)
+    reason, message = "Serving", "Answers all requests"
+    if version.status.phase == "Champion" and version.status.message and version.status.history:
+        message = version.status.history[-1].message or message
+    return Course("Champion", reason, message, replicas=pods, serve=True)
+
+
+def _champion_before(observation: Observation, version: Version, leader: Version | None) -> Course:
+    """It says Champion, and another one is: it has just handed over, or a crash came between two status writes."""
+    known = quarantined(observation, version.artifact.digest if version.artifact else None)
+    if known is not None:
+        return Course("RolledBack", known.reason, known.message)
+    if version.deleting:
+        return Course("Retired", "Deleted", "Being deleted")
+    warm = leader.spec.rollout.keep_warm if leader else "0s"
+    name = leader.name if leader else "nobody"
+    return Course(
+        "Standby", "Superseded", f"{name} answers; stays warm for {warm}", replicas=version.spec.serving.replicas
+    )
+
+
+def _standby(version: Version, roles: Roles, leader: Version | None, now: datetime) -> Course:
+    warm = seconds(leader.spec.rollout.keep_warm) if leader else 0.0
+    is_the_one = roles.standby is version and not (leader is roles.candidate and leader is not None)
+    if is_the_one and elapsed(version.status.phase_since, now) < warm:
+        return Course("Standby", *_as_before(version), replicas=version.spec.serving.replicas)
+    return Course("Retired", "Retired", "No longer kept warm; apply it under another name to roll it out again")
+
+
+def _quarantined(known: Quarantine) -> Course:
+    message = (
+        f"This digest was rolled back on {known.time} ({known.reason}: {known.message}). It is not deployed again: "
+        "train a new version, or remove its entry from the model's record to release it"
+    )
+    return Course("Quarantined", "DigestQuarantined", message)
+
+
+def _awaited(version: Version) -> str:
+    reference = version.spec.training_job_ref
+    return f"Waiting for the bundle of TrainingJob {reference.name if reference else ''}"
+
+
+def _as_before(version: Version) -> tuple[str, str]:
+    ready = next((c for c in version.status.conditions if c.type == "Ready"), None)
+    return (ready.reason if ready else str(version.status.phase)), version.status.message or ""
+
+
+def _name_taken(observation: Observation, roles: Roles) -> Plan:
+    """Nothing moves, and nothing is touched: the Service belongs to somebody else."""
+    message = f"Service {observation.model} exists and is not managed by Modelward: delete or rename it, or choose another spec.model"
+    courses = {}
+    for version in observation.versions:
+        phase = version.status.phase or "Pending"
+        if phase in ENDED:
+            courses[version.name] = Course(phase, *_as_before(version))
+        else:
+            pods = version.workload.replicas if version.workload else 0
+            courses[version.name] = Course(phase, "NameTaken", message, replicas=pods, stalled=True)
+    return Plan(courses, roles.champion.name if roles.champion else None)
+
+
+def _decide(observation: Observation, roles: Roles, plan: Plan, now: datetime) -> Decision:
+    versions = {v.name: v for v in observation.versions}
+    courses = _with_shares(plan, roles)
+    statuses = {}
+    notes: list[Note] = []
+    for name, course in courses.items():
+        version = versions[name]
+        statuses[name] = next_status(version, course, _facts(observation, version, plan, now))
+        told = note(version, course)
+        notes += [told] if told else []
+    for invalid in observation.invalid:
+        statuses[invalid.name] = invalid_status(invalid, now)
+    serve = next((name for name, course in courses.items() if course.serve and name != plan.champion), None)
+    serve = serve or next((name for name, course in courses.items() if course.serve), None)
+    return Decision(
+        statuses=statuses,
+        record=_record(observation, plan, now),
+        workloads=_workloads(courses, versions, serve, observation),
+        serve=serve,
+        leases=_leases(plan, versions, roles),
+        finalize=frozenset(v.name for v in _everyone(observation) if not v.deleting),
+        keep=frozenset(invalid.name for invalid in observation.invalid),
+        release=_released(observation, plan),
+        notes=tuple(notes),
+        requeue_after=_period(observation, courses, serve),
+    )
+
+
+def _with_shares(plan: Plan, roles: Roles) -> dict[str, Course]:
+    """The champion has the share of callers that no challenger has."""
+    courses = dict(plan.courses)
+    if plan.champion in courses:
+        taken = max((c.weight for n, c in courses.items() if n != plan.champion), default=0.0)
+        courses[plan.champion] = replace(courses[plan.champion], weight=100.0 - taken)
+    return courses
+
+
+def _facts(observation: Observation, version: Version, plan: Plan, now: datetime) -> Facts:
+    documents = observation.documents.get(version.artifact.digest) if version.artifact else None
+    return Facts(observation.namespace, now, plan.counts, documents)
+
+
+def _workloads(
+    courses: Mapping[str, Course], versions: Mapping[str, Version], serve: str | None, observation: Observation
+) -> dict[str, int]:
+    """Replicas by version. Whoever the Service still selects keeps its pods until the Service has turned away."""
+    workloads = {name: course.replicas for name, course in courses.items() if course.replicas}
+    for name, version in versions.items():
+        leaving = name not in workloads and selected(observation, version) and serve not in (None, name)
+        if leaving and version.workload is not None:
+            workloads[name] = version.workload.replicas
+    return workloads
+
+
+def _leases(plan: Plan, versions: Mapping[str, Version], roles: Roles) -> tuple[LeaseOrder, ...]:
+    champion = versions.get(plan.champion or "")
+    if champion is None:
+        return ()
+    orders = [_order_of_champion(plan, champion, versions)]
+    deadline = 1000 * seconds(champion.spec.rollout.analysis.latency_objective)
+    for name, course in plan.courses.items():
+        if course.phase == "Standby":  # callers with an old connection get the champion's answer through it
+            sticky = champion.spec.serving.sticky_header
+            orders.append(LeaseOrder(name, champion.name, 100.0, 0.0, sticky, deadline))
+    return tuple(orders)
+
+
+def _order_of_champion(plan: Plan, champion: Version, versions: Mapping[str, Version]) -> LeaseOrder:
+    for name, course in plan.courses.items():
+        if name != champion.name and course.phase in ("Canary", "Shadow", "Promoting"):
+            version = versions[name]
+            sticky = champion.spec.serving.sticky_header or version.spec.serving.sticky_header
+            deadline = 1000 * seconds(version.spec.rollout.analysis.latency_objective)
+            return LeaseOrder(champion.name, name, course.weight, course.mirror, sticky, deadline)
+    return LeaseOrder(champion.name, None)
+
+
+def _record(observation: Observation, plan: Plan, now: datetime) -> ModelRecord:
+    versions = {v.name: v for v in observation.versions}
+    known = list(observation.record.quarantined)
+    for name, course in plan.courses.items():
+        artifact = versions[name].artifact
+        if course.quarantine and artifact and quarantined(observation, artifact.digest) is None:
+            known.append(
+                Quarantine(
+                    digest=artifact.digest,
+                    version=versions[name].spec.version,
+                    reason=course.reason,
+                    message=course.message,
+                    time=stamp(now),
+                )
+            )
+    champion = versions.get(plan.champion or "")
+    challengers = {n for n, c in plan.courses.items() if c.phase in UNDER_WAY}
+    kept = ledger.keep_only(
+        observation.record.ledger,
+        _digests(v for n, v in versions.items() if n in challengers),
+        _digests([champion] if champion else []),
+        {monitor.name for monitor in observation.monitors},
+    )
+    return ModelRecord(quarantined=tuple(known[-KEPT_QUARANTINES:]), ledger=kept)
+
+
+def _digests(versions: Iterable[Version]) -> set[Digest]:
+    return {v.artifact.digest for v in versions if v.artifact}
+
+
+def _released(observation: Observation, plan: Plan) -> frozenset[str]:
+    """Versions under deletion that no caller depends on any more."""
+    released = {
+        v.name for v in observation.versions if v.deleting and v.name != plan.champion and not selected(observation, v)
+    }
+    service = observation.service.selects if observation.service else None
+    return frozenset(released | {i.name for i in observation.invalid if i.deleting and i.name != service})
+
+
+def _period(observation: Observation, courses: Mapping[str, Course], serve: str | None) -> float:
+    turning = serve is not None and (observation.service is None or observation.service.selects != serve)
+    if turning:
+        return AT_ONCE
+    phases = {course.phase for course in courses.values()}
+    if phases & {"Canary", "Shadow", "Promoting"}:
+        return ROLLOUT_PERIOD
+    if "Standby" in phases or phases & {"Verifying", "Deploying"}:
+        return STANDBY_PERIOD
+    return min([QUIET_PERIOD, *(max(1.0, seconds(m.spec.interval)) for m in observation.monitors)])
+
+
+def _with_monitors(
+    observation: Observation,
+    roles: Roles,
+    plan: Plan,
+    judgements: Mapping[str, drift.Judgement],
+    decision: Decision,
+    now: datetime,
+) -> Decision:
+    statuses, notes, windows = {}, list(decision.notes), {}
+    for name, judgement in judgements.items():
+        status = judgement.status
+        if judgement.alarm:
+            notes.append(Note("DriftMonitor", name, "Warning", "DriftDetected", status.message or ""))
+        if judgement.rollback:
+            gone = plan.champion != (roles.champion.name if roles.champion else None)
+            outcome = f"{plan.champion} answers again" if gone else "no version before is warm: nothing was rolled back"
+            status = drift.with_outcome(status, "rollback", status.worst_feature or "", outcome, now)
+            notes.append(
+                Note("DriftMonitor", name, "Warning", "Rollback", f"Drift in {status.worst_feature}: {outcome}")
+            )
+        elif judgement.alarm and any(action.do == "alert" for action in _monitor_actions(observation, name)):
+            status = drift.with_outcome(status, "alert", judgement.alarm, "condition, Event and metric", now)
+        statuses[name] = status
+        if judgement.window is not None:
+            windows[name] = judgement.window
+    kept = decision.record.ledger.model_copy(update={"windows": windows})
+    record = decision.record.model_copy(update={"ledger": kept})
+    return replace(decision, monitors=statuses, notes=tuple(notes), record=record)
+
+
+def _monitor_actions(observation: Observation, name: str) -> tuple[Action, ...]:
+    return next(m.spec.actions for m in observation.monitors if m.name == name)

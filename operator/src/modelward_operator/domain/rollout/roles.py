@@ -1,0 +1,77 @@
+"""Who is what among a model's versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from modelward_api.base import Digest
+from modelward_operator.domain.observation import Observation, Version
+from modelward_operator.domain.record import Quarantine
+from modelward_operator.domain.rollout.course import ENDED, UNDER_WAY
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """The parts that a model's versions play before this reconcile."""
+
+    champion: Version | None
+    standby: Version | None
+    """The version before, still warm."""
+    candidate: Version | None
+    """The one version whose rollout is under way or next."""
+
+
+def cast(observation: Observation) -> Roles:
+    """Give each version its part, from what the statuses and the Service say."""
+    champion = _champion(observation)
+    others = [v for v in observation.versions if v is not champion and not v.deleting]
+    return Roles(champion, _newest(v for v in others if v.status.phase == "Standby"), _candidate(observation, others))
+
+
+def quarantined(observation: Observation, digest: Digest | None) -> Quarantine | None:
+    """The record of that digest's rollback, if it was rolled back for cause."""
+    return next((q for q in observation.record.quarantined if q.digest == digest), None)
+
+
+def selected(observation: Observation, version: Version) -> bool:
+    """Whether the Service sends callers to this version's pods."""
+    service = observation.service
+    return service is not None and service.ours and service.selects == version.name
+
+
+def age(version: Version) -> tuple[float, tuple[int, ...], str]:
+    """Sorts versions oldest first: by creation, then by SemVer."""
+    numbers = version.spec.version.split("-")[0].split("+")[0].split(".")
+    return version.created.timestamp(), tuple(int(n) for n in numbers), version.name
+
+
+def _champion(observation: Observation) -> Version | None:
+    """Two versions say Champion when a crash came between two status writes: the Service then knows."""
+    crowned = [v for v in observation.versions if v.status.phase == "Champion"]
+    crowned = [v for v in crowned if not quarantined(observation, _digest(v))] or crowned
+    chosen = next((v for v in crowned if selected(observation, v)), None) or _newest(crowned)
+    if chosen is not None:
+        return chosen
+    return next((v for v in observation.versions if selected(observation, v) and v.status.phase not in ENDED), None)
+
+
+def _newest(versions: Iterable[Version]) -> Version | None:
+    return max(versions, key=lambda v: (v.status.phase_since or "", age(v)), default=None)
+
+
+def _candidate(observation: Observation, others: list[Version]) -> Version | None:
+    """The rollout that has come furthest; else the oldest version that waits for one and has its artifact."""
+    undecided = [v for v in others if v.status.phase in (None, "Pending", *UNDER_WAY)]
+    undecided = [v for v in undecided if not quarantined(observation, _digest(v))]
+    waiting = sorted((v for v in undecided if v.artifact and v.status.phase in (None, "Pending")), key=age)
+    under_way = [v for v in undecided if v.status.phase in UNDER_WAY]
+    if waiting:  # a shadow would stand in the way for ever
+        under_way = [v for v in under_way if v.spec.rollout.strategy != "shadow"]
+    if under_way:
+        return min(under_way, key=lambda v: (-UNDER_WAY.index(v.status.phase or "Verifying"), age(v)))
+    return waiting[0] if waiting else None
+
+
+def _digest(version: Version) -> Digest | None:
+    return version.artifact.digest if version.artifact else None

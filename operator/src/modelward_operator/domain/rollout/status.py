@@ -1,0 +1,160 @@
+"""What people read: a version's course as status, conditions and Events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from modelward_api import names
+from modelward_api.bundle import BundleDocuments
+from modelward_api.conditions import Condition, find
+from modelward_api.modelversion import Endpoints, ModelVersionStatus, Transition, Weight
+from modelward_api.wire import PairedCounts
+from modelward_operator.domain.clock import stamp
+from modelward_operator.domain.conditions import State, Summary, conclude
+from modelward_operator.domain.decision import Note
+from modelward_operator.domain.observation import InvalidVersion, Version
+from modelward_operator.domain.rollout.course import REFUSED, UNDER_WAY, Course
+
+KEPT_TRANSITIONS = 16
+_GROWTH_WORTH_TELLING = 1.05
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a status tells beside the course."""
+
+    namespace: str
+    now: datetime
+    counts: PairedCounts
+    documents: BundleDocuments | None
+
+
+def next_status(version: Version, course: Course, facts: Facts) -> ModelVersionStatus:
+    """The version's next status; equal to the one before when there is nothing to tell."""
+    old = version.status
+    quiet = _is_noise(old, course)
+    moved = old.phase != course.phase
+    message = old.message if quiet and old.message else course.message
+    told = replace(course, message=message)
+    return old.model_copy(
+        update={
+            "observed_generation": version.generation,
+            "phase": course.phase,
+            "message": message,
+            "phase_since": stamp(facts.now) if moved or old.phase_since is None else old.phase_since,
+            "step": course.step,
+            "step_since": course.step_since,
+            "step_pairs": course.step_pairs,
+            "champion": course.champion if course.champion is not None else old.champion,
+            "artifact": version.artifact or old.artifact,
+            "weight": old.weight if quiet else _weight(course, facts.counts),
+            **_evidence(old, course, quiet),
+            "endpoints": _endpoints(version, course, facts.namespace),
+            "conditions": _conditions(version, told, facts),
+            "history": _history(old, course, facts.now) if moved else old.history,
+        }
+    )
+
+
+def invalid_status(invalid: InvalidVersion, now: datetime) -> ModelVersionStatus:
+    """Of a version whose spec cannot be read: what is wrong, and nothing else changes."""
+    summary = Summary("False", "InvalidSpec", invalid.error, stalled=True)
+    conditions = conclude(invalid.status.conditions, invalid.generation, now, summary)
+    return invalid.status.model_copy(
+        update={"observed_generation": invalid.generation, "message": invalid.error, "conditions": conditions}
+    )
+
+
+def note(version: Version, course: Course) -> Note | None:
+    """The Event of a change of phase or step."""
+    old = version.status
+    if old.phase == course.phase and old.step == course.step:
+        return None
+    kind = "Warning" if course.phase in REFUSED or course.stalled else "Normal"
+    return Note("ModelVersion", version.name, kind, course.reason, f"{course.phase}: {course.message}")  # type: ignore[arg-type]
+
+
+def _is_noise(old: ModelVersionStatus, course: Course) -> bool:
+    """Whether only counts grew, and by little: a status is not rewritten for every request."""
+    if course.assessment is None or not old.evidence or (old.phase, old.step) != (course.phase, course.step):
+        return False
+    ready = find(old.conditions, "Ready")
+    if old.verdict != course.assessment.verdict or ready is None or ready.reason != course.reason:
+        return False
+    before, now = old.evidence[0].samples, course.assessment.signals[0].samples
+    return before <= now < before * _GROWTH_WORTH_TELLING + 1
+
+
+def _evidence(old: ModelVersionStatus, course: Course, quiet: bool) -> dict[str, object]:
+    if course.assessment is None or quiet:
+        return {}
+    return {"verdict": course.assessment.verdict, "evidence": course.assessment.signals}
+
+
+def _weight(course: Course, counts: PairedCounts) -> Weight:
+    actual = None
+    if course.assessment is not None and counts.requests:
+        actual = round(100 * counts.answered / counts.requests, 1)
+    return Weight(requested=course.weight, actual=actual)
+
+
+def _endpoints(version: Version, course: Course, namespace: str) -> Endpoints | None:
+    if course.phase != "Champion":
+        return None
+    return Endpoints(
+        rest=f"http://{version.spec.model}.{namespace}.svc:{names.HTTP_PORT}/v2/models/{version.spec.model}"
+    )
+
+
+def _history(old: ModelVersionStatus, course: Course, now: datetime) -> tuple[Transition, ...]:
+    step = Transition(
+        time=stamp(now), from_phase=old.phase, to_phase=course.phase, reason=course.reason, message=course.message
+    )
+    return (*old.history, step)[-KEPT_TRANSITIONS:]
+
+
+def _conditions(version: Version, course: Course, facts: Facts) -> tuple[Condition, ...]:
+    available = version.ready_pods > 0
+    ready: State = "True" if course.phase in ("Standby", "Retired") else "False"
+    if course.phase in ("Champion", "Shadow") and available:
+        ready = "True"
+    summary = Summary(
+        ready,
+        course.reason,
+        course.message,
+        reconciling=course.phase in ("Pending", *UNDER_WAY, "Champion") and ready != "True",
+        stalled=course.stalled or course.phase in REFUSED,
+        others=_details(version, course, facts, available),
+    )
+    conditions = conclude(version.status.conditions, version.generation, facts.now, summary)
+    if course.paused:
+        return conditions
+    return tuple(c for c in conditions if c.type != "Paused")
+
+
+def _details(
+    version: Version, course: Course, facts: Facts, available: bool
+) -> tuple[tuple[str, State, str, str], ...]:
+    found: list[tuple[str, State, str, str]] = []
+    if any(pod.verified for pod in version.pods):
+        found.append(("ArtifactVerified", "True", "DigestMatches", "The bundle is what spec.artifact.digest says"))
+    elif course.phase == "Failed":
+        found.append(("ArtifactVerified", "False", course.reason, course.message))
+    if facts.documents is not None:
+        parity = facts.documents.parity
+        text = f"ONNX and scikit-learn differ by at most {parity.max_abs_difference:.2g} on {parity.rows} test rows"
+        found.append(("ParityVerified", "True" if parity.passed else "False", "Compared", text))
+    pods = f"{version.ready_pods} ready pods"
+    if course.replicas:
+        found.append(("Available", "True" if available else "False", "PodsReady" if available else "NoPodReady", pods))
+    if course.assessment is not None:
+        state: State = {"Pass": "True", "Harm": "False", "Hold": "Unknown"}[course.assessment.verdict]  # type: ignore[assignment]
+        found.append(("AnalysisPassing", state, course.assessment.reason, course.message))
+    if course.phase == "Champion":
+        found.append(("Promoted", "True", course.reason, course.message))
+    if course.phase == "RolledBack":
+        found.append(("RolledBack", "True", course.reason, course.message))
+    if course.paused:
+        found.append(("Paused", "True", "Paused", "spec.rollout.paused"))
+    return tuple(found)
