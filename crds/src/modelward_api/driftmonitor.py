@@ -17,7 +17,14 @@ class DriftTests(Document):
         float,
         Field(gt=0, le=10, description="No alarm below this population stability index (PSI), however sure."),
     ] = 0.1
-    alpha: Annotated[float, Field(gt=0, lt=0.5, description="False-alarm budget over all monitored features.")] = 0.05
+    alpha: Annotated[
+        float,
+        Field(
+            gt=0,
+            lt=0.5,
+            description="False-alarm budget: without drift, on average at most one alarm in 1/alpha windows over all features.",
+        ),
+    ] = 0.001
     minimum_rows: Annotated[
         int, Field(ge=20, le=1_000_000, description="Rows in a window before it is judged; fewer wait for more.")
     ] = 100

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from modelward_api.bundle import Metric
 from modelward_api.trainingjob import TrainingJobSpec, TrainingJobStatus
 from modelward_api.wire import TrainingOutcome
 from modelward_operator.domain.clock import stamp
@@ -179,15 +180,10 @@ def _status(observation: TrainingObservation, stage: Stage, now: datetime) -> Tr
 
 def _results(outcome: TrainingOutcome) -> dict[str, object]:
     auroc = next((m for m in outcome.metrics if m.name == "auroc"), None)
-    interval = (
-        f" ({auroc.lower:.3f} to {auroc.upper:.3f})"
-        if auroc and auroc.lower is not None and auroc.upper is not None
-        else ""
-    )
     parity = outcome.parity_max_abs_difference
     return {
         "metrics": outcome.metrics,
-        "auroc": f"{auroc.estimate:.3f}{interval}" if auroc else None,
+        "auroc": _with_interval(auroc) if auroc else None,
         "train_rows": outcome.train_rows or None,
         "test_rows": outcome.test_rows or None,
         "parity": None if parity is None else f"{parity:.2g}",
@@ -197,6 +193,11 @@ def _results(outcome: TrainingOutcome) -> dict[str, object]:
         "digest": outcome.digest,
         **({"step": "done"} if outcome.succeeded else {}),
     }
+
+
+def _with_interval(metric: Metric) -> str:
+    interval = "" if metric.lower is None or metric.upper is None else f" ({metric.lower:.3f} to {metric.upper:.3f})"
+    return f"{metric.estimate:.3f}{interval}"
 
 
 def _summary(stage: Stage) -> Summary:

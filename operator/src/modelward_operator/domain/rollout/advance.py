@@ -223,7 +223,10 @@ def _as_before(version: Version) -> tuple[str, str]:
 
 def _name_taken(observation: Observation, roles: Roles) -> Plan:
     """Nothing moves, and nothing is touched: the Service belongs to somebody else."""
-    message = f"Service {observation.model} exists and is not managed by Modelward: delete or rename it, or choose another spec.model"
+    message = (
+        f"Service {observation.model} exists and is not managed by Modelward: "
+        "delete or rename it, or choose another spec.model"
+    )
     courses = {}
     for version in observation.versions:
         phase = version.status.phase or "Pending"
