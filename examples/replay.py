@@ -1,0 +1,131 @@
+"""A clinical service that replays events as live requests, and counts what it gets back.
+
+Runs in a pod, on the serving image. Prints one line of counts (JSON) a second and never a value. A request that is not
+answered with 200 within its time is a failure; nothing is tried again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import csv
+import itertools
+import json
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import aiohttp
+
+NUMERIC = {"age"}
+NOT_INPUTS = {"outcome", "yronset"}
+MISSING = {"nk", "", "nan"}
+
+
+def request_body(row: dict[str, str]) -> bytes:
+    """One row as an inference request of the Open Inference Protocol."""
+    inputs = []
+    for name, text in row.items():
+        if name in NOT_INPUTS:
+            continue
+        missing = text in MISSING
+        value = None if missing else float(text) if name in NUMERIC else text
+        datatype = "FP32" if name in NUMERIC else "BYTES"
+        inputs.append({"name": name, "shape": [1, 1], "datatype": datatype, "data": [value]})
+    return json.dumps({"inputs": inputs}).encode()
+
+
+def shifted(row: dict[str, str], draw: random.Random) -> dict[str, str]:
+    """Another population, and a laboratory interface that has stopped sending: older, and cholesterol mostly unknown."""
+    older = {**row, "age": str(min(69, int(float(row["age"])) + draw.randint(5, 20)))}
+    return {**older, "hichol": "nk"} if draw.random() < 0.7 else older
+
+
+class Counts:
+    """What came back."""
+
+    def __init__(self) -> None:
+        self.sent = self.ok = self.failed = 0
+        self.reasons: Counter[str] = Counter()
+        self.versions: Counter[str] = Counter()
+        self.first: dict[str, float] = {}
+        self.last: dict[str, float] = {}
+        self.slowest = 0.0
+
+    def answered(self, version: str, seconds: float) -> None:
+        now = time.time()
+        self.ok += 1
+        self.versions[version] += 1
+        self.first.setdefault(version, now)
+        self.last[version] = now
+        self.slowest = max(self.slowest, seconds)
+
+    def missed(self, reason: str) -> None:
+        self.failed += 1
+        self.reasons[reason] += 1
+
+    def line(self) -> str:
+        return json.dumps({"time": round(time.time(), 3), **vars(self)})
+
+
+async def ask(session: aiohttp.ClientSession, url: str, body: bytes, counts: Counts) -> None:
+    counts.sent += 1
+    started = time.monotonic()
+    try:
+        async with session.post(url, data=body, headers={"content-type": "application/json"}) as answer:
+            await answer.read()
+            if answer.status == 200:
+                counts.answered(answer.headers.get("x-modelward-version", "unknown"), time.monotonic() - started)
+            else:
+                counts.missed(f"HTTP {answer.status}")
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        counts.missed(type(error).__name__)
+
+
+async def replay(options: argparse.Namespace) -> Counts:
+    with Path(options.rows).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    draw = random.Random(options.seed)
+    stop, counts = asyncio.Event(), Counts()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    url = f"{options.url}/v2/models/{options.model}/infer"
+    connections = aiohttp.TCPConnector(limit=options.connections)
+    timeout = aiohttp.ClientTimeout(total=10)
+    async with aiohttp.ClientSession(connector=connections, timeout=timeout) as session:
+        tasks: set[asyncio.Task[None]] = set()
+        begin, told = time.monotonic(), 0.0
+        for number, row in enumerate(itertools.cycle(rows)):
+            due = number / options.rate
+            if stop.is_set() or due >= options.seconds:
+                break
+            await asyncio.sleep(max(0.0, begin + due - time.monotonic()))
+            body = request_body(shifted(row, draw) if options.shifted else row)
+            task = asyncio.create_task(ask(session, url, body, counts))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            if time.monotonic() - told >= 1:
+                told = time.monotonic()
+                print(counts.line(), flush=True)
+        await asyncio.gather(*tasks)
+    return counts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", required=True, help="the model's Service, such as http://mortality:8080")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--rows", required=True, help="a CSV file with a header")
+    parser.add_argument("--rate", type=float, default=40.0, help="requests a second")
+    parser.add_argument("--seconds", type=float, default=3600.0, help="stop by itself after this long")
+    parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--shifted", action="store_true", help="send another population")
+    counts = asyncio.run(replay(parser.parse_args()))
+    print(counts.line(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
