@@ -84,9 +84,7 @@ async def ask(session: aiohttp.ClientSession, url: str, body: bytes, counts: Cou
         counts.missed(type(error).__name__)
 
 
-async def replay(options: argparse.Namespace) -> Counts:
-    with Path(options.rows).open(newline="") as file:
-        rows = list(csv.DictReader(file))
+async def replay(options: argparse.Namespace, rows: list[dict[str, str]]) -> Counts:
     draw = random.Random(options.seed)
     stop, counts = asyncio.Event(), Counts()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -123,7 +121,10 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--shifted", action="store_true", help="send another population")
-    counts = asyncio.run(replay(parser.parse_args()))
+    options = parser.parse_args()
+    with Path(options.rows).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    counts = asyncio.run(replay(options, rows))
     print(counts.line(), flush=True)
 
 
