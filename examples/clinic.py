@@ -5,6 +5,7 @@ The demo tells what it does with it; the end-to-end tests assert.
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ STORE = "/var/lib/modelward/store"
 RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 
-class NotInTime(AssertionError):
+class NotInTimeError(AssertionError):
     """A condition did not come true before its deadline."""
 
 
@@ -53,7 +54,7 @@ class Clinic:
         deadline = time.monotonic() + seconds
         while not (found := condition()):
             if time.monotonic() > deadline:
-                raise NotInTime(f"{what}: not within {seconds:g} s\n{self.report()}")
+                raise NotInTimeError(f"{what}: not within {seconds:g} s\n{self.report()}")
             time.sleep(every)
         return found
 
@@ -90,6 +91,16 @@ class Clinic:
         self.kubectl("wait", "--for=condition=Ready", "pod/store", "--timeout=120s")
         script = 'mkdir -p "$(dirname "$0")" && cat > "$0"'
         self.kubectl("exec", "-i", "store", "--", "sh", "-c", script, f"{STORE}/{path}", stdin=content)
+
+    def put_bytes(self, path: str, content: bytes) -> None:
+        """Write a binary file into the artifact store."""
+        self.put(path + ".base64", base64.b64encode(content).decode())
+        decode = f"base64 -d {STORE}/{path}.base64 > {STORE}/{path} && rm {STORE}/{path}.base64"
+        self.kubectl("exec", "store", "--", "sh", "-c", decode)
+
+    def take(self, path: str) -> bytes:
+        """Read a file of the artifact store."""
+        return base64.b64decode(self.kubectl("exec", "store", "--", "base64", f"{STORE}/{path}"))
 
     def train(self, number: int, **spec: Any) -> dict[str, Any]:
         """Apply a TrainingJob of the example."""

@@ -1,0 +1,1 @@
+"""The whole path on a real cluster, with a real client that counts."""

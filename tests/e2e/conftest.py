@@ -1,0 +1,137 @@
+"""One cluster, one installation of the chart, three trained versions: made once for all end-to-end tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from examples import monica
+from examples.clinic import Clinic
+from tests.cluster import ensure_cluster
+from tests.e2e import broken
+
+NAMESPACE = "e2e"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    version: str
+    uri: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Ward(Clinic):
+    """A clinic whose bundles are known."""
+
+    bundles: dict[str, Bundle]
+
+    def version(self, name: str, bundle: str, *, digest: str | None = None, **spec: Any) -> str:
+        """Apply a ModelVersion of a bundle."""
+        known = self.bundles[bundle]
+        body = {
+            "model": "mortality",
+            "version": known.version,
+            "artifact": {"uri": known.uri, "digest": digest or known.digest},
+            "serving": {"resources": {"requests": {"cpu": "20m", "memory": "200Mi"}}},
+            **spec,
+        }
+        metadata = {"name": name}
+        self.apply({"apiVersion": "modelward.io/v1alpha1", "kind": "ModelVersion", "metadata": metadata, "spec": body})
+        return name
+
+    def condition(self, kind: str, name: str, type_: str) -> dict[str, Any]:
+        conditions = self.status(kind, name).get("conditions", [])
+        return next((c for c in conditions if c["type"] == type_), {})
+
+
+QUICK = {
+    "steps": [{"weight": 10, "minRequests": 100}, {"weight": 50, "minRequests": 100}],
+    "analysis": {"errorMargin": 0.02, "flipAllowance": 0.3, "latencyObjective": "1s"},
+}
+
+
+@pytest.fixture(scope="session")
+def installed() -> Clinic:
+    clinic = Clinic(ensure_cluster(nodes=1, images=True), NAMESPACE)
+    if clinic.get("namespace", NAMESPACE):
+        _clean(clinic)
+        clinic.kubectl("delete", "namespace", NAMESPACE, "--timeout=180s")
+    clinic.install()
+    clinic.put("data/monica-1985-1986.csv", monica.as_csv(monica.hospitalised(85, 86)))
+    return clinic
+
+
+@pytest.fixture(scope="session")
+def trained(installed: Clinic) -> Ward:
+    """Versions 1 (boosted trees), 2 (logistic) and 3 (label swapped), trained by TrainingJobs on the cluster."""
+    for number in (1, 2, 3):
+        installed.train(number, promote=None)
+    bundles = {}
+    for number in (1, 2, 3):
+        name = f"mortality-v{number}"
+        status = installed.wait(f"end of {name}", lambda n=name: _ended(installed, n), 240)
+        assert status["phase"] == "Complete", status
+        bundles[f"v{number}"] = Bundle(f"{number}.0.0", status["uri"], status["digest"])
+    ward = Ward(installed.cluster, installed.namespace, bundles)
+    _add_broken(ward)
+    return ward
+
+
+@pytest.fixture
+def ward(trained: Ward) -> Ward:
+    """No model versions, no monitors, nothing remembered."""
+    _clean(trained)
+    return trained
+
+
+@pytest.fixture
+def champion(ward: Ward) -> str:
+    """Version 1 in charge."""
+    ward.version("v1", "v1")
+    ward.wait_phase("v1", "Champion")
+    return "v1"
+
+
+@pytest.fixture(scope="session")
+def events() -> str:
+    return monica.as_csv(monica.hospitalised(87, 93))
+
+
+@pytest.fixture
+def client(ward: Ward, champion: str, events: str):
+    """A service that asks all the time; no request of it may fail."""
+    replay = ward.start_replay("client", events, "--rate", "40")
+    yield replay
+    counts = replay.stop()
+    ward.kubectl("delete", "pod", "client", "--wait=false", "--grace-period=0", "--force")
+    assert counts["failed"] == 0, counts
+    assert counts["ok"] == counts["sent"]
+
+
+def _ended(clinic: Clinic, name: str) -> dict[str, Any] | None:
+    status = clinic.status("trainingjob", name)
+    return status if status.get("phase") in ("Complete", "Failed") else None
+
+
+def _clean(clinic: Clinic) -> None:
+    clinic.kubectl("delete", "mv,dm", "--all", "--timeout=120s")
+    clinic.kubectl("delete", "configmap", "mortality-modelward", "--ignore-not-found")
+    clinic.kubectl("delete", "pod", "client", "--ignore-not-found", "--grace-period=0", "--force")
+
+    def gone() -> bool:
+        return not clinic.get("pods", "--selector", "modelward.io/model=mortality")["items"]
+
+    clinic.wait("the end of the serving pods", gone, 60)
+
+
+def _add_broken(ward: Ward) -> None:
+    path = ward.bundles["v2"].uri.removeprefix("store://")
+    content = ward.take(path)
+    kinds = {"nan": broken.not_a_number, "impossible": broken.not_a_probability, "slow": broken.slow}
+    for number, (name, nodes) in enumerate(kinds.items(), start=4):
+        archive, digest = broken.rebuilt(content, f"{number}.0.0", nodes)
+        ward.put_bytes(f"models/{name}.bentomodel", archive)
+        ward.bundles[name] = Bundle(f"{number}.0.0", f"store://models/{name}.bentomodel", digest)
