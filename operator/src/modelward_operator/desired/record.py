@@ -1,0 +1,58 @@
+"""The model's record as a ConfigMap: quarantine for people to read, counts compressed."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from typing import Any
+
+from pydantic import ValidationError
+
+from modelward_api import names
+from modelward_operator.desired.pod import Manifest
+from modelward_operator.domain.record import Ledger, ModelRecord
+
+RECORD, LEDGER = "record.json", "ledger"
+
+
+def record_name(model: str) -> str:
+    """The ConfigMap's name."""
+    return f"{model}-modelward"
+
+
+def config_map(namespace: str, model: str, record: ModelRecord) -> Manifest:
+    """The record to write. Deterministic: the same record gives the same bytes."""
+    quarantined = [entry.to_json() for entry in record.quarantined]
+    ledger = json.dumps(record.ledger.to_json(), sort_keys=True, separators=(",", ":")).encode()
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": record_name(model),
+            "namespace": namespace,
+            "labels": {names.MANAGED_BY: names.MANAGER, names.MODEL: model},
+        },
+        "data": {RECORD: json.dumps({"quarantined": quarantined}, indent=2, sort_keys=True)},
+        "binaryData": {LEDGER: base64.b64encode(gzip.compress(ledger, mtime=0)).decode()},
+    }
+
+
+def read(manifest: dict[str, Any] | None) -> ModelRecord:
+    """The record in that ConfigMap; empty when there is none.
+
+    Raises:
+        ValueError: somebody has edited it into something that is no record.
+    """
+    if manifest is None:
+        return ModelRecord()
+    try:
+        written = json.loads(manifest.get("data", {}).get(RECORD) or "{}")
+        packed = manifest.get("binaryData", {}).get(LEDGER)
+        ledger = Ledger.model_validate_json(gzip.decompress(base64.b64decode(packed))) if packed else Ledger()
+        return ModelRecord.model_validate({"quarantined": written.get("quarantined", []), "ledger": ledger})
+    except (ValidationError, OSError, EOFError, ValueError) as error:
+        name = manifest.get("metadata", {}).get("name")
+        raise ValueError(
+            f"ConfigMap {name} does not hold a record: restore it, or delete it to start afresh"
+        ) from error

@@ -1,0 +1,59 @@
+"""What the installation decides: images, store, accounts. Read once from the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+STORE_MOUNT = "/var/lib/modelward/store"
+
+
+class InvalidSettingsError(ValueError):
+    """A variable of the environment is missing or makes no sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The operator's settings."""
+
+    serving_image: str
+    training_image: str
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to watch; empty means all."""
+    image_pull_policy: str = "IfNotPresent"
+    store_uri: str = f"file://{STORE_MOUNT}"
+    store_claim: str | None = None
+    """The PersistentVolumeClaim behind the store, in every watched namespace."""
+    store_secret: str | None = None
+    """A Secret whose keys are the environment of an object store (AWS_ACCESS_KEY_ID ...)."""
+    serving_service_account: str = "default"
+    training_service_account: str = "default"
+    log_level: str = "INFO"
+    pod_namespace: str = "default"
+    pod_name: str = "modelward"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Settings:
+        """Read MODELWARD_* as the chart sets them.
+
+        Raises:
+            InvalidSettingsError: an image is not set.
+        """
+        missing = [n for n in ("MODELWARD_SERVING_IMAGE", "MODELWARD_TRAINING_IMAGE") if not environ.get(n)]
+        if missing:
+            raise InvalidSettingsError(f"{' and '.join(missing)} must be set: the images that the operator deploys")
+        names = environ.get("MODELWARD_NAMESPACES", "")
+        return cls(
+            serving_image=environ["MODELWARD_SERVING_IMAGE"],
+            training_image=environ["MODELWARD_TRAINING_IMAGE"],
+            namespaces=tuple(name.strip() for name in names.split(",") if name.strip()),
+            image_pull_policy=environ.get("MODELWARD_IMAGE_PULL_POLICY") or "IfNotPresent",
+            store_uri=environ.get("MODELWARD_STORE_URI") or f"file://{STORE_MOUNT}",
+            store_claim=environ.get("MODELWARD_STORE_CLAIM") or None,
+            store_secret=environ.get("MODELWARD_STORE_SECRET") or None,
+            serving_service_account=environ.get("MODELWARD_SERVING_SERVICE_ACCOUNT") or "default",
+            training_service_account=environ.get("MODELWARD_TRAINING_SERVICE_ACCOUNT") or "default",
+            log_level=environ.get("MODELWARD_LOG_LEVEL") or "INFO",
+            pod_namespace=environ.get("POD_NAMESPACE") or "default",
+            pod_name=environ.get("POD_NAME") or "modelward",
+        )

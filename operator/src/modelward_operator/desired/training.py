@@ -1,0 +1,129 @@
+"""A TrainingJob's Job, the ConfigMap with its spec, and the ModelVersion that comes of it."""
+
+from __future__ import annotations
+
+import json
+
+from modelward_api import API_VERSION, names
+from modelward_api.base import seconds
+from modelward_api.trainingjob import TrainingJobSpec
+from modelward_api.wire import INVALID_INPUT_EXIT_CODE
+from modelward_operator.desired.pod import (
+    CONTAINER_SECURITY,
+    POD_SECURITY,
+    Manifest,
+    owner,
+    store_environment,
+    store_mounts,
+    store_volumes,
+)
+from modelward_operator.desired.settings import Settings
+
+SPEC_MOUNT = "/etc/modelward"
+SPEC_FILE = "trainingjob.json"
+DEFAULT_REQUESTS = {"cpu": "250m", "memory": "512Mi"}
+
+
+def _metadata(namespace: str, name: str, uid: str, model: str) -> Manifest:
+    return {
+        "name": name,
+        "namespace": namespace,
+        "labels": _labels(name, model),
+        "ownerReferences": [owner("TrainingJob", API_VERSION, name, uid)],
+    }
+
+
+def _labels(name: str, model: str) -> dict[str, str]:
+    return {
+        names.MANAGED_BY: names.MANAGER,
+        names.COMPONENT: "training",
+        names.TRAINING_JOB: name,
+        "modelward.io/trains": model,
+    }
+
+
+def config_map(namespace: str, name: str, uid: str, spec: TrainingJobSpec) -> Manifest:
+    """The spec as the training pod reads it."""
+    document = {"name": name, "namespace": namespace, "spec": spec.to_json()}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(namespace, f"{name}-training", uid, spec.model),
+        "immutable": True,
+        "data": {SPEC_FILE: json.dumps(document, sort_keys=True)},
+    }
+
+
+def job(namespace: str, name: str, uid: str, spec: TrainingJobSpec, settings: Settings) -> Manifest:
+    """The Job: bad input fails it at once, anything else is tried again."""
+    policy = {
+        "action": "FailJob",
+        "onExitCodes": {"containerName": "training", "operator": "In", "values": [INVALID_INPUT_EXIT_CODE]},
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": _metadata(namespace, name, uid, spec.model),
+        "spec": {
+            "backoffLimit": spec.backoff_limit,
+            "activeDeadlineSeconds": int(seconds(spec.active_deadline)),
+            "suspend": spec.suspend,
+            "podFailurePolicy": {"rules": [policy]},
+            "template": {"metadata": {"labels": _labels(name, spec.model)}, "spec": _pod(name, spec, settings)},
+        },
+    }
+
+
+def _pod(name: str, spec: TrainingJobSpec, settings: Settings) -> Manifest:
+    limits = dict(spec.resources.limits)
+    container: Manifest = {
+        "name": "training",
+        "image": settings.training_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": ["python", "-m", "modelward_training", "run"],
+        **store_environment(settings),
+        "ports": [{"name": "progress", "containerPort": names.PROGRESS_PORT}],
+        "securityContext": CONTAINER_SECURITY,
+        "resources": {
+            "requests": {**DEFAULT_REQUESTS, **spec.resources.requests},
+            **({"limits": limits} if limits else {}),
+        },
+        "volumeMounts": [
+            {"name": "spec", "mountPath": SPEC_MOUNT, "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            *store_mounts(settings, read_only=False),
+        ],
+    }
+    return {
+        "restartPolicy": "Never",
+        "serviceAccountName": settings.training_service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": POD_SECURITY,
+        "containers": [container],
+        "volumes": [
+            {"name": "spec", "configMap": {"name": f"{name}-training"}},
+            {"name": "tmp", "emptyDir": {}},
+            *store_volumes(settings, read_only=False),
+        ],
+    }
+
+
+def model_version(namespace: str, name: str, spec: TrainingJobSpec, job_name: str, uri: str, digest: str) -> Manifest:
+    """The ModelVersion of a finished TrainingJob. It has no owner: a model outlives the job that trained it."""
+    template = spec.promote.template.model_dump(mode="json", by_alias=True, exclude_unset=True) if spec.promote else {}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ModelVersion",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {names.MANAGED_BY: names.MANAGER, names.TRAINING_JOB: job_name},
+        },
+        "spec": {
+            "model": spec.model,
+            "version": spec.version,
+            "artifact": {"uri": uri, "digest": digest},
+            **{key: value for key, value in template.items() if value},
+        },
+    }
