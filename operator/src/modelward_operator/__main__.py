@@ -1,0 +1,49 @@
+"""`python -m modelward_operator`: the operator's command line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from importlib.metadata import version
+
+from modelward_operator.desired.settings import InvalidSettingsError, Settings
+
+
+def main() -> int:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(prog="modelward_operator", description="Modelward's Kubernetes operator.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="watch and reconcile until SIGTERM; settings are read from MODELWARD_*")
+    run.add_argument("--health-port", type=int, default=8081, help="/livez and /readyz (default: %(default)s)")
+    run.add_argument("--metrics-port", type=int, default=8080, help="/metrics (default: %(default)s)")
+    commands.add_parser("version", help="print the version")
+    options = parser.parse_args()
+    if options.command == "version":
+        sys.stdout.write(version("modelward-operator") + "\n")
+        return 0
+    return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        settings = Settings.from_environment(os.environ)
+    except InvalidSettingsError as error:
+        sys.stderr.write(f"modelward_operator: {error}\n")
+        return 2
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    from modelward_operator.handlers import operator
+
+    try:
+        asyncio.run(operator.run(settings, health_port=options.health_port, metrics_port=options.metrics_port))
+    except operator.WatcherDiedError as error:
+        logging.getLogger(__name__).error("%s; ending, to be started anew", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""Carrying a decision out, in the order that is safe at every step (domain/decision.py)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from modelward_api import names
+from modelward_api.base import Document
+from modelward_operator.desired import record as records
+from modelward_operator.desired import serving
+from modelward_operator.desired.service import service as desired_service
+from modelward_operator.desired.settings import Settings
+from modelward_operator.domain.decision import Decision, LeaseOrder, Note
+from modelward_operator.domain.observation import Version
+from modelward_operator.domain.record import ModelRecord
+from modelward_operator.engine import gateway as api
+from modelward_operator.engine.exchange import Exchange, Held
+from modelward_operator.engine.gateway import Gateway, Manifest, Resource
+from modelward_operator.engine.observe import Seen, is_ours, owned_by
+
+COUNTS_PERIOD = 5.0
+"""Seconds between two writes of the record while only counts have grown."""
+
+
+@dataclass(slots=True)
+class Memory:
+    """What the engine remembers of one model between two reconciles; losing it costs a few reads and writes."""
+
+    held: Held = field(default_factory=Held)
+    record: ModelRecord | None = None
+    record_written: float = float("-inf")
+    applied: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    """By kind and name: what was applied (a hash), and the state of the object that came of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One reconcile's tools and inputs."""
+
+    gateway: Gateway
+    exchange: Exchange
+    settings: Settings
+    namespace: str
+    model: str
+    seen: Seen
+    memory: Memory
+    clock: float
+    """Monotonic, in seconds."""
+
+
+async def carry_out(turn: Round, decision: Decision) -> None:
+    """Make it so. Whatever is so already costs no call."""
+    versions = {version.name: version for version in turn.seen.versions}
+    lowering, raising = _split(turn.memory.held, decision)
+    await turn.exchange.order(turn.memory.held, versions, lowering)
+    await _write_record(turn, decision)
+    objects = await _write_statuses(turn, decision)
+    for name, replicas in decision.workloads.items():
+        await _have_workload(turn, versions[name], replicas)
+    if decision.serve is not None:
+        await _serve(turn, decision.serve)
+    if raising:
+        await turn.exchange.order(turn.memory.held, versions, raising)
+    await _drop(turn, decision)
+    await _finalize(turn, decision, objects)
+    for note in decision.notes:
+        await write_event(turn.gateway, turn.namespace, note, objects.get(note.name) or _object(turn, note))
+
+
+def _split(held: Held, decision: Decision) -> tuple[list[LeaseOrder], list[LeaseOrder]]:
+    """New orders: those that take callers away from a challenger, and those that give it more."""
+    lowering, raising = [], []
+    for order in decision.leases:
+        before = held.orders.get(order.holder)
+        if before == order:
+            continue
+        same = before is not None and before.challenger == order.challenger
+        raises = order.challenger is not None and not (same and before is not None and order.weight <= before.weight)
+        if raises and before is not None and before.challenger not in (None, order.challenger):
+            lowering.append(LeaseOrder(order.holder, None))
+        (raising if raises else lowering).append(order)
+    gone = set(held.orders) - {order.holder for order in decision.leases}
+    lowering += [LeaseOrder(holder, None) for holder in gone if held.orders[holder].challenger is not None]
+    for holder in gone:
+        held.orders.pop(holder) if held.orders[holder].challenger is None else None
+    return lowering, raising
+
+
+async def _write_record(turn: Round, decision: Decision) -> None:
+    written = turn.memory.record
+    turn_is_due = turn.clock - turn.memory.record_written >= COUNTS_PERIOD
+    important = written is None or (written.quarantined, written.ledger.windows) != (
+        decision.record.quarantined,
+        decision.record.ledger.windows,
+    )
+    moved = any(
+        v.name in decision.statuses and decision.statuses[v.name].phase != v.status.phase for v in turn.seen.versions
+    )
+    if written == decision.record or not (important or moved or turn_is_due):
+        return
+    if written is None and decision.record == ModelRecord() and turn.seen.record is None:
+        return
+    if turn.seen.record is not None and not is_ours(turn.seen.record):
+        raise ValueError(
+            f"ConfigMap {records.record_name(turn.model)} exists and is not managed by Modelward: rename it"
+        )
+    await turn.gateway.apply(api.CONFIG_MAPS, records.config_map(turn.namespace, turn.model, decision.record))
+    turn.memory.record, turn.memory.record_written = decision.record, turn.clock
+
+
+async def _write_statuses(turn: Round, decision: Decision) -> dict[str, Manifest]:
+    objects = dict(turn.seen.manifests)
+    for name, status in decision.statuses.items():
+        objects[name] = await write_status(turn.gateway, api.MODEL_VERSIONS, objects[name], status)
+    for name, monitor in decision.monitors.items():
+        await write_status(turn.gateway, api.DRIFT_MONITORS, turn.seen.monitor_manifests[name], monitor)
+    return objects
+
+
+async def write_status(gateway: Gateway, resource: Resource, manifest: Manifest, status: Document) -> Manifest:
+    """Write a status unless it says the same already; returns the object as it is then."""
+    wanted = status.to_json()
+    if manifest.get("status") == wanted:
+        return manifest
+    body = {key: value for key, value in manifest.items() if key != "status"}
+    return await gateway.replace_status(resource, {**body, "status": wanted})
+
+
+async def _have_workload(turn: Round, version: Version, replicas: int) -> None:
+    if version.artifact is None or version.artifact_failure is not None:
+        return
+    wanted = serving.deployment(
+        turn.namespace, version.name, version.uid, version.spec, version.artifact, replicas, turn.settings
+    )
+    await _have(turn, api.DEPLOYMENTS, wanted, turn.seen.deployments.get(version.name))
+    budget = serving.disruption_budget(turn.namespace, version.name, version.uid, version.spec)
+    key = (api.DISRUPTION_BUDGETS.kind, version.name)
+    if replicas > 1 and key not in turn.memory.applied:
+        await turn.gateway.apply(api.DISRUPTION_BUDGETS, budget)
+        turn.memory.applied[key] = ("", "")
+
+
+async def _serve(turn: Round, version: str) -> None:
+    if turn.seen.service_manifest is not None and not is_ours(turn.seen.service_manifest):
+        return
+    wanted = desired_service(turn.namespace, turn.model, version)
+    await _have(turn, api.SERVICES, wanted, turn.seen.service_manifest)
+
+
+async def _have(turn: Round, resource: Resource, wanted: Manifest, current: Manifest | None) -> None:
+    """Apply, unless the same was applied before and nobody has touched the object since."""
+    key = (resource.kind, wanted["metadata"]["name"])
+    digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
+    if current is not None and turn.memory.applied.get(key) == (digest, _state(current)):
+        return
+    made = await turn.gateway.apply(resource, wanted)
+    turn.memory.applied[key] = (digest, _state(made))
+
+
+def _state(manifest: Manifest) -> str:
+    """What changes when somebody changes what is wanted of an object: its generation, else its spec."""
+    metadata = manifest["metadata"]
+    spec: Any = metadata.get("generation") or json.dumps(manifest.get("spec"), sort_keys=True)
+    return f"{metadata.get('uid')} {spec} {sorted((metadata.get('labels') or {}).items())}"
+
+
+async def _drop(turn: Round, decision: Decision) -> None:
+    for name, manifest in turn.seen.deployments.items():
+        wanted = name in decision.workloads or name in decision.keep
+        if wanted or "deletionTimestamp" in manifest["metadata"] or not _is_a_versions(turn, manifest):
+            continue
+        await turn.gateway.delete(api.DEPLOYMENTS, turn.namespace, name, manifest["metadata"]["uid"])
+        turn.memory.applied.pop((api.DEPLOYMENTS.kind, name), None)
+        if turn.memory.applied.pop((api.DISRUPTION_BUDGETS.kind, name), None) is not None:
+            budget = await turn.gateway.get(api.DISRUPTION_BUDGETS, turn.namespace, name)
+            if budget is not None:
+                await turn.gateway.delete(api.DISRUPTION_BUDGETS, turn.namespace, name, budget["metadata"]["uid"])
+    service = turn.seen.service_manifest
+    if decision.drop_service and service is not None and is_ours(service):
+        await turn.gateway.delete(api.SERVICES, turn.namespace, turn.model, service["metadata"]["uid"])
+
+
+def _is_a_versions(turn: Round, manifest: Manifest) -> bool:
+    uids = [m["metadata"]["uid"] for m in turn.seen.manifests.values()]
+    return is_ours(manifest) and any(owned_by(manifest, uid) for uid in uids)
+
+
+async def _finalize(turn: Round, decision: Decision, objects: dict[str, Manifest]) -> None:
+    for name, manifest in objects.items():
+        metadata = manifest["metadata"]
+        present: list[str] = metadata.get("finalizers", [])
+        if name in decision.release and names.FINALIZER in present:
+            wanted = [finalizer for finalizer in present if finalizer != names.FINALIZER]
+        elif name in decision.finalize and names.FINALIZER not in present:
+            wanted = [*present, names.FINALIZER]
+        else:
+            continue
+        change = {"metadata": {"finalizers": wanted, "resourceVersion": metadata["resourceVersion"]}}
+        await turn.gateway.patch(api.MODEL_VERSIONS, turn.namespace, name, change)
+
+
+def _object(turn: Round, note: Note) -> Manifest | None:
+    return turn.seen.monitor_manifests.get(note.name) if note.kind == "DriftMonitor" else None
+
+
+async def write_event(gateway: Gateway, namespace: str, note: Note, manifest: Manifest | None) -> None:
+    """An Event on a transition, as `kubectl describe` shows it."""
+    if manifest is None:
+        return
+    now, metadata = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), manifest["metadata"]
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{note.name}.", "namespace": namespace},
+        "involvedObject": {
+            "apiVersion": manifest["apiVersion"],
+            "kind": manifest["kind"],
+            "name": metadata["name"],
+            "namespace": namespace,
+            "uid": metadata["uid"],
+        },
+        "type": note.type,
+        "reason": note.reason,
+        "message": note.message[:1024],
+        "source": {"component": "modelward"},
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+    await gateway.create(api.EVENTS, event)

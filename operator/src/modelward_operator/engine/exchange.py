@@ -1,0 +1,150 @@
+"""Traffic leases out, counts in: the talk with the serving pods."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+from pydantic import ValidationError
+
+from modelward_api import names
+from modelward_api.base import Digest
+from modelward_api.bundle import BundleDocuments
+from modelward_api.wire import Challenger, ExchangeRequest, ExchangeResponse, TrafficLease
+from modelward_operator.domain.decision import LeaseOrder
+from modelward_operator.domain.observation import Pod, Version
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = aiohttp.ClientTimeout(total=2.0, connect=1.0)
+LEASE_SECONDS = 10.0
+MOST_DOCUMENTS = 256
+
+
+@dataclass(slots=True)
+class Held:
+    """What one model's pods were last told."""
+
+    orders: dict[str, LeaseOrder] = field(default_factory=dict)
+    """By holder."""
+    leases: dict[str, TrafficLease] = field(default_factory=dict)
+    """By holder: the lease made of the order, renewed as it is until its content changes."""
+
+
+class Exchange:
+    """Talks to serving pods. A pod that does not answer is left alone: its lease expires by itself."""
+
+    def __init__(self, session: aiohttp.ClientSession, epoch: int, control_port: int = names.CONTROL_PORT) -> None:
+        self._session = session
+        self._epoch = epoch
+        self._port = control_port
+        self._sequence = itertools.count(1)
+        self._documents: dict[Digest, BundleDocuments] = {}
+
+    async def renew(self, held: Held, versions: Mapping[str, Version], profile: bool) -> list[ExchangeResponse]:
+        """Tell every pod that can hold a lease what it holds already, and collect what was counted."""
+        holders = set(held.orders) | {n for n, v in versions.items() if v.status.phase in ("Champion", "Standby")}
+        return await self._tell(held, versions, holders & set(versions), profile)
+
+    async def order(
+        self, held: Held, versions: Mapping[str, Version], orders: Iterable[LeaseOrder]
+    ) -> list[ExchangeResponse]:
+        """Give new orders to their holders' pods."""
+        chosen = {order.holder: order for order in orders}
+        held.orders.update(chosen)
+        return await self._tell(held, versions, set(chosen), False)
+
+    async def documents(self, versions: Iterable[Version]) -> dict[Digest, BundleDocuments]:
+        """The bundle documents of those versions whose pods have told them, now or before."""
+        found = {}
+        for version in versions:
+            if version.artifact is None:
+                continue
+            digest = version.artifact.digest
+            if digest not in self._documents:
+                await self._ask_for_documents(digest, version.pods)
+            if digest in self._documents:
+                found[digest] = self._documents[digest]
+        return found
+
+    async def _tell(
+        self, held: Held, versions: Mapping[str, Version], holders: set[str], profile: bool
+    ) -> list[ExchangeResponse]:
+        calls = []
+        for holder in sorted(holders & set(versions)):
+            request = self._request(held, versions, versions[holder], profile)
+            calls += [self._exchange(pod, request) for pod in versions[holder].pods if _answers(pod)]
+        return [answer for answer in await asyncio.gather(*calls) if answer is not None]
+
+    def _request(self, held: Held, versions: Mapping[str, Version], holder: Version, profile: bool) -> ExchangeRequest:
+        order = held.orders.get(holder.name)
+        if order is None:
+            return ExchangeRequest(epoch=self._epoch, keep=True, profile=profile)
+        lease = self._lease(held, order, versions, holder)
+        return ExchangeRequest(epoch=self._epoch, lease=lease, profile=profile)
+
+    def _lease(
+        self, held: Held, order: LeaseOrder, versions: Mapping[str, Version], holder: Version
+    ) -> TrafficLease | None:
+        challenger = versions.get(order.challenger or "")
+        if challenger is None or challenger.artifact is None or holder.artifact is None:
+            held.leases.pop(holder.name, None)
+            return None
+        before = held.leases.get(holder.name)
+        lease = TrafficLease(
+            epoch=self._epoch,
+            sequence=before.sequence if before else 0,
+            model=holder.spec.model,
+            champion=holder.artifact.digest,
+            challenger=Challenger(
+                version=challenger.spec.version,
+                digest=challenger.artifact.digest,
+                endpoints=tuple(f"{pod.ip}:{names.HTTP_PORT}" for pod in challenger.pods if _answers(pod)),
+            ),
+            weight=order.weight,
+            mirror=order.mirror,
+            sticky_header=order.sticky_header,
+            deadline_ms=order.deadline_ms,
+            ttl_seconds=LEASE_SECONDS,
+        )
+        if lease != before:
+            lease = lease.model_copy(update={"sequence": next(self._sequence)})
+        held.leases[holder.name] = lease
+        return lease
+
+    async def _exchange(self, pod: Pod, request: ExchangeRequest) -> ExchangeResponse | None:
+        url = f"http://{pod.ip}:{self._port}{names.EXCHANGE_PATH}"
+        try:
+            async with self._session.post(url, json=request.to_json(), timeout=TIMEOUT) as answer:
+                response = ExchangeResponse.model_validate_json(await answer.read())
+        except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
+            log.info("pod %s did not take part in the exchange: %s", pod.name, type(error).__name__)
+            return None
+        if response.refused is not None:
+            log.warning("pod %s refused its lease: %s", pod.name, response.refused)
+        return response
+
+    async def _ask_for_documents(self, digest: Digest, pods: Iterable[Pod]) -> None:
+        for pod in pods:
+            if not _answers(pod):
+                continue
+            url = f"http://{pod.ip}:{self._port}{names.DOCUMENTS_PATH}"
+            try:
+                async with self._session.get(url, timeout=TIMEOUT) as answer:
+                    documents = BundleDocuments.model_validate_json(await answer.read())
+            except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
+                log.info("pod %s did not tell its bundle's documents: %s", pod.name, type(error).__name__)
+                continue
+            if documents.digest == digest:
+                while len(self._documents) >= MOST_DOCUMENTS:
+                    self._documents.pop(next(iter(self._documents)))
+                self._documents[digest] = documents
+                return
+
+
+def _answers(pod: Pod) -> bool:
+    return pod.ready and pod.ip is not None and not pod.deleting

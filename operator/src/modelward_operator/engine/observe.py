@@ -1,0 +1,259 @@
+"""Reading the cluster into frozen values. No decision is made here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from modelward_api import names
+from modelward_api.driftmonitor import DriftMonitorSpec, DriftMonitorStatus
+from modelward_api.modelversion import Artifact, ModelVersionSpec, ModelVersionStatus
+from modelward_api.trainingjob import TrainingJobStatus
+from modelward_api.wire import FetchOutcome, TrainingOutcome
+from modelward_operator.desired.record import record_name
+from modelward_operator.domain.observation import Failure, InvalidVersion, ModelService, Monitor, Pod, Version, Workload
+from modelward_operator.engine import gateway as api
+from modelward_operator.engine.gateway import Gateway, Manifest
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_WAITING = frozenset(
+    {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All objects of one model, as read."""
+
+    versions: tuple[Version, ...]
+    invalid: tuple[InvalidVersion, ...]
+    monitors: tuple[Monitor, ...]
+    service: ModelService | None
+    manifests: Mapping[str, Manifest]
+    """ModelVersion objects by name, for status writes."""
+    monitor_manifests: Mapping[str, Manifest]
+    deployments: Mapping[str, Manifest]
+    service_manifest: Manifest | None
+    record: Manifest | None
+
+
+async def see(gateway: Gateway, namespace: str, model: str) -> Seen:
+    """Read everything that belongs to one model."""
+    objects = [m for m in await gateway.list(api.MODEL_VERSIONS, namespace) if m["spec"].get("model") == model]
+    selector = f"{names.MODEL}={model}"
+    pods = await gateway.list(api.PODS, namespace, selector)
+    deployments = {m["metadata"]["name"]: m for m in await gateway.list(api.DEPLOYMENTS, namespace, selector)}
+    service = await gateway.get(api.SERVICES, namespace, model)
+    record = await gateway.get(api.CONFIG_MAPS, namespace, record_name(model))
+    watching = [m for m in await gateway.list(api.DRIFT_MONITORS, namespace) if m["spec"].get("model") == model]
+    versions, invalid = [], []
+    for manifest in objects:
+        read = _version(manifest, deployments, pods)
+        if isinstance(read, Version):
+            versions.append(await _with_artifact(gateway, namespace, read, deployments))
+        else:
+            invalid.append(read)
+    return Seen(
+        tuple(versions),
+        tuple(invalid),
+        tuple(monitor for m in watching if (monitor := _monitor(m)) is not None),
+        model_service(service),
+        {m["metadata"]["name"]: m for m in objects},
+        {m["metadata"]["name"]: m for m in watching},
+        deployments,
+        service,
+        record,
+    )
+
+
+def model_service(manifest: Manifest | None) -> ModelService | None:
+    """The Service, if there is one, and whether it is ours."""
+    if manifest is None:
+        return None
+    selector = manifest["spec"].get("selector") or {}
+    return ModelService(selector.get(names.MODEL_VERSION), is_ours(manifest))
+
+
+def is_ours(manifest: Manifest) -> bool:
+    """Whether we have made it."""
+    return bool((manifest["metadata"].get("labels") or {}).get(names.MANAGED_BY) == names.MANAGER)
+
+
+def owned_by(manifest: Manifest, uid: str) -> bool:
+    """Whether that object is its controller."""
+    return any(owner.get("uid") == uid for owner in manifest["metadata"].get("ownerReferences", []))
+
+
+def tolerant(model: type[Model], written: Any) -> Model:
+    """A status as written, or an empty one where it cannot be read: it is rewritten in any case."""
+    try:
+        return model.model_validate(written or {})
+    except ValidationError:
+        return model()
+
+
+def explain(error: ValidationError, at: str = "spec") -> str:
+    """The first problems of a document, with their paths and without the values."""
+    told = []
+    for problem in error.errors(include_input=False, include_url=False)[:3]:
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
+        told.append(f"{at}{path}: {problem['msg']}")
+    return "; ".join(told)
+
+
+def _version(manifest: Manifest, deployments: Mapping[str, Manifest], pods: list[Manifest]) -> Version | InvalidVersion:
+    metadata = manifest["metadata"]
+    name = metadata["name"]
+    status = tolerant(ModelVersionStatus, manifest.get("status"))
+    deleting = "deletionTimestamp" in metadata
+    finalizer = names.FINALIZER in metadata.get("finalizers", [])
+    try:
+        spec = ModelVersionSpec.model_validate(manifest["spec"])
+    except ValidationError as error:
+        return InvalidVersion(name, metadata.get("generation", 0), status, explain(error), deleting, finalizer)
+    workload = deployments.get(name)
+    own = [p for p in pods if (p["metadata"].get("labels") or {}).get(names.MODEL_VERSION) == name]
+    return Version(
+        name=name,
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        created=datetime.fromisoformat(metadata["creationTimestamp"]),
+        spec=spec,
+        status=status,
+        deleting=deleting,
+        finalizer=finalizer,
+        artifact=spec.artifact,
+        workload=_workload(workload, metadata["uid"]),
+        pods=tuple(pod(p) for p in sorted(own, key=lambda p: p["metadata"]["name"])),
+    )
+
+
+def _workload(manifest: Manifest | None, uid: str) -> Workload | None:
+    if manifest is None or not owned_by(manifest, uid):
+        return None
+    return Workload(manifest["spec"].get("replicas", 1), "deletionTimestamp" in manifest["metadata"])
+
+
+async def _with_artifact(
+    gateway: Gateway, namespace: str, version: Version, deployments: Mapping[str, Manifest]
+) -> Version:
+    """Resolve trainingJobRef; and notice a Deployment of that name that is not ours."""
+    from dataclasses import replace
+
+    taken = deployments.get(version.name)
+    if taken is None and version.workload is None and version.status.phase in (None, "Pending", "Verifying"):
+        taken = await gateway.get(api.DEPLOYMENTS, namespace, version.name)
+    if taken is not None and not owned_by(taken, version.uid):
+        message = f"Deployment {version.name} exists and is not this ModelVersion's: delete it, or choose another name"
+        return replace(version, artifact_failure=Failure("NameTaken", message))
+    reference = version.spec.training_job_ref
+    if reference is None:
+        return version
+    if version.status.artifact is not None:
+        return replace(version, artifact=version.status.artifact)
+    job = await gateway.get(api.TRAINING_JOBS, namespace, reference.name)
+    if job is None:
+        return version
+    status = tolerant(TrainingJobStatus, job.get("status"))
+    if status.phase == "Failed":
+        message = f"spec.trainingJobRef: TrainingJob {reference.name} failed: {status.message}"
+        return replace(version, artifact_failure=Failure("TrainingJobFailed", message))
+    if status.phase == "Complete" and status.uri and status.digest:
+        return replace(version, artifact=Artifact(uri=status.uri, digest=status.digest))
+    return version
+
+
+def _monitor(manifest: Manifest) -> Monitor | None:
+    try:
+        spec = DriftMonitorSpec.model_validate(manifest["spec"])
+    except ValidationError:
+        return None
+    metadata = manifest["metadata"]
+    status = tolerant(DriftMonitorStatus, manifest.get("status"))
+    return Monitor(metadata["name"], metadata.get("generation", 0), spec, status)
+
+
+def pod(manifest: Manifest) -> Pod:
+    """One serving pod, with what its containers say of a failure."""
+    status = manifest.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions", [])}
+    inits = status.get("initContainerStatuses") or []
+    verified = bool(inits) and all((c.get("state") or {}).get("terminated", {}).get("exitCode") == 0 for c in inits)
+    return Pod(
+        name=manifest["metadata"]["name"],
+        ip=status.get("podIP"),
+        ready=conditions.get("Ready", {}).get("status") == "True",
+        verified=verified,
+        failure=problem(status),
+        deleting="deletionTimestamp" in manifest["metadata"],
+    )
+
+
+def problem(status: Mapping[str, Any]) -> Failure | None:
+    """Why a pod does not get on: what its containers said at their end, or why they cannot start."""
+    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    for container in containers:
+        if (said := _last_words(container)) is not None:
+            return said
+    for container in containers:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") in _WAITING:
+            image = container.get("image", "")
+            return Failure(waiting["reason"], f"Image {image}: {waiting.get('message') or waiting['reason']}")
+    return _unschedulable(status.get("conditions") or [])
+
+
+def _last_words(container: Mapping[str, Any]) -> Failure | None:
+    for state in (container.get("state") or {}, container.get("lastState") or {}):
+        ended = state.get("terminated") or {}
+        if not ended or ended.get("exitCode") == 0:
+            continue
+        said = _parsed(ended.get("message") or "")
+        if said is not None:
+            return said
+        if ended.get("reason") == "OOMKilled":
+            return Failure(
+                "OOMKilled", f"{container['name']} used more than its memory limit: raise resources.limits.memory"
+            )
+        return Failure(
+            "ContainerFailed", f"{container['name']} ended with exit code {ended.get('exitCode')}; see its log"
+        )
+    return None
+
+
+def _parsed(message: str) -> Failure | None:
+    try:
+        said = json.loads(message)
+    except ValueError:
+        return None
+    if not isinstance(said, dict) or said.get("verified") is not False:
+        return None
+    try:
+        outcome = FetchOutcome.model_validate(said)
+        return Failure(outcome.reason, outcome.message)
+    except ValidationError:
+        return Failure(str(said.get("reason") or "ModelUnloadable"), str(said.get("message") or ""))
+
+
+def _unschedulable(conditions: Iterable[Mapping[str, Any]]) -> Failure | None:
+    for condition in conditions:
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return Failure(condition.get("reason") or "Unschedulable", condition.get("message") or "No node fits")
+    return None
+
+
+def training_outcome(status: Mapping[str, Any]) -> TrainingOutcome | None:
+    """What a training pod said at its end."""
+    for container in status.get("containerStatuses") or []:
+        ended = (container.get("state") or {}).get("terminated") or {}
+        try:
+            return TrainingOutcome.model_validate_json(ended.get("message") or "")
+        except ValidationError:
+            continue
+    return None

@@ -1,0 +1,105 @@
+"""The work queue: one key is worked on once at a time, asked for often or not; failures back off."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+log = logging.getLogger(__name__)
+
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What one reconcile works on: a model with all its versions, or a TrainingJob."""
+
+    kind: Literal["Model", "TrainingJob"]
+    namespace: str
+    name: str
+
+
+Handler = Callable[[Key], Awaitable[float | None]]
+"""Works on a key; returns the seconds until it is due again without any event, or None."""
+
+
+class WorkQueue:
+    """Deduplicates, delays, and keeps each key in a single flight."""
+
+    def __init__(self, handler: Handler, workers: int = 8) -> None:
+        self._handler = handler
+        self._workers = workers
+        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._queued: set[Key] = set()
+        self._busy: set[Key] = set()
+        self._again: set[Key] = set()
+        self._due: dict[Key, asyncio.TimerHandle] = {}
+        self._failures: dict[Key, int] = {}
+        self.last_progress = 0.0
+
+    def __len__(self) -> int:
+        return len(self._queued)
+
+    @property
+    def busy(self) -> int:
+        """Keys that are being worked on."""
+        return len(self._busy)
+
+    def add(self, key: Key, delay: float = 0.0) -> None:
+        """Ask for a key, now or later; the earlier of two times counts."""
+        loop = asyncio.get_running_loop()
+        if delay > 0:
+            when, waiting = loop.time() + delay, self._due.get(key)
+            if waiting is not None and waiting.when() <= when:
+                return
+            if waiting is not None:
+                waiting.cancel()
+            self._due[key] = loop.call_at(when, self._fire, key)
+            return
+        if (waiting := self._due.pop(key, None)) is not None:
+            waiting.cancel()
+        if key in self._busy:
+            self._again.add(key)
+        elif key not in self._queued:
+            self._queued.add(key)
+            self._ready.put_nowait(key)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._workers):
+                group.create_task(self._work(), name=f"worker {number}")
+
+    def _fire(self, key: Key) -> None:
+        self._due.pop(key, None)
+        self.add(key)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._ready.get()
+            self._queued.discard(key)
+            self._busy.add(key)
+            delay = await self._attempt(key)
+            self._busy.discard(key)
+            self.last_progress = asyncio.get_running_loop().time()
+            if key in self._again:
+                self._again.discard(key)
+                self.add(key, 0.0 if key not in self._failures else delay or 0.0)
+            elif delay is not None:
+                self.add(key, max(delay, 0.01))
+
+    async def _attempt(self, key: Key) -> float | None:
+        try:
+            delay = await self._handler(key)
+        except Exception as error:
+            count = self._failures[key] = self._failures.get(key, 0) + 1
+            backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** (count - 1)) * random.uniform(0.8, 1.2)
+            log.warning("%s %s/%s: %s; again in %.1f s", key.kind, key.namespace, key.name, error, backoff)
+            log.debug("traceback", exc_info=True)
+            return backoff
+        self._failures.pop(key, None)
+        return delay
