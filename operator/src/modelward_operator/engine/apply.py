@@ -32,6 +32,9 @@ class Memory:
 
     held: Held = field(default_factory=Held)
     record: ModelRecord | None = None
+    """As it was last written."""
+    latest: ModelRecord | None = None
+    """As it was last decided: counts may be ahead of what is written."""
     record_written: float = float("-inf")
     applied: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     """By kind and name: what was applied (a hash), and the state of the object that came of it."""
@@ -73,21 +76,26 @@ async def carry_out(turn: Round, decision: Decision) -> None:
 
 def _split(held: Held, decision: Decision) -> tuple[list[LeaseOrder], list[LeaseOrder]]:
     """New orders: those that take callers away from a challenger, and those that give it more."""
-    lowering, raising = [], []
+    lowering: list[LeaseOrder] = []
+    raising: list[LeaseOrder] = []
     for order in decision.leases:
         before = held.orders.get(order.holder)
         if before == order:
             continue
-        same = before is not None and before.challenger == order.challenger
-        raises = order.challenger is not None and not (same and before is not None and order.weight <= before.weight)
-        if raises and before is not None and before.challenger not in (None, order.challenger):
+        changes_hands = before is not None and before.challenger not in (None, order.challenger)
+        if changes_hands and order.challenger is not None:
             lowering.append(LeaseOrder(order.holder, None))
-        (raising if raises else lowering).append(order)
-    gone = set(held.orders) - {order.holder for order in decision.leases}
-    lowering += [LeaseOrder(holder, None) for holder in gone if held.orders[holder].challenger is not None]
-    for holder in gone:
-        held.orders.pop(holder) if held.orders[holder].challenger is None else None
+        (raising if _raises(before, order) else lowering).append(order)
+    wanted = {order.holder for order in decision.leases}
+    lowering += [LeaseOrder(h, None) for h, order in held.orders.items() if h not in wanted and order.challenger]
+    held.orders = {h: order for h, order in held.orders.items() if h in wanted or order.challenger}
     return lowering, raising
+
+
+def _raises(before: LeaseOrder | None, order: LeaseOrder) -> bool:
+    if order.challenger is None:
+        return False
+    return before is None or before.challenger != order.challenger or order.weight > before.weight
 
 
 async def _write_record(turn: Round, decision: Decision) -> None:

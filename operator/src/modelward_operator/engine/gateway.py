@@ -25,6 +25,7 @@ class Resource:
 
     @property
     def root(self) -> str:
+        """The path of its API group and version."""
         return f"/api/{self.api_version}" if "/" not in self.api_version else f"/apis/{self.api_version}"
 
 
@@ -103,24 +104,27 @@ class KubernetesGateway:
         try:
             if kubeconfig is not None:
                 raise config.ConfigException("a kubeconfig was given")
-            config.load_incluster_config(client_configuration=configuration)
+            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except config.ConfigException:
-            await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+            await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)  # type: ignore[no-untyped-call]
         return cls(client.ApiClient(configuration))
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._api.close()
+        await self._api.close()  # type: ignore[no-untyped-call]
 
     async def list(self, resource: Resource, namespace: str | None, selector: str = "") -> list[Manifest]:
+        """All objects of a namespace (None: of all namespaces) that have those labels."""
         answer = await self._call("GET", _path(resource, namespace), {"labelSelector": selector} if selector else {})
         items: list[Manifest] = (answer or {}).get("items", [])
         return items
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
+        """One object, or None."""
         return await self._call("GET", _path(resource, namespace, name), absent_is_none=True)
 
     async def apply(self, resource: Resource, manifest: Manifest) -> Manifest:
+        """Server-side apply; returns the object."""
         metadata = manifest["metadata"]
         return await self._must(
             "PATCH",
@@ -131,24 +135,29 @@ class KubernetesGateway:
         )
 
     async def create(self, resource: Resource, manifest: Manifest) -> Manifest:
+        """Create; ConflictError if it exists."""
         path = _path(resource, manifest["metadata"]["namespace"])
         return await self._must("POST", path, {"fieldManager": names.FIELD_MANAGER}, manifest)
 
     async def replace_status(self, resource: Resource, manifest: Manifest) -> Manifest:
+        """Replace the status at the observed resourceVersion."""
         metadata = manifest["metadata"]
         path = _path(resource, metadata["namespace"], metadata["name"]) + "/status"
         return await self._must("PUT", path, {"fieldManager": names.FIELD_MANAGER}, manifest)
 
     async def replace(self, resource: Resource, manifest: Manifest) -> Manifest:
+        """Replace at the observed resourceVersion."""
         metadata = manifest["metadata"]
         path = _path(resource, metadata["namespace"], metadata["name"])
         return await self._must("PUT", path, {"fieldManager": names.FIELD_MANAGER}, manifest)
 
     async def patch(self, resource: Resource, namespace: str, name: str, patch: Manifest) -> Manifest | None:
+        """Merge patch; None if the object is gone."""
         path, query = _path(resource, namespace, name), {"fieldManager": names.FIELD_MANAGER}
         return await self._call("PATCH", path, query, patch, "application/merge-patch+json", absent_is_none=True)
 
     async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
+        """Delete that very object, its dependants in the background."""
         options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         await self._call("DELETE", _path(resource, namespace, name), {}, options, absent_is_none=True)
 
@@ -178,7 +187,7 @@ class KubernetesGateway:
             auth_settings=["BearerToken"],
         )
         answer = await self._api.call_api(*request, _request_timeout=REQUEST_TIMEOUT)
-        content = await answer.read()
+        content = await answer.read()  # type: ignore[no-untyped-call]
         if answer.status == 404 and absent_is_none:
             return None
         if answer.status >= 400:

@@ -97,7 +97,7 @@ class WorkQueue:
             delay = await self._handler(key)
         except Exception as error:
             count = self._failures[key] = self._failures.get(key, 0) + 1
-            backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** (count - 1)) * random.uniform(0.8, 1.2)
+            backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (count - 1)) * random.uniform(0.8, 1.2)
             log.warning("%s %s/%s: %s; again in %.1f s", key.kind, key.namespace, key.name, error, backoff)
             log.debug("traceback", exc_info=True)
             return backoff

@@ -89,7 +89,7 @@ class Reconciler:
         if not seen.manifests and not seen.monitors:
             self.memories.pop(key, None)
             return None
-        memory.record = decision.record if memory.record is None else memory.record
+        memory.latest = decision.record
         return decision.requeue_after
 
     async def training(self, key: Key) -> float | None:
@@ -182,7 +182,9 @@ class Reconciler:
 def _record(seen: Seen, memory: Memory, answers: Iterable[ExchangeResponse]) -> ModelRecord:
     """Quarantine as the cluster has it (a person may release a digest there); counts as we have them, which is more."""
     written = records.read(seen.record)
-    counts = memory.record.ledger if memory.record is not None else written.ledger
+    if memory.record is None and seen.record is not None:
+        memory.record = written
+    counts = (memory.latest or written).ledger
     return ModelRecord(quarantined=written.quarantined, ledger=ledger.merge(counts, answers))
 
 
