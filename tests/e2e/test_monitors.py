@@ -31,7 +31,7 @@ def test_a_monitor_of_an_unknown_model_or_feature_says_so(ward, champion):
 def test_a_shift_is_called_and_hands_back_to_the_warm_version(ward, champion, events):
     ward.version("v2", "v2", rollout={**QUICK, "strategy": "direct"})
     ward.wait_phase("v2", "Champion")
-    monitor(ward, "watch", actions=[{"on": "drift", "do": "rollback"}])
+    monitor(ward, "watch", actions=[{"when": "drift", "do": "rollback"}])
     ward.wait("a window", lambda: ward.status("driftmonitor", "watch").get("windowSince"))
     client = ward.start_replay("client", events, "--rate", "60", "--shifted")
     status = ward.wait_phase("v2", "RolledBack", seconds=120)

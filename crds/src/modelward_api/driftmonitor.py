@@ -33,7 +33,7 @@ class DriftTests(Document):
 class Action(Document):
     """What to do on an alarm."""
 
-    on: Annotated[Literal["drift"], Field(description="The alarm.")] = "drift"
+    when: Annotated[Literal["drift"], Field(description="The alarm. (Not 'on': YAML reads that as true.)")] = "drift"
     do: Annotated[
         Literal["alert", "rollback"],
         Field(description="alert: condition, Event and metric. rollback: the warm version before takes over again."),

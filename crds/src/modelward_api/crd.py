@@ -1,0 +1,309 @@
+"""CustomResourceDefinitions, generated from the models: ``python -m modelward_api.crd DIRECTORY...``.
+
+The output is deterministic: a second run changes nothing. Rules that a schema cannot say are CEL, with a sentence for people.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from modelward_api import GROUP, VERSION
+from modelward_api.driftmonitor import DriftMonitorSpec, DriftMonitorStatus
+from modelward_api.modelversion import ModelVersionSpec, ModelVersionStatus
+from modelward_api.trainingjob import TrainingJobSpec, TrainingJobStatus
+
+Schema = dict[str, Any]
+KEPT = (
+    "type", "format", "description", "default", "enum", "pattern", "minimum", "maximum", "exclusiveMinimum",
+    "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties",
+)  # fmt: skip
+LONGEST_TEXT, MOST_ITEMS, MOST_ENTRIES = 4096, 1024, 64
+"""Bounds where the models have none: the API server estimates the cost of CEL rules by them."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One CEL rule at a path of the schema; `[]` steps into items."""
+
+    path: str
+    rule: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is to be said of a custom resource beside its models."""
+
+    kind: str
+    plural: str
+    short: str
+    description: str
+    spec: type[BaseModel]
+    status: type[BaseModel]
+    columns: tuple[tuple[str, str, str, int], ...]
+    """Name, type, JSONPath, priority."""
+    rules: tuple[Rule, ...] = ()
+    lists: dict[str, str] = field(default_factory=dict)
+    """Lists that are maps, by path: their key."""
+
+
+NAME_LENGTH = Rule(
+    "", "size(self.metadata.name) <= 40", "metadata.name: at most 40 characters, as names are derived from it"
+)
+
+
+def _immutable(name: str, remedy: str) -> Rule:
+    same = f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})"
+    return Rule("spec", same, f"spec.{name} is immutable: {remedy}")
+
+
+_NEW_VERSION = "a version is what it is; apply a new ModelVersion"
+_ONE_SOURCE = "has(self.artifact) != has(self.trainingJobRef)"
+_JOB_FIELDS = ("model", "version", "data", "split", "estimator", "evaluation", "output", "promote")
+
+KINDS = (
+    Kind(
+        "ModelVersion",
+        "modelversions",
+        "mv",
+        "ModelVersion is one immutable version of a model, and how it is to be rolled out and served.",
+        ModelVersionSpec,
+        ModelVersionStatus,
+        (
+            ("Model", "string", ".spec.model", 0),
+            ("Version", "string", ".spec.version", 0),
+            ("Phase", "string", ".status.phase", 0),
+            ("Weight", "number", ".status.weight.requested", 0),
+            ("Verdict", "string", ".status.verdict", 0),
+            ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
+            ("Age", "date", ".metadata.creationTimestamp", 0),
+            ("Message", "string", ".status.message", 1),
+        ),
+        (
+            NAME_LENGTH,
+            *(_immutable(name, _NEW_VERSION) for name in ("model", "version", "artifact", "trainingJobRef")),
+            Rule("spec", _ONE_SOURCE, "spec: give either artifact or trainingJobRef, and not both"),
+            Rule(
+                "spec.rollout.steps",
+                "self.all(a, self.exists_one(b, a.weight == b.weight))",
+                "spec.rollout.steps: no two steps may have the same weight",
+            ),
+            Rule(
+                "spec.rollout.steps",
+                "self.map(s, s.weight).isSorted()",
+                "spec.rollout.steps: weights must grow from step to step",
+            ),
+        ),
+        {"status.conditions": "type", "status.evidence": "name"},
+    ),
+    Kind(
+        "TrainingJob",
+        "trainingjobs",
+        "tj",
+        "TrainingJob trains one version of a model: from declared data to a verified bundle.",
+        TrainingJobSpec,
+        TrainingJobStatus,
+        (
+            ("Model", "string", ".spec.model", 0),
+            ("Version", "string", ".spec.version", 0),
+            ("Phase", "string", ".status.phase", 0),
+            ("Step", "string", ".status.step", 0),
+            ("AUROC", "string", ".status.auroc", 0),
+            ("Age", "date", ".metadata.creationTimestamp", 0),
+            ("Message", "string", ".status.message", 1),
+        ),
+        (
+            NAME_LENGTH,
+            *(
+                _immutable(name, "a training is what it is; apply a new TrainingJob (only suspend may change)")
+                for name in _JOB_FIELDS
+            ),
+            Rule(
+                "spec.data",
+                "self.columns.exists(c, c.name == self.label.column && c.role == 'label')",
+                "spec.data.label.column: declare it in spec.data.columns with role: label",
+            ),
+            Rule(
+                "spec.data.columns",
+                "self.exists(c, c.role == 'feature' && c.kind != 'timestamp')",
+                "spec.data.columns: at least one column must be a feature",
+            ),
+            Rule(
+                "spec",
+                "self.split.method != 'time' || self.data.columns.exists(c, c.role == 'time')",
+                "spec.split.method: time needs a column with role: time in spec.data.columns",
+            ),
+            Rule(
+                "spec.data.columns[]",
+                "self.kind != 'timestamp' || self.role != 'feature'",
+                "a timestamp cannot be a feature: derive a numeric column from it, or give it another role",
+            ),
+        ),
+        {"status.conditions": "type", "spec.data.columns": "name"},
+    ),
+    Kind(
+        "DriftMonitor",
+        "driftmonitors",
+        "dm",
+        "DriftMonitor watches what a model is asked, by counts against what it was trained on.",
+        DriftMonitorSpec,
+        DriftMonitorStatus,
+        (
+            ("Model", "string", ".spec.model", 0),
+            ("State", "string", ".status.state", 0),
+            ("Worst feature", "string", ".status.worstFeature", 0),
+            ("Evidence", "string", ".status.evidence", 0),
+            ("Age", "date", ".metadata.creationTimestamp", 0),
+            ("Message", "string", ".status.message", 1),
+        ),
+        (NAME_LENGTH,),
+        {"status.conditions": "type"},
+    ),
+)
+
+
+def definition(kind: Kind) -> Schema:
+    """The CustomResourceDefinition of a kind."""
+    schema: Schema = {
+        "type": "object",
+        "description": kind.description,
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": structural(kind.spec),
+            "status": structural(kind.status, defaults=False),
+        },
+    }
+    for path, key in kind.lists.items():
+        at(schema, path).update({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]})
+    for rule in kind.rules:
+        at(schema, rule.path).setdefault("x-kubernetes-validations", []).append(
+            {"rule": rule.rule, "message": rule.message}
+        )
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{kind.plural}.{GROUP}",
+            "labels": {"app.kubernetes.io/part-of": "modelward"},
+        },
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind.kind,
+                "listKind": f"{kind.kind}List",
+                "plural": kind.plural,
+                "singular": kind.kind.lower(),
+                "shortNames": [kind.short],
+                "categories": ["modelward"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [
+                        {"name": name, "type": type_, "jsonPath": path, **({"priority": priority} if priority else {})}
+                        for name, type_, path, priority in kind.columns
+                    ],
+                    "schema": {"openAPIV3Schema": schema},
+                }
+            ],
+        },
+    }
+
+
+def structural(model: type[BaseModel], *, defaults: bool = True) -> Schema:
+    """The model's JSON schema as the API server takes it: no references, no unions, bounded."""
+    raw = model.model_json_schema(by_alias=True, mode="validation")
+    return _structural(raw, raw.get("$defs", {}), defaults)
+
+
+def at(schema: Schema, path: str) -> Schema:
+    """The part of a schema at a path such as ``spec.data.columns[]``."""
+    for part in path.split(".") if path else ():
+        name, items, _ = part.partition("[]")
+        schema = schema["properties"][name]
+        if items:
+            schema = schema["items"]
+    return schema
+
+
+def _structural(raw: Schema, known: Schema, defaults: bool) -> Schema:
+    raw = _resolved(raw, known)
+    found: Schema = {key: raw[key] for key in KEPT if key in raw}
+    if "const" in raw:
+        found["enum"] = [raw["const"]]
+        found.setdefault("type", "string")
+    for bound, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if bound in found:  # OpenAPI 3.0 has them as flags
+            found[limit], found[bound] = found[bound], True
+    if not defaults or found.get("default", 0) is None:
+        found.pop("default", None)
+    if "properties" in raw and "default" in found:
+        found["default"] = {}  # the parts have their own
+    if raw.get("type") == "object":
+        _object(raw, known, defaults, found)
+    if raw.get("type") == "array":
+        found["items"] = _structural(raw["items"], known, defaults)
+        found.setdefault("maxItems", MOST_ITEMS)
+    if raw.get("type") == "string" and "enum" not in found:
+        found.setdefault("maxLength", LONGEST_TEXT)
+    if "anyOf" in raw:  # a union of scalars
+        found["x-kubernetes-preserve-unknown-fields"] = True
+    return found
+
+
+def _object(raw: Schema, known: Schema, defaults: bool, found: Schema) -> None:
+    if "properties" in raw:
+        found["properties"] = {name: _structural(part, known, defaults) for name, part in raw["properties"].items()}
+        if raw.get("required"):
+            found["required"] = sorted(raw["required"])
+        return
+    values = raw.get("additionalProperties")
+    found["additionalProperties"] = _structural(values, known, defaults) if isinstance(values, dict) else True
+    found.setdefault("maxProperties", MOST_ENTRIES)
+
+
+def _resolved(raw: Schema, known: Schema) -> Schema:
+    """Without references, and an optional value as the value itself: absent is how nothing is said."""
+    while "$ref" in raw or "allOf" in raw or "anyOf" in raw:
+        if "$ref" in raw:
+            target = known[raw["$ref"].removeprefix("#/$defs/")]
+            raw = {**target, **{key: value for key, value in raw.items() if key != "$ref"}}
+            continue
+        options = [o for o in raw.get("anyOf") or raw.get("allOf") or [] if o.get("type") != "null"]
+        if len(options) != 1:
+            return raw
+        raw = {**options[0], **{key: value for key, value in raw.items() if key not in ("anyOf", "allOf")}}
+    return raw
+
+
+def render(kind: Kind) -> str:
+    """The CRD as YAML."""
+    note = "# Generated from crds/src/modelward_api by `make generate`. Do not edit.\n"
+    return note + yaml.safe_dump(definition(kind), sort_keys=False, width=120, allow_unicode=True)
+
+
+def main() -> None:
+    """Write every CRD into every directory given."""
+    parser = argparse.ArgumentParser(prog="modelward_api.crd", description="Write the CustomResourceDefinitions.")
+    parser.add_argument("directories", nargs="+", type=Path, metavar="DIRECTORY")
+    for directory in parser.parse_args().directories:
+        directory.mkdir(parents=True, exist_ok=True)
+        for kind in KINDS:
+            (directory / f"{kind.plural}.yaml").write_text(render(kind))
+
+
+if __name__ == "__main__":
+    main()
