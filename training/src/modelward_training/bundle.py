@@ -1,0 +1,75 @@
+"""Step 9: the bundle: a directory of data with one digest, packed the same way every time, put into the store."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+
+import obstore
+from obstore.store import LocalStore, from_url
+
+from modelward_api import names
+from modelward_api.base import Document
+from modelward_api.bundle import Manifest, file_digest
+from modelward_api.store import InvalidAddressError, resolve, split
+from modelward_training.errors import InvalidInputError
+
+BENTO_MODEL = """\
+name: {model}
+version: {version}
+module: modelward_serving
+labels: {{}}
+options: {{}}
+metadata: {{}}
+context:
+  framework_name: onnx
+  framework_versions: {{}}
+  bentoml_version: 1.4.0
+  python_version: '3.11'
+signatures: {{}}
+api_version: v1
+creation_time: '1970-01-01T00:00:00+00:00'
+"""
+"""Makes the archive one that `bentoml models import` takes, too. We never read it, and the digest does not cover it."""
+
+
+def assemble(model: str, version: str, graph: bytes, documents: dict[str, Document]) -> tuple[Manifest, bytes]:
+    """The manifest and the archive, the same bytes for the same content."""
+    files = {names.MODEL_FILE: graph}
+    files |= {name: json.dumps(d.to_json(), sort_keys=True, indent=1).encode() for name, d in documents.items()}
+    manifest = Manifest(model=model, version=version, files={n: file_digest(c) for n, c in sorted(files.items())})
+    files[names.MANIFEST_FILE] = manifest.canonical()
+    files["model.yaml"] = BENTO_MODEL.format(model=model, version=version).encode()
+    return manifest, _packed(files)
+
+
+def put(content: bytes, output: str, manifest: Manifest, store: str | None) -> str:
+    """Write the archive; returns its address, of the kind that ``output`` is.
+
+    Raises:
+        InvalidInputError: InvalidAddress.
+        OSError: the store cannot be written now.
+    """
+    name = manifest.digest.removeprefix("sha256:")[:16] + ".bentomodel"
+    uri = f"{output.rstrip('/')}/{manifest.model}/{manifest.version}/{name}"
+    try:
+        folder, file = split(resolve(uri, store))
+        target = LocalStore.from_url(folder, mkdir=True) if folder.startswith("file://") else from_url(folder)
+    except InvalidAddressError as error:
+        raise InvalidInputError("InvalidAddress", str(error), "spec.output.uri") from error
+    try:
+        obstore.put(target, file, content)
+    except obstore.exceptions.BaseError as error:
+        raise OSError(f"{output} cannot be written now: {type(error).__name__}") from error
+    return uri
+
+
+def _packed(files: dict[str, bytes]) -> bytes:
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, content in sorted(files.items()):
+            member = tarfile.TarInfo(name)
+            member.size, member.mode, member.mtime = len(content), 0o644, 0
+            archive.addfile(member, io.BytesIO(content))
+    return output.getvalue()

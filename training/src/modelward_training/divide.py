@@ -1,0 +1,56 @@
+"""Step 3: which rows the model is tested on. It never sees them before."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+
+from modelward_api.trainingjob import Split
+from modelward_training.check import Dataset
+from modelward_training.errors import InvalidInputError
+
+
+def divide(split: Split, data: Dataset) -> tuple[Dataset, Dataset]:
+    """Training and test rows.
+
+    Raises:
+        InvalidInputError: NoTimeColumn, EmptySplit, OneClass.
+    """
+    test = _by_time(split, data) if split.method == "time" else _by_chance(split, data)
+    parts = data.take(~test), data.take(test)
+    for name, part in zip(("training", "test"), parts, strict=True):
+        if len(part) == 0:
+            raise InvalidInputError("EmptySplit", f"no row is left for the {name} part", "spec.split")
+        if part.label.min() == part.label.max():
+            message = f"the {name} part has one class only: choose another split"
+            raise InvalidInputError("OneClass", message, "spec.split")
+    return parts
+
+
+def _by_time(split: Split, data: Dataset) -> np.ndarray:
+    if data.time is None:
+        message = "time needs a column with role: time in spec.data.columns"
+        raise InvalidInputError("NoTimeColumn", message, "spec.split.method")
+    if split.test_from is not None:
+        try:
+            start = float(split.test_from) if data.time.dtype.kind == "f" else split.test_from
+        except ValueError as error:
+            message = "testFrom must be a number, as the time column is one"
+            raise InvalidInputError("WrongKind", message, "spec.split.testFrom") from error
+        return data.time >= start
+    moments, counts = np.unique(data.time, return_counts=True)
+    later = np.cumsum(counts[::-1])[::-1] / len(data)
+    return data.time >= moments[np.argmin(np.abs(later - split.test_fraction))]
+
+
+def _by_chance(split: Split, data: Dataset) -> np.ndarray:
+    if data.group is not None:  # a patient's rows stay together
+        folds = StratifiedGroupKFold(max(2, round(1 / split.test_fraction)), shuffle=True, random_state=split.seed)
+        rows = next(iter(folds.split(data.label, data.label, data.group)))[1]
+    else:
+        _, rows = train_test_split(
+            np.arange(len(data)), test_size=split.test_fraction, stratify=data.label, random_state=split.seed
+        )
+    test = np.zeros(len(data), dtype=bool)
+    test[rows] = True
+    return test

@@ -1,0 +1,115 @@
+"""Step 7: the model as one ONNX graph with the preprocessing inside, compared with scikit-learn on every test row."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+
+from modelward_api.bundle import ParityReport
+from modelward_api.names import SCORE
+from modelward_training.check import Dataset
+from modelward_training.errors import InvalidInputError
+from modelward_training.model import Linear, Model, Piecewise
+
+OPSET = 18
+TOLERANCE = 1e-5
+
+
+def export(model: Model, data: Dataset) -> bytes:
+    """The graph: one [n, 1] input a feature, one output ``score``, FP32 [n, 1]."""
+    inputs = [
+        (c.name, StringTensorType([None, 1]) if c.kind == "categorical" else FloatTensorType([None, 1]))
+        for c in data.features
+    ]
+    options = {type(model.pipeline[-1]): {"raw_scores": True, "zipmap": False}}
+    graph = convert_sklearn(model.pipeline, initial_types=inputs, options=options, target_opset=OPSET)
+    _finish(graph, model.calibrator)
+    return graph.SerializeToString()
+
+
+def infer(graph: bytes, columns: dict[str, np.ndarray]) -> np.ndarray:
+    """Scores by ONNX Runtime, [n] of float32; float columns with NaN, text columns with '' for missing."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    feed = {}
+    for node in session.get_inputs():
+        values = columns[node.name].reshape(-1, 1)
+        feed[node.name] = values.astype(object) if "string" in node.type else values.astype(np.float32)
+    return session.run([SCORE], feed)[0].reshape(-1)
+
+
+def compare(graph: bytes, model: Model, data: Dataset) -> ParityReport:
+    """ONNX against scikit-learn on all rows.
+
+    Raises:
+        InvalidInputError: ParityFailed.
+    """
+    difference = float(np.max(np.abs(infer(graph, data.columns) - _as_served(model, data))))
+    report = ParityReport(
+        rows=len(data),
+        max_abs_difference=difference,
+        tolerance=TOLERANCE,
+        passed=difference <= TOLERANCE,
+        opset=OPSET,
+    )
+    if not report.passed:
+        message = f"ONNX and scikit-learn differ by {difference:.2g}, more than {TOLERANCE:g}: choose other parameters"
+        raise InvalidInputError("ParityFailed", message, "spec.estimator")
+    return report
+
+
+def _as_served(model: Model, data: Dataset) -> np.ndarray:
+    """scikit-learn on the values as they arrive in serving, which are FP32: else a tree's edge would count as a difference."""
+    columns = {n: v if v.dtype == object else v.astype(np.float32).astype(np.float64) for n, v in data.columns.items()}
+    return model.predict(Dataset(data.features, columns, data.label, data.time, data.group))
+
+
+def _finish(model: ModelProto, calibrator: Linear | Piecewise) -> None:
+    """From the estimator's raw scores to ``score``: the label goes, the calibrator comes."""
+    graph = model.graph
+    raw = graph.output[1].name
+    del graph.output[:]
+    constants: dict[str, np.ndarray] = {"cal_positive": np.array([1], dtype=np.int64)}
+    nodes = [helper.make_node("Gather", [raw, "cal_positive"], ["cal_f"], axis=1)]  # raw scores are [-f, f]
+    if isinstance(calibrator, Linear):
+        constants |= {
+            "cal_slope": np.array([[calibrator.slope]], dtype=np.float32),
+            "cal_intercept": np.array([[calibrator.intercept]], dtype=np.float32),
+        }
+        nodes += [
+            helper.make_node("Mul", ["cal_f", "cal_slope"], ["cal_scaled"]),
+            helper.make_node("Add", ["cal_scaled", "cal_intercept"], ["cal_logit"]),
+            helper.make_node("Sigmoid", ["cal_logit"], [SCORE]),
+        ]
+    else:
+        nodes += _piecewise(calibrator, constants)
+    graph.node.extend(nodes)
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    graph.output.append(helper.make_tensor_value_info(SCORE, TensorProto.FLOAT, [None, 1]))
+
+
+def _piecewise(calibrator: Piecewise, constants: dict[str, np.ndarray]) -> list[NodeProto]:
+    """values[0] + sum over the segments of slope * (how far f has come into the segment)."""
+    widths = np.diff(calibrator.knots)
+    slopes = np.diff(calibrator.values) / widths
+    constants |= {
+        "cal_from": calibrator.knots[:-1].reshape(1, -1).astype(np.float32),
+        "cal_zero": np.zeros((1, 1), dtype=np.float32),
+        "cal_width": widths.reshape(1, -1).astype(np.float32),
+        "cal_slopes": slopes.reshape(-1, 1).astype(np.float32),
+        "cal_first": np.array([[calibrator.values[0]]], dtype=np.float32),
+        "cal_low": np.array(0, dtype=np.float32),
+        "cal_high": np.array(1, dtype=np.float32),
+    }
+    return [
+        helper.make_node("Sub", ["cal_f", "cal_from"], ["cal_past"]),
+        helper.make_node("Max", ["cal_past", "cal_zero"], ["cal_begun"]),
+        helper.make_node("Min", ["cal_begun", "cal_width"], ["cal_into"]),
+        helper.make_node("MatMul", ["cal_into", "cal_slopes"], ["cal_rise"]),
+        helper.make_node("Add", ["cal_rise", "cal_first"], ["cal_sum"]),
+        helper.make_node("Clip", ["cal_sum", "cal_low", "cal_high"], [SCORE]),
+    ]

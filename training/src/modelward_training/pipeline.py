@@ -1,0 +1,124 @@
+"""All steps, in their order: from declared data to a verified bundle in the store."""
+
+from __future__ import annotations
+
+import platform
+import time
+from importlib.metadata import version
+
+import numpy as np
+
+from modelward_api import names
+from modelward_api.base import Document
+from modelward_api.bundle import Evaluation, Lineage, Metric, ParityReport, Signature
+from modelward_api.trainingjob import TrainingJobSpec
+from modelward_api.wire import TrainingOutcome
+from modelward_training import bundle, export, model
+from modelward_training.check import Dataset, check
+from modelward_training.divide import divide
+from modelward_training.evaluate import evaluate
+from modelward_training.load import load
+from modelward_training.profile import golden_rows, reference_profile
+from modelward_training.progress import Progress
+
+PACKAGES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "polars", "numpy", "modelward-training")
+
+
+def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress) -> TrainingOutcome:
+    """Train one version.
+
+    Args:
+        name: the TrainingJob's.
+        spec: what to train.
+        store: where store:// addresses are, or None.
+        progress: told of every step.
+
+    Raises:
+        InvalidInputError: the spec or the data are wrong.
+        OSError: the store cannot be reached now.
+    """
+    started, seed = time.monotonic(), spec.split.seed
+    with progress.step("load"):
+        loaded = load(spec.data, store)
+    with progress.step("check", f"{loaded.frame.height} rows"):
+        data = check(spec, loaded.frame)
+    with progress.step("split"):
+        train, test = divide(spec.split, data)
+    with progress.step("fit", f"{spec.estimator.algorithm} on {len(train)} rows"):
+        pipeline = model.build(spec.estimator, train, seed)
+        pipeline = model.fit(pipeline, spec.estimator, train)
+    with progress.step("calibrate", spec.estimator.calibration):
+        fitted = model.Model(pipeline, model.calibrate(pipeline, spec.estimator, train, seed))
+    with progress.step("evaluate", f"{len(test)} rows"):
+        score, threshold = fitted.predict(test), spec.evaluation.operating_threshold
+        metrics = evaluate(test.label, score, threshold, spec.evaluation.bootstrap, seed)
+    with progress.step("export"):
+        graph = export.export(fitted, train)
+        parity = export.compare(graph, fitted, test)
+    with progress.step("bundle"):
+        lineage = _lineage(name, spec, loaded.digest, fitted)
+        content = _documents(spec, train, test, graph, metrics, parity, lineage)
+        manifest, archive = bundle.assemble(spec.model, spec.version, graph, content)
+        uri = bundle.put(archive, spec.output.uri, manifest, store)
+    with progress.step("done"):
+        return TrainingOutcome(
+            succeeded=True,
+            reason="Trained",
+            message=f"{spec.model} {spec.version} from {len(train)} rows",
+            uri=uri,
+            digest=manifest.digest,
+            data_digest=loaded.digest,
+            train_rows=len(train),
+            test_rows=len(test),
+            metrics=metrics,
+            parity_max_abs_difference=parity.max_abs_difference,
+            warnings=tuple(warning[:200] for warning in data.warnings[:8]),
+            seconds=round(time.monotonic() - started, 2),
+        )
+
+
+def _documents(
+    spec: TrainingJobSpec,
+    train: Dataset,
+    test: Dataset,
+    graph: bytes,
+    metrics: tuple[Metric, ...],
+    parity: ParityReport,
+    lineage: Lineage,
+) -> dict[str, Document]:
+    profile = reference_profile(train, export.infer(graph, train.columns).astype(np.float64))
+    signature = Signature(
+        model=spec.model,
+        version=spec.version,
+        inputs=train.features,
+        label=spec.data.label.column,
+        positive=spec.data.label.positive,
+        operating_threshold=spec.evaluation.operating_threshold,
+    )
+    evaluation = Evaluation(
+        train_rows=len(train),
+        test_rows=len(test),
+        test_events=int(test.label.sum()),
+        metrics=metrics,
+        warnings=train.warnings,
+    )
+    return {
+        names.SIGNATURE_FILE: signature,
+        names.REFERENCE_FILE: profile,
+        names.EVALUATION_FILE: evaluation,
+        names.PARITY_FILE: parity,
+        names.GOLDEN_FILE: golden_rows(graph, train, profile),
+        names.LINEAGE_FILE: lineage,
+    }
+
+
+def _lineage(name: str, spec: TrainingJobSpec, data_digest: str, fitted: model.Model) -> Lineage:
+    return Lineage(
+        training_job=name,
+        data_digest=data_digest,
+        sources=tuple(source.uri for source in spec.data.sources),
+        algorithm=spec.estimator.algorithm,
+        params={key: str(value) for key, value in sorted(fitted.pipeline[-1].get_params().items())},
+        seed=spec.split.seed,
+        packages={"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+    )

@@ -1,0 +1,54 @@
+"""How far the training is: a line in the log for each step, and an answer for whoever asks."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from modelward_api.names import PROGRESS_PATH
+from modelward_api.wire import Step, TrainingProgress
+
+log = logging.getLogger("modelward.training")
+
+STEPS: tuple[Step, ...] = ("load", "check", "split", "fit", "calibrate", "evaluate", "export", "bundle", "done")
+
+
+class Progress:
+    """The step that is running."""
+
+    def __init__(self) -> None:
+        self.current = TrainingProgress(step="load")
+
+    @contextmanager
+    def step(self, name: Step, message: str = "") -> Iterator[None]:
+        """A step begins, and its duration is logged when it has ended."""
+        self.current = TrainingProgress(step=name, message=message, fraction=STEPS.index(name) / (len(STEPS) - 1))
+        started = time.monotonic()
+        yield
+        log.info("%s done in %.2f s%s", name, time.monotonic() - started, f": {message}" if message else "")
+
+    def serve(self, port: int) -> ThreadingHTTPServer:
+        """Answer GET /v1/progress in the background."""
+        progress = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                found = self.path == PROGRESS_PATH
+                body = json.dumps(progress.current.to_json() if found else {"error": "not found"}).encode()
+                self.send_response(200 if found else 404)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                """Nobody needs an access log."""
+
+        server = ThreadingHTTPServer(("", port), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return server
