@@ -1,0 +1,59 @@
+"""Counts of what was served, in the frozen bins of the reference profile. No value is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from modelward_api.bundle import FeatureReference, ReferenceProfile
+from modelward_api.names import SCORE
+from modelward_api.wire import ProfileCounts
+
+
+class FeatureCounter:
+    """Cells of one feature, in the order of FeatureReference.counts."""
+
+    def __init__(self, reference: FeatureReference) -> None:
+        self.cells = np.zeros(reference.bins + 3, dtype=np.int64)
+        self._bins = reference.bins
+        self._edges = np.array(reference.edges, dtype=np.float32)
+        self._categories = {category: i for i, category in enumerate(reference.categories)}
+        self._numeric = reference.kind == "numeric"
+        self._low = np.float32(-np.inf if reference.minimum is None else reference.minimum)
+        self._high = np.float32(np.inf if reference.maximum is None else reference.maximum)
+
+    def count(self, values: np.ndarray) -> None:
+        """Count [n, 1] or [n] values."""
+        flat = values.reshape(-1)
+        cells = self._numbers(flat) if self._numeric else self._texts(flat)
+        np.add.at(self.cells, cells, 1)
+
+    def _numbers(self, values: np.ndarray) -> np.ndarray:
+        cells = np.searchsorted(self._edges, values, side="right")
+        cells[(values < self._low) | (values > self._high)] = self._bins + 1
+        cells[np.isnan(values)] = self._bins
+        return cells
+
+    def _texts(self, values: np.ndarray) -> np.ndarray:
+        missing, other = self._bins, self._bins + 2
+        return np.array([missing if v == "" else self._categories.get(v, other) for v in values], dtype=np.intp)
+
+
+class ProfileCounter:
+    """All features and the score of one model."""
+
+    def __init__(self, reference: ReferenceProfile) -> None:
+        self._features = {feature.name: FeatureCounter(feature) for feature in reference.features}
+        self._score = FeatureCounter(reference.score)
+        self._rows = 0
+
+    def count(self, columns: dict[str, np.ndarray], scores: np.ndarray) -> None:
+        """Count the rows of one request."""
+        for name, counter in self._features.items():
+            counter.count(columns[name])
+        self._score.count(scores)
+        self._rows += len(scores)
+
+    def read(self) -> ProfileCounts:
+        """All counts since the start."""
+        cells = {name: tuple(c.cells.tolist()) for name, c in self._features.items()}
+        return ProfileCounts(rows=self._rows, features={**cells, SCORE: tuple(self._score.cells.tolist())})

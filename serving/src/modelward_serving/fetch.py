@@ -1,0 +1,64 @@
+"""The init container: fetches a bundle, checks its digest, unpacks it. The only one that sees the store."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import obstore
+from obstore.store import from_url
+
+from modelward_api.bundle import UnverifiedBundleError
+from modelward_api.store import InvalidAddressError, resolve, split
+from modelward_api.wire import FetchOutcome
+from modelward_serving.bundle import unpack
+
+log = logging.getLogger("modelward.fetch")
+
+
+def fetch(uri: str, digest: str, into: Path, store: str | None) -> FetchOutcome:
+    """Fetch, verify, unpack; says what came of it and raises nothing."""
+    try:
+        folder, name = split(resolve(uri, store))
+        content = bytes(obstore.get(from_url(folder), name).bytes())
+        files = unpack(content, digest)
+    except InvalidAddressError as error:
+        return FetchOutcome(verified=False, reason="ArtifactNotFound", message=f"spec.artifact.uri: {error}")
+    except UnverifiedBundleError as error:
+        reason = (
+            "DigestMismatch" if "digest is" in str(error) or "is not the file" in str(error) else "ArtifactUnreadable"
+        )
+        return FetchOutcome(
+            verified=False, reason=reason, message=f"The bundle at {uri} is not what was asked for: {error}"
+        )
+    except (OSError, obstore.exceptions.BaseError) as error:
+        missing = (
+            isinstance(error, FileNotFoundError) or "not found" in str(error).lower() or "No such file" in str(error)
+        )
+        if missing:
+            message = f"spec.artifact.uri: there is nothing at {uri}: upload the bundle, or correct the address"
+            return FetchOutcome(verified=False, reason="ArtifactNotFound", message=message)
+        message = f"{uri} cannot be fetched now ({type(error).__name__}); it is tried again"
+        return FetchOutcome(verified=False, reason="StoreUnavailable", message=message)
+    for path, data in files.items():
+        target = into / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    return FetchOutcome(verified=True, reason="Verified", message=f"{len(files)} files", digest=digest)
+
+
+def run(uri: str, digest: str, into: Path, store: str | None, termination_log: Path) -> int:
+    """Fetch and leave the outcome in the termination log; 0 when verified."""
+    outcome = fetch(uri, digest, into, store)
+    log.info("%s: %s", outcome.reason, outcome.message)
+    tell(termination_log, outcome.to_json())
+    return 0 if outcome.verified else 1
+
+
+def tell(termination_log: Path, document: dict[str, object]) -> None:
+    """Last words, for the operator to read."""
+    try:
+        termination_log.write_text(json.dumps(document))
+    except OSError:
+        log.warning("the outcome could not be written to %s", termination_log)

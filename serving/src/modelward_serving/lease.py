@@ -1,0 +1,138 @@
+"""Which requests the challenger gets: pure, with the clock and chance as arguments."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from modelward_api.wire import LeaseState, PairedCounts, PairedEvidence, TrafficLease
+
+OPENING = 20
+MOST_CHALLENGERS = 8
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is known of one challenger."""
+
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PairedCounts.model_fields, 0))
+    tripped: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What happened on one request that both scored."""
+
+    error_challenger: bool = False
+    error_champion: bool = False
+    late_challenger: bool = False
+    late_champion: bool = False
+    invalid: bool = False
+    flip: bool | None = None
+    """None when there was nothing to compare."""
+
+
+class LeaseHolder:
+    """The lease in force, and the tallies of the challengers so far."""
+
+    def __init__(self, model: str, digest: str) -> None:
+        self._model = model
+        self._digest = digest
+        self._lease: TrafficLease | None = None
+        self._until = 0.0
+        self._epoch = 0
+        self._tallies: dict[str, Tally] = {}
+
+    def take(self, epoch: int, lease: TrafficLease | None, now: float) -> str | None:
+        """Hold a lease from now on (None: none). Returns why it was refused, or None."""
+        if epoch < self._epoch:
+            return "StaleEpoch"
+        if lease is None:
+            self._epoch, self._lease = epoch, None
+            return None
+        if lease.model != self._model:
+            return "WrongModel"
+        if lease.champion != self._digest:
+            return "WrongDigest"
+        held = self._lease
+        if held is not None and (lease.epoch, lease.sequence) < (held.epoch, held.sequence):
+            return "StaleEpoch"
+        self._epoch, self._lease, self._until = epoch, lease, now + lease.ttl_seconds
+        self._tally(lease.challenger.digest)
+        return None
+
+    def active(self, now: float) -> TrafficLease | None:
+        """The lease that is in force, unless its challenger was found to fail hard."""
+        if self._lease is None or now >= self._until:
+            return None
+        return None if self._tallies[self._lease.challenger.digest].tripped else self._lease
+
+    def state(self, now: float) -> LeaseState | None:
+        """What is done with the lease now."""
+        if self._lease is None or now >= self._until:
+            return None
+        tripped = self._tallies[self._lease.challenger.digest].tripped
+        return LeaseState(
+            epoch=self._lease.epoch,
+            sequence=self._lease.sequence,
+            challenger=self._lease.challenger.digest,
+            weight=0.0 if tripped else self._lease.weight,
+        )
+
+    def saw_request(self, digest: str) -> None:
+        """A request came while that challenger held a lease."""
+        self._tally(digest).counts["requests"] += 1
+
+    def saw_answer(self, digest: str, fallback: bool) -> None:
+        """A request was the challenger's by weight: its caller got its answer, or the champion's."""
+        self._tally(digest).counts["fallbacks" if fallback else "answered"] += 1
+
+    def saw_pair(self, digest: str, pair: Pair) -> None:
+        """Count one pair; trip on a hard failure."""
+        tally = self._tally(digest)
+        counts = tally.counts
+        counts["pairs"] += 1
+        _count(counts, "errors", pair.error_challenger, pair.error_champion)
+        _count(counts, "late", pair.late_challenger, pair.late_champion)
+        counts["invalid"] += pair.invalid
+        if pair.flip is not None:
+            counts["compared"] += 1
+            counts["flips"] += pair.flip
+        if counts["opening_pairs"] < OPENING:
+            counts["opening_pairs"] += 1
+            counts["opening_errors"] += pair.error_challenger
+        if pair.invalid:
+            tally.tripped = tally.tripped or "InvalidAnswer"
+        elif counts["opening_errors"] > OPENING / 2:
+            tally.tripped = tally.tripped or "OpeningErrors"
+
+    def evidence(self) -> tuple[PairedEvidence, ...]:
+        """All tallies."""
+        return tuple(
+            PairedEvidence(challenger=digest, counts=PairedCounts(**tally.counts), tripped=tally.tripped)
+            for digest, tally in self._tallies.items()
+        )
+
+    def _tally(self, digest: str) -> Tally:
+        if digest not in self._tallies:
+            while len(self._tallies) >= MOST_CHALLENGERS:
+                self._tallies.pop(next(iter(self._tallies)))
+            self._tallies[digest] = Tally()
+        return self._tallies[digest]
+
+
+def draw(model: str, sticky: str | None, chance: float) -> float:
+    """A number in [0, 1) for a request: always the same for the same sticky value, else by chance."""
+    if sticky is None:
+        return chance
+    hashed = hashlib.blake2b(f"{model}\0{sticky}".encode(), digest_size=8).digest()
+    return int.from_bytes(hashed) / 2**64
+
+
+def _count(counts: dict[str, int], what: str, challenger: bool, champion: bool) -> None:
+    if challenger and champion:
+        counts[f"{what}_both"] += 1
+    elif challenger:
+        counts[f"{what}_challenger"] += 1
+    elif champion:
+        counts[f"{what}_champion"] += 1

@@ -1,0 +1,131 @@
+"""The champion as the router: it always has its own answer, and asks the challenger on the same request."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import aiohttp
+import numpy as np
+
+from modelward_api import names
+from modelward_api.wire import TrafficLease
+from modelward_serving.lease import LeaseHolder, Pair, draw
+from modelward_serving.protocol import Answer, Rows, parse_answer
+
+MOST_MIRRORED = 64
+"""Requests that may be under way to the challenger for evidence alone; beyond that, evidence waits."""
+PATIENCE = 2.0
+"""How many deadlines an answer for evidence alone is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of asking the challenger."""
+
+    answer: Answer | None
+    seconds: float
+    error: bool = False
+    invalid: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The champion's own answer, or that it has none."""
+
+    answer: Answer | None
+    seconds: float
+
+
+class Router:
+    """Routes by the lease, and counts."""
+
+    def __init__(
+        self,
+        holder: LeaseHolder,
+        session: aiohttp.ClientSession,
+        model: str,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._holder = holder
+        self._session = session
+        self._model = model
+        self._clock = clock
+        self._chance = chance
+        self._turn = itertools.count()
+        self._mirrored: set[asyncio.Task[None]] = set()
+
+    def lease(self) -> TrafficLease | None:
+        """The lease in force."""
+        return self._holder.active(self._clock())
+
+    async def answer(
+        self, lease: TrafficLease, body: bytes, rows: Rows, own: Own, sticky: str | None
+    ) -> tuple[Answer | None, bool]:
+        """The answer for the caller, and whether it is the challenger's."""
+        digest = lease.challenger.digest
+        self._holder.saw_request(digest)
+        if draw(self._model, sticky, self._chance()) < lease.weight / 100:
+            asked = await self._ask(lease, body, rows, lease.deadline_ms / 1000)
+            self._holder.saw_pair(digest, _pair(lease, own, asked))
+            good = asked.answer is not None
+            self._holder.saw_answer(digest, fallback=not good)
+            return (asked.answer, True) if good else (own.answer, False)
+        if lease.mirror > 0 and self._chance() < lease.mirror and len(self._mirrored) < MOST_MIRRORED:
+            task = asyncio.create_task(self._mirror(lease, body, rows, own))
+            self._mirrored.add(task)
+            task.add_done_callback(self._mirrored.discard)
+        return own.answer, False
+
+    async def _mirror(self, lease: TrafficLease, body: bytes, rows: Rows, own: Own) -> None:
+        asked = await self._ask(lease, body, rows, PATIENCE * lease.deadline_ms / 1000)
+        self._holder.saw_pair(lease.challenger.digest, _pair(lease, own, asked))
+
+    async def _ask(self, lease: TrafficLease, body: bytes, rows: Rows, patience: float) -> Asked:
+        started = self._clock()
+        endpoints = lease.challenger.endpoints
+        if not endpoints:
+            return Asked(None, 0.0, error=True)
+        endpoint = endpoints[next(self._turn) % len(endpoints)]
+        url = f"http://{endpoint}/v2/models/{self._model}/infer"
+        headers = {"content-type": "application/json", names.ROUTED_HEADER: "1"}
+        try:
+            timeout = aiohttp.ClientTimeout(total=patience)
+            async with self._session.post(url, data=body, headers=headers, timeout=timeout) as response:
+                content = await response.read()
+        except TimeoutError:
+            return Asked(None, self._clock() - started)
+        except (aiohttp.ClientError, OSError):
+            return Asked(None, self._clock() - started, error=True)
+        seconds = self._clock() - started
+        if response.status != 200:
+            invalid = response.headers.get(INVALID_HEADER) == "1"
+            return Asked(None, seconds, error=True, invalid=invalid)
+        if response.headers.get(names.DIGEST_HEADER) != lease.challenger.digest:
+            return Asked(None, seconds, error=True)  # an address that belongs to another pod by now
+        answer = parse_answer(content, rows.count)
+        return Asked(answer, seconds, error=answer is None, invalid=answer is None)
+
+
+INVALID_HEADER = "x-modelward-invalid"
+"""Set on a 500 of a model that gave no probability."""
+
+
+def _pair(lease: TrafficLease, own: Own, asked: Asked) -> Pair:
+    deadline = lease.deadline_ms / 1000
+    flip = None
+    if own.answer is not None and asked.answer is not None:
+        flip = bool(np.any(own.answer.decisions != asked.answer.decisions))
+    return Pair(
+        error_challenger=asked.error,
+        error_champion=own.answer is None,
+        late_challenger=not asked.error and asked.seconds > deadline,
+        late_champion=own.seconds > deadline,
+        invalid=asked.invalid,
+        flip=flip,
+    )
