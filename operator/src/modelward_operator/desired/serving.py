@@ -18,7 +18,7 @@ from modelward_operator.desired.settings import Settings
 
 BUNDLE = "/bundle"
 TURNING_AWAY = 5
-"""Seconds that an ending pod still answers while the Service's endpoints turn away from it."""
+"""Seconds that the server answers on after SIGTERM, while the Service's endpoints turn away from it."""
 DEFAULT_REQUESTS = {"cpu": "100m", "memory": "384Mi"}
 
 
@@ -140,7 +140,7 @@ def _serve(spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings:
         "name": "serving",
         "image": settings.serving_image,
         "imagePullPolicy": settings.image_pull_policy,
-        "command": ["python", "-m", "modelward_serving", "serve"],
+        "command": ["python", "-m", "modelward_serving", "serve", "--drain-seconds", str(TURNING_AWAY)],
         "env": [
             {"name": "MODELWARD_BUNDLE", "value": BUNDLE},
             {"name": "MODELWARD_DIGEST", "value": artifact.digest},
@@ -159,8 +159,6 @@ def _serve(spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings:
             "failureThreshold": 6,
             "timeoutSeconds": 5,
         },
-        # Readiness ends with the pod, but endpoints take a moment to follow: it answers on until they have.
-        "lifecycle": {"preStop": {"sleep": {"seconds": TURNING_AWAY}}},
         "securityContext": CONTAINER_SECURITY,
         "resources": {"requests": requests, **({"limits": limits} if limits else {})},
         "volumeMounts": [

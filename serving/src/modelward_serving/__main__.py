@@ -1,0 +1,72 @@
+"""`python -m modelward_serving`: the serving container's command line."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+
+def main() -> int:
+    """Parse the command line and run; each command imports only what it needs."""
+    options = _parser().parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    logging.getLogger("bentoml").setLevel(logging.WARNING)
+    if options.command == "version":
+        sys.stdout.write(version("modelward-serving") + "\n")
+        return 0
+    if options.command == "fetch":
+        from modelward_serving import fetch
+
+        return fetch.run(options.uri, options.digest, options.into, options.store, options.termination_log)
+    from modelward_serving import server
+
+    return server.run(
+        server.Options(
+            directory=options.bundle,
+            digest=options.digest,
+            pod=options.pod,
+            request_timeout=options.request_timeout,
+            host=options.host,
+            port=options.port,
+            control_port=options.control_port,
+            drain_seconds=options.drain_seconds,
+            termination_log=options.termination_log,
+        )
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    environ = os.environ
+    parser = argparse.ArgumentParser(prog="modelward_serving", description="Modelward's model server.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    log = {"type": Path, "default": Path("/dev/termination-log"), "help": "where the last words go"}
+    fetch = commands.add_parser("fetch", help="fetch a bundle, check its digest, unpack it")
+    fetch.add_argument("--uri", required=True, help="store://PATH, s3://, https:// or file://")
+    fetch.add_argument("--digest", required=True, help="sha256:... of the bundle")
+    fetch.add_argument("--into", type=Path, required=True, help="an empty directory")
+    fetch.add_argument("--store", default=environ.get("MODELWARD_STORE"), help="where store:// is (MODELWARD_STORE)")
+    fetch.add_argument("--termination-log", **log)
+    serve = commands.add_parser("serve", help="serve an unpacked bundle until SIGTERM")
+    serve.add_argument(
+        "--bundle", type=Path, default=environ.get("MODELWARD_BUNDLE", "/bundle"), help="(MODELWARD_BUNDLE)"
+    )
+    serve.add_argument("--digest", default=environ.get("MODELWARD_DIGEST"), help="what it must be (MODELWARD_DIGEST)")
+    serve.add_argument("--pod", default=environ.get("MODELWARD_POD", "local"), help="this pod's name (MODELWARD_POD)")
+    serve.add_argument(
+        "--request-timeout", type=float, default=environ.get("MODELWARD_REQUEST_TIMEOUT", "10"), help="seconds"
+    )
+    serve.add_argument("--host", default="0.0.0.0")  # noqa: S104
+    serve.add_argument("--port", type=int, default=8080, help="Open Inference Protocol (default: %(default)s)")
+    serve.add_argument("--control-port", type=int, default=8090, help="leases and counts (default: %(default)s)")
+    serve.add_argument("--drain-seconds", type=float, default=5.0, help="how long to answer on after SIGTERM")
+    serve.add_argument("--termination-log", **log)
+    commands.add_parser("version", help="print the version")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

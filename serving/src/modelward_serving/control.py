@@ -1,0 +1,71 @@
+"""The control port: traffic leases in, counts out, for the operator only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from modelward_api import names
+from modelward_api.wire import ExchangeRequest, ExchangeResponse
+from modelward_serving.lease import LeaseHolder
+from modelward_serving.metrics import Metrics
+from modelward_serving.predictor import Predictor
+
+
+class Control:
+    """Answers the operator."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        holder: LeaseHolder,
+        metrics: Metrics,
+        pod: str,
+        instance: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._predictor = predictor
+        self._holder = holder
+        self._metrics = metrics
+        self._pod = pod
+        self._instance = instance
+        self._clock = clock
+
+    def application(self) -> web.Application:
+        """The routes."""
+        app = web.Application(client_max_size=1024**2)
+        app.router.add_post(names.EXCHANGE_PATH, self._exchange)
+        app.router.add_get(names.DOCUMENTS_PATH, self._documents)
+        return app
+
+    def exchange(self, request: ExchangeRequest) -> ExchangeResponse:
+        """Take the lease, and tell all counts."""
+        now = self._clock()
+        refused = None if request.keep else self._holder.take(request.epoch, request.lease, now)
+        return ExchangeResponse(
+            pod=self._pod,
+            instance=self._instance,
+            model=self._predictor.model,
+            version=self._predictor.version,
+            digest=self._predictor.bundle.digest,
+            refused=refused,
+            lease=self._holder.state(now),
+            evidence=self._holder.evidence(),
+            requests=self._metrics.requests,
+            failures=self._metrics.failures,
+            profile=self._predictor.profile.read() if request.profile else None,
+        )
+
+    async def _exchange(self, request: web.Request) -> web.Response:
+        try:
+            asked = ExchangeRequest.model_validate_json(await request.read())
+        except ValidationError as error:
+            fields = [".".join(map(str, e["loc"])) for e in error.errors(include_input=False)]
+            return web.json_response({"error": f"wrong: {', '.join(fields)}"}, status=400)
+        return web.json_response(self.exchange(asked).to_json())
+
+    async def _documents(self, _: web.Request) -> web.Response:
+        return web.json_response(self._predictor.bundle.documents.to_json())

@@ -1,0 +1,123 @@
+"""The process of a serving pod: verify, load, listen; at the end, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import uvicorn
+from aiohttp import web
+
+from modelward_api.bundle import UnverifiedBundleError
+from modelward_serving import bundle
+from modelward_serving.app import App
+from modelward_serving.control import Control
+from modelward_serving.fetch import tell
+from modelward_serving.lease import LeaseHolder
+from modelward_serving.metrics import Metrics
+from modelward_serving.predictor import Predictor
+from modelward_serving.router import Router
+from modelward_serving.session import UnservableError
+
+log = logging.getLogger("modelward.serving")
+
+POOLED_SECONDS = 15.0
+"""Idle connections to challengers are kept for less long than the challengers keep theirs: neither finds them closed."""
+KEEP_ALIVE_SECONDS = 75
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the server is told."""
+
+    directory: Path
+    digest: str
+    pod: str
+    request_timeout: float = 10.0
+    host: str = "0.0.0.0"  # noqa: S104
+    port: int = 8080
+    control_port: int = 8090
+    drain_seconds: float = 5.0
+    termination_log: Path = Path("/dev/termination-log")
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are ours: uvicorn would stop listening before the endpoints have turned away."""
+        yield
+
+
+def run(options: Options) -> int:
+    """Serve until SIGTERM; 1 when the bundle cannot be served, with the reason in the termination log."""
+    started = time.monotonic()
+    try:
+        predictor = Predictor(bundle.load(options.directory, options.digest))
+    except UnverifiedBundleError as error:
+        return _give_up(options, "DigestMismatch", str(error))
+    except UnservableError as error:
+        return _give_up(options, error.reason, str(error))
+    asyncio.run(_serve(options, predictor, started))
+    return 0
+
+
+def _give_up(options: Options, reason: str, message: str) -> int:
+    log.error("%s: %s", reason, message)
+    tell(options.termination_log, {"verified": False, "reason": reason, "message": message})
+    return 1
+
+
+async def _serve(options: Options, predictor: Predictor, started: float) -> None:
+    from modelward_serving.service import bento_service
+
+    metrics = Metrics(predictor.model, predictor.version, predictor.bundle.digest)
+    holder = LeaseHolder(predictor.model, predictor.bundle.digest)
+    connector = aiohttp.TCPConnector(limit=256, keepalive_timeout=POOLED_SECONDS)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        router = Router(holder, session, predictor.model)
+        behind = bento_service(predictor).to_asgi()
+        app = App(predictor, router, metrics, behind, options.request_timeout)
+        control = Control(predictor, holder, metrics, options.pod, secrets.token_hex(8))
+        runner = web.AppRunner(control.application(), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, options.host, options.control_port).start()
+        server = _Server(_config(options, app))
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        draining = asyncio.create_task(_drain(options, app, server, stop))
+        log.info("%s %s: serving after %.2f s", predictor.model, predictor.version, time.monotonic() - started)
+        await server.serve()
+        draining.cancel()
+        await runner.cleanup()
+
+
+def _config(options: Options, app: App) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=options.host,
+        port=options.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=int(options.request_timeout) + 1,
+        lifespan="on",
+    )
+
+
+async def _drain(options: Options, app: App, server: uvicorn.Server, stop: asyncio.Event) -> None:
+    """Answer on until nobody is sent here any more; every answer asks its caller to connect anew."""
+    await stop.wait()
+    app.draining = True
+    await asyncio.sleep(options.drain_seconds)
+    server.should_exit = True
