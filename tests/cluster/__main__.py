@@ -1,0 +1,134 @@
+"""`python -m tests.cluster`: a Kubernetes for tests and for the demo, from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+
+from tests.cluster import KIND_NAME, ClusterError, binaries, ensure_cluster, faults, images, provider, services
+from tests.cluster.commands import run
+from tests.cluster.embedded import Embedded
+from tests.cluster.layout import Layout
+
+
+def main() -> int:
+    """Parse the command line and do it."""
+    options = _parser().parse_args()
+    try:
+        return COMMANDS[options.command](options) or 0
+    except ClusterError as error:
+        print(f"cluster: {error}", file=sys.stderr)
+        return 1
+
+
+def up(options: argparse.Namespace) -> None:
+    started = time.monotonic()
+    cluster = ensure_cluster(options.nodes, images=options.images)
+    print(f"cluster: {cluster.provider} is ready after {time.monotonic() - started:.1f} s", file=sys.stderr)
+    print(f"export KUBECONFIG={cluster.kubeconfig}")
+
+
+def down(_: argparse.Namespace) -> None:
+    if provider() == "kind":
+        run(["kind", "delete", "cluster", "--name", KIND_NAME])
+    elif provider() == "embedded":
+        Embedded(Layout.from_environment()).down()
+    else:
+        print("cluster: an existing cluster is left as it is", file=sys.stderr)
+
+
+def status(_: argparse.Namespace) -> int:
+    layout = Layout.from_environment()
+    known = services.known(layout)
+    for name in known:
+        process = services.find(layout, name)
+        print(f"{name:26} {f'runs, pid {process.pid}' if process else 'DOES NOT RUN'}   {layout.logs}/{name}.log")
+    healthy = bool(known) and Embedded(layout).healthy()
+    print("healthy" if healthy else "down" if not known else "NOT HEALTHY: `python -m tests.cluster up` repairs it")
+    return 0 if healthy else 1
+
+
+def env(_: argparse.Namespace) -> None:
+    print(f"export KUBECONFIG={Layout.from_environment().kubeconfig}")
+
+
+def build(_: argparse.Namespace) -> None:
+    for module in binaries.MODULES:
+        print(binaries.ensure(module, Layout.from_environment().cache))
+
+
+def build_images(_: argparse.Namespace) -> int:
+    cache, worst = Layout.from_environment().cache, 0
+    for name in images.NAMES:
+        size = images.size_mb(name, cache)
+        over = size > images.LIMITS_MB[name]
+        worst |= over
+        print(f"{images.reference(name)}  {size} MB of {images.LIMITS_MB[name]}{'  TOO LARGE' if over else ''}")
+    return worst
+
+
+def load(options: argparse.Namespace) -> None:
+    embedded = Embedded(Layout.from_environment())
+    for archive in options.archives:
+        for node in range(embedded.nodes):
+            embedded.load(node, archive)
+
+
+def kubectl(options: argparse.Namespace) -> None:
+    layout = Layout.from_environment()
+    program = str(binaries.path(layout.cache, "kube"))
+    os.execv(program, [program, "kubectl", "--kubeconfig", str(layout.kubeconfig), *options.words])
+
+
+def logs(options: argparse.Namespace) -> None:
+    layout = Layout.from_environment()
+    for name in options.names or services.known(layout):
+        print(f"==> {name}\n{services.tail(layout, name, options.lines)}")
+
+
+def fault(options: argparse.Namespace) -> None:
+    faults.FAULTS[options.fault](Embedded(Layout.from_environment()), options.service)
+
+
+def clean(_: argparse.Namespace) -> None:
+    layout = Layout.from_environment()
+    if services.known(layout):
+        raise ClusterError("the cluster runs: `python -m tests.cluster down` first")
+    shutil.rmtree(layout.cache, ignore_errors=True)
+
+
+COMMANDS = {
+    "up": up, "down": down, "status": status, "env": env, "build": build, "images": build_images, "load": load,
+    "kubectl": kubectl, "logs": logs, "fault": fault, "clean": clean,
+}  # fmt: skip
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    starting = commands.add_parser("up", help="bring a cluster up, or repair it; prints the KUBECONFIG")
+    starting.add_argument("--nodes", type=int, default=1, help="from 1 to 3 (embedded)")
+    starting.add_argument("--images", action="store_true", help="build and load the project's images, too")
+    commands.add_parser("down", help="stop it and leave nothing behind")
+    commands.add_parser("status", help="what runs, and where its log is")
+    commands.add_parser("env", help="print the KUBECONFIG")
+    commands.add_parser("build", help="build the Go programs")
+    commands.add_parser("images", help="build the project's images, and print their sizes")
+    loading = commands.add_parser("load", help="import image archives into every node")
+    loading.add_argument("archives", nargs="+")
+    commands.add_parser("kubectl", help="kubectl of this cluster").add_argument("words", nargs=argparse.REMAINDER)
+    logging = commands.add_parser("logs", help="the ends of the logs")
+    logging.add_argument("names", nargs="*")
+    logging.add_argument("--lines", type=int, default=20)
+    failing = commands.add_parser("fault", help="break something")
+    failing.add_argument("fault", choices=sorted(faults.FAULTS))
+    failing.add_argument("service", help="such as kube-apiserver, etcd, kubelet0")
+    commands.add_parser("clean", help="remove the caches")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
