@@ -1,0 +1,71 @@
+{{- define "modelward.labels" -}}
+app.kubernetes.io/name: modelward
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: modelward
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "modelward.selector" -}}
+app.kubernetes.io/name: modelward
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "modelward.image" -}}
+{{- $image := index .root.Values.images .name -}}
+{{- if $image.digest -}}
+{{ $image.repository }}@{{ $image.digest }}
+{{- else -}}
+{{ $image.repository }}:{{ $image.tag | default .root.Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
+{{- /* The namespaces that models live in, as a JSON list. */ -}}
+{{- define "modelward.namespaces" -}}
+{{- concat (list .Release.Namespace) .Values.watch.namespaces | uniq | toJson -}}
+{{- end }}
+
+{{- define "modelward.claim" -}}
+{{- if and (not .Values.store.uri) .Values.store.persistence.enabled -}}
+{{ .Values.store.persistence.existingClaim | default "modelward-store" }}
+{{- end -}}
+{{- end }}
+
+{{- define "modelward.rules" -}}
+- apiGroups: [modelward.io]
+  resources: [modelversions]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [modelward.io]
+  resources: [trainingjobs, driftmonitors]
+  verbs: [get, list, watch]
+- apiGroups: [modelward.io]
+  resources: [modelversions/status, trainingjobs/status, driftmonitors/status]
+  verbs: [update, patch]
+- apiGroups: [modelward.io]
+  # Owner references that block deletion ask for it.
+  resources: [modelversions/finalizers, trainingjobs/finalizers]
+  verbs: [update]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, create, patch, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create, patch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end }}
