@@ -44,7 +44,8 @@ class Clinic:
         return json.loads(text) if text.strip() else None
 
     def apply(self, *documents: dict[str, Any]) -> str:
-        return self.kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all(documents))
+        items = {"apiVersion": "v1", "kind": "List", "items": documents}
+        return self.kubectl("apply", "--filename", "-", stdin=json.dumps(items))
 
     def status(self, kind: str, name: str) -> dict[str, Any]:
         return (self.get(kind, name) or {}).get("status") or {}
@@ -81,7 +82,7 @@ class Clinic:
             repository, _, tag = self.cluster.image(name).rpartition(":")
             settings += [f"images.{name}.repository={repository}", f"images.{name}.tag={tag}"]
         words = [str(self.cluster.binary("helm")), "upgrade", "--install", "modelward", str(CHART)]
-        words += ["--namespace", self.namespace, "--create-namespace", "--wait", "--timeout", "3m"]
+        words += ["--namespace", self.namespace, "--create-namespace", "--wait", "--timeout", "90s"]
         self.cluster.run([*words, *(word for setting in settings for word in ("--set", setting))])
 
     def put(self, path: str, content: str) -> None:

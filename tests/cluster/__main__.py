@@ -16,7 +16,10 @@ from tests.cluster.layout import Layout
 
 def main() -> int:
     """Parse the command line and do it."""
-    options = _parser().parse_args()
+    options, rest = _parser().parse_known_args()
+    if rest and options.command != "kubectl":
+        _parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    options.words = sys.argv[2:]
     try:
         return COMMANDS[options.command](options) or 0
     except ClusterError as error:
@@ -119,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("images", help="build the project's images, and print their sizes")
     loading = commands.add_parser("load", help="import image archives into every node")
     loading.add_argument("archives", nargs="+")
-    commands.add_parser("kubectl", help="kubectl of this cluster").add_argument("words", nargs=argparse.REMAINDER)
+    commands.add_parser("kubectl", help="kubectl of this cluster", add_help=False)
     logging = commands.add_parser("logs", help="the ends of the logs")
     logging.add_argument("names", nargs="*")
     logging.add_argument("--lines", type=int, default=20)

@@ -24,9 +24,9 @@ SPEC_FILE = "trainingjob.json"
 DEFAULT_REQUESTS = {"cpu": "250m", "memory": "512Mi"}
 
 
-def _metadata(namespace: str, name: str, uid: str, model: str) -> Manifest:
+def _metadata(namespace: str, name: str, uid: str, model: str, suffix: str = "") -> Manifest:
     return {
-        "name": name,
+        "name": name + suffix,
         "namespace": namespace,
         "labels": _labels(name, model),
         "ownerReferences": [owner("TrainingJob", API_VERSION, name, uid)],
@@ -48,7 +48,7 @@ def config_map(namespace: str, name: str, uid: str, spec: TrainingJobSpec) -> Ma
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": _metadata(namespace, f"{name}-training", uid, spec.model),
+        "metadata": _metadata(namespace, name, uid, spec.model, "-training"),
         "immutable": True,
         "data": {SPEC_FILE: json.dumps(document, sort_keys=True)},
     }

@@ -29,7 +29,13 @@ def registry(queue: WorkQueue) -> kopf.OperatorRegistry:
     found = kopf.OperatorRegistry()
     for group, version, plural, kind in WATCHED:
         _watch(found, queue, group, version, plural, kind)
+    kopf.on.login(registry=found, id="login", errors=kopf.ErrorsMode.TEMPORARY)(_login)
     return found
+
+
+def _login(**arguments: Any) -> kopf.ConnectionInfo | None:
+    """By the pod's account, else by a kubeconfig."""
+    return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
 
 
 def settings() -> kopf.OperatorSettings:

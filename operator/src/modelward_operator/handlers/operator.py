@@ -9,6 +9,7 @@ import signal
 
 import aiohttp
 import kopf
+from kopf._core.engines.peering import Identity
 from prometheus_client import start_http_server
 
 from modelward_operator.desired.settings import Settings
@@ -88,6 +89,8 @@ async def _kopf(settings: Settings, queue: WorkQueue, stop: asyncio.Event, ready
         namespaces=settings.namespaces,
         clusterwide=not settings.namespaces,
         standalone=True,
+        # Else it asks for the user's name, and a user without an entry has none.
+        identity=Identity(settings.pod_name),
         stop_flag=stop,
         ready_flag=ready,
     )
