@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster import Cluster
+from tests.cluster import Cluster, ClusterError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MANIFESTS = REPOSITORY / "examples" / "mortality"
@@ -70,19 +70,27 @@ class Clinic:
 
     def report(self) -> str:
         """What a person would look at first."""
-        wide = [self.kubectl("get", "mv,tj,dm,pods,services", "--output", "wide")]
-        wide.append(self.kubectl("get", "events", "--sort-by=.lastTimestamp"))
-        wide.append(self.kubectl("logs", "deployment/modelward", "--tail=40"))
-        return "\n".join(text[-6000:] for text in wide)
+        looks = (
+            ("get", "mv,tj,dm,pods,services", "--output", "wide"),
+            ("get", "events", "--sort-by=.lastTimestamp"),
+            ("logs", "deployment/modelward", "--tail=40"),
+        )
+        return "\n".join(self._look(*words)[-6000:] for words in looks)
+
+    def _look(self, *words: str) -> str:
+        try:
+            return self.kubectl(*words)
+        except ClusterError as error:
+            return str(error)
 
     def install(self, *values: str) -> None:
         """The chart, with the images that the cluster holds."""
-        settings = [*values]
+        settings = ["crds.adopt=true", *values]
         for name in ("operator", "serving", "training"):
             repository, _, tag = self.cluster.image(name).rpartition(":")
             settings += [f"images.{name}.repository={repository}", f"images.{name}.tag={tag}"]
         words = [str(self.cluster.binary("helm")), "upgrade", "--install", "modelward", str(CHART)]
-        words += ["--namespace", self.namespace, "--create-namespace", "--wait", "--timeout", "90s"]
+        words += ["--namespace", self.namespace, "--create-namespace", "--take-ownership", "--wait", "--timeout", "90s"]
         self.cluster.run([*words, *(word for setting in settings for word in ("--set", setting))])
 
     def put(self, path: str, content: str) -> None:
