@@ -1,0 +1,52 @@
+# Modelward. `make` lists what there is.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check generate images cluster cluster-down clean format e2e
+
+UV ?= uv
+RUN := $(UV) run --frozen --all-packages
+NODES ?= 1
+
+help: ## What there is
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: ## Install what the targets need, and the pre-commit hooks
+	@command -v $(UV) >/dev/null || { echo "uv is missing: pip install uv"; exit 1; }
+	$(UV) sync --frozen --all-packages --quiet
+	@if [ -d .git ] && [ -z "$$CI" ]; then $(UV) run --frozen pre-commit install >/dev/null; fi
+
+demo: setup ## One model's life on a real cluster, told as it happens
+	$(RUN) python -m examples.demo
+
+test: check ## Everything: make check, the chart, and the end-to-end tests on a real cluster
+	$(RUN) pytest tests/chart tests/e2e
+
+check: setup ## Format, lint, types, import rules, generated files, unit and contract tests
+	$(RUN) ruff format --check --quiet .
+	$(RUN) ruff check --quiet .
+	$(RUN) mypy
+	$(RUN) lint-imports
+	$(RUN) pytest tests/unit tests/contract
+
+format: setup ## Format, and mend what the linter can
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+generate: setup ## The CRDs, from the models
+	$(RUN) python -m modelward_api.crd crds charts/modelward/files
+
+images: setup ## The container images, with their sizes
+	$(RUN) python -m tests.cluster images
+
+cluster: setup ## A Kubernetes: CLUSTER=existing, kind where docker and kind work, else embedded (NODES=1)
+	$(RUN) python -m tests.cluster up --nodes $(NODES) --images
+
+cluster-down: ## Stop it, and leave nothing behind
+	$(RUN) python -m tests.cluster down
+
+e2e: setup ## The end-to-end tests alone
+	$(RUN) pytest tests/e2e
+
+clean: ## Remove caches and what was built
+	-$(RUN) python -m tests.cluster down
+	$(RUN) python -m tests.cluster clean
+	rm -rf .venv .mypy_cache .ruff_cache .hypothesis .import_linter_cache
