@@ -149,30 +149,15 @@ class Embedded:
 
     def _settled(self, name: str, kind: str) -> int:
         """The holder's id, once it is in namespaces of its own."""
-        pid, own = services.require(self.layout, name).pid, os.readlink(f"/proc/self/ns/{kind}")
-        wait_until(lambda: os.readlink(f"/proc/{pid}/ns/{kind}") != own, f"namespaces of {name}", 10, every=0.005)
+        pid, own = services.require(self.layout, name).pid, Path(f"/proc/self/ns/{kind}").readlink()
+        wait_until(lambda: Path(f"/proc/{pid}/ns/{kind}").readlink() != own, f"namespaces of {name}", 10, every=0.005)
         wait_until(lambda: Path(f"/proc/{pid}/comm").read_text().strip() == "sleep", f"{name} ready", 10, every=0.005)
         return pid
 
     def _wire(self, node: int, nodes: int, holder: int, switch: int) -> None:
         """A cable from the node to the switch, and routes to the other nodes' pods. None leads outside."""
-        run(
-            [
-                "ip",
-                "link",
-                "add",
-                "eth0",
-                "netns",
-                str(holder),
-                "type",
-                "veth",
-                "peer",
-                "name",
-                f"port{node}",
-                "netns",
-                str(switch),
-            ]
-        )
+        cable = ["type", "veth", "peer", "name", f"port{node}", "netns", str(switch)]
+        run(["ip", "link", "add", "eth0", "netns", str(holder), *cable])
         _ip(switch, "link", "set", f"port{node}", "master", "sw", "up")
         _ip(holder, "link", "set", "lo", "up")
         _ip(holder, "addr", "add", f"{self.layout.node_address(node)}/24", "dev", "eth0")

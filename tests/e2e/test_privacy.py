@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 MARK, AGE = "MARK7F3A", 41.837465
 SCRIPT = """
-import json, urllib.request
+import json, sys, urllib.error, urllib.request
+MARK, AGE = sys.argv[1], float(sys.argv[2])
+URL = "http://mortality:8080/v2/models/mortality/infer"
 def ask(inputs):
     body = json.dumps({"inputs": inputs}).encode()
-    request = urllib.request.Request("http://mortality:8080/v2/models/mortality/infer", body, {"content-type": "application/json"})
     try:
-        return urllib.request.urlopen(request).read().decode()
+        return urllib.request.urlopen(urllib.request.Request(URL, body, {"content-type": "application/json"})).read().decode()
     except urllib.error.HTTPError as error:
         return error.read().decode()
 def column(name, datatype, value):
     return {"name": name, "shape": [1, 1], "datatype": datatype, "data": [value]}
-texts = [column(n, "BYTES", "%(mark)s") for n in ("sex", "premi", "smstat", "diabetes", "highbp", "hichol", "angina", "stroke")]
-print(ask([column("age", "FP32", %(age)s), *texts]))
-print(ask([column("age", "BYTES", "%(mark)s"), *texts]))
-print(ask([column("age", "FP32", %(age)s), column("%(mark)s", "BYTES", "x")]))
-print(ask([{"name": "age", "shape": [7, 1], "datatype": "FP32", "data": [%(age)s]}]))
-""" % {"mark": MARK, "age": AGE}
+names = ("sex", "premi", "smstat", "diabetes", "highbp", "hichol", "angina", "stroke")
+texts = [column(name, "BYTES", MARK) for name in names]
+print(ask([column("age", "FP32", AGE), *texts]))
+print(ask([column("age", "BYTES", MARK), *texts]))
+print(ask([column("age", "FP32", AGE), column(MARK, "BYTES", "x")]))
+print(ask([{"name": "age", "shape": [7, 1], "datatype": "FP32", "data": [AGE]}]))
+"""
 
 
 def test_marked_values_are_found_nowhere(ward, client):
     ward.version("v3", "v3")
     ward.wait_phase("v3", "Canary", "RolledBack")
     pods = ward.get("pods", "--selector", "modelward.io/model=mortality")["items"]
-    said = ward.kubectl("exec", "client", "--", "python", "-c", SCRIPT)
+    said = ward.kubectl("exec", "client", "--", "python", "-c", SCRIPT, MARK, str(AGE))
     ward.wait_phase("v3", "RolledBack", seconds=180)
     found = {
         "answers": said,
@@ -48,6 +48,5 @@ def test_marked_values_are_found_nowhere(ward, client):
         )
     found["operator"] = ward.kubectl("logs", "deployment/modelward")
     for place, text in found.items():
-        text = text.replace(json.dumps(SCRIPT), "")
         assert MARK not in text, place
         assert str(AGE)[:6] not in text, place

@@ -1,0 +1,222 @@
+"""Two real servers on loopback: a champion that routes, and a challenger that may misbehave."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from modelward_api.wire import Challenger, ExchangeRequest, ExchangeResponse, TrafficLease
+from tests.contract.conftest import free_port
+from tests.unit.serving import bundles
+
+MARK, AGE = "MARK7F3A", 41.837465
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen
+    port: int
+    control: int
+    digest: str
+    version: str
+    log: Path
+
+    def ask(self, age=55.0, sex="f", **headers):
+        inputs = [
+            {"name": "age", "shape": [1, 1], "datatype": "FP32", "data": [age]},
+            {"name": "sex", "shape": [1, 1], "datatype": "BYTES", "data": [sex]},
+        ]
+        url = f"http://127.0.0.1:{self.port}/v2/models/mortality/infer"
+        return httpx.post(url, json={"inputs": inputs}, headers=headers, timeout=10)
+
+    def exchange(self, lease=None, epoch=1, **more) -> ExchangeResponse:
+        request = ExchangeRequest(epoch=epoch, lease=lease, **more)
+        answer = httpx.post(f"http://127.0.0.1:{self.control}/v1/exchange", json=request.to_json())
+        return ExchangeResponse.model_validate_json(answer.content)
+
+    def lease_to(self, other: Server, weight, sequence=1, mirror=0.0, ttl=60.0, deadline=2000.0, sticky=None):
+        challenger = Challenger(version=other.version, digest=other.digest, endpoints=(f"127.0.0.1:{other.port}",))
+        return TrafficLease(
+            epoch=1,
+            sequence=sequence,
+            model="mortality",
+            champion=self.digest,
+            challenger=challenger,
+            weight=weight,
+            mirror=mirror,
+            deadline_ms=deadline,
+            ttl_seconds=ttl,
+            sticky_header=sticky,
+        )
+
+    def evidence(self):
+        return self.exchange(keep=True).evidence[0]
+
+
+@pytest.fixture
+def launch(tmp_path):
+    servers = []
+
+    def start(version="1.0.0", **how):
+        directory = tmp_path / f"bundle-{len(servers)}"
+        digest = bundles.write(directory, version, **how)
+        port, control, log = free_port(), free_port(), tmp_path / f"{len(servers)}.log"
+        words = ["--bundle", directory, "--digest", digest, "--port", port, "--control-port", control]
+        words += ["--host", "127.0.0.1", "--drain-seconds", "1", "--termination-log", tmp_path / "end", "--pod", "p"]
+        argv = [sys.executable, "-m", "modelward_serving", "serve", *map(str, words)]
+        with log.open("wb") as output:
+            env = {**os.environ, "BENTOML_HOME": str(tmp_path / "bentoml")}
+            process = subprocess.Popen(argv, stdout=output, stderr=output, env=env)
+        server = Server(process, port, control, digest, version, log)
+        servers.append(server)
+        _await(lambda: _ready(server), log)
+        return server
+
+    yield start
+    for server in servers:
+        server.process.kill()
+        server.process.wait()
+
+
+def _ready(server):
+    try:
+        return httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _await(condition, log=None, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, log.read_text() if log else "not in time"
+        time.sleep(0.02)
+
+
+def test_the_protocol_is_spoken(launch):
+    server = launch()
+    answer = server.ask()
+    outputs = {o["name"]: o for o in answer.json()["outputs"]}
+    assert outputs["score"]["data"] == [pytest.approx(0.6225, abs=1e-3)]
+    assert outputs["decision"] == {"name": "decision", "shape": [1, 1], "datatype": "BOOL", "data": [True]}
+    assert answer.headers["x-modelward-arm"] == "champion"
+    base = f"http://127.0.0.1:{server.port}"
+    assert httpx.get(f"{base}/v2/models/mortality").json()["versions"] == ["1.0.0"]
+    assert httpx.get(f"{base}/v2/models/mortality/ready").status_code == 200
+    assert "modelward_requests_total" in httpx.get(f"{base}/metrics").text
+    assert "BentoML" in httpx.get(f"{base}/").text, "every other path is BentoML's"
+    predicted = httpx.post(f"{base}/predict", json={"inputs": {"age": [55], "sex": ["f"]}}).json()
+    assert predicted["decision"] == [True]
+
+
+def test_all_callers_get_the_challengers_answer_at_weight_100(launch):
+    champion, challenger = launch(), launch("2.0.0", shift=-9.0)
+    assert champion.exchange(champion.lease_to(challenger, 100)).refused is None
+    answer = champion.ask()
+    assert answer.headers["x-modelward-version"] == "2.0.0"
+    assert answer.headers["x-modelward-digest"] == challenger.digest
+    counts = champion.evidence().counts
+    assert (counts.pairs, counts.answered, counts.flips, counts.fallbacks) == (1, 1, 1, 0)
+
+
+def test_a_challenger_that_is_gone_costs_no_request(launch):
+    champion, challenger = launch(), launch("2.0.0")
+    champion.exchange(champion.lease_to(challenger, 100))
+    challenger.process.kill()
+    challenger.process.wait()
+    for _ in range(15):
+        answer = champion.ask()
+        assert (answer.status_code, answer.headers["x-modelward-version"]) == (200, "1.0.0")
+    evidence = champion.evidence()
+    assert evidence.tripped == "OpeningErrors"
+    assert evidence.counts.fallbacks == evidence.counts.errors_challenger == 11
+
+
+def test_a_frozen_challenger_costs_at_most_its_deadline(launch):
+    champion, challenger = launch(), launch("2.0.0")
+    champion.exchange(champion.lease_to(challenger, 100, deadline=200.0))
+    challenger.process.send_signal(signal.SIGSTOP)
+    started = time.monotonic()
+    answer = champion.ask()
+    assert time.monotonic() - started < 1.5
+    challenger.process.send_signal(signal.SIGCONT)
+    assert answer.headers["x-modelward-version"] == "1.0.0"
+    assert champion.evidence().counts.late_challenger == 1
+
+
+def test_one_answer_that_is_none_ends_it_at_once(launch):
+    champion, challenger = launch(), launch("2.0.0", broken=True)
+    champion.exchange(champion.lease_to(challenger, 100))
+    assert champion.ask(age=95).headers["x-modelward-version"] == "1.0.0"
+    assert champion.ask(age=55).headers["x-modelward-version"] == "1.0.0"
+    evidence = champion.evidence()
+    assert (evidence.tripped, evidence.counts.invalid, evidence.counts.pairs) == ("InvalidAnswer", 1, 1)
+
+
+def test_an_expired_lease_leaves_the_champion_alone(launch):
+    champion, challenger = launch(), launch("2.0.0")
+    champion.exchange(champion.lease_to(challenger, 100, ttl=0.3))
+    _await(lambda: champion.ask().headers["x-modelward-version"] == "1.0.0")
+
+
+def test_mirrored_requests_are_pairs_and_their_callers_get_the_champions_answer(launch):
+    champion, challenger = launch(), launch("2.0.0")
+    champion.exchange(champion.lease_to(challenger, 0, mirror=1.0))
+    assert {champion.ask().headers["x-modelward-version"] for _ in range(10)} == {"1.0.0"}
+    _await(lambda: champion.evidence().counts.pairs == 10)
+    assert champion.evidence().counts.answered == 0
+
+
+def test_an_encounter_stays_with_its_arm(launch):
+    champion, challenger = launch(), launch("2.0.0")
+    champion.exchange(champion.lease_to(challenger, 50, sticky="X-Encounter-Id"))
+    for encounter in map(str, range(12)):
+        assert len({champion.ask(**{"X-Encounter-Id": encounter}).headers["x-modelward-arm"] for _ in range(4)}) == 1
+
+
+def test_profiles_count_what_was_served_and_not_what_was_routed_here(launch):
+    champion, challenger = launch(), launch("2.0.0")
+    champion.exchange(champion.lease_to(challenger, 100))
+    for age in (30, 50, 70, None):
+        champion.ask(age=age)
+    profile = champion.exchange(keep=True, profile=True).profile
+    assert (profile.rows, profile.features["age"]) == (4, (1, 1, 1, 1, 0, 0))
+    assert challenger.exchange(keep=True, profile=True).profile.rows == 0
+
+
+def test_a_stale_operator_is_refused(launch):
+    champion, challenger = launch(), launch("2.0.0")
+    champion.exchange(champion.lease_to(challenger, 10), epoch=5)
+    assert champion.exchange(None, epoch=4).refused == "StaleEpoch"
+
+
+def test_marked_values_are_nowhere(launch):
+    champion, challenger = launch(), launch("2.0.0")
+    champion.exchange(champion.lease_to(challenger, 50, mirror=1.0))
+    texts = [champion.ask(age=AGE, sex=MARK).text, champion.ask(age=MARK).text, champion.ask(sex=AGE).text]
+    url = f"http://127.0.0.1:{champion.port}"
+    texts.append(httpx.post(f"{url}/v2/models/mortality/infer", content=json.dumps({MARK: AGE})).text)
+    texts.append(httpx.post(f"{url}/predict", json={"inputs": {"age": [MARK], MARK: [AGE]}}).text)
+    texts.append(httpx.get(f"{url}/metrics").text)
+    texts.append(champion.exchange(keep=True, profile=True).model_dump_json())
+    texts += [champion.log.read_text(), challenger.log.read_text()]
+    for text in texts:
+        assert MARK not in text
+        assert str(AGE)[:6] not in text
+
+
+def test_on_sigterm_it_answers_on_and_asks_callers_to_connect_anew(launch):
+    server = launch()
+    server.process.send_signal(signal.SIGTERM)
+    _await(lambda: httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 503)
+    answer = server.ask()
+    assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+    assert server.process.wait(timeout=15) == 0

@@ -1,0 +1,114 @@
+"""A bundle is believed only as far as its digest goes."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+
+import pytest
+
+from modelward_api.bundle import UnverifiedBundleError
+from modelward_serving import bundle
+from modelward_serving.fetch import fetch
+from modelward_serving.predictor import Predictor
+from modelward_serving.session import UnservableError
+from tests.unit.serving import bundles
+
+
+def archive(directory, *extra, prefix=""):
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w") as tar:
+        for path in sorted(directory.iterdir()):
+            tar.add(path, prefix + path.name)
+        for member, content in extra:
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return output.getvalue()
+
+
+@pytest.fixture
+def made(tmp_path):
+    directory = tmp_path / "bundle"
+    return directory, bundles.write(directory)
+
+
+def test_a_good_bundle_is_loaded(made):
+    assert bundle.load(*made).signature.model == "mortality"
+
+
+def test_another_digest_is_refused(made):
+    with pytest.raises(UnverifiedBundleError, match="its digest is"):
+        bundle.load(made[0], "sha256:" + "0" * 64)
+
+
+def test_a_changed_file_is_refused(made):
+    (made[0] / "reference.json").write_text("{}")
+    with pytest.raises(UnverifiedBundleError, match=r"reference\.json is not the file"):
+        bundle.load(*made)
+
+
+def test_a_missing_file_is_refused(made):
+    (made[0] / "golden.json").unlink()
+    with pytest.raises(UnverifiedBundleError, match=r"golden\.json is missing"):
+        bundle.load(*made)
+
+
+def test_an_unlisted_file_is_refused(made):
+    (made[0] / "surprise.pkl").write_bytes(b"x")
+    with pytest.raises(UnverifiedBundleError, match="does not list"):
+        bundle.load(*made)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../../outside"])
+def test_an_archive_that_would_write_outside_is_refused(made, name):
+    with pytest.raises(UnverifiedBundleError, match="no plain file"):
+        bundle.unpack(archive(made[0], (tarfile.TarInfo(name), b"x")), made[1])
+
+
+def test_an_archive_with_a_link_is_refused(made):
+    link = tarfile.TarInfo("model.onnx")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    with pytest.raises(UnverifiedBundleError, match="no plain file"):
+        bundle.unpack(archive(made[0], (link, b"")), made[1])
+
+
+def test_what_is_no_archive_is_refused(made):
+    with pytest.raises(UnverifiedBundleError, match="no bundle archive"):
+        bundle.unpack(b"not a tar" * 100, made[1])
+
+
+def stored(tmp_path, made):
+    (tmp_path / "m.bentomodel").write_bytes(archive(made[0]))
+    return f"file://{tmp_path}"
+
+
+def test_a_bundle_is_fetched_from_the_store(tmp_path, made):
+    outcome = fetch("store://m.bentomodel", made[1], tmp_path / "into", stored(tmp_path, made))
+    assert outcome.verified
+    assert bundle.load(tmp_path / "into", made[1]).digest == made[1]
+
+
+@pytest.mark.parametrize(
+    ("uri", "digest", "reason"),
+    [
+        ("store://m.bentomodel", "sha256:" + "0" * 64, "DigestMismatch"),
+        ("store://nobody", None, "ArtifactNotFound"),
+        ("store://../m.bentomodel", None, "ArtifactNotFound"),
+    ],
+)
+def test_a_fetch_that_fails_says_why_and_writes_nothing(tmp_path, made, uri, digest, reason):
+    outcome = fetch(uri, digest or made[1], tmp_path / "into", stored(tmp_path, made))
+    assert (outcome.verified, outcome.reason) == (False, reason)
+    assert not (tmp_path / "into").exists()
+
+
+def test_scores_other_than_the_golden_ones_are_not_served(tmp_path):
+    digest = bundles.write(tmp_path / "b", golden=0.123)
+    with pytest.raises(UnservableError, match="golden"):
+        Predictor(bundle.load(tmp_path / "b", digest))
+
+
+def test_the_manifest_does_not_depend_on_the_packing(made):
+    manifest = json.loads((made[0] / "manifest.json").read_text())
+    assert set(manifest["files"]) == {p.name for p in made[0].iterdir()} - {"manifest.json"}

@@ -1,0 +1,108 @@
+"""Leases and tallies: pure, with the clock as an argument."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelward_api.wire import Challenger, TrafficLease
+from modelward_serving.lease import LeaseHolder, Pair, draw
+
+OWN, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+
+
+def lease(epoch=1, sequence=1, weight=10.0, model="m", champion=OWN):
+    challenger = Challenger(version="2.0.0", digest=OTHER, endpoints=("127.0.0.1:1",))
+    return TrafficLease(
+        epoch=epoch, sequence=sequence, model=model, champion=champion, challenger=challenger, weight=weight,
+        deadline_ms=500, ttl_seconds=10,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def holder():
+    return LeaseHolder("m", OWN)
+
+
+def test_a_lease_is_in_force_until_it_expires(holder):
+    assert holder.take(1, lease(), now=100.0) is None
+    assert holder.active(109.9) is not None
+    assert holder.active(110.0) is None
+
+
+def test_renewing_prolongs_it(holder):
+    holder.take(1, lease(), now=100.0)
+    holder.take(1, lease(), now=109.0)
+    assert holder.active(118.0) is not None
+
+
+def test_a_deposed_operator_is_refused(holder):
+    holder.take(2, lease(epoch=2), now=0.0)
+    assert holder.take(1, lease(epoch=1, sequence=99), now=1.0) == "StaleEpoch"
+    assert holder.take(1, None, now=1.0) == "StaleEpoch"
+    assert holder.active(1.0).epoch == 2
+
+
+def test_an_older_content_does_not_come_back(holder):
+    holder.take(1, lease(sequence=5, weight=50), now=0.0)
+    assert holder.take(1, lease(sequence=4, weight=90), now=0.0) == "StaleEpoch"
+    assert holder.active(1.0).weight == 50
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"), [({"model": "other"}, "WrongModel"), ({"champion": OTHER}, "WrongDigest")]
+)
+def test_a_lease_for_another_pod_is_refused(holder, change, reason):
+    assert holder.take(1, lease(**change), now=0.0) == reason
+
+
+def test_none_ends_the_lease(holder):
+    holder.take(1, lease(), now=0.0)
+    holder.take(1, None, now=1.0)
+    assert holder.active(1.0) is None
+
+
+def test_one_invalid_answer_trips_for_good(holder):
+    holder.take(1, lease(), now=0.0)
+    holder.saw_pair(OTHER, Pair(error_challenger=True, invalid=True))
+    holder.take(1, lease(sequence=2, weight=100), now=1.0)
+    assert holder.active(1.0) is None
+    assert holder.state(1.0).weight == 0
+    assert holder.evidence()[0].tripped == "InvalidAnswer"
+
+
+def test_most_of_the_first_requests_failing_trips(holder):
+    holder.take(1, lease(), now=0.0)
+    for _ in range(10):
+        holder.saw_pair(OTHER, Pair(error_challenger=True))
+    assert holder.active(0.0) is not None
+    holder.saw_pair(OTHER, Pair(error_challenger=True))
+    assert holder.evidence()[0].tripped == "OpeningErrors"
+
+
+def test_later_failures_are_for_the_evidence(holder):
+    holder.take(1, lease(), now=0.0)
+    for _ in range(20):
+        holder.saw_pair(OTHER, Pair(flip=False))
+    for _ in range(30):
+        holder.saw_pair(OTHER, Pair(error_challenger=True))
+    assert holder.active(0.0) is not None
+    assert holder.evidence()[0].counts.errors_challenger == 30
+
+
+def test_both_failing_is_counted_apart(holder):
+    holder.saw_pair(OTHER, Pair(error_challenger=True, error_champion=True, late_challenger=True))
+    counts = holder.evidence()[0].counts
+    assert (counts.errors_both, counts.errors_challenger, counts.late_challenger) == (1, 0, 1)
+
+
+@given(st.text(max_size=20))
+def test_the_same_encounter_draws_the_same(value):
+    assert draw("m", value, 0.1) == draw("m", value, 0.9)
+    assert 0 <= draw("m", value, 0.1) < 1
+
+
+def test_encounters_spread_evenly():
+    share = sum(draw("m", str(i), 0) < 0.1 for i in range(20_000)) / 20_000
+    assert share == pytest.approx(0.1, abs=0.01)
