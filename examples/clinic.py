@@ -39,9 +39,13 @@ class Clinic:
         return self.cluster.kubectl("--namespace", self.namespace, *words, stdin=stdin)
 
     def get(self, *words: str) -> Any:
-        """An object or a list, as JSON; None when it is not there."""
+        """An object, as JSON; None when it is not there."""
         text = self.kubectl("get", *words, "--output", "json", "--ignore-not-found")
         return json.loads(text) if text.strip() else None
+
+    def list(self, *words: str) -> list[dict[str, Any]]:
+        """Objects, as JSON."""
+        return (self.get(*words) or {"items": []})["items"]
 
     def apply(self, *documents: dict[str, Any]) -> str:
         items = {"apiVersion": "v1", "kind": "List", "items": documents}
@@ -159,7 +163,7 @@ def transitions(clinic: Clinic, names: Sequence[str]) -> Iterator[tuple[str, str
     """Each new (version, phase, message) of these ModelVersions, as they happen; endless."""
     told: dict[str, tuple[str, str]] = {}
     while True:
-        for item in (clinic.get("modelversions") or {"items": []})["items"]:
+        for item in clinic.list("modelversions"):
             name, status = item["metadata"]["name"], item.get("status") or {}
             now = status.get("phase") or "", status.get("message") or ""
             if name in names and now != told.get(name):

@@ -122,7 +122,7 @@ def _clean(clinic: Clinic) -> None:
     clinic.kubectl("delete", "pod", "client", "--ignore-not-found", "--grace-period=0", "--force")
 
     def gone() -> bool:
-        return not clinic.get("pods", "--selector", "modelward.io/model=mortality")["items"]
+        return not clinic.list("pods", "--selector", "modelward.io/model=mortality")
 
     clinic.wait("the end of the serving pods", gone, 60)
 

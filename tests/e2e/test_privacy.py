@@ -31,7 +31,7 @@ print(ask([{"name": "age", "shape": [7, 1], "datatype": "FP32", "data": [AGE]}])
 def test_marked_values_are_found_nowhere(ward, client):
     ward.version("v3", "v3")
     ward.wait_phase("v3", "Canary", "RolledBack")
-    pods = ward.get("pods", "--selector", "modelward.io/model=mortality")["items"]
+    pods = ward.list("pods", "--selector", "modelward.io/model=mortality")
     said = ward.kubectl("exec", "client", "--", "python", "-c", SCRIPT, MARK, str(AGE))
     ward.wait_phase("v3", "RolledBack", seconds=180)
     found = {
