@@ -25,7 +25,7 @@ def export(model: Model, data: Dataset) -> bytes:
         for c in data.features
     ]
     options = {type(model.pipeline[-1]): {"raw_scores": True, "zipmap": False}}
-    graph = convert_sklearn(model.pipeline, initial_types=inputs, options=options, target_opset=OPSET)
+    graph = convert_sklearn(model.pipeline, "model", initial_types=inputs, options=options, target_opset=OPSET)
     _finish(graph, model.calibrator)
     return graph.SerializeToString()
 

@@ -1,0 +1,198 @@
+"""The training pipeline on real clinical data, and on every kind of bad data."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from examples import monica
+from modelward_api import names
+from modelward_api.bundle import ReferenceProfile
+from modelward_api.trainingjob import TrainingJobSpec
+from modelward_serving import bundle as served
+from modelward_training import __main__ as command
+from modelward_training import pipeline
+from modelward_training.errors import InvalidInputError
+from modelward_training.progress import Progress
+from tests.cluster.layout import REPOSITORY
+
+ROWS = monica.hospitalised(85, 86)
+
+
+@pytest.fixture
+def store(tmp_path):
+    (tmp_path / "data").mkdir()
+    write(tmp_path, ROWS)
+    return tmp_path
+
+
+def write(store, rows):
+    (store / "data" / "monica-1985-1986.csv").write_text(monica.as_csv(rows))
+
+
+def spec(number=2, **changes) -> TrainingJobSpec:
+    document = yaml.safe_load((REPOSITORY / f"examples/mortality/trainingjob-v{number}.yaml").read_text())["spec"]
+    document["evaluation"]["bootstrap"] = 20
+    for path, value in changes.items():
+        part, keys = document, path.split("__")
+        for key in keys[:-1]:
+            part = part[int(key) if key.isdigit() else key]
+        part[int(keys[-1]) if keys[-1].isdigit() else keys[-1]] = value
+    return TrainingJobSpec.model_validate(document)
+
+
+def train(store, trained=None):
+    return pipeline.run("job", trained or spec(), f"file://{store}", Progress())
+
+
+def opened(store, outcome):
+    content = (store / outcome.uri.removeprefix("store://")).read_bytes()
+    return served.unpack(content, outcome.digest)
+
+
+ESTIMATORS = {
+    "logistic regression, sigmoid": {},
+    "logistic regression, isotonic": {"estimator__calibration": "isotonic"},
+    "logistic regression, balanced": {"estimator__class_weight": "balanced"},
+    "boosted trees": {"estimator__algorithm": "gradient-boosting", "estimator__calibration": "none"},
+    "boosted trees, isotonic": {"estimator__algorithm": "gradient-boosting", "estimator__calibration": "isotonic"},
+    "split by time": {"split": {"method": "time", "testFrom": "86"}},
+}
+
+
+@pytest.mark.parametrize("changes", ESTIMATORS.values(), ids=ESTIMATORS.keys())
+def test_onnx_gives_what_scikit_learn_gives(store, changes):
+    outcome = train(store, spec(**changes))
+    assert outcome.parity_max_abs_difference <= 1e-5
+    metrics = {m.name: m for m in outcome.metrics}
+    assert metrics["auroc"].lower < metrics["auroc"].estimate < metrics["auroc"].upper
+    assert metrics["auroc"].estimate > 0.6
+    assert {"brier", "o_e", "calibration_slope", "calibration_intercept", "net_benefit"} <= set(metrics)
+
+
+def test_the_same_input_gives_the_same_digest(store):
+    assert train(store).digest == train(store).digest
+
+
+def test_serving_verifies_and_serves_what_training_made(store, tmp_path):
+    from modelward_serving.predictor import Predictor
+
+    outcome = train(store)
+    directory = tmp_path / "bundle"
+    directory.mkdir()
+    for name, content in opened(store, outcome).items():
+        (directory / name).write_bytes(content)
+    predictor = Predictor(served.load(directory, outcome.digest))
+    answer = predictor.by_column(
+        {
+            c.name: ["m" if c.name == "sex" else 60 if c.name == "age" else None]
+            for c in predictor.bundle.signature.inputs
+        }
+    )
+    assert 0 < answer["score"][0] < 1
+
+
+def test_the_reference_profile_counts_every_training_row_in_each_feature(store):
+    outcome = train(store)
+    profile = ReferenceProfile.model_validate_json(opened(store, outcome)[names.REFERENCE_FILE])
+    assert {sum(feature.counts) for feature in (*profile.features, profile.score)} == {outcome.train_rows}
+    edges = next(f for f in profile.features if f.name == "age").edges
+    assert list(edges) == sorted(set(edges))
+
+
+def test_serving_counts_the_training_rows_into_the_same_cells(store):
+    from modelward_serving.counters import ProfileCounter
+    from modelward_training.check import check
+    from modelward_training.divide import divide
+    from modelward_training.load import load
+
+    trained = spec()
+    outcome = train(store, trained)
+    profile = ReferenceProfile.model_validate_json(opened(store, outcome)[names.REFERENCE_FILE])
+    rows, _ = divide(trained.split, check(trained, load(trained.data, f"file://{store}").frame))
+    counter = ProfileCounter(profile)
+    columns = {
+        n: v.reshape(-1, 1) if v.dtype == object else v.astype(np.float32).reshape(-1, 1)
+        for n, v in rows.columns.items()
+    }
+    counter.count(columns, np.zeros(len(rows), dtype=np.float32))
+    counted = counter.read().features
+    assert all(counted[feature.name] == feature.counts for feature in profile.features)
+
+
+def changed(column, value):
+    return lambda rows: [{**row, column: value(i) if callable(value) else value} for i, row in enumerate(rows)]
+
+
+SAME = list
+BAD = {
+    "a missing file": (SAME, {"data__sources__0__uri": "store://nobody.csv"}, "MissingFile", "spec.data.sources[0].uri"),
+    "an address that leaves the store": (SAME, {"data__sources__0__uri": "store://../x"}, "InvalidAddress", "uri"),
+    "a header without rows": (lambda rows: [], {}, "EmptyData", "spec.data.sources[0]"),
+    "a column that is not there": (SAME, {"data__columns__2__name": "agee"}, "UnknownColumn", "spec.data.columns[2].name"),
+    "a unit that is none": (SAME, {"data__columns__2__unit": "years of age"}, "InvalidUnit", "spec.data.columns[2].unit"),
+    "an unknown parameter": (SAME, {"estimator__params": {"depht": 3}}, "UnknownParameter", "spec.estimator.params.depht"),
+    "an impossible parameter": (SAME, {"estimator__params": {"C": -1.0}}, "InvalidParameter", "spec.estimator.params"),
+    "one class only": (changed("outcome", "live"), {}, "OneClass", "spec.data.label.positive"),
+    "a positive value that never occurs": (SAME, {"data__label__positive": "gone"}, "OneClass", "spec.data.label.positive"),
+    "a column that is all missing": (changed("angina", "nk"), {}, "AllMissing", "spec.data.columns[9]"),
+    "missing values where none may be": (
+        changed("sex", lambda i: "" if i % 9 == 0 else "m"), {}, "MissingValues", "spec.data.columns[3].nullable",
+    ),
+    "texts in a numeric column": (
+        changed("age", lambda i: "old" if i == 7 else "60"), {}, "WrongKind", "spec.data.columns[2].kind",
+    ),
+    "a category that is not declared": (
+        changed("stroke", lambda i: "maybe" if i == 7 else "y"), {}, "UnknownCategory", "spec.data.columns[10].allowedValues",
+    ),
+    "too few rows": (lambda rows: rows[:30], {}, "TooFewRows", "spec.data.sources"),
+    "a split that leaves nothing": (SAME, {"split": {"method": "time", "testFrom": "99"}}, "EmptySplit", "spec.split"),
+    "an unknown format": (SAME, {"data__sources__0__format": "parquet"}, "UnreadableFile", "spec.data.sources[0].format"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "changes", "reason", "field"), BAD.values(), ids=BAD.keys())
+def test_bad_input_is_said_with_reason_and_field(store, rows, changes, reason, field):
+    write(store, rows(ROWS))
+    with pytest.raises(InvalidInputError) as caught:
+        train(store, spec(**changes))
+    assert caught.value.reason == reason
+    assert field in caught.value.field
+    for value in ("old", "maybe"):
+        assert value not in caught.value.message.split()
+
+
+def test_a_feature_that_knows_the_outcome_is_warned_of(store):
+    write(store, [{**row, "age": "80" if row["outcome"] == "dead" else "40"} for row in ROWS])
+    assert any("AUROC 1.0" in warning for warning in train(store).warnings)
+
+
+def command_line(store, tmp_path, document):
+    (tmp_path / "job.json").write_text(json.dumps({"name": "j", "namespace": "n", "spec": document}))
+    words = ["modelward_training", "run", "--spec", str(tmp_path / "job.json"), "--port", "0"]
+    return [*words, "--termination-log", str(tmp_path / "end"), "--store", f"file://{store}"]
+
+
+def test_the_outcome_stands_in_the_termination_log(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", command_line(store, tmp_path, spec().to_json()))
+    assert command.main() == 0
+    assert json.loads((tmp_path / "end").read_text())["succeeded"]
+
+
+def test_bad_input_exits_with_65(store, tmp_path, monkeypatch):
+    document = spec(data__sources__0__uri="store://nobody.csv").to_json()
+    monkeypatch.setattr("sys.argv", command_line(store, tmp_path, document))
+    assert command.main() == 65
+    assert json.loads((tmp_path / "end").read_text())["reason"] == "MissingFile"
+
+
+def test_an_unexpected_error_tells_its_type_and_no_value(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", command_line(store, tmp_path, spec().to_json()))
+    monkeypatch.setattr(pipeline, "divide", lambda *_: int("a value of the data"))
+    assert command.main() == 1
+    outcome = json.loads((tmp_path / "end").read_text())
+    assert outcome["reason"] == "InternalError"
+    assert "a value of the data" not in json.dumps(outcome)
