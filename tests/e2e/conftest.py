@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 
 from examples import monica
 from examples.clinic import Clinic
-from tests.cluster import ensure_cluster
+from tests.cluster import Cluster, ensure_cluster, provider
+from tests.cluster.embedded import Embedded
+from tests.cluster.layout import Layout
 from tests.e2e import broken
 
 NAMESPACE = "e2e"
@@ -54,8 +57,18 @@ QUICK = {
 
 
 @pytest.fixture(scope="session")
-def installed() -> Clinic:
-    clinic = Clinic(ensure_cluster(nodes=1, images=True), NAMESPACE)
+def cluster() -> Iterator[Cluster]:
+    """The cluster that is there, or one that goes with the tests."""
+    embedded = provider() == "embedded"
+    was_there = embedded and Embedded(Layout.from_environment()).nodes > 0
+    yield ensure_cluster(nodes=1, images=True)
+    if embedded and not was_there:
+        Embedded(Layout.from_environment()).down()
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster) -> Clinic:
+    clinic = Clinic(cluster, NAMESPACE)
     if clinic.get("namespace", NAMESPACE):
         _clean(clinic)
         clinic.kubectl("delete", "namespace", NAMESPACE, "--timeout=180s")
