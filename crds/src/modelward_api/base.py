@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 
@@ -39,6 +39,16 @@ Uri = Annotated[str, Field(pattern=r"^(store|s3|https?|file)://.+$", max_length=
 Duration = Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$", max_length=32)]
 """A length of time as Kubernetes writes it, with days: ``250ms``, ``90s``, ``1h30m``, ``7d``."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Quantity = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9]+(\.[0-9]+)?([numkMGTPE]|[KMGTPE]i)?$",
+        max_length=32,
+        json_schema_extra={"x-kubernetes-int-or-string": True},
+    ),
+    BeforeValidator(lambda given: str(given) if type(given) is int else given),
+]
+"""A quantity as Kubernetes writes it, such as ``250m``, ``384Mi`` or ``2`` (a number, too)."""
 Timestamp = str
 """RFC 3339 in UTC, to the second, as Kubernetes writes it."""
 

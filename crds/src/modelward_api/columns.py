@@ -49,7 +49,7 @@ class Column(Document):
     ] = None
     range: Annotated[Range | None, Field(description="Plausible limits; values beyond count as out of range.")] = None
     allowed_values: Annotated[
-        tuple[str, ...],
+        tuple[Annotated[str, Field(max_length=128)], ...],
         Field(description="The categories of a categorical column; others are refused.", max_length=256),
     ] = ()
     nullable: Annotated[
@@ -57,7 +57,7 @@ class Column(Document):
         Field(description="Whether values may be missing; missing features are imputed inside the model."),
     ] = False
     missing_values: Annotated[
-        tuple[str, ...],
+        tuple[Annotated[str, Field(max_length=128)], ...],
         Field(description="Texts that mean 'missing' in the data, such as nk or 9999.", max_length=16),
     ] = ()
     sensitive: Annotated[

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
 
 from modelward_api import GROUP, VERSION
 from modelward_api.driftmonitor import DriftMonitorSpec, DriftMonitorStatus
@@ -22,6 +23,7 @@ Schema = dict[str, Any]
 KEPT = (
     "type", "format", "description", "default", "enum", "pattern", "minimum", "maximum", "exclusiveMinimum",
     "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties",
+    "x-kubernetes-int-or-string",
 )  # fmt: skip
 LONGEST_TEXT, MOST_ITEMS, MOST_ENTRIES = 4096, 1024, 64
 """Bounds where the models have none: the API server estimates the cost of CEL rules by them."""
@@ -34,6 +36,14 @@ class Rule:
     path: str
     rule: str
     message: str
+    field: str = ""
+    """Where below the path the error is shown, such as ``.model``; by default at the path itself."""
+
+    @property
+    def schema(self) -> Schema:
+        """The rule as the API server takes it."""
+        shown = {"fieldPath": self.field} if self.field else {}
+        return {"rule": self.rule, "message": self.message, **shown}
 
 
 @dataclass(frozen=True)
@@ -51,21 +61,148 @@ class Kind:
     rules: tuple[Rule, ...] = ()
     lists: dict[str, str] = field(default_factory=dict)
     """Lists that are maps, by path: their key."""
+    sets: tuple[str, ...] = ()
+    """Lists that hold nothing twice, by path."""
 
 
-NAME_LENGTH = Rule(
-    "", "size(self.metadata.name) <= 40", "metadata.name: at most 40 characters, as names are derived from it"
+NAME = Rule(
+    "",
+    "size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+    "metadata.name: at most 40 lower-case letters, digits and dashes, a letter first, as other names are derived from it",
 )
 
 
 def _immutable(name: str, remedy: str) -> Rule:
     same = f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})"
-    return Rule("spec", same, f"spec.{name} is immutable: {remedy}")
+    return Rule("spec", same, f"spec.{name} is immutable: {remedy}", f".{name}")
 
 
 _NEW_VERSION = "a version is what it is; apply a new ModelVersion"
 _ONE_SOURCE = "has(self.artifact) != has(self.trainingJobRef)"
-_JOB_FIELDS = ("model", "version", "data", "split", "estimator", "evaluation", "output", "promote")
+_NEW_JOB = "a training is what it is; apply a new TrainingJob (only suspend may change)"
+_JOB_FIELDS = tuple(to_camel(name) for name in TrainingJobSpec.model_fields if name != "suspend")
+_MEASURED = "['numeric', 'integer']"
+
+
+def _positive(path: str) -> Rule:
+    return Rule(path, "self.matches('[1-9]')", f"{path}: longer than nothing, such as 500ms")
+
+
+def _at_least_a_second(path: str) -> Rule:
+    whole = "(^|[a-z])0*[1-9][0-9]*([.][0-9]+)?(s|m([^s]|$)|h|d)"
+    return Rule(path, f"self.matches('{whole}')", f"{path}: at least 1s, such as 30s or 5m")
+
+
+def _resources(path: str) -> Rule:
+    return Rule(
+        path,
+        "!has(self.requests) || !has(self.limits) || !self.requests.exists(r, r in self.limits && "
+        "quantity(string(self.requests[r])).isGreaterThan(quantity(string(self.limits[r]))))",
+        f"{path}: a request must not be greater than its limit",
+    )
+
+
+def _settings(at: str) -> tuple[Rule, ...]:
+    """The rules of VersionSettings, which a ModelVersion has and a TrainingJob's template, too."""
+    steps = f"{at}.rollout.steps"
+    return (
+        _resources(f"{at}.serving.resources"),
+        _positive(f"{at}.serving.requestTimeout"),
+        _positive(f"{at}.rollout.analysis.latencyObjective"),
+        _at_least_a_second(f"{at}.rollout.deadline"),
+        Rule(
+            steps, "self.all(a, self.exists_one(b, a.weight == b.weight))", f"{steps}: no two steps may have one weight"
+        ),
+        Rule(steps, "self.map(s, s.weight).isSorted()", f"{steps}: weights must grow from step to step"),
+    )
+
+
+_COLUMN = (
+    Rule(
+        "spec.data.columns[]",
+        "self.kind != 'timestamp' || self.role != 'feature'",
+        "a timestamp cannot be a feature: derive a numeric column from it, or give it another role",
+        ".kind",
+    ),
+    Rule(
+        "spec.data.columns[]",
+        "self.name != 'score' || self.role != 'feature'",
+        "no feature may be called score, as the model's output is: rename the column, or give it another role",
+        ".name",
+    ),
+    Rule(
+        "spec.data.columns[]",
+        f"!has(self.range) || self.kind in {_MEASURED}",
+        "a range needs kind: numeric or integer: correct the kind, or remove the range",
+        ".range",
+    ),
+    Rule(
+        "spec.data.columns[]",
+        f"!has(self.unit) || self.kind in {_MEASURED}",
+        "a unit needs kind: numeric or integer: correct the kind, or remove the unit",
+        ".unit",
+    ),
+    Rule(
+        "spec.data.columns[]",
+        "size(self.allowedValues) == 0 || self.kind == 'categorical'",
+        "allowedValues need kind: categorical: correct the kind, or use range",
+        ".allowedValues",
+    ),
+    Rule(
+        "spec.data.columns[].range",
+        "!has(self.minimum) || !has(self.maximum) || self.minimum <= self.maximum",
+        "minimum must not be greater than maximum",
+        ".minimum",
+    ),
+)
+_COLUMNS = (
+    Rule(
+        "spec.data.columns",
+        "self.exists(c, c.role == 'feature' && c.kind != 'timestamp')",
+        "spec.data.columns: at least one column must be a feature",
+    ),
+    *(
+        Rule(
+            "spec.data.columns",
+            f"self.filter(c, c.role == '{role}').size() <= 1",
+            f"spec.data.columns: only one column may have role: {role}; give the others role: ignore",
+        )
+        for role in ("label", "time", "group")
+    ),
+    Rule(
+        "spec.data",
+        "self.columns.exists(c, c.name == self.label.column && c.role == 'label')",
+        "spec.data.label.column: declare it in spec.data.columns with role: label",
+        ".label.column",
+    ),
+    Rule(
+        "spec.data",
+        "!self.columns.exists(c, c.role == 'label' && size(c.allowedValues) > 0 && !(self.label.positive in c.allowedValues))",
+        "spec.data.label.positive: it must be one of the label column's allowedValues",
+        ".label.positive",
+    ),
+)
+_SPLIT = (
+    Rule(
+        "spec",
+        "self.split.method != 'time' || self.data.columns.exists(c, c.role == 'time')",
+        "spec.split.method: time needs a column with role: time in spec.data.columns",
+        ".split.method",
+    ),
+    Rule(
+        "spec.split",
+        "!has(self.testFrom) || self.method == 'time'",
+        "spec.split.testFrom: it needs method: time; with method: random use testFraction",
+        ".testFrom",
+    ),
+)
+_PROMOTED_NAME = Rule(
+    "spec",
+    "!has(self.promote) || has(self.promote.name) || "
+    "(size(self.model) + size(self.version) < 40 && self.version.matches('^[-0-9a-z.]*[0-9a-z]$'))",
+    "spec.promote.name: give one, as MODEL-VERSION is too long for a name or has characters that no name may have",
+    ".promote",
+)
 
 KINDS = (
     Kind(
@@ -86,19 +223,10 @@ KINDS = (
             ("Message", "string", ".status.message", 1),
         ),
         (
-            NAME_LENGTH,
+            NAME,
             *(_immutable(name, _NEW_VERSION) for name in ("model", "version", "artifact", "trainingJobRef")),
             Rule("spec", _ONE_SOURCE, "spec: give either artifact or trainingJobRef, and not both"),
-            Rule(
-                "spec.rollout.steps",
-                "self.all(a, self.exists_one(b, a.weight == b.weight))",
-                "spec.rollout.steps: no two steps may have the same weight",
-            ),
-            Rule(
-                "spec.rollout.steps",
-                "self.map(s, s.weight).isSorted()",
-                "spec.rollout.steps: weights must grow from step to step",
-            ),
+            *_settings("spec"),
         ),
         {"status.conditions": "type", "status.evidence": "name"},
     ),
@@ -119,31 +247,15 @@ KINDS = (
             ("Message", "string", ".status.message", 1),
         ),
         (
-            NAME_LENGTH,
-            *(
-                _immutable(name, "a training is what it is; apply a new TrainingJob (only suspend may change)")
-                for name in _JOB_FIELDS
-            ),
-            Rule(
-                "spec.data",
-                "self.columns.exists(c, c.name == self.label.column && c.role == 'label')",
-                "spec.data.label.column: declare it in spec.data.columns with role: label",
-            ),
-            Rule(
-                "spec.data.columns",
-                "self.exists(c, c.role == 'feature' && c.kind != 'timestamp')",
-                "spec.data.columns: at least one column must be a feature",
-            ),
-            Rule(
-                "spec",
-                "self.split.method != 'time' || self.data.columns.exists(c, c.role == 'time')",
-                "spec.split.method: time needs a column with role: time in spec.data.columns",
-            ),
-            Rule(
-                "spec.data.columns[]",
-                "self.kind != 'timestamp' || self.role != 'feature'",
-                "a timestamp cannot be a feature: derive a numeric column from it, or give it another role",
-            ),
+            NAME,
+            *(_immutable(name, _NEW_JOB) for name in _JOB_FIELDS),
+            *_COLUMN,
+            *_COLUMNS,
+            *_SPLIT,
+            _PROMOTED_NAME,
+            _resources("spec.resources"),
+            _at_least_a_second("spec.activeDeadline"),
+            *_settings("spec.promote.template"),
         ),
         {"status.conditions": "type", "spec.data.columns": "name"},
     ),
@@ -162,8 +274,9 @@ KINDS = (
             ("Age", "date", ".metadata.creationTimestamp", 0),
             ("Message", "string", ".status.message", 1),
         ),
-        (NAME_LENGTH,),
+        (NAME, _at_least_a_second("spec.interval")),
         {"status.conditions": "type"},
+        ("spec.features",),
     ),
 )
 
@@ -184,10 +297,10 @@ def definition(kind: Kind) -> Schema:
     }
     for path, key in kind.lists.items():
         at(schema, path).update({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]})
+    for path in kind.sets:
+        at(schema, path)["x-kubernetes-list-type"] = "set"
     for rule in kind.rules:
-        at(schema, rule.path).setdefault("x-kubernetes-validations", []).append(
-            {"rule": rule.rule, "message": rule.message}
-        )
+        at(schema, rule.path).setdefault("x-kubernetes-validations", []).append(rule.schema)
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -259,6 +372,8 @@ def _structural(raw: Schema, known: Schema, defaults: bool) -> Schema:
         found.setdefault("maxItems", MOST_ITEMS)
     if raw.get("type") == "string" and "enum" not in found:
         found.setdefault("maxLength", LONGEST_TEXT)
+    if found.get("x-kubernetes-int-or-string"):
+        del found["type"]  # it says the type
     if "anyOf" in raw:  # a union of scalars
         found["x-kubernetes-preserve-unknown-fields"] = True
     return found

@@ -47,7 +47,7 @@ class DriftMonitorSpec(Document):
     model: Annotated[Name, Field(description="The model to watch.")]
     interval: Annotated[Duration, Field(description="How often the counts are looked at.")] = "5m"
     features: Annotated[
-        tuple[str, ...],
+        tuple[Annotated[str, Field(max_length=63)], ...],
         Field(description="The features to watch; all by default. 'score' is always watched.", max_length=512),
     ] = ()
     tests: Annotated[DriftTests, Field(description="When a shift counts.")] = DriftTests()

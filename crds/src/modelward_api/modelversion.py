@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from modelward_api.base import Digest, Document, Duration, Fraction, Name, SemVer, Timestamp, Uri
+from modelward_api.base import Digest, Document, Duration, Fraction, Name, Quantity, SemVer, Timestamp, Uri
 from modelward_api.conditions import Condition
 
 Phase = Literal[
@@ -47,8 +47,10 @@ class TrainingJobRef(Document):
 class Resources(Document):
     """Compute resources, as in a pod."""
 
-    requests: Annotated[dict[str, str], Field(description="What is reserved, such as cpu: 250m, memory: 384Mi.")] = {}
-    limits: Annotated[dict[str, str], Field(description="What may be used at most.")] = {}
+    requests: Annotated[
+        dict[str, Quantity], Field(description="What is reserved, such as cpu: 250m, memory: 384Mi.", max_length=16)
+    ] = {}
+    limits: Annotated[dict[str, Quantity], Field(description="What may be used at most.", max_length=16)] = {}
 
 
 class Serving(Document):

@@ -29,8 +29,12 @@ class Source(Document):
 class Label(Document):
     """What is to be predicted."""
 
-    column: Annotated[str, Field(description="The label's column; it must be declared with the role label.")]
-    positive: Annotated[str, Field(description="The value that counts as the event, as text.", max_length=64)]
+    column: Annotated[
+        str, Field(description="The label's column; it must be declared with the role label.", max_length=63)
+    ]
+    positive: Annotated[
+        str, Field(description="The value that counts as the event, as text.", min_length=1, max_length=128)
+    ]
 
 
 class Data(Document):
