@@ -116,9 +116,7 @@ async def test_a_status_write_never_touches_the_spec(place):
 async def test_a_finalizer_on_an_old_reading_is_a_conflict(place):
     manifest = await place.version("v1")
     await write_status(place.gateway, api.MODEL_VERSIONS, manifest, ModelVersionStatus(phase="Pending"))
-    old = {
-        "metadata": {"finalizers": [names.FINALIZER], "resourceVersion": manifest["metadata"]["resourceVersion"]}
-    }
+    old = {"metadata": {"finalizers": [names.FINALIZER], "resourceVersion": manifest["metadata"]["resourceVersion"]}}
     with pytest.raises(ConflictError):
         await place.gateway.patch(api.MODEL_VERSIONS, place.namespace, "v1", old)
 

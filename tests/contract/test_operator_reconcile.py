@@ -35,9 +35,7 @@ def status(phase: str) -> ModelVersionStatus:
 
 
 def quarantine(letter: str) -> Quarantine:
-    return Quarantine(
-        digest=digest(letter), version="1.0.0", reason="Flips", message="m", time="2026-01-01T00:00:00Z"
-    )
+    return Quarantine(digest=digest(letter), version="1.0.0", reason="Flips", message="m", time="2026-01-01T00:00:00Z")
 
 
 class Script:
@@ -212,7 +210,9 @@ async def test_a_foreign_record_is_not_touched_holds_everything_and_says_so_once
 async def test_a_record_that_somebody_broke_holds_the_model_until_it_is_mended(place):
     operate, _ = await champion(place)
     labels = {names.MANAGED_BY: names.MANAGER, names.MODEL: MODEL}
-    await place.gateway._call("DELETE", f"/api/v1/namespaces/{place.namespace}/configmaps/{RECORD}", absent_is_none=True)
+    await place.gateway._call(
+        "DELETE", f"/api/v1/namespaces/{place.namespace}/configmaps/{RECORD}", absent_is_none=True
+    )
     made = await place.create(api.CONFIG_MAPS, RECORD, None, data={"record.json": "{"}, metadata={"labels": labels})
     await operate(place.key)
     assert (await place.condition("v1", "Stalled"))["reason"] == "RecordUnreadable"
@@ -255,7 +255,7 @@ async def test_events_are_written_on_transitions_about_the_right_object(place):
     events = await place.gateway.list(api.EVENTS, place.namespace)
     uid = (await place.get(api.MODEL_VERSIONS, "v1"))["metadata"]["uid"]
     assert {event["involvedObject"]["uid"] for event in events} == {uid}
-    assert "Promoted" in {event["reason"] for event in events}
+    assert "Serving" in {event["reason"] for event in events}
     await operate(place.key)
     assert len(await place.gateway.list(api.EVENTS, place.namespace)) == len(events)
 

@@ -15,7 +15,14 @@ from aiohttp import web
 
 from modelward_api import API_VERSION, names
 from modelward_api.bundle import BundleDocuments
-from modelward_api.wire import ExchangeRequest, ExchangeResponse, LeaseState, PairedCounts, PairedEvidence, ProfileCounts
+from modelward_api.wire import (
+    ExchangeRequest,
+    ExchangeResponse,
+    LeaseState,
+    PairedCounts,
+    PairedEvidence,
+    ProfileCounts,
+)
 from modelward_operator.desired.serving import short
 from modelward_operator.desired.settings import Settings
 from modelward_operator.domain.decision import Decision

@@ -24,9 +24,14 @@ SPEC_FILE = "trainingjob.json"
 DEFAULT_REQUESTS = {"cpu": "250m", "memory": "512Mi"}
 
 
-def _metadata(namespace: str, name: str, uid: str, model: str, suffix: str = "") -> Manifest:
+def document_name(name: str) -> str:
+    """The name of the ConfigMap with a TrainingJob's spec."""
+    return f"{name}-training"
+
+
+def _metadata(namespace: str, name: str, uid: str, model: str, called: str | None = None) -> Manifest:
     return {
-        "name": name + suffix,
+        "name": called or name,
         "namespace": namespace,
         "labels": _labels(name, model),
         "ownerReferences": [owner("TrainingJob", API_VERSION, name, uid)],
@@ -48,7 +53,7 @@ def config_map(namespace: str, name: str, uid: str, spec: TrainingJobSpec) -> Ma
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": _metadata(namespace, name, uid, spec.model, "-training"),
+        "metadata": _metadata(namespace, name, uid, spec.model, document_name(name)),
         "immutable": True,
         "data": {SPEC_FILE: json.dumps(document, sort_keys=True)},
     }
@@ -56,19 +61,21 @@ def config_map(namespace: str, name: str, uid: str, spec: TrainingJobSpec) -> Ma
 
 def job(namespace: str, name: str, uid: str, spec: TrainingJobSpec, settings: Settings) -> Manifest:
     """The Job: bad input fails it at once, anything else is tried again."""
-    policy = {
-        "action": "FailJob",
-        "onExitCodes": {"containerName": "training", "operator": "In", "values": [INVALID_INPUT_EXIT_CODE]},
-    }
+    bad_input = {"containerName": "training", "operator": "In", "values": [INVALID_INPUT_EXIT_CODE]}
+    rules = [
+        {"action": "FailJob", "onExitCodes": bad_input},
+        # A node that is drained is no fault of the training.
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    ]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": _metadata(namespace, name, uid, spec.model),
         "spec": {
             "backoffLimit": spec.backoff_limit,
-            "activeDeadlineSeconds": int(seconds(spec.active_deadline)),
+            "activeDeadlineSeconds": max(1, int(seconds(spec.active_deadline))),
             "suspend": spec.suspend,
-            "podFailurePolicy": {"rules": [policy]},
+            "podFailurePolicy": {"rules": rules},
             "template": {"metadata": {"labels": _labels(name, spec.model)}, "spec": _pod(name, spec, settings)},
         },
     }
@@ -102,7 +109,7 @@ def _pod(name: str, spec: TrainingJobSpec, settings: Settings) -> Manifest:
         "securityContext": POD_SECURITY,
         "containers": [container],
         "volumes": [
-            {"name": "spec", "configMap": {"name": f"{name}-training"}},
+            {"name": "spec", "configMap": {"name": document_name(name)}},
             {"name": "tmp", "emptyDir": {}},
             *store_volumes(settings, read_only=False),
         ],

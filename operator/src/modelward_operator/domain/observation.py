@@ -155,3 +155,5 @@ class TrainingObservation:
     """The name of the ModelVersion that this job has created, when it exists."""
     name_taken: bool = False
     """Whether a ModelVersion of the wanted name exists that this job has not created."""
+    version_refused: Failure | None = None
+    """Why the API server refuses the ModelVersion that spec.promote asks for, when it was tried."""

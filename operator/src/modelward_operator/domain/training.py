@@ -83,6 +83,8 @@ def is_complete(observation: TrainingObservation) -> Stage | None:
     if observation.name_taken:
         message = f"Trained, but ModelVersion {name} exists and was not made by this job: set spec.promote.name to another name"
         return Stage("Complete", "NameTaken", message, stalled=True)
+    if (refused := observation.version_refused) is not None:
+        return Stage("Complete", refused.reason, refused.message, stalled=True)
     return Stage("Complete", "Trained", f"Trained; creating ModelVersion {name}")
 
 
@@ -145,7 +147,7 @@ def _differs(observation: TrainingObservation) -> bool:
 
 def _version_to_create(observation: TrainingObservation, stage: Stage) -> str | None:
     wanted = stage.phase == "Complete" and observation.spec.promote is not None
-    if not wanted or observation.model_version is not None or observation.name_taken:
+    if not wanted or observation.model_version is not None or observation.name_taken or observation.version_refused:
         return None
     if observation.status.model_version is not None:
         return None  # it was made once; who deletes it wants it gone

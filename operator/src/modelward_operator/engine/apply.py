@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -15,12 +16,14 @@ from modelward_operator.desired import serving
 from modelward_operator.desired.service import service as desired_service
 from modelward_operator.desired.settings import Settings
 from modelward_operator.domain.decision import Decision, LeaseOrder, Note
-from modelward_operator.domain.observation import Version
+from modelward_operator.domain.observation import Failure, Version
 from modelward_operator.domain.record import ModelRecord
 from modelward_operator.engine import gateway as api
 from modelward_operator.engine.exchange import Exchange, Held
-from modelward_operator.engine.gateway import Gateway, Manifest, Resource
+from modelward_operator.engine.gateway import Gateway, GatewayError, Manifest, NamespaceEndsError, Resource
 from modelward_operator.engine.observe import Seen, is_ours, owned_by
+
+log = logging.getLogger(__name__)
 
 COUNTS_PERIOD = 5.0
 """Seconds between two writes of the record while only counts have grown."""
@@ -34,7 +37,7 @@ class Memory:
     record: ModelRecord | None = None
     """As it was last written."""
     latest: ModelRecord | None = None
-    """As it was last decided: counts may be ahead of what is written."""
+    """As it was last decided: counts may be ahead of what is written, windows and quarantine never are."""
     record_written: float = float("-inf")
     applied: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     """By kind and name: what was applied (a hash), and the state of the object that came of it."""
@@ -99,7 +102,24 @@ def _raises(before: LeaseOrder | None, order: LeaseOrder) -> bool:
 
 
 async def _write_record(turn: Round, decision: Decision) -> None:
+    if isinstance(turn.seen.record, Failure):
+        return  # it is not ours to write, and the model's last version goes
+    if _is_due(turn, decision):
+        manifest = records.config_map(turn.namespace, turn.model, decision.record)
+        try:
+            await turn.gateway.apply(api.CONFIG_MAPS, manifest)
+        except NamespaceEndsError:
+            log.info("the record of %s/%s goes with its namespace", turn.namespace, turn.model)
+        turn.memory.record, turn.memory.record_written = decision.record, turn.clock
+    # From here on: what is decided next starts from these windows, whatever happens to the statuses.
+    turn.memory.latest = decision.record
+
+
+def _is_due(turn: Round, decision: Decision) -> bool:
+    """Whether the record must be written now: at once when it matters, now and then while only counts grow."""
     written = turn.memory.record
+    if written == decision.record or (decision.record == ModelRecord() and turn.seen.record_manifest is None):
+        return False
     turn_is_due = turn.clock - turn.memory.record_written >= COUNTS_PERIOD
     important = written is None or (written.quarantined, written.ledger.windows) != (
         decision.record.quarantined,
@@ -108,16 +128,7 @@ async def _write_record(turn: Round, decision: Decision) -> None:
     moved = any(
         v.name in decision.statuses and decision.statuses[v.name].phase != v.status.phase for v in turn.seen.versions
     )
-    if written == decision.record or not (important or moved or turn_is_due):
-        return
-    if written is None and decision.record == ModelRecord() and turn.seen.record is None:
-        return
-    if turn.seen.record is not None and not is_ours(turn.seen.record):
-        raise ValueError(
-            f"ConfigMap {records.record_name(turn.model)} exists and is not managed by Modelward: rename it"
-        )
-    await turn.gateway.apply(api.CONFIG_MAPS, records.config_map(turn.namespace, turn.model, decision.record))
-    turn.memory.record, turn.memory.record_written = decision.record, turn.clock
+    return important or moved or turn_is_due
 
 
 async def _write_statuses(turn: Round, decision: Decision) -> dict[str, Manifest]:
@@ -139,12 +150,15 @@ async def write_status(gateway: Gateway, resource: Resource, manifest: Manifest,
 
 
 async def _have_workload(turn: Round, version: Version, replicas: int) -> None:
+    current = turn.seen.deployments.get(version.name)
     if version.artifact is None or version.artifact_failure is not None:
         return
+    if current is not None and not owned_by(current, version.uid):
+        return  # an earlier ModelVersion's of this name, soon collected
     wanted = serving.deployment(
         turn.namespace, version.name, version.uid, version.spec, version.artifact, replicas, turn.settings
     )
-    await _have(turn, api.DEPLOYMENTS, wanted, turn.seen.deployments.get(version.name))
+    await _have(turn, api.DEPLOYMENTS, wanted, current)
     budget = serving.disruption_budget(turn.namespace, version.name, version.uid, version.spec)
     key = (api.DISRUPTION_BUDGETS.kind, version.name)
     if replicas > 1 and key not in turn.memory.applied:
@@ -216,7 +230,7 @@ def _object(turn: Round, note: Note) -> Manifest | None:
 
 
 async def write_event(gateway: Gateway, namespace: str, note: Note, manifest: Manifest | None) -> None:
-    """An Event on a transition, as `kubectl describe` shows it."""
+    """An Event on a transition, as `kubectl describe` shows it. It is told by the way: its loss mends nothing."""
     if manifest is None:
         return
     now, metadata = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), manifest["metadata"]
@@ -239,4 +253,7 @@ async def write_event(gateway: Gateway, namespace: str, note: Note, manifest: Ma
         "lastTimestamp": now,
         "count": 1,
     }
-    await gateway.create(api.EVENTS, event)
+    try:
+        await gateway.create(api.EVENTS, event)
+    except GatewayError as error:
+        log.warning("event %s of %s %s/%s: %s", note.reason, note.kind, namespace, note.name, error)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+import aiohttp
 from kubernetes.aio import client, config
 
 from modelward_api import API_VERSION, names
@@ -43,7 +44,7 @@ LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
 
 
 class GatewayError(Exception):
-    """The API server refused or could not be reached."""
+    """The API server refused (an HTTP status), or could not be reached (0)."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status}: {message}")
@@ -52,6 +53,14 @@ class GatewayError(Exception):
 
 class ConflictError(GatewayError):
     """Somebody else has written meanwhile: look again, then decide again."""
+
+
+class InvalidObjectError(GatewayError):
+    """The schema or a rule of it refuses the object: the same object will be refused again."""
+
+
+class NamespaceEndsError(GatewayError):
+    """The namespace is being deleted: nothing new can be made in it."""
 
 
 class Gateway(Protocol):
@@ -186,8 +195,11 @@ class KubernetesGateway:
             body=body,
             auth_settings=["BearerToken"],
         )
-        answer = await self._api.call_api(*request, _request_timeout=REQUEST_TIMEOUT)
-        content = await answer.read()  # type: ignore[no-untyped-call]
+        try:
+            answer = await self._api.call_api(*request, _request_timeout=REQUEST_TIMEOUT)
+            content = await answer.read()  # type: ignore[no-untyped-call]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise GatewayError(0, f"{method} {path}: {type(error).__name__}") from error
         if answer.status == 404 and absent_is_none:
             return None
         if answer.status >= 400:
@@ -203,7 +215,11 @@ def _path(resource: Resource, namespace: str | None, name: str | None = None) ->
 
 def _error(status: int, content: bytes) -> GatewayError:
     try:
-        message = json.loads(content).get("message", "")
+        said = json.loads(content)
     except ValueError:
-        message = content[:200].decode(errors="replace")
-    return ConflictError(status, message) if status == 409 else GatewayError(status, message)
+        said = {"message": content[:200].decode(errors="replace")}
+    causes = {cause.get("reason") for cause in (said.get("details") or {}).get("causes") or ()}
+    if "NamespaceTerminating" in causes:
+        return NamespaceEndsError(status, said["message"])
+    kind = {409: ConflictError, 422: InvalidObjectError}.get(status, GatewayError)
+    return kind(status, said.get("message", ""))

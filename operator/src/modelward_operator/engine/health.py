@@ -9,7 +9,7 @@ from aiohttp import web
 
 WATCHER = "watcher for"
 STUCK = 120.0
-"""Seconds with work at hand and none done, after which the workers count as stuck."""
+"""Seconds on one key, after which its worker counts as stuck."""
 
 
 class Watchdog:

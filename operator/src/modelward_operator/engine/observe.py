@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -15,8 +16,10 @@ from modelward_api.driftmonitor import DriftMonitorSpec, DriftMonitorStatus
 from modelward_api.modelversion import Artifact, ModelVersionSpec, ModelVersionStatus
 from modelward_api.trainingjob import TrainingJobStatus
 from modelward_api.wire import FetchOutcome, TrainingOutcome
-from modelward_operator.desired.record import record_name
+from modelward_operator.desired import record as records
+from modelward_operator.desired.serving import short
 from modelward_operator.domain.observation import Failure, InvalidVersion, ModelService, Monitor, Pod, Version, Workload
+from modelward_operator.domain.record import ModelRecord
 from modelward_operator.engine import gateway as api
 from modelward_operator.engine.gateway import Gateway, Manifest
 
@@ -40,36 +43,61 @@ class Seen:
     monitor_manifests: Mapping[str, Manifest]
     deployments: Mapping[str, Manifest]
     service_manifest: Manifest | None
-    record: Manifest | None
+    record_manifest: Manifest | None
+    record: ModelRecord | Failure
+    """The record as it is written, or why it cannot be used."""
+    unreadable_monitors: Mapping[str, str]
+    """DriftMonitors whose spec the models refuse though the schema let it through, by name: what is wrong."""
 
 
 async def see(gateway: Gateway, namespace: str, model: str) -> Seen:
     """Read everything that belongs to one model."""
-    objects = [m for m in await gateway.list(api.MODEL_VERSIONS, namespace) if m["spec"].get("model") == model]
     selector = f"{names.MODEL}={model}"
-    pods = await gateway.list(api.PODS, namespace, selector)
-    deployments = {m["metadata"]["name"]: m for m in await gateway.list(api.DEPLOYMENTS, namespace, selector)}
-    service = await gateway.get(api.SERVICES, namespace, model)
-    record = await gateway.get(api.CONFIG_MAPS, namespace, record_name(model))
-    watching = [m for m in await gateway.list(api.DRIFT_MONITORS, namespace) if m["spec"].get("model") == model]
+    objects, pods, workloads, monitors, service, record = await asyncio.gather(
+        gateway.list(api.MODEL_VERSIONS, namespace),
+        gateway.list(api.PODS, namespace, selector),
+        gateway.list(api.DEPLOYMENTS, namespace, selector),
+        gateway.list(api.DRIFT_MONITORS, namespace),
+        gateway.get(api.SERVICES, namespace, model),
+        gateway.get(api.CONFIG_MAPS, namespace, records.record_name(model)),
+    )
+    objects = [m for m in objects if m["spec"].get("model") == model]
+    monitors = [m for m in monitors if m["spec"].get("model") == model]
+    deployments = {m["metadata"]["name"]: m for m in workloads}
     versions, invalid = [], []
     for manifest in objects:
-        read = _version(manifest, deployments, pods)
-        if isinstance(read, Version):
-            versions.append(await _with_artifact(gateway, namespace, read, deployments))
-        else:
+        read = version(manifest, deployments)
+        if isinstance(read, InvalidVersion):
             invalid.append(read)
+        else:
+            read = await _with_artifact(gateway, namespace, read, deployments)
+            versions.append(replace(read, pods=_pods_of(read, pods)))
+    readable = {m["metadata"]["name"]: _monitor(m) for m in monitors}
     return Seen(
-        tuple(versions),
-        tuple(invalid),
-        tuple(monitor for m in watching if (monitor := _monitor(m)) is not None),
-        model_service(service),
-        {m["metadata"]["name"]: m for m in objects},
-        {m["metadata"]["name"]: m for m in watching},
-        deployments,
-        service,
-        record,
+        versions=tuple(versions),
+        invalid=tuple(invalid),
+        monitors=tuple(m for m in readable.values() if isinstance(m, Monitor)),
+        service=model_service(service),
+        manifests={m["metadata"]["name"]: m for m in objects},
+        monitor_manifests={m["metadata"]["name"]: m for m in monitors},
+        deployments=deployments,
+        service_manifest=service,
+        record_manifest=record,
+        record=model_record(record),
+        unreadable_monitors={name: m for name, m in readable.items() if isinstance(m, str)},
     )
+
+
+def model_record(manifest: Manifest | None) -> ModelRecord | Failure:
+    """The model's record, or why that ConfigMap is none."""
+    if manifest is not None and not is_ours(manifest):
+        name = manifest["metadata"]["name"]
+        message = f"ConfigMap {name} exists and is not managed by Modelward: delete it, or choose another spec.model"
+        return Failure("NameTaken", message)
+    try:
+        return records.read(manifest)
+    except ValueError as error:
+        return Failure("RecordUnreadable", str(error))
 
 
 def model_service(manifest: Manifest | None) -> ModelService | None:
@@ -90,6 +118,13 @@ def owned_by(manifest: Manifest, uid: str) -> bool:
     return any(owner.get("uid") == uid for owner in manifest["metadata"].get("ownerReferences", []))
 
 
+def is_left_over(manifest: Manifest, kind: str, name: str, uid: str) -> bool:
+    """Whether it belonged to an object of that kind and name that is gone: the garbage collector is on its way."""
+    owners = manifest["metadata"].get("ownerReferences", [])
+    same = [owner for owner in owners if (owner.get("kind"), owner.get("name")) == (kind, name)]
+    return bool(same) and all(owner.get("uid") != uid for owner in same)
+
+
 def tolerant(model: type[Model], written: Any) -> Model:
     """A status as written, or an empty one where it cannot be read: it is rewritten in any case."""
     try:
@@ -107,7 +142,8 @@ def explain(error: ValidationError, at: str = "spec") -> str:
     return "; ".join(told)
 
 
-def _version(manifest: Manifest, deployments: Mapping[str, Manifest], pods: list[Manifest]) -> Version | InvalidVersion:
+def version(manifest: Manifest, deployments: Mapping[str, Manifest]) -> Version | InvalidVersion:
+    """One ModelVersion, without its pods."""
     metadata = manifest["metadata"]
     name = metadata["name"]
     status = tolerant(ModelVersionStatus, manifest.get("status"))
@@ -118,7 +154,6 @@ def _version(manifest: Manifest, deployments: Mapping[str, Manifest], pods: list
     except ValidationError as error:
         return InvalidVersion(name, metadata.get("generation", 0), status, explain(error), deleting, finalizer)
     workload = deployments.get(name)
-    own = [p for p in pods if (p["metadata"].get("labels") or {}).get(names.MODEL_VERSION) == name]
     return Version(
         name=name,
         uid=metadata["uid"],
@@ -130,8 +165,16 @@ def _version(manifest: Manifest, deployments: Mapping[str, Manifest], pods: list
         finalizer=finalizer,
         artifact=spec.artifact,
         workload=_workload(workload, metadata["uid"]),
-        pods=tuple(pod(p) for p in sorted(own, key=lambda p: p["metadata"]["name"])),
     )
+
+
+def _pods_of(version: Version, pods: Iterable[Manifest]) -> tuple[Pod, ...]:
+    """Its pods by name; not those of an earlier ModelVersion of that name with another bundle."""
+    if version.artifact is None:
+        return ()
+    wanted = {names.MODEL_VERSION: version.name, names.DIGEST: short(version.artifact.digest)}
+    own = [p for p in pods if wanted.items() <= (p["metadata"].get("labels") or {}).items()]
+    return tuple(pod(p) for p in sorted(own, key=lambda p: str(p["metadata"]["name"])))
 
 
 def _workload(manifest: Manifest | None, uid: str) -> Workload | None:
@@ -144,12 +187,11 @@ async def _with_artifact(
     gateway: Gateway, namespace: str, version: Version, deployments: Mapping[str, Manifest]
 ) -> Version:
     """Resolve trainingJobRef; and notice a Deployment of that name that is not ours."""
-    from dataclasses import replace
-
     taken = deployments.get(version.name)
     if taken is None and version.workload is None and version.status.phase in (None, "Pending", "Verifying"):
         taken = await gateway.get(api.DEPLOYMENTS, namespace, version.name)
-    if taken is not None and not owned_by(taken, version.uid):
+    left_over = taken is not None and is_left_over(taken, "ModelVersion", version.name, version.uid)
+    if taken is not None and not left_over and not owned_by(taken, version.uid):
         message = f"Deployment {version.name} exists and is not this ModelVersion's: delete it, or choose another name"
         return replace(version, artifact_failure=Failure("NameTaken", message))
     reference = version.spec.training_job_ref
@@ -169,11 +211,12 @@ async def _with_artifact(
     return version
 
 
-def _monitor(manifest: Manifest) -> Monitor | None:
+def _monitor(manifest: Manifest) -> Monitor | str:
+    """A DriftMonitor, or what is wrong with it."""
     try:
         spec = DriftMonitorSpec.model_validate(manifest["spec"])
-    except ValidationError:
-        return None
+    except ValidationError as error:
+        return explain(error)
     metadata = manifest["metadata"]
     status = tolerant(DriftMonitorStatus, manifest.get("status"))
     return Monitor(metadata["name"], metadata.get("generation", 0), spec, status)

@@ -35,19 +35,18 @@ class WorkQueue:
         self._workers = workers
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
         self._queued: set[Key] = set()
-        self._busy: set[Key] = set()
+        self._busy: dict[Key, float] = {}
         self._again: set[Key] = set()
         self._due: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
-        self.last_progress = 0.0
 
     def __len__(self) -> int:
         return len(self._queued)
 
-    @property
-    def busy(self) -> int:
-        """Keys that are being worked on."""
-        return len(self._busy)
+    def stuck(self, limit: float) -> list[Key]:
+        """Keys that a worker has been on for more than that many seconds: every call has its timeout, so it hangs."""
+        now = asyncio.get_running_loop().time()
+        return [key for key, began in self._busy.items() if now - began > limit]
 
     def add(self, key: Key, delay: float = 0.0) -> None:
         """Ask for a key, now or later; the earlier of two times counts."""
@@ -82,10 +81,9 @@ class WorkQueue:
         while True:
             key = await self._ready.get()
             self._queued.discard(key)
-            self._busy.add(key)
+            self._busy[key] = asyncio.get_running_loop().time()
             delay = await self._attempt(key)
-            self._busy.discard(key)
-            self.last_progress = asyncio.get_running_loop().time()
+            del self._busy[key]
             if key in self._again:
                 self._again.discard(key)
                 self.add(key, 0.0 if key not in self._failures else delay or 0.0)

@@ -12,30 +12,43 @@ import aiohttp
 from pydantic import ValidationError
 
 from modelward_api import names
-from modelward_api.conditions import Condition
+from modelward_api.driftmonitor import DriftMonitorStatus
+from modelward_api.modelversion import ModelVersionStatus
 from modelward_api.trainingjob import TrainingJobSpec, TrainingJobStatus
 from modelward_api.wire import ExchangeResponse, TrainingProgress
-from modelward_operator.desired import record as records
 from modelward_operator.desired import training as manifests
 from modelward_operator.desired.settings import Settings
 from modelward_operator.domain import ledger
-from modelward_operator.domain.conditions import Summary, conclude
-from modelward_operator.domain.decision import Decision, TrainingDecision
+from modelward_operator.domain.decision import Decision, Note, TrainingDecision
 from modelward_operator.domain.observation import Failure, HeldLease, Observation, TrainingObservation
 from modelward_operator.domain.record import ModelRecord
+from modelward_operator.domain.rollout.course import ENDED
 from modelward_operator.domain.training import version_name
+from modelward_operator.engine import complaint, metrics
 from modelward_operator.engine import gateway as api
-from modelward_operator.engine import metrics
 from modelward_operator.engine.apply import Memory, Round, carry_out, write_event, write_status
 from modelward_operator.engine.exchange import Exchange
-from modelward_operator.engine.gateway import ConflictError, Gateway, Manifest
-from modelward_operator.engine.observe import Seen, explain, owned_by, problem, see, tolerant, training_outcome
+from modelward_operator.engine.gateway import ConflictError, Gateway, InvalidObjectError, Manifest
+from modelward_operator.engine.observe import (
+    Seen,
+    explain,
+    is_left_over,
+    owned_by,
+    problem,
+    see,
+    tolerant,
+    training_outcome,
+)
 from modelward_operator.engine.queue import Key
 
 Advance = Callable[[Observation, datetime], Decision]
 Train = Callable[[TrainingObservation, datetime], TrainingDecision]
 AGAIN = 0.05
 """Seconds until a second look after somebody else has written meanwhile."""
+UNTIL_COLLECTED = 1.0
+"""Seconds until a second look at what the garbage collector is about to remove."""
+UNTIL_MENDED = 15.0
+"""Seconds until a second look at what a person must mend and no watch tells of."""
 
 
 @dataclass(slots=True)
@@ -49,6 +62,8 @@ class Reconciler:
     advance: Advance
     train: Train
     memories: dict[Key, Memory] = field(default_factory=dict)
+    refused: dict[str, Failure] = field(default_factory=dict)
+    """By TrainingJob's uid: why its ModelVersion was refused. It would be again: the spec is immutable."""
     progress_port: int = names.PROGRESS_PORT
 
     async def __call__(self, key: Key) -> float | None:
@@ -65,6 +80,9 @@ class Reconciler:
         """One model with all its versions."""
         memory = self.memories.setdefault(key, Memory())
         seen = await see(self.gateway, key.namespace, key.name)
+        await self._tell_unreadable_monitors(seen)
+        if isinstance(seen.record, Failure) and any(not _is_deleting(m) for m in seen.manifests.values()):
+            return await self._hold(key, seen, seen.record)
         versions = {version.name: version for version in seen.versions}
         answers = await self.exchange.renew(memory.held, versions, profile=bool(seen.monitors))
         documents = await self.exchange.documents(seen.versions)
@@ -89,50 +107,77 @@ class Reconciler:
         if not seen.manifests and not seen.monitors:
             self.memories.pop(key, None)
             return None
-        memory.latest = decision.record
         return decision.requeue_after
+
+    async def _hold(self, key: Key, seen: Seen, failure: Failure) -> float:
+        """Decide nothing without the record: a digest that was rolled back might return. Leases run out by themselves."""
+        for name, manifest in seen.manifests.items():
+            status = tolerant(ModelVersionStatus, manifest.get("status"))
+            if _is_deleting(manifest) or status.phase in ENDED or status.phase == "Standby":
+                continue
+            generation = manifest["metadata"].get("generation", 0)
+            told = complaint.stalled(status, generation, failure, datetime.now(UTC), ready="Unknown")
+            await write_status(self.gateway, api.MODEL_VERSIONS, manifest, told)
+            if complaint.is_new(status, failure):
+                note = Note("ModelVersion", name, "Warning", failure.reason, failure.message)
+                await write_event(self.gateway, key.namespace, note, manifest)
+        return UNTIL_MENDED
+
+    async def _tell_unreadable_monitors(self, seen: Seen) -> None:
+        for name, message in seen.unreadable_monitors.items():
+            manifest = seen.monitor_manifests[name]
+            status = tolerant(DriftMonitorStatus, manifest.get("status"))
+            failure, generation = Failure("InvalidSpec", message), manifest["metadata"].get("generation", 0)
+            told = complaint.stalled(status, generation, failure, datetime.now(UTC))
+            await write_status(self.gateway, api.DRIFT_MONITORS, manifest, told)
 
     async def training(self, key: Key) -> float | None:
         """One TrainingJob."""
         manifest = await self.gateway.get(api.TRAINING_JOBS, key.namespace, key.name)
-        if manifest is None or "deletionTimestamp" in manifest["metadata"]:
+        if manifest is None or _is_deleting(manifest):
             return None
-        status = tolerant(TrainingJobStatus, manifest.get("status"))
+        status, generation = tolerant(TrainingJobStatus, manifest.get("status")), manifest["metadata"]["generation"]
         try:
             spec = TrainingJobSpec.model_validate(manifest["spec"])
         except ValidationError as error:
-            await self._say_invalid(manifest, status, explain(error))
+            told = complaint.stalled(status, generation, Failure("InvalidSpec", explain(error)), datetime.now(UTC))
+            await write_status(self.gateway, api.TRAINING_JOBS, manifest, told)
             return None
-        observation = await self._observe_training(manifest, spec, status)
+        job = await self.gateway.get(api.JOBS, key.namespace, key.name)
+        document = await self._document(key, job)
+        if (name := _left_over(manifest, job, document)) is not None:
+            failure = Failure("WaitingForCleanup", f"{name} of an earlier TrainingJob {key.name} is being removed")
+            told = complaint.waiting(status, generation, failure, datetime.now(UTC))
+            await write_status(self.gateway, api.TRAINING_JOBS, manifest, told)
+            return UNTIL_COLLECTED
+        observation = await self._observe_training(manifest, spec, status, job, document)
         decision = self.train(observation, datetime.now(UTC))
         await self._carry_out_training(manifest, observation, decision)
-        return decision.requeue_after
+        newly_refused = observation.version_refused is None and observation.uid in self.refused
+        return AGAIN if newly_refused else decision.requeue_after
 
-    async def _say_invalid(self, manifest: Manifest, status: TrainingJobStatus, message: str) -> None:
-        generation = manifest["metadata"].get("generation", 0)
-        summary = Summary("False", "InvalidSpec", message, stalled=True)
-        conditions: tuple[Condition, ...] = conclude(status.conditions, generation, datetime.now(UTC), summary)
-        told = status.model_copy(
-            update={"message": message, "observed_generation": generation, "conditions": conditions}
-        )
-        await write_status(self.gateway, api.TRAINING_JOBS, manifest, told)
+    async def _document(self, key: Key, job: Manifest | None) -> Manifest | None:
+        """The ConfigMap with the spec; of interest only while the Job is not made."""
+        if job is not None:
+            return None
+        return await self.gateway.get(api.CONFIG_MAPS, key.namespace, manifests.document_name(key.name))
 
     async def _observe_training(
-        self, manifest: Manifest, spec: TrainingJobSpec, status: TrainingJobStatus
+        self,
+        manifest: Manifest,
+        spec: TrainingJobSpec,
+        status: TrainingJobStatus,
+        job: Manifest | None,
+        document: Manifest | None,
     ) -> TrainingObservation:
         metadata = manifest["metadata"]
         namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
-        job = await self.gateway.get(api.JOBS, namespace, name)
-        taken = job is not None and not owned_by(job, uid)
         pods = await self.gateway.list(api.PODS, namespace, f"{names.TRAINING_JOB}={name}")
         newest = max(pods, key=lambda p: p["metadata"]["creationTimestamp"], default=None)
         pod_status = (newest or {}).get("status") or {}
         wanted = version_name(spec)
         made = await self.gateway.get(api.MODEL_VERSIONS, namespace, wanted) if spec.promote is not None else None
         ours = made is not None and (made["metadata"].get("labels") or {}).get(names.TRAINING_JOB) == name
-        failure = _job_failure(job)
-        if taken:
-            failure = Failure("NameTaken", f"Job {name} exists and is not this TrainingJob's: choose another name")
         return TrainingObservation(
             namespace=namespace,
             name=name,
@@ -142,13 +187,14 @@ class Reconciler:
             status=status,
             job_exists=job is not None,
             job_suspended=bool(job and job["spec"].get("suspend")),
-            job_failure=failure,
+            job_failure=_taken(uid, job, document) or _job_failure(job),
             job_complete=_has_condition(job, "Complete"),
             pod_problem=None if pod_status.get("phase") in ("Running", "Succeeded", "Failed") else problem(pod_status),
             progress=await self._progress(pod_status),
             outcome=training_outcome(pod_status),
             model_version=wanted if ours else None,
             name_taken=made is not None and not ours,
+            version_refused=self.refused.get(uid),
         )
 
     async def _progress(self, pod_status: dict[str, Any]) -> TrainingProgress | None:
@@ -174,15 +220,47 @@ class Reconciler:
         manifest = await write_status(self.gateway, api.TRAINING_JOBS, manifest, status)
         if decision.create_version is not None and status.uri and status.digest:
             version = manifests.model_version(namespace, decision.create_version, spec, name, status.uri, status.digest)
-            await self.gateway.create(api.MODEL_VERSIONS, version)
+            await self._create(version, uid)
         for note in decision.notes:
             await write_event(self.gateway, namespace, note, manifest)
+
+    async def _create(self, version: Manifest, uid: str) -> None:
+        try:
+            await self.gateway.create(api.MODEL_VERSIONS, version)
+        except InvalidObjectError as error:
+            name = version["metadata"]["name"]
+            message = (
+                f"Trained, but ModelVersion {name} is refused: {error}. Apply one with status.uri and status.digest"
+            )
+            self.refused[uid] = Failure("ModelVersionRefused", message)
+
+
+def _is_deleting(manifest: Manifest) -> bool:
+    return "deletionTimestamp" in manifest["metadata"]
+
+
+def _left_over(manifest: Manifest, *made: Manifest | None) -> str | None:
+    """What an earlier TrainingJob of that name has left, if anything."""
+    metadata = manifest["metadata"]
+    for found in made:
+        if found is not None and is_left_over(found, "TrainingJob", metadata["name"], metadata["uid"]):
+            return f"{found['kind']} {found['metadata']['name']}"
+    return None
+
+
+def _taken(uid: str, *made: Manifest | None) -> Failure | None:
+    """What stands where the Job or its ConfigMap shall be, and is somebody else's."""
+    for found in made:
+        if found is not None and not owned_by(found, uid):
+            what = f"{found['kind']} {found['metadata']['name']}"
+            return Failure("NameTaken", f"{what} exists and is not this TrainingJob's: choose another name")
+    return None
 
 
 def _record(seen: Seen, memory: Memory, answers: Iterable[ExchangeResponse]) -> ModelRecord:
     """Quarantine as the cluster has it (a person may release a digest there); counts as we have them, which is more."""
-    written = records.read(seen.record)
-    if memory.record is None and seen.record is not None:
+    written = seen.record if isinstance(seen.record, ModelRecord) else ModelRecord()
+    if memory.record is None and seen.record_manifest is not None:
         memory.record = written
     counts = (memory.latest or written).ledger
     return ModelRecord(quarantined=written.quarantined, ledger=ledger.merge(counts, answers))

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Iterable, Iterator
 
 from modelward_api import names
 from modelward_operator.engine import gateway as api
-from modelward_operator.engine.gateway import Gateway, Manifest
+from modelward_operator.engine.gateway import Gateway, GatewayError, Manifest
 from modelward_operator.engine.queue import Key, WorkQueue
 
-PERIOD = 60.0
+log = logging.getLogger(__name__)
+
+PERIOD, PERIOD_AFTER_FAILURE = 60.0, 2.0
 
 
-async def run(gateway: Gateway, queue: WorkQueue, namespaces: Iterable[str | None]) -> None:
-    """List all and enqueue, for ever, with jitter. The first time at once."""
+async def run(gateway: Gateway, queue: WorkQueue, namespaces: Iterable[str | None], period: float = PERIOD) -> None:
+    """List all and enqueue, for ever, with jitter. The first time at once; sooner while the API server is away."""
     watched = list(namespaces)
     while True:
+        pause = period
         for namespace in watched:
-            for key in await keys(gateway, namespace):
-                queue.add(key)
-        await asyncio.sleep(PERIOD * random.uniform(0.8, 1.2))
+            try:
+                for key in await keys(gateway, namespace):
+                    queue.add(key)
+            except GatewayError as error:
+                log.warning("resync of %s: %s", namespace or "all namespaces", error)
+                pause = min(period, PERIOD_AFTER_FAILURE)
+        await asyncio.sleep(pause * random.uniform(0.8, 1.2))
 
 
 async def keys(gateway: Gateway, namespace: str | None) -> set[Key]:

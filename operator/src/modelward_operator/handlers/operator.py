@@ -60,8 +60,11 @@ async def _run(
     start_http_server(metrics_port)
 
     def alive() -> str | None:
-        dead = watchdog.failed()
-        return f"{', '.join(dead)} has ended" if dead else None
+        if dead := watchdog.failed():
+            return f"{', '.join(dead)} has ended"
+        if stuck := queue.stuck(health.STUCK):
+            return f"{len(stuck)} workers are stuck"
+        return None
 
     runner = await health.serve(health_port, alive, lambda: None if ready.is_set() else "kopf is not watching yet")
     tasks = {
