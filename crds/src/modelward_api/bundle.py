@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from modelward_api.base import Digest, Document, Fraction, Name, SemVer
 from modelward_api.columns import Column
@@ -96,10 +98,10 @@ class ReferenceProfile(Document):
 class Metric(Document):
     """An estimate on the test set with its bootstrap interval."""
 
-    name: str
-    estimate: float
-    lower: float | None = None
-    upper: float | None = None
+    name: Annotated[str, Field(description="The metric, such as auroc.", max_length=64)]
+    estimate: Annotated[float, Field(description="Its value on the test rows.")]
+    lower: Annotated[float | None, Field(description="Lower end of its interval.")] = None
+    upper: Annotated[float | None, Field(description="Upper end of its interval.")] = None
 
 
 class Evaluation(Document):

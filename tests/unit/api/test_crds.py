@@ -1,0 +1,103 @@
+"""The generated CRDs: up to date, structural, bounded, and explained."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from modelward_api.crd import KINDS, at, definition, render
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
+
+
+def schema_of(kind) -> dict[str, Any]:
+    return definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+
+def parts(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema in a schema, with its path."""
+    yield path, schema
+    for name, part in schema.get("properties", {}).items():
+        yield from parts(part, f"{path}.{name}")
+    if "items" in schema:
+        yield from parts(schema["items"], path + "[]")
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from parts(schema["additionalProperties"], path + "{}")
+
+
+@each_kind
+@pytest.mark.parametrize("directory", ["crds", "charts/modelward/files"])
+def test_the_committed_files_are_what_the_models_say(kind, directory):
+    assert (REPOSITORY / directory / f"{kind.plural}.yaml").read_text() == render(kind), "run `make generate`"
+
+
+def test_a_second_run_changes_nothing(tmp_path):
+    def run() -> dict[str, tuple[bytes, int]]:
+        subprocess.run(
+            [sys.executable, "-m", "modelward_api.crd", str(tmp_path / "a"), str(tmp_path / "b")], check=True
+        )
+        return {str(p.relative_to(tmp_path)): p.read_bytes() for p in sorted(tmp_path.rglob("*.yaml"))}
+
+    first = run()
+    assert len(first) == 2 * len(KINDS)
+    assert run() == first
+
+
+@each_kind
+def test_a_schema_is_structural(kind):
+    for path, part in parts(schema_of(kind)):
+        assert not {"$ref", "$defs", "const", "anyOf", "allOf", "title"} & part.keys(), path
+        assert not {"properties", "additionalProperties"} <= part.keys(), path
+        typed = "type" in part or "x-kubernetes-int-or-string" in part or "x-kubernetes-preserve-unknown-fields" in part
+        assert typed, path
+
+
+@each_kind
+def test_everything_is_bounded_so_that_the_cost_of_a_rule_is(kind):
+    for path, part in parts(schema_of(kind)["properties"]["spec"]):
+        if part.get("type") == "string" and "enum" not in part:
+            bounded = "maxLength" in part or part.get("pattern", "").endswith("{64}$")
+            assert bounded, path
+        if part.get("type") == "array":
+            assert "maxItems" in part, path
+        if "additionalProperties" in part:
+            assert "maxProperties" in part, path
+
+
+@each_kind
+def test_every_field_says_what_it_is(kind):
+    for path, part in parts(schema_of(kind)):
+        is_field = path.startswith((".spec", ".status")) and not path.endswith(("[]", "{}"))
+        assert not is_field or part.get("description", "").rstrip(")").endswith("."), path
+
+
+@each_kind
+def test_a_status_has_no_defaults(kind):
+    for path, part in parts(schema_of(kind)["properties"]["status"]):
+        assert "default" not in part, path
+
+
+@each_kind
+def test_a_rule_shows_its_error_at_a_field_that_there_is(kind):
+    schema = schema_of(kind)
+    for rule in kind.rules:
+        at(schema, f"{rule.path}{rule.field}".removeprefix("."))
+        assert rule.message[0].islower()
+        assert not rule.message.endswith(".")
+
+
+@each_kind
+def test_the_names_of_a_kind(kind):
+    document = yaml.safe_load(render(kind))
+    names = document["spec"]["names"]
+    assert names["shortNames"] == [{"ModelVersion": "mv", "TrainingJob": "tj", "DriftMonitor": "dm"}[kind.kind]]
+    assert names["categories"] == ["modelward"]
+    assert document["metadata"]["name"] == f"{names['plural']}.modelward.io"
