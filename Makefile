@@ -1,6 +1,6 @@
 # Modelward. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check generate images cluster cluster-down clean format e2e
+.PHONY: help setup demo test check generate images cluster cluster-down bench clean format e2e
 
 UV ?= uv
 RUN := $(UV) run --frozen --all-packages
@@ -45,6 +45,9 @@ cluster-down: ## Stop it, and leave nothing behind
 
 e2e: setup ## The end-to-end tests alone
 	$(RUN) pytest tests/e2e
+
+bench: setup ## Ours and plain BentoML on the same model in one run, as ratios
+	$(RUN) python -m tests.bench.serving
 
 clean: ## Remove caches and what was built
 	-$(RUN) python -m tests.cluster down

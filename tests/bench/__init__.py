@@ -1,0 +1,1 @@
+"""Measurements: ours and the peer in one run, as ratios. Never part of the tests."""
