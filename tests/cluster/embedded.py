@@ -75,7 +75,7 @@ class Embedded:
     def healthy(self) -> bool:
         """Whether every process runs and the API server is ready."""
         wanted = set(CONTROL_PLANE) | {name for node in range(self.nodes) for name in node_services(node)}
-        return all(services.find(self.layout, name) for name in wanted) and self._is_ready()
+        return all(services.find(self.layout, name) for name in wanted) and self.is_ready()
 
     def down(self) -> None:
         """Stop it and leave nothing: processes, mounts, namespaces, cgroups, files. Images stay in the cache."""
@@ -126,7 +126,8 @@ class Embedded:
         for node in range(self.nodes):
             yield from self._node_services(node)
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether the API server answers."""
         argv = [self.kube, "kubectl", "--kubeconfig", self.layout.kubeconfig, "get", "--raw", "/readyz"]
         return run(argv, check=False, timeout=10).returncode == 0
 
@@ -218,7 +219,7 @@ apiServer: {{certSANs: [127.0.0.1, localhost]}}
             (first if service.name in CONTROL_PLANE[:4] else rest).append(service)
         for service in first:
             services.start(self.layout, service)
-        wait_until(self._is_ready, f"API server (log: {self.layout.logs}/kube-apiserver.log)", 60)
+        wait_until(self.is_ready, f"API server (log: {self.layout.logs}/kube-apiserver.log)", 60)
         for service in rest:  # they give up without a ready API server
             services.start(self.layout, service)
 
