@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -49,14 +50,14 @@ class Watched(KubernetesGateway):
         super().__init__(*arguments)
         self.journal: list[str] = []
         self.crash: Callable[[int], str | None] = lambda _: None
-        """Asked with the number of each write: 'before', 'after', or None."""
-        self._writes = 0
+        """Asked at each write, with its number: 'before', 'after', or None."""
+        self.number = 0
 
     async def _call(self, method: str, path: str, *arguments: Any, **more: Any) -> Any:
         if method == "GET":
             return await super()._call(method, path, *arguments, **more)
-        self._writes += 1
-        when = self.crash(self._writes)
+        self.number += 1
+        when = self.crash(self.number)
         if when == "before":
             raise CrashError
         kind, _, name = path.partition(f"/namespaces/{path.split('/namespaces/')[1].split('/')[0]}/")[2].partition("/")
@@ -89,8 +90,14 @@ class ServingPod:
     evidence: tuple[PairedEvidence, ...] = ()
     profile: ProfileCounts | None = None
     lease: LeaseState | None = None
+    delay: float = 0.0
+    """Seconds before it answers."""
+    garbage: bool = False
 
     async def exchange(self, request: web.Request) -> web.Response:
+        await asyncio.sleep(self.delay)
+        if self.garbage:
+            return web.json_response({"pod": self.name})
         asked = ExchangeRequest.model_validate_json(await request.read())
         if not asked.keep:
             before = self.lease
@@ -192,6 +199,10 @@ class Ward:
         await self.gateway._call("PATCH", path, {}, {"status": status}, "application/merge-patch+json")
         self.gateway.writes()
 
+    async def say_phase(self, name: str, phase: str) -> None:
+        """As if the operator had brought a version there."""
+        await self.say(api.MODEL_VERSIONS, name, {"phase": phase})
+
     async def pod(self, version: str, ready: bool = True, server: bool = True) -> ServingPod:
         """A pod of that version, with an address of its own on loopback."""
         number = next(_addresses)
@@ -223,7 +234,7 @@ class Ward:
         app = web.Application()
         app.router.add_post(names.EXCHANGE_PATH, pod.exchange)
         app.router.add_get(names.DOCUMENTS_PATH, pod.tell_documents)
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0, handler_cancellation=True)
         await runner.setup()
         await web.TCPSite(runner, pod.ip, self.port).start()
         self.stack.push_async_callback(runner.cleanup)

@@ -150,6 +150,9 @@ def _bystander(
     if version.status.phase in ENDED:
         return Course(version.status.phase, *_as_before(version))
     known = quarantined(observation, version.artifact.digest if version.artifact else None)
+    if known is not None and version.status.phase in ("Canary", "Promoting"):
+        # A crash came after the record was written and before the status was.
+        return Course("RolledBack", known.reason, known.message)
     if known is not None:
         return _quarantined(known)
     if version.artifact_failure is not None:
