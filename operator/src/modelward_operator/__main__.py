@@ -33,13 +33,14 @@ def _run(options: argparse.Namespace) -> int:
     except InvalidSettingsError as error:
         sys.stderr.write(f"modelward_operator: {error}\n")
         return 2
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("kopf").setLevel(logging.WARNING)
+    from modelward_operator.engine import logs
     from modelward_operator.handlers import operator
+
+    logs.begin(settings.log_level)
 
     try:
         asyncio.run(operator.run(settings, health_port=options.health_port, metrics_port=options.metrics_port))
-    except operator.WatcherDiedError as error:
+    except operator.ENDINGS as error:
         logging.getLogger(__name__).error("%s; ending, to be started anew", error)
         return 1
     return 0

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+CHOICES = {
+    "MODELWARD_IMAGE_PULL_POLICY": ("Always", "IfNotPresent", "Never"),
+    "MODELWARD_LOG_LEVEL": ("DEBUG", "INFO", "WARNING", "ERROR"),
+}
 STORE_MOUNT = "/var/lib/modelward/store"
 
 
@@ -37,11 +41,14 @@ class Settings:
         """Read MODELWARD_* as the chart sets them.
 
         Raises:
-            InvalidSettingsError: an image is not set.
+            InvalidSettingsError: an image is not set, or a value is none of those there are.
         """
         missing = [n for n in ("MODELWARD_SERVING_IMAGE", "MODELWARD_TRAINING_IMAGE") if not environ.get(n)]
         if missing:
             raise InvalidSettingsError(f"{' and '.join(missing)} must be set: the images that the operator deploys")
+        for name, choices in CHOICES.items():
+            if (value := environ.get(name)) and value not in choices:
+                raise InvalidSettingsError(f"{name}: {value!r} is none of {', '.join(choices)}")
         names = environ.get("MODELWARD_NAMESPACES", "")
         return cls(
             serving_image=environ["MODELWARD_SERVING_IMAGE"],

@@ -17,7 +17,7 @@ from modelward_operator.domain.rollout import advance
 from modelward_operator.domain.training import train
 from modelward_operator.engine import epoch, health, metrics, resync
 from modelward_operator.engine.exchange import Exchange
-from modelward_operator.engine.gateway import KubernetesGateway
+from modelward_operator.engine.gateway import GatewayError, KubernetesGateway
 from modelward_operator.engine.queue import WorkQueue
 from modelward_operator.engine.reconcile import Reconciler
 from modelward_operator.handlers import events
@@ -29,6 +29,10 @@ WATCH_PERIOD = 2.0
 
 class WatcherDiedError(Exception):
     """A watcher of kopf has ended: the process must be started anew."""
+
+
+ENDINGS = (WatcherDiedError, epoch.DeposedError, GatewayError)
+"""How the process ends when it must be started anew."""
 
 
 async def run(settings: Settings, *, health_port: int, metrics_port: int) -> None:
@@ -72,6 +76,7 @@ async def _run(
         asyncio.create_task(queue.run(), name="queue"),
         asyncio.create_task(resync.run(gateway, queue, settings.namespaces or (None,)), name="resync"),
         asyncio.create_task(_watch(watchdog), name="watchdog"),
+        asyncio.create_task(epoch.hold(gateway, settings.pod_namespace, settings.pod_name, number), name="epoch"),
     }
     stopping = asyncio.create_task(stop.wait(), name="stop")
     done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
