@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
+from modelward_operator.desired.settings import Settings
 from tests.cluster import binaries
 from tests.cluster.layout import REPOSITORY, cache_directory
-from tests.contract.conftest import control_plane  # noqa: F401
+from tests.contract.conftest import api_server, control_plane  # noqa: F401
 
 CHART = REPOSITORY / "charts" / "modelward"
 VALUES = {
@@ -25,6 +28,13 @@ VALUES = {
         "metrics": {"podMonitor": True},
     },
 }
+VARIABLES = {
+    f"MODELWARD_{name}"
+    for name in (
+        *("NAMESPACES", "SERVING_IMAGE", "TRAINING_IMAGE", "IMAGE_PULL_POLICY", "LOG_LEVEL"),
+        *("STORE_URI", "STORE_CLAIM", "STORE_SECRET", "SERVING_SERVICE_ACCOUNT", "TRAINING_SERVICE_ACCOUNT"),
+    )
+} | {"POD_NAME", "POD_NAMESPACE"}
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +73,11 @@ def schemas(control_plane, tmp_path_factory) -> Path:  # noqa: F811
     """The API server's own schemas, as kubeconform reads them."""
     directory = tmp_path_factory.mktemp("schemas")
     openapi = json.loads(control_plane.kubectl("get", "--raw", "/openapi/v2").stdout)
+    for either in ("util.intstr.IntOrString", "api.resource.Quantity"):  # OpenAPI 2 cannot say it
+        openapi["definitions"][f"io.k8s.apimachinery.pkg.{either}"] = {"type": ["string", "number"]}
+    # OpenAPI v2 has no unions: it says string where a number will do.
+    openapi["definitions"]["io.k8s.apimachinery.pkg.util.intstr.IntOrString"] = {"type": ["integer", "string"]}
+    openapi["definitions"]["io.k8s.apimachinery.pkg.api.resource.Quantity"] = {"type": ["number", "string"]}
     for name, definition in openapi["definitions"].items():
         for kind in definition.get("x-kubernetes-group-version-kind", []):
             group = f"{kind['group'].split('.')[0]}-" if kind["group"] else ""
@@ -127,10 +142,86 @@ def test_serving_and_training_have_no_credentials(program):
     assert not accounts["modelward-training"]["automountServiceAccountToken"]
 
 
-def test_only_the_operator_reaches_the_control_port(program):
-    (policy,) = of(rendered(program, {}), "NetworkPolicy")
-    control = next(rule for rule in policy["spec"]["ingress"] if {"port": 8090} in rule["ports"])
-    assert control["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "operator"
+@pytest.mark.parametrize("component", ["serving", "training"])
+def test_only_the_operator_reaches_the_control_port(program, component):
+    policies = {p["metadata"]["name"]: p["spec"] for p in of(rendered(program, {}), "NetworkPolicy")}
+    policy = policies[f"modelward-{component}"]
+    assert policy["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == component
+    (control,) = (rule for rule in policy["ingress"] if {"port": 8090} in rule["ports"])
+    (source,) = control["from"]
+    assert source["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "operator"
+    assert source["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "clinic"}
+    open_ports = {port["port"] for rule in policy["ingress"] if "from" not in rule for port in rule["ports"]}
+    assert open_ports == ({8080, 9000} if component == "serving" else set())
+
+
+def environment(documents):
+    (operator,) = of(documents, "Deployment")
+    return {e["name"]: e.get("value") for e in operator["spec"]["template"]["spec"]["containers"][0]["env"]}
+
+
+def test_there_is_one_operator_at_a_time(program):
+    (operator,) = of(rendered(program, {}), "Deployment")
+    assert (operator["spec"]["replicas"], operator["spec"]["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_the_operator_understands_the_environment_that_the_chart_gives_it(program):
+    given = {name: value for name, value in environment(rendered(program, {})).items() if value is not None}
+    settings = Settings.from_environment(given)
+    assert settings.namespaces == ("clinic",)
+    assert settings.serving_image == "modelward/serving:0.1.0"
+    assert (settings.store_claim, settings.store_secret) == ("modelward-store", None)
+    assert settings.serving_service_account == "modelward-serving"
+    assert set(given) | {"POD_NAME", "POD_NAMESPACE"} == VARIABLES
+
+
+def test_with_all_namespaces_it_watches_all_and_pods_need_no_account_of_their_own(program):
+    documents = rendered(program, VALUES["all namespaces"])
+    given = {name: value for name, value in environment(documents).items() if value is not None}
+    settings = Settings.from_environment(given)
+    assert settings.namespaces == ()
+    assert (settings.serving_service_account, settings.training_service_account) == ("default", "default")
+    (binding,) = of(documents, "ClusterRoleBinding")
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "modelward-operator", "namespace": "clinic"}]
+
+
+def test_an_object_store_needs_no_claim(program):
+    documents = rendered(program, VALUES["an object store"])
+    settings = Settings.from_environment({k: v for k, v in environment(documents).items() if v is not None})
+    assert (settings.store_uri, settings.store_claim, settings.store_secret) == ("s3://bucket/prefix", None, "keys")
+    assert not of(documents, "PersistentVolumeClaim") + of(documents, "Job")
+
+
+def test_a_digest_is_used_instead_of_a_tag(program):
+    (operator,) = of(rendered(program, VALUES["digests and a PodMonitor"]), "Deployment")
+    assert operator["spec"]["template"]["spec"]["containers"][0]["image"] == "r/operator@sha256:" + "a" * 64
+
+
+ROLE = {
+    "modelversions": {"get", "list", "watch", "create", "patch"},
+    "trainingjobs": {"get", "list", "watch"},
+    "driftmonitors": {"get", "list", "watch"},
+    "modelversions/status": {"update", "patch"},
+    "trainingjobs/status": {"update", "patch"},
+    "driftmonitors/status": {"update", "patch"},
+    "modelversions/finalizers": {"update"},
+    "trainingjobs/finalizers": {"update"},
+    "deployments": {"get", "list", "watch", "create", "patch", "delete"},
+    "jobs": {"get", "list", "watch", "create", "patch"},
+    "poddisruptionbudgets": {"get", "create", "patch", "delete"},
+    "services": {"get", "list", "watch", "create", "patch", "delete"},
+    "configmaps": {"get", "create", "patch"},
+    "pods": {"get", "list", "watch"},
+    "events": {"create"},
+}
+
+
+@pytest.mark.parametrize("kind", ["Role", "ClusterRole"])
+def test_the_operators_role_is_exactly_this(program, kind):
+    documents = rendered(program, VALUES["all namespaces"] if kind == "ClusterRole" else {})
+    (role,) = (r for r in of(documents, kind) if not r["metadata"]["name"].endswith("-lease"))
+    granted = {resource: set(rule["verbs"]) for rule in role["rules"] for resource in rule["resources"]}
+    assert granted == ROLE
 
 
 WRONG = {
@@ -148,43 +239,121 @@ def test_wrong_values_are_refused(program, values):
     assert "values don't meet the specifications" in done.stderr
 
 
-def test_it_is_installed_upgraded_and_uninstalled_and_keeps_what_callers_and_people_need(program, control_plane):  # noqa: F811
-    at = {"kubeconfig": control_plane.kubeconfig}
-    control_plane.kubectl("delete", "crd", "--all")
-    install = ["upgrade", "--install", "modelward", str(CHART), "--namespace", "clinic", "--create-namespace"]
-    helm(program, *install, **at)
-    control_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-    helm(program, *install, "--set", "operator.logLevel=DEBUG", **at)
-    operator = control_plane.get("deployment", "modelward", "--namespace", "clinic")
-    environment = {e["name"]: e.get("value") for e in operator["spec"]["template"]["spec"]["containers"][0]["env"]}
-    assert environment["MODELWARD_LOG_LEVEL"] == "DEBUG"
-    assert environment["MODELWARD_NAMESPACES"] == "clinic"
-    other = ["upgrade", "--install", "modelward", str(CHART), "--namespace", "ward", "--create-namespace"]
-    helm(program, *other, **at)  # a second release uses the CRDs of the first
-    helm(program, "uninstall", "modelward", "--namespace", "clinic", **at)
-    assert len(control_plane.get("crd")["items"]) == 3
-    claims = control_plane.get("persistentvolumeclaim", "--namespace", "clinic")["items"]
+@pytest.fixture
+def bare(tmp_path):
+    """An API server without CRDs."""
+    with api_server(tmp_path) as plane:
+        yield plane
+
+
+@pytest.fixture
+def past(tmp_path):
+    """A chart of the past, whose ModelVersions knew no rollout."""
+    chart = tmp_path / "modelward"
+    shutil.copytree(CHART, chart)
+    file = chart / "files" / "modelversions.yaml"
+    crd = yaml.safe_load(file.read_text())
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    del schema["properties"]["spec"]["properties"]["rollout"]
+    file.write_text(yaml.safe_dump(crd))
+    return chart
+
+
+def release(program, plane, chart, namespace, *words):
+    command = ["upgrade", "--install", "modelward", str(chart), "--namespace", namespace, "--create-namespace"]
+    return helm(program, *command, *words, kubeconfig=plane.kubeconfig)
+
+
+def owner(plane):
+    crd = plane.get("crd", "modelversions.modelward.io")
+    return crd["metadata"]["annotations"]["meta.helm.sh/release-namespace"]
+
+
+def knows_rollouts(plane):
+    crd = plane.get("crd", "modelversions.modelward.io")
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return "rollout" in schema["properties"]["spec"]["properties"]
+
+
+def test_an_upgrade_upgrades_the_operator_and_the_crds(program, bare, past):
+    release(program, bare, past, "clinic")
+    bare.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    assert not knows_rollouts(bare)
+    release(program, bare, CHART, "clinic", "--set", "operator.logLevel=DEBUG")
+    assert knows_rollouts(bare)
+    operator = bare.get("deployment", "modelward", "--namespace", "clinic")
+    assert environment([operator])["MODELWARD_LOG_LEVEL"] == "DEBUG"
+
+
+def test_a_second_release_uses_the_crds_of_the_first_until_it_is_told_to_adopt_them(program, bare, past):
+    release(program, bare, past, "clinic")
+    said = release(program, bare, CHART, "ward").stdout
+    assert "The CRDs belong to the release in namespace clinic" in said
+    assert (owner(bare), knows_rollouts(bare)) == ("clinic", False)
+    release(program, bare, CHART, "ward", "--set", "crds.adopt=true", "--take-ownership")
+    assert (owner(bare), knows_rollouts(bare)) == ("ward", True)
+
+
+def test_uninstalling_removes_the_operator_and_keeps_models_and_their_data(program, bare):
+    release(program, bare, CHART, "clinic")
+    bare.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    monitor = {
+        "apiVersion": "modelward.io/v1alpha1",
+        "kind": "DriftMonitor",
+        "metadata": {"name": "m", "namespace": "clinic"},
+        "spec": {"model": "m"},
+    }
+    bare.kubectl("create", "--filename", "-", document=monitor)
+    helm(program, "uninstall", "modelward", "--namespace", "clinic", kubeconfig=bare.kubeconfig)
+    assert bare.get("deployment", "--namespace", "clinic")["items"] == []
+    assert [item["metadata"]["name"] for item in bare.get("dm", "--namespace", "clinic")["items"]] == ["m"]
+    claims = bare.get("persistentvolumeclaim", "--namespace", "clinic")["items"]
     assert [claim["metadata"]["name"] for claim in claims] == ["modelward-store"]
-    assert control_plane.get("deployment", "--namespace", "clinic")["items"] == []
+    release(program, bare, CHART, "clinic")  # and it can come back
 
 
-PERMITTED = [
-    ("create", "modelversions.modelward.io", True),
-    ("update", "modelversions.modelward.io/status", True),
-    ("patch", "deployments.apps", True),
-    ("create", "events", True),
-    ("get", "secrets", False),
-    ("create", "pods", False),
-    ("delete", "modelversions.modelward.io", False),
-    ("update", "trainingjobs.modelward.io", False),
-    ("get", "nodes", False),
-]
+PERMITTED = {
+    "create modelversions.modelward.io": True,
+    "update modelversions.modelward.io --subresource=status": True,
+    "update modelversions.modelward.io --subresource=finalizers": True,
+    "watch trainingjobs.modelward.io": True,
+    "patch deployments.apps": True,
+    "patch jobs.batch": True,
+    "create events": True,
+    "update leases.coordination.k8s.io/modelward-operator": True,
+    "update leases.coordination.k8s.io/another": False,
+    "get secrets": False,
+    "create pods": False,
+    "get pods --subresource=log": False,
+    "create pods --subresource=exec": False,
+    "delete modelversions.modelward.io": False,
+    "update trainingjobs.modelward.io": False,
+    "patch customresourcedefinitions.apiextensions.k8s.io": False,
+    "create roles.rbac.authorization.k8s.io": False,
+    "get nodes": False,
+}
 
 
-@pytest.mark.parametrize(("verb", "resource", "allowed"), PERMITTED)
-def test_the_operator_may_do_what_it_needs_and_no_more(program, control_plane, verb, resource, allowed):  # noqa: F811
-    at = {"kubeconfig": control_plane.kubeconfig}
-    helm(program, "upgrade", "--install", "modelward", str(CHART), "--namespace", "rights", "--create-namespace", **at)
+@pytest.fixture(scope="module")
+def may(program, control_plane):  # noqa: F811
+    """What the operator's account is answered once the API server knows of its role."""
+    release(program, control_plane, CHART, "rights", "--set", "crds.install=false")
     account = "system:serviceaccount:rights:modelward-operator"
-    words = ["auth", "can-i", verb, resource, "--namespace", "rights", "--as", account]
-    assert control_plane.kubectl(*words, check=False).stdout.strip() == ("yes" if allowed else "no")
+
+    def asked(question: str, namespace: str = "rights") -> bool:
+        words = ["auth", "can-i", *question.split(), "--namespace", namespace, "--as", account]
+        return control_plane.kubectl(*words, check=False).stdout.strip() == "yes"
+
+    deadline = time.monotonic() + 30
+    while not asked("get pods"):
+        assert time.monotonic() < deadline
+    return asked
+
+
+@pytest.mark.parametrize(("question", "allowed"), PERMITTED.items(), ids=PERMITTED.keys())
+def test_the_operator_may_do_what_it_needs_and_no_more(may, question, allowed):
+    assert may(question) == allowed
+
+
+def test_the_operator_may_do_nothing_in_another_namespace(may):
+    assert not may("get pods", "default")

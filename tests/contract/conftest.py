@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
+import os
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,24 +45,32 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    directory = tmp_path_factory.mktemp("control-plane")
-    kube = binaries.path(cache_directory({"HOME": str(Path.home())}), "kube")
+@contextmanager
+def api_server(directory: Path) -> Iterator[ControlPlane]:
+    """A fresh API server that knows no CRDs."""
+    kube = binaries.path(cache_directory(os.environ), "kube")
     etcd, peer, api = free_port(), free_port(), free_port()
     processes = [_start(directory, "etcd", [str(kube), "etcd", *_etcd_flags(directory, etcd, peer)])]
     processes.append(_start(directory, "api", [str(kube), "kube-apiserver", *_api_flags(directory, etcd, api)]))
     plane = ControlPlane(_kubeconfig(directory, api), kube)
     try:
         _await(lambda: plane.kubectl("get", "--raw", "/readyz", check=False).returncode == 0, directory / "api.log")
+        yield plane
+    finally:
+        for process in reversed(processes):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """An API server with the CRDs."""
+    directory = tmp_path_factory.mktemp("control-plane")
+    with api_server(directory) as plane:
         plane.kubectl("apply", "--server-side", *(word for crd in CRDS for word in ("--filename", str(crd))))
         plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         _await(lambda: plane.kubectl("get", "mv,tj,dm", check=False).returncode == 0, directory / "api.log")
         yield plane
-    finally:
-        for process in reversed(processes):
-            process.send_signal(signal.SIGKILL)
-            process.wait()
 
 
 def _start(directory: Path, name: str, argv: list[str]) -> subprocess.Popen[bytes]:

@@ -27,6 +27,16 @@ app.kubernetes.io/component: operator
 {{- concat (list .Release.Namespace) .Values.watch.namespaces | uniq | toJson -}}
 {{- end }}
 
+{{- /* The account of serving or training pods. Where the namespaces are not known it must be one that is everywhere: the pods
+mount no token of it in any case. */ -}}
+{{- define "modelward.account" -}}
+{{- if and .root.Values.watch.allNamespaces (not .root.Values.serviceAccounts.annotations) -}}
+default
+{{- else -}}
+modelward-{{ .name }}
+{{- end -}}
+{{- end }}
+
 {{- define "modelward.claim" -}}
 {{- if and (not .Values.store.uri) .Values.store.persistence.enabled -}}
 {{ .Values.store.persistence.existingClaim | default "modelward-store" }}
