@@ -1,6 +1,6 @@
 # Modelward. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check generate images cluster cluster-down bench clean format e2e
+.PHONY: help setup environment demo test check generate images cluster cluster-down bench clean format e2e
 
 UV ?= uv
 RUN := $(UV) run --frozen --all-packages
@@ -9,44 +9,47 @@ NODES ?= 1
 help: ## What there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-setup: ## Install what the targets need, and the pre-commit hooks
-	@command -v $(UV) >/dev/null || { echo "uv is missing: pip install uv"; exit 1; }
-	$(UV) sync --frozen --all-packages --quiet
-	@if [ -d .git ] && [ -z "$$CI" ]; then $(UV) run --frozen pre-commit install >/dev/null; fi
+setup: environment ## Install what the targets need, and the pre-commit hooks
+	@[ ! -e .git ] || $(RUN) pre-commit install
 
-demo: setup ## One model's life on a real cluster, told as it happens
+# The hooks are for people who ask for them: no other target writes into .git.
+environment:
+	@command -v $(UV) >/dev/null || { echo "uv is missing: see https://docs.astral.sh/uv/, or pipx install uv"; exit 1; }
+	@$(UV) sync --frozen --all-packages --quiet
+
+demo: environment ## One model's life on a real cluster, told as it happens
 	$(RUN) python -m examples.demo
 
 test: check ## Everything: make check, the chart, and the end-to-end tests on a real cluster
 	$(RUN) pytest tests/chart tests/e2e
 
-check: setup ## Format, lint, types, import rules, generated files, unit and contract tests
+check: environment ## Format, lint, types, import rules, generated files, unit and contract tests
 	$(RUN) ruff format --check --quiet .
 	$(RUN) ruff check --quiet .
 	$(RUN) mypy
 	$(RUN) lint-imports
 	$(RUN) pytest tests/unit tests/contract
 
-format: setup ## Format, and mend what the linter can
+format: environment ## Format, and mend what the linter can
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
 
-generate: setup ## The CRDs, from the models
+generate: environment ## The CRDs, from the models
 	$(RUN) python -m modelward_api.crd crds charts/modelward/files
 
-images: setup ## The container images, with their sizes
+images: environment ## The container images, with their sizes
 	$(RUN) python -m tests.cluster images
 
-cluster: setup ## A Kubernetes: CLUSTER=existing, kind where docker and kind work, else embedded (NODES=1)
+cluster: environment ## A Kubernetes: CLUSTER=existing, kind where docker and kind work, else embedded (NODES=1)
 	$(RUN) python -m tests.cluster up --nodes $(NODES) --images
 
 cluster-down: ## Stop it, and leave nothing behind
 	$(RUN) python -m tests.cluster down
 
-e2e: setup ## The end-to-end tests alone
+e2e: environment ## The end-to-end tests alone
 	$(RUN) pytest tests/e2e
 
-bench: setup ## Ours and plain BentoML on the same model in one run, as ratios
+bench: environment ## Ours and plain BentoML on the same model in one run, as ratios
 	$(RUN) python -m tests.bench.serving
 
 clean: ## Remove caches and what was built
