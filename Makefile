@@ -28,7 +28,7 @@ check: environment ## Format, lint, types, import rules, generated files, unit a
 	$(RUN) ruff check --quiet .
 	$(RUN) mypy
 	$(RUN) lint-imports
-	$(RUN) pytest tests/unit tests/contract
+	$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/unit tests/contract
 
 format: environment ## Format, and mend what the linter can
 	$(RUN) ruff format .

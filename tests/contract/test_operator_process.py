@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -90,9 +91,9 @@ async def test_it_becomes_ready_reconciles_tells_metrics_and_ends_cleanly(place)
         place.plane.kubectl("apply", "--filename", "-", document=_version(place.namespace))
         phase = ["get", "mv", "v1", "--namespace", place.namespace, "--output", "jsonpath={.status.phase}"]
         running.wait(lambda: place.plane.kubectl(*phase).stdout == "Verifying", 5)
-        said = running.answers("/metrics", running.metrics)[1]
-        assert 'modelward_reconciles_total{kind="Model"}' in said
-        assert 'phase="Verifying"' in said
+        # The metrics follow the status that they tell of.
+        running.wait(lambda: 'phase="Verifying"' in running.answers("/metrics", running.metrics)[1], 5)
+        assert 'modelward_reconciles_total{kind="Model"}' in running.answers("/metrics", running.metrics)[1]
         code, log = running.end()
     assert code == 0, log
     assert "Traceback" not in log
@@ -139,8 +140,6 @@ async def test_a_newer_operator_ends_the_one_before(place):
 
 
 async def test_the_epoch_outlives_a_lease_that_somebody_deletes(place):
-    import asyncio
-
     for name in ("first", "second"):
         begun = await epoch.begin(place.gateway, place.namespace, name)
     lease = await place.get(api.LEASES, epoch.LEASE_NAME)
@@ -148,7 +147,7 @@ async def test_the_epoch_outlives_a_lease_that_somebody_deletes(place):
     holding = asyncio.create_task(epoch.hold(place.gateway, place.namespace, "second", begun, period=0.01))
     async with asyncio.timeout(5):
         while await place.get(api.LEASES, epoch.LEASE_NAME) is None:
-            await asyncio.sleep(0.01)
+            pass
     holding.cancel()
     assert await epoch.begin(place.gateway, place.namespace, "third") == 3
 

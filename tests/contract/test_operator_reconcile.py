@@ -18,6 +18,7 @@ from modelward_operator.engine import gateway as api
 from modelward_operator.engine.gateway import GatewayError
 from modelward_operator.engine.queue import Key
 from modelward_operator.engine.resync import keys
+from tests.contract.test_crds import training
 from tests.contract.ward import MODEL, CrashError, Watched, monitor, ward
 from tests.unit.domain.given import digest
 
@@ -441,8 +442,6 @@ async def test_specs_that_only_the_models_refuse_are_said_in_a_condition_and_not
 
 
 async def test_an_unreadable_training_is_said_in_a_condition_and_not_tried_again(place):
-    from tests.contract.test_crds import training
-
     job = training()
     await place.create(api.TRAINING_JOBS, "t", job["spec"])
     gateway = await Lenient.connect(str(place.plane.kubeconfig))

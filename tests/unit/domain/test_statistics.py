@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log
+from math import comb, log
 
 import numpy as np
 import pytest
@@ -25,11 +25,16 @@ def test_drift_evidence_has_its_check_values(counts, expected):
     assert statistics.log_drift_evidence([200] * 5, counts) == pytest.approx(expected, abs=1e-5)
 
 
-@given(b=st.integers(0, 3000), c=st.integers(0, 3000))
-def test_evidence_of_harm_is_what_scipy_says(b, c):
-    expected = betaln(1 + b, 1 + c) + stats.beta.logsf(0.5, 1 + b, 1 + c) + (b + c + 1) * log(2)
-    if np.isfinite(expected):
-        assert statistics.log_evidence_of_harm(b, c) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+@given(b=st.integers(0, 1500), c=st.integers(0, 1500))
+@settings(deadline=None)
+def test_evidence_of_harm_is_what_whole_numbers_say(b, c):
+    # P(Beta(1+b, 1+c) > 1/2) = P(Binomial(b+c+1, 1/2) <= b); the powers of 2 cancel. scipy loses digits in this tail.
+    term = ways = 1
+    for k in range(b):
+        term = term * (b + c + 1 - k) // (k + 1)
+        ways += term
+    expected = log(ways) - log((b + c + 1) * comb(b + c, b))
+    assert statistics.log_evidence_of_harm(b, c) == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
 @given(n=st.integers(1, 5000), data=st.data(), allowance=st.floats(0.01, 0.9))
@@ -37,7 +42,7 @@ def test_evidence_of_excess_is_what_scipy_says(n, data, allowance):
     k = data.draw(st.integers(0, n))
     tail = stats.beta.logsf(allowance, 1 + k, 1 + n - k)
     expected = betaln(1 + k, 1 + n - k) + tail - log(1 - allowance) - k * log(allowance) - (n - k) * log(1 - allowance)
-    if np.isfinite(expected):
+    if tail > -600:  # scipy loses digits where the probability itself is almost too small for a float
         assert statistics.log_evidence_of_excess(k, n, allowance) == pytest.approx(expected, rel=1e-6, abs=1e-5)
 
 

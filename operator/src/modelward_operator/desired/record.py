@@ -47,10 +47,10 @@ def read(manifest: dict[str, Any] | None) -> ModelRecord:
     if manifest is None:
         return ModelRecord()
     try:
-        written = json.loads(manifest.get("data", {}).get(RECORD) or "{}")
+        written = ModelRecord.model_validate_json(manifest.get("data", {}).get(RECORD) or "{}")
         packed = manifest.get("binaryData", {}).get(LEDGER)
         ledger = Ledger.model_validate_json(gzip.decompress(base64.b64decode(packed))) if packed else Ledger()
-        return ModelRecord.model_validate({"quarantined": written.get("quarantined", []), "ledger": ledger})
+        return ModelRecord(quarantined=written.quarantined, ledger=ledger)
     except (ValidationError, OSError, EOFError, ValueError) as error:
         name = manifest.get("metadata", {}).get("name")
         raise ValueError(

@@ -38,8 +38,7 @@ ENDINGS = (WatcherDiedError, epoch.DeposedError, GatewayError)
 async def run(settings: Settings, *, health_port: int, metrics_port: int) -> None:
     """Run until a signal; raises when something ends that must not end."""
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _heed_signals(stop)
     gateway = await KubernetesGateway.connect(os.environ.get("KUBECONFIG"))
     async with aiohttp.ClientSession() as session:
         try:
@@ -91,7 +90,8 @@ async def _run(
 
 
 async def _kopf(settings: Settings, queue: WorkQueue, stop: asyncio.Event, ready: asyncio.Event) -> None:
-    await kopf.operator(
+    others = asyncio.all_tasks()
+    watching = await kopf.spawn_tasks(
         registry=events.registry(queue),
         settings=events.settings(),
         namespaces=settings.namespaces,
@@ -102,6 +102,14 @@ async def _kopf(settings: Settings, queue: WorkQueue, stop: asyncio.Event, ready
         stop_flag=stop,
         ready_flag=ready,
     )
+    # kopf has put its own handlers in the place of ours, and would end the watchers before we know that it shall end.
+    _heed_signals(stop)
+    await kopf.run_tasks(watching, ignored=others)
+
+
+def _heed_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
 async def _watch(watchdog: health.Watchdog) -> None:
