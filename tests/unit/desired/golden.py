@@ -1,0 +1,94 @@
+"""The manifests as they are to be. `python -m tests.unit.desired.golden` writes them anew: look at the difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from modelward_api.modelversion import Artifact, ModelVersionSpec
+from modelward_api.trainingjob import TrainingJobSpec
+from modelward_operator.desired import serving, training
+from modelward_operator.desired.service import service
+from modelward_operator.desired.settings import Settings
+
+FOLDER = Path(__file__).parent / "golden"
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+ARTIFACT = Artifact(uri="store://models/mortality/1.0.0/0123456789abcdef.bentomodel", digest=DIGEST)
+SETTINGS = Settings(
+    serving_image="modelward/serving:1",
+    training_image="modelward/training:1",
+    store_claim="modelward-store",
+    serving_service_account="modelward-serving",
+    training_service_account="modelward-training",
+)
+OBJECT_STORE = Settings(
+    serving_image="modelward/serving:1",
+    training_image="modelward/training:1",
+    image_pull_policy="Always",
+    store_uri="s3://bucket/prefix",
+    store_secret="credentials",
+)
+SPEC = ModelVersionSpec.model_validate(
+    {"model": "mortality", "version": "1.0.0", "artifact": {"uri": ARTIFACT.uri, "digest": DIGEST}}
+)
+LARGE = ModelVersionSpec.model_validate(
+    {
+        **SPEC.to_json(),
+        "serving": {
+            "replicas": 3,
+            "requestTimeout": "30s",
+            "nodeSelector": {"disk": "fast"},
+            "resources": {"requests": {"cpu": "2"}, "limits": {"memory": "1Gi"}},
+        },
+    }
+)
+JOB = TrainingJobSpec.model_validate(
+    {
+        "model": "mortality",
+        "version": "2.0.0",
+        "data": {
+            "sources": [{"uri": "store://data/a.csv"}],
+            "columns": [
+                {"name": "age", "kind": "numeric", "unit": "a"},
+                {"name": "year", "kind": "integer", "role": "time"},
+                {"name": "outcome", "kind": "categorical", "role": "label", "allowedValues": ["dead", "live"]},
+            ],
+            "label": {"column": "outcome", "positive": "dead"},
+        },
+        "output": {"uri": "store://models"},
+        "promote": {"template": {"rollout": {"keepWarm": "2h"}, "serving": {"replicas": 2}}},
+        "resources": {"limits": {"memory": "2Gi"}},
+    }
+)
+
+
+def manifests() -> Iterator[tuple[str, dict[str, Any]]]:
+    """By the golden file's name."""
+    yield "deployment", serving.deployment("clinic", "v1", "uid-1", SPEC, ARTIFACT, 1, SETTINGS)
+    yield "deployment-large", serving.deployment("clinic", "v1", "uid-1", LARGE, ARTIFACT, 3, OBJECT_STORE)
+    yield "disruption-budget", serving.disruption_budget("clinic", "v1", "uid-1", LARGE)
+    yield "service", service("clinic", "mortality", "v1")
+    yield "training-job", training.job("clinic", "train", "uid-2", JOB, SETTINGS)
+    yield "training-document", training.config_map("clinic", "train", "uid-2", JOB)
+    yield "model-version", training.model_version("clinic", "v2", JOB, "train", "store://models/b", DIGEST)
+
+
+class _Plain(yaml.SafeDumper):
+    """Without anchors: what is the same twice stands there twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def render(manifest: dict[str, Any]) -> str:
+    """As it stands in its file."""
+    return yaml.dump(manifest, Dumper=_Plain, sort_keys=False, width=120)
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name, manifest in manifests():
+        (FOLDER / f"{name}.yaml").write_text(render(manifest))

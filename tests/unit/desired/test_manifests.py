@@ -1,0 +1,146 @@
+"""Manifests: as the golden files say, the same every time, and with what safety asks of each."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from modelward_api import names
+from modelward_api.modelversion import ModelVersionSpec
+from modelward_api.trainingjob import TrainingJobSpec
+from modelward_operator.desired import serving, training
+from modelward_operator.desired.settings import InvalidSettingsError, Settings
+from tests.unit.desired.golden import ARTIFACT, DIGEST, FOLDER, JOB, LARGE, SETTINGS, SPEC, manifests, render
+
+ALL = dict(manifests())
+PODS = [(name, m["spec"]["template"]["spec"]) for name, m in ALL.items() if "template" in m.get("spec", {})]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_manifest_is_as_its_golden_file_says(name):
+    assert render(ALL[name]) == (FOLDER / f"{name}.yaml").read_text(), "python -m tests.unit.desired.golden"
+
+
+def test_the_same_input_gives_the_same_bytes():
+    assert [render(m) for _, m in manifests()] == [render(m) for _, m in manifests()]
+
+
+@pytest.mark.parametrize(("name", "pod"), PODS, ids=[name for name, _ in PODS])
+def test_no_container_has_privileges_a_writable_root_or_the_api_servers_token(name, pod):
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    for container in (*pod.get("initContainers", []), *pod["containers"]):
+        security = container["securityContext"]
+        assert security["readOnlyRootFilesystem"] is True
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_only_the_fetching_container_sees_the_store():
+    pod = ALL["deployment"]["spec"]["template"]["spec"]
+    fetch, serve = pod["initContainers"][0], pod["containers"][0]
+    assert {"name": "store", "mountPath": "/var/lib/modelward/store", "readOnly": True} in fetch["volumeMounts"]
+    assert "store" not in [mount["name"] for mount in serve["volumeMounts"]]
+    assert "MODELWARD_STORE" not in [variable["name"] for variable in serve["env"]]
+    assert "envFrom" not in serve
+
+
+def test_the_serving_container_cannot_change_the_bundle_that_was_verified():
+    serve = ALL["deployment"]["spec"]["template"]["spec"]["containers"][0]
+    assert next(m for m in serve["volumeMounts"] if m["name"] == "bundle")["readOnly"] is True
+
+
+def test_the_selector_holds_nothing_that_could_change():
+    assert set(ALL["deployment"]["spec"]["selector"]["matchLabels"]) == {names.MODEL, names.MODEL_VERSION}
+
+
+def test_pods_wear_what_the_service_selects():
+    labels = ALL["deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert ALL["service"]["spec"]["selector"].items() <= labels.items()
+    assert ALL["service"]["metadata"]["name"] == "mortality"
+    assert "ownerReferences" not in ALL["service"]["metadata"]
+
+
+def test_a_pod_is_given_the_time_to_turn_away_and_to_finish_its_requests():
+    pod = serving.deployment("clinic", "v1", "u", LARGE, ARTIFACT, 3, SETTINGS)["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] > 30 + serving.TURNING_AWAY
+    assert pod["containers"][0]["command"][-2:] == ["--drain-seconds", str(serving.TURNING_AWAY)]
+
+
+def test_a_rollout_of_pods_never_has_fewer_than_wanted():
+    assert ALL["deployment"]["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+@pytest.mark.parametrize("name", ["x" * 40, "v1"])
+def test_every_name_fits_a_label(name):
+    spec = ModelVersionSpec.model_validate({**SPEC.to_json(), "model": "m" * 40})
+    for value in serving.labels(name, spec, ARTIFACT).values():
+        assert len(value) <= 63
+
+
+def test_resources_that_are_given_win_over_the_defaults_one_by_one():
+    pod = ALL["deployment-large"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["resources"] == {
+        "requests": {"cpu": "2", "memory": serving.DEFAULT_REQUESTS["memory"]},
+        "limits": {"memory": "1Gi"},
+    }
+
+
+def test_bad_input_fails_the_job_at_once_and_a_drained_node_does_not_count():
+    rules = ALL["training-job"]["spec"]["podFailurePolicy"]["rules"]
+    assert [rule["action"] for rule in rules] == ["FailJob", "Ignore"]
+    assert rules[0]["onExitCodes"] == {"containerName": "training", "operator": "In", "values": [65]}
+    assert "ttlSecondsAfterFinished" not in ALL["training-job"]["spec"]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("1h", 3600), ("90s", 90), ("200ms", 1)])
+def test_a_deadline_is_whole_seconds_and_never_none(text, seconds):
+    spec = TrainingJobSpec.model_validate({**JOB.to_json(), "activeDeadline": text})
+    assert training.job("n", "t", "u", spec, SETTINGS)["spec"]["activeDeadlineSeconds"] == seconds
+
+
+def test_the_training_pod_reads_the_spec_that_was_applied():
+    document = json.loads(ALL["training-document"]["data"][training.SPEC_FILE])
+    assert (document["name"], document["namespace"]) == ("train", "clinic")
+    assert TrainingJobSpec.model_validate(document["spec"]) == JOB
+
+
+def test_a_trained_version_has_no_owner_and_only_what_the_template_says():
+    made = ALL["model-version"]
+    assert "ownerReferences" not in made["metadata"]
+    assert made["metadata"]["labels"][names.TRAINING_JOB] == "train"
+    assert made["spec"]["rollout"] == {"keepWarm": "2h"}
+    assert ModelVersionSpec.model_validate(made["spec"]).artifact.digest == DIGEST
+
+
+IMAGES = {"MODELWARD_SERVING_IMAGE": "s", "MODELWARD_TRAINING_IMAGE": "t"}
+
+
+def test_settings_come_from_the_environment():
+    settings = Settings.from_environment(
+        {
+            **IMAGES,
+            "MODELWARD_NAMESPACES": " a, b ,,",
+            "MODELWARD_STORE_CLAIM": "c",
+            "MODELWARD_STORE_SECRET": "",
+            "POD_NAMESPACE": "n",
+        }
+    )
+    assert settings.namespaces == ("a", "b")
+    assert (settings.store_claim, settings.store_secret, settings.pod_namespace) == ("c", None, "n")
+    assert Settings.from_environment(IMAGES).namespaces == ()
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({}, "MODELWARD_SERVING_IMAGE and MODELWARD_TRAINING_IMAGE must be set"),
+        ({**IMAGES, "MODELWARD_TRAINING_IMAGE": ""}, "MODELWARD_TRAINING_IMAGE must be set"),
+        ({**IMAGES, "MODELWARD_LOG_LEVEL": "chatty"}, "MODELWARD_LOG_LEVEL: 'chatty' is none of DEBUG"),
+        ({**IMAGES, "MODELWARD_IMAGE_PULL_POLICY": "now"}, "MODELWARD_IMAGE_PULL_POLICY: 'now' is none of Always"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_by_their_name(environ, said):
+    with pytest.raises(InvalidSettingsError, match=said):
+        Settings.from_environment(environ)

@@ -1,0 +1,106 @@
+"""The record as a ConfigMap: what is written is what is read, and small."""
+
+from __future__ import annotations
+
+import base64
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelward_api.wire import PairedCounts, ProfileCounts
+from modelward_operator.desired.record import LEDGER, RECORD, config_map, read, record_name
+from modelward_operator.domain.ledger import MOST_FOLDED, MOST_INSTANCES
+from modelward_operator.domain.record import Ledger, ModelRecord, Quarantine
+
+LIMIT = 1024 * 1024
+"""Bytes that a ConfigMap may hold."""
+digests = st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True)
+counts = st.builds(PairedCounts, pairs=st.integers(0, 10**9), flips=st.integers(0, 10**6))
+profiles = st.builds(
+    ProfileCounts,
+    rows=st.integers(0, 10**9),
+    features=st.dictionaries(st.text(max_size=9), st.lists(st.integers(0, 10**6), max_size=4).map(tuple), max_size=3),
+)
+keys = st.text(st.characters(codec="utf-8"), max_size=20)
+records = st.builds(
+    ModelRecord,
+    quarantined=st.lists(
+        st.builds(
+            Quarantine,
+            digest=digests,
+            version=st.just("1.0.0"),
+            reason=st.just("R"),
+            message=st.text(max_size=50),
+            time=st.just("2026-01-01T00:00:00Z"),
+        ),
+        max_size=3,
+    ).map(tuple),
+    ledger=st.builds(
+        Ledger,
+        paired=st.dictionaries(digests, st.dictionaries(keys, counts, max_size=3), max_size=2),
+        profiles=st.dictionaries(digests, st.dictionaries(keys, profiles, max_size=3), max_size=2),
+        windows=st.dictionaries(keys, profiles, max_size=2),
+        folded=st.lists(keys, max_size=3).map(tuple),
+    ),
+)
+
+
+@given(records)
+def test_what_is_written_is_what_is_read(record):
+    assert read(config_map("n", "m", record)) == record
+
+
+@given(records)
+def test_the_same_record_gives_the_same_bytes(record):
+    again = ModelRecord.model_validate(record.to_json())
+    assert config_map("n", "m", again) == config_map("n", "m", record)
+
+
+def test_without_a_config_map_there_is_nothing_to_remember():
+    assert read(None) == ModelRecord()
+
+
+def test_an_emptied_config_map_remembers_nothing():
+    assert read({"metadata": {"name": "m-modelward"}}) == ModelRecord()
+
+
+def test_a_ledger_of_a_newer_operator_can_be_read():
+    written = config_map("n", "m", ModelRecord())
+    written["data"][RECORD] = '{"quarantined": [], "somethingNew": 1}'
+    assert read(written) == ModelRecord()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": {RECORD: "{"}},
+        {"data": {RECORD: "[]"}},
+        {"data": {RECORD: '{"quarantined": [{"digest": "none"}]}'}},
+        {"data": {RECORD: '{"quarantined": null}'}},
+        {"binaryData": {LEDGER: "not base64!"}},
+        {"binaryData": {LEDGER: base64.b64encode(b"not gzip").decode()}},
+        {"binaryData": {LEDGER: config_map("n", "m", ModelRecord())["binaryData"][LEDGER][:20]}},
+    ],
+    ids=["no json", "no object", "no digest", "null", "no base64", "no gzip", "cut off"],
+)
+def test_what_is_no_record_is_refused_with_what_to_do(change):
+    with pytest.raises(ValueError, match=r"ConfigMap m-modelward does not hold a record: restore it, or delete it"):
+        read({**config_map("n", "m", ModelRecord()), **change})
+
+
+def test_the_longest_ledger_that_can_come_about_fits_a_config_map():
+    draw = random.Random(1)
+    feature = {f"feature_{n}": tuple(draw.randint(0, 10**7) for _ in range(15)) for n in range(64)}
+    rows = {f"{n:032x}": ProfileCounts(rows=10**8, features=feature) for n in range(MOST_INSTANCES)}
+    paired = {f"{n:016x}/{n:032x}": PairedCounts(pairs=draw.randint(0, 10**9)) for n in range(MOST_INSTANCES)}
+    folded = tuple(f"{draw.getrandbits(128):032x}" for _ in range(MOST_FOLDED))
+    digest = "sha256:" + "a" * 64
+    ledger = Ledger(paired={digest: paired}, profiles={digest: rows}, folded=folded)
+    made = config_map("n", "m", ModelRecord(ledger=ledger))
+    assert len(base64.b64decode(made["binaryData"][LEDGER])) < LIMIT / 2
+
+
+def test_the_name_leaves_room():
+    assert len(record_name("m" * 40)) <= 63
