@@ -139,6 +139,11 @@ REFUSED = {
     "a range of categories": (column(kind="categorical", unit=None), "spec.data.columns[2].range"),
     "a unit of categories": (column(kind="categorical", range=None), "spec.data.columns[2].unit"),
     "categories of a number": (column(allowedValues=["1"]), "spec.data.columns[2].allowedValues"),
+    "a policy for what is out of no range": (column(range=None, outOfRange="clip"), "spec.data.columns[2].outOfRange"),
+    "clipped categories": (
+        column(kind="categorical", range=None, unit=None, allowedValues=["a"], outOfRange="clip"),
+        "spec.data.columns[2].outOfRange",
+    ),
     "an unknown kind": (column(kind="tensor"), "spec.data.columns[2].kind"),
     "an unknown role": (column(role="oracle"), "spec.data.columns[2].role"),
     "a feature named as the output": (column(name="score"), "no feature may be called score"),

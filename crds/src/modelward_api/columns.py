@@ -12,6 +12,9 @@ Kind = Literal["numeric", "integer", "categorical", "boolean", "timestamp"]
 Role = Literal["feature", "label", "group", "time", "site", "subgroup", "ignore"]
 
 
+OutOfRange = Literal["flag", "clip", "reject", "abstain"]
+
+
 class Range(Document):
     """Inclusive plausible limits of a numeric column."""
 
@@ -50,8 +53,16 @@ class Column(Document):
     range: Annotated[Range | None, Field(description="Plausible limits; values beyond count as out of range.")] = None
     allowed_values: Annotated[
         tuple[Annotated[str, Field(max_length=128)], ...],
-        Field(description="The categories of a categorical column; others are refused.", max_length=256),
+        Field(description="The categories of a categorical column; training refuses others.", max_length=256),
     ] = ()
+    out_of_range: Annotated[
+        OutOfRange,
+        Field(
+            description="What serving does with a value beyond the range, or a category that is not allowed: flag (score it, and "
+            "say so in the answer), clip (score the nearest plausible number), reject (refuse the request), or abstain "
+            "(answer without a score, with the reason). All are counted.",
+        ),
+    ] = "flag"
     nullable: Annotated[
         bool,
         Field(description="Whether values may be missing; missing features are imputed inside the model."),

@@ -149,6 +149,18 @@ _COLUMN = (
         ".allowedValues",
     ),
     Rule(
+        "spec.data.columns[]",
+        "self.outOfRange == 'flag' || has(self.range) || size(self.allowedValues) > 0",
+        "outOfRange needs a range or allowedValues: say what is in range",
+        ".outOfRange",
+    ),
+    Rule(
+        "spec.data.columns[]",
+        "self.outOfRange != 'clip' || self.kind != 'categorical'",
+        "a category cannot be clipped: use flag, reject or abstain",
+        ".outOfRange",
+    ),
+    Rule(
         "spec.data.columns[].range",
         "!has(self.minimum) || !has(self.maximum) || self.minimum <= self.maximum",
         "minimum must not be greater than maximum",

@@ -1,4 +1,4 @@
-"""The ASGI application: the Open Inference Protocol answered in front of BentoML, everything else by it."""
+"""REST: inference for the server's protocol, the rest of the Open Inference Protocol in front of BentoML, and BentoML."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from modelward_api import names
-from modelward_api.names import DECISION, SCORE
+from modelward_serving import rest
+from modelward_serving.answer import Given
+from modelward_serving.checker import Rows
+from modelward_serving.inference import CHAMPION, ROUTED, Caller, Inference, NoAnswerError
+from modelward_serving.metadata import model_metadata, server_metadata
 from modelward_serving.metrics import CONTENT_TYPE, Metrics
-from modelward_serving.predictor import InvalidScoreError, Predictor
-from modelward_serving.protocol import LARGEST_BODY, Answer, RefusedError, Rows, encode
-from modelward_serving.router import INVALID_HEADER, Own, Router
+from modelward_serving.router import INVALID_HEADER, Forward
+from modelward_serving.tensors import LARGEST_BODY, RefusedError
 
 log = logging.getLogger("modelward.serving")
 
@@ -25,163 +28,182 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-JSON = b"application/json"
-CHAMPION, CHALLENGER, ALONE = "champion", "challenger", "routed"
+JSON_HEAD = b"content-type: application/json\r\n"
+ROUTED_KEY, ENCODING_KEY = names.ROUTED_HEADER.encode(), b"content-encoding"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A response: its head without the length, its body, and what is left to do when it is on its way."""
+
+    status: int
+    head: bytes
+    content: bytes
+    after: Callable[[], None] | None = None
+
+
+def refused(error: RefusedError) -> Reply:
+    """The response to a request that is wrong."""
+    return Reply(error.status, JSON_HEAD, error.body())
 
 
 class App:
     """One pod's application."""
 
-    def __init__(self, predictor: Predictor, router: Router, metrics: Metrics, behind: Asgi, timeout: float) -> None:
+    def __init__(self, inference: Inference, metrics: Metrics, behind: Asgi, timeout: float) -> None:
         self.draining = False
-        self._predictor = predictor
-        self._router = router
+        self._inference = inference
+        self._predictor = inference.predictor
         self._metrics = metrics
         self._behind = behind
         self._timeout = timeout
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="score") if predictor.session.slow else None
-        self._infer = {
-            f"/v2/models/{predictor.model}/infer",
-            f"/v2/models/{predictor.model}/versions/{predictor.version}/infer",
-        }
+        self._base = f"/v2/models/{self._predictor.model}"
+        self._versioned = f"{self._base}/versions/{self._predictor.version}"
+        self.infer_paths = {f"{self._base}/infer".encode(), f"{self._versioned}/infer".encode()}
+        self._heads: dict[tuple[str, str], bytes] = {}
+
+    def reply_now(self, headers: dict[bytes, bytes], body: bytes | bytearray) -> Reply | None:
+        """The response to an inference request, or None when it has to be awaited: see reply()."""
+        if not self._inference.is_immediate():
+            return None
+        started = time.perf_counter()
+        routed = ROUTED_KEY in headers
+        arm, count = ROUTED if routed else CHAMPION, 0
+        after = None
+        try:
+            rows = self._rows(headers, body, routed)
+            count = rows.count
+            given = self._inference.now(rows, routed=routed)
+            status, head, content = self._encoded(rows, given)
+            after = self._count_later(rows, given)
+        except RefusedError as error:
+            status, head, content = error.status, JSON_HEAD, error.body()
+        except Exception as error:
+            status, head, content = self._failed(error, routed)
+        self._metrics.saw("rest", arm, status, time.perf_counter() - started, count)
+        return Reply(status, head, content, after)
+
+    async def reply(self, headers: dict[bytes, bytes], body: bytes) -> Reply:
+        """The response to an inference request."""
+        started = time.perf_counter()
+        routed = ROUTED_KEY in headers
+        arm, count = ROUTED if routed else CHAMPION, 0
+        self._metrics.in_flight += 1
+        try:
+            async with asyncio.timeout(self._timeout):
+                rows = self._rows(headers, body, routed)
+                count = rows.count
+                given = await self._inference.decide(rows, Caller(_forward(headers, body), headers), routed=routed)
+                arm = given.arm
+                status, head, content = self._encoded(rows, given)
+        except RefusedError as error:
+            status, head, content = error.status, JSON_HEAD, error.body()
+        except TimeoutError:
+            status, head = 504, JSON_HEAD
+            content = _error("DeadlineExceeded", f"not answered within {self._timeout:g} s")
+        except Exception as error:
+            status, head, content = self._failed(error, routed)
+        finally:
+            self._metrics.in_flight -= 1
+        self._metrics.saw("rest", arm, status, time.perf_counter() - started, count)
+        return Reply(status, head, content)
+
+    def _rows(self, headers: dict[bytes, bytes], body: bytes | bytearray, routed: bool) -> Rows:
+        if len(body) > LARGEST_BODY:
+            raise RefusedError(413, "TooLarge", "", f"a body may have {LARGEST_BODY} bytes at most")
+        encoding = headers.get(ENCODING_KEY, b"identity")
+        content = body if encoding == b"identity" else rest.decompress(bytes(body), encoding)
+        request = rest.decode(content, headers.get(rest.JSON_LENGTH))
+        return self._predictor.checker.rows(request, all_outputs=routed)
+
+    def _encoded(self, rows: Rows, given: Given) -> tuple[int, bytes, bytes]:
+        encoded = rest.encode(rows, given)
+        head = self._head(given)
+        if encoded.json_length is not None:
+            head = head.replace(b"application/json", b"application/octet-stream")
+            head += b"inference-header-content-length: %d\r\n" % encoded.json_length
+        return 200, head, encoded.content
+
+    def _head(self, given: Given) -> bytes:
+        key = (given.digest, given.arm)
+        if key not in self._heads:
+            if len(self._heads) > 64:
+                self._heads.clear()
+            said = {
+                names.MODEL_HEADER: given.model,
+                names.VERSION_HEADER: given.version,
+                names.DIGEST_HEADER: given.digest,
+                names.ARM_HEADER: given.arm,
+            }
+            self._heads[key] = JSON_HEAD + b"".join(f"{k}: {v}\r\n".encode() for k, v in said.items())
+        return self._heads[key]
+
+    def _count_later(self, rows: Rows, given: Given) -> Callable[[], None]:
+        return lambda: self._inference.count(rows, given)
+
+    def _failed(self, error: Exception, routed: bool) -> tuple[int, bytes, bytes]:
+        if not isinstance(error, NoAnswerError):
+            # Its message may hold values: only its type is told.
+            log.error("inference failed: %s", type(error).__name__)
+            return 500, JSON_HEAD, _error("InternalError", "the model could not answer")
+        head = JSON_HEAD + (f"{INVALID_HEADER}: 1\r\n".encode() if routed else b"")
+        return 500, head, _error("InvalidScore", "the model gave no probability")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer what the server's protocol left: pipelined inference, metadata, health, and all that is BentoML's."""
         if scope["type"] != "http":
             await self._behind(scope, receive, send)
             return
         path = scope["path"]
-        if path in self._infer and scope["method"] == "POST":
-            await self._inference(scope, receive, send)
+        if path.encode() in self.infer_paths and scope["method"] == "POST":
+            try:
+                reply = await self.reply(dict(scope["headers"]), await _body(receive))
+            except RefusedError as error:
+                reply = refused(error)
+            await self._send(send, reply)
             return
         known = self._known(scope["method"], path)
         if known is not None:
-            await self._send(send, *known)
+            await self._send(send, known)
         elif path.startswith("/v2"):
-            await self._send(
-                send, 404, _error("NotFound", f"there is no such path; the model is {self._predictor.model}")
-            )
+            rule = f"there is no such path; the model is {self._predictor.model}"
+            await self._send(send, Reply(404, JSON_HEAD, _error("NotFound", rule)))
         else:
             await self._behind(scope, receive, send)
 
-    def _known(self, method: str, path: str) -> tuple[int, bytes] | tuple[int, bytes, bytes] | None:
+    def _known(self, method: str, path: str) -> Reply | None:
         if method not in ("GET", "HEAD"):
             return None
-        model = f"/v2/models/{self._predictor.model}"
-        versioned = f"{model}/versions/{self._predictor.version}"
+        signature = self._predictor.bundle.signature
         if path in ("/livez", "/v2/health/live"):
-            return 200, b'{"live":true}'
-        if path in ("/readyz", "/v2/health/ready", f"{model}/ready", f"{versioned}/ready"):
-            return (503, b'{"ready":false}') if self.draining else (200, b'{"ready":true}')
+            return Reply(200, JSON_HEAD, b'{"live":true}')
+        if path in ("/readyz", "/v2/health/ready", f"{self._base}/ready", f"{self._versioned}/ready"):
+            if self.draining:
+                return Reply(503, JSON_HEAD, b'{"ready":false}')
+            return Reply(200, JSON_HEAD, msgspec.json.encode({"name": signature.model, "ready": True}))
         if path == "/metrics":
-            return 200, self._metrics.text(), CONTENT_TYPE
-        if path == "/v2":
-            return 200, b'{"name":"modelward","version":"2","extensions":[]}'
-        if path in (model, versioned):
-            return 200, msgspec.json.encode(self._metadata())
+            return Reply(200, b"content-type: " + CONTENT_TYPE + b"\r\n", self._metrics.text())
+        if path in ("/v2", "/v2/"):
+            return Reply(200, JSON_HEAD, msgspec.json.encode(server_metadata()))
+        if path in (self._base, self._versioned):
+            return Reply(200, JSON_HEAD, msgspec.json.encode(model_metadata(signature)))
         return None
 
-    def _metadata(self) -> dict[str, Any]:
-        signature = self._predictor.bundle.signature
-        inputs = [
-            {"name": c.name, "datatype": "BYTES" if c.kind == "categorical" else "FP32", "shape": [-1, 1]}
-            for c in signature.inputs
-        ]
-        return {
-            "name": signature.model,
-            "versions": [signature.version],
-            "platform": "onnx_onnxv1",
-            "inputs": inputs,
-            "outputs": [
-                {"name": SCORE, "datatype": "FP32", "shape": [-1, 1]},
-                {"name": DECISION, "datatype": "BOOL", "shape": [-1, 1]},
-            ],
-        }
-
-    async def _inference(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = time.perf_counter()
-        headers = dict(scope["headers"])
-        arm, status, rows, extra = ALONE, 500, 0, {}
-        try:
-            async with asyncio.timeout(self._timeout):
-                body = await _body(receive)
-                checked = self._predictor.checker.rows(body)
-                rows = checked.count
-                status, content, arm, extra = await self._decide(body, checked, headers)
-        except RefusedError as error:
-            status, content = error.status, error.body()
-        except TimeoutError:
-            status, content = 504, _error("DeadlineExceeded", f"not answered within {self._timeout:g} s")
-        except Exception as error:
-            # Its message may hold values: only its type is told.
-            log.error("inference failed: %s", type(error).__name__)
-            status, content = 500, _error("InternalError", "the model could not answer")
-        self._metrics.saw(arm, status, time.perf_counter() - started, rows)
-        await self._send(send, status, content, JSON, extra)
-
-    async def _decide(
-        self, body: bytes, rows: Rows, headers: dict[bytes, bytes]
-    ) -> tuple[int, bytes, str, dict[str, str]]:
-        started = time.perf_counter()
-        answer: Answer | None = None
-        try:
-            answer = await self._own(rows)
-        except InvalidScoreError:
-            log.error("the model gave no probability")
-        except Exception as error:
-            log.error("the model failed: %s", type(error).__name__)
-        own = Own(answer, time.perf_counter() - started)
-        if names.ROUTED_HEADER.encode() in headers:
-            if answer is None:
-                return 500, _error("InvalidScore", "the model gave no probability"), ALONE, {INVALID_HEADER: "1"}
-            return self._encoded(rows, answer, ALONE)
-        if answer is not None:
-            self._predictor.profile.count(rows.columns, answer.scores)
-        return await self._routed(body, rows, headers, own)
-
-    async def _routed(
-        self, body: bytes, rows: Rows, headers: dict[bytes, bytes], own: Own
-    ) -> tuple[int, bytes, str, dict[str, str]]:
-        lease, answer, is_challengers = self._router.lease(), own.answer, False
-        if lease is not None:
-            sticky = None
-            if lease.sticky_header is not None:
-                value = headers.get(lease.sticky_header.lower().encode())
-                sticky = value.decode("latin-1") if value is not None else None
-            answer, is_challengers = await self._router.answer(lease, body, rows, own, sticky)
-        if answer is None:
-            return 500, _error("InvalidScore", "the model gave no probability"), CHAMPION, {}
-        if is_challengers and lease is not None:
-            return self._encoded(rows, answer, CHALLENGER, lease.challenger.version, lease.challenger.digest)
-        return self._encoded(rows, answer, CHAMPION)
-
-    async def _own(self, rows: Rows) -> Answer:
-        if self._executor is None:
-            return self._predictor.answer(rows)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._predictor.answer, rows)
-
-    def _encoded(
-        self, rows: Rows, answer: Answer, arm: str, version: str | None = None, digest: str | None = None
-    ) -> tuple[int, bytes, str, dict[str, str]]:
-        version, digest = version or self._predictor.version, digest or self._predictor.bundle.digest
-        content = encode(rows, answer, self._predictor.model, version, digest, arm)
-        headers = {
-            names.MODEL_HEADER: self._predictor.model,
-            names.VERSION_HEADER: version,
-            names.DIGEST_HEADER: digest,
-            names.ARM_HEADER: arm,
-        }
-        return 200, content, arm, headers
-
-    async def _send(
-        self, send: Send, status: int, content: bytes, type_: bytes = JSON, extra: dict[str, str] | None = None
-    ) -> None:
-        headers = [(b"content-type", type_), (b"content-length", str(len(content)).encode())]
-        headers += [(name.encode(), value.encode()) for name, value in (extra or {}).items()]
+    async def _send(self, send: Send, reply: Reply) -> None:
+        headers = [(b"content-length", str(len(reply.content)).encode())]
+        headers += [(k, v) for k, _, v in (line.partition(b": ") for line in reply.head.split(b"\r\n") if line)]
         if self.draining:  # the caller's next request opens a connection to a pod that stays
             headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.content})
+
+
+def _forward(headers: dict[bytes, bytes], body: bytes) -> Forward:
+    kept = {"content-type": "application/json"}
+    for name in (rest.JSON_LENGTH, ENCODING_KEY):
+        if name in headers:
+            kept[name.decode()] = headers[name].decode("latin-1")
+    return Forward(body, kept)
 
 
 async def _body(receive: Receive) -> bytes:

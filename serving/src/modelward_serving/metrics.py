@@ -2,35 +2,59 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Metrics:
-    """The metrics of one server."""
+    """The metrics of one server: plain numbers while it serves, families only when it is asked."""
 
     def __init__(self, model: str, version: str, digest: str) -> None:
-        self._registry = CollectorRegistry()
-        labels = {"model": model, "version": version, "digest": digest.removeprefix("sha256:")[:16]}
-        info = Gauge("modelward_serving_info", "The model that is served.", list(labels), registry=self._registry)
-        info.labels(**labels).set(1)
-        self._requests = Counter("modelward_requests", "Inference requests.", ["arm", "code"], registry=self._registry)
-        self._seconds = Histogram(
-            "modelward_request_seconds", "Duration of inference requests.", buckets=BUCKETS, registry=self._registry
-        )
-        self._rows = Counter("modelward_rows", "Rows scored.", registry=self._registry)
-        self.failures = 0
         self.requests = 0
+        self.failures = 0
+        self.in_flight = 0
+        self._labels = {"model": model, "version": version, "digest": digest.removeprefix("sha256:")[:16]}
+        self._answers: Counter[tuple[str, str, int]] = Counter()
+        self._buckets = [0] * (len(BUCKETS) + 1)
+        self._seconds = 0.0
+        self._rows = 0
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
 
-    def saw(self, arm: str, code: int, seconds: float, rows: int) -> None:
+    def saw(self, protocol: str, arm: str, code: int, seconds: float, rows: int) -> None:
         """One inference request was answered."""
         self.requests += 1
         self.failures += code >= 500
-        self._requests.labels(arm, str(code)).inc()
-        self._seconds.observe(seconds)
-        self._rows.inc(rows)
+        self._answers[protocol, arm, code] += 1
+        self._buckets[bisect_left(BUCKETS, seconds)] += 1
+        self._seconds += seconds
+        self._rows += rows
+
+    def collect(self) -> Iterator[Metric]:
+        """The families, for prometheus_client."""
+        info = GaugeMetricFamily("modelward_serving_info", "The model that is served.", labels=list(self._labels))
+        info.add_metric(list(self._labels.values()), 1)
+        yield info
+        answers = CounterMetricFamily("modelward_requests", "Inference requests.", labels=["protocol", "arm", "code"])
+        for (protocol, arm, code), count in self._answers.items():
+            answers.add_metric([protocol, arm, str(code)], count)
+        yield answers
+        seconds = HistogramMetricFamily("modelward_request_seconds", "Duration of inference requests.")
+        total, buckets = 0, []
+        for bound, count in zip((*BUCKETS, float("inf")), self._buckets, strict=True):
+            total += count
+            buckets.append(("+Inf" if bound == float("inf") else str(bound), total))
+        seconds.add_metric([], buckets, self._seconds)
+        yield seconds
+        yield CounterMetricFamily("modelward_rows", "Rows scored.", self._rows)
+        yield GaugeMetricFamily("modelward_requests_in_flight", "Inference requests under way.", self.in_flight)
 
     def text(self) -> bytes:
         """All metrics in Prometheus's text format."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 
+from modelward_serving.answer import Answer, is_valid
 from modelward_serving.bundle import Bundle
+from modelward_serving.checker import Checker, Rows
 from modelward_serving.counters import ProfileCounter
-from modelward_serving.protocol import Answer, Checker, Rows, is_valid
 from modelward_serving.session import Session
+from modelward_serving.tensors import InferenceRequest, InputTensor
 
 
 class InvalidScoreError(Exception):
@@ -26,7 +27,9 @@ class Predictor:
         self.version = bundle.signature.version
         self.session = Session(bundle)
         self.checker = Checker(bundle.signature)
-        self.profile = ProfileCounter(bundle.reference)
+        numeric = [column.name for column in self.checker.numeric]
+        categorical = [column.name for column in self.checker.categorical]
+        self.profile = ProfileCounter(bundle.reference, numeric, categorical)
         self._threshold = np.float32(bundle.signature.operating_threshold)
 
     def answer(self, rows: Rows) -> Answer:
@@ -35,22 +38,27 @@ class Predictor:
         Raises:
             InvalidScoreError: not a number, not in [0, 1], or not one a row.
         """
-        scores = self.session.score(rows.columns)
+        scores = self.session.score(rows.numbers, rows.texts)
+        if rows.abstained:
+            return self._partly(rows, scores)
         if not is_valid(scores, rows.count):
             raise InvalidScoreError
         return Answer(scores, scores >= self._threshold)
 
+    def _partly(self, rows: Rows, scores: np.ndarray) -> Answer:
+        left_out = np.zeros(rows.count, dtype=bool)
+        left_out[list(rows.abstained)] = True
+        if scores.shape != left_out.shape or not is_valid(scores[~left_out], int((~left_out).sum())):
+            raise InvalidScoreError
+        scores = np.where(left_out, np.float32(np.nan), scores)
+        return Answer(scores, scores >= self._threshold)
+
     def by_column(self, inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Score rows given by column, through the same checks as a request of the protocol."""
-        kinds = {column.name: column.kind for column in self.bundle.signature.inputs}
+        kinds = {name: column.kind for name, column in self.checker.columns.items()}
         tensors = [
-            {
-                "name": name,
-                "shape": [len(values), 1],
-                "datatype": "BYTES" if kinds.get(name) == "categorical" else "FP64",
-                "data": values,
-            }
+            InputTensor(name, [len(values), 1], "BYTES" if kinds.get(name) == "categorical" else "FP64", values)
             for name, values in inputs.items()
         ]
-        answer = self.answer(self.checker.rows(json.dumps({"inputs": tensors}).encode()))
+        answer = self.answer(self.checker.rows(InferenceRequest(tensors)))
         return {"score": answer.scores.tolist(), "decision": answer.decisions.tolist()}

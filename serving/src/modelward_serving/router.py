@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 import time
 from collections.abc import Callable
@@ -14,13 +15,24 @@ import numpy as np
 
 from modelward_api import names
 from modelward_api.wire import TrafficLease
+from modelward_serving.answer import Answer
+from modelward_serving.breaker import Breaker
+from modelward_serving.checker import Rows
 from modelward_serving.lease import LeaseHolder, Pair, draw
-from modelward_serving.protocol import Answer, Rows, parse_answer
+from modelward_serving.rest import parse_answer
 
 MOST_MIRRORED = 64
 """Requests that may be under way to the challenger for evidence alone; beyond that, evidence waits."""
 PATIENCE = 2.0
 """How many deadlines an answer for evidence alone is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A request as the challenger is to get it, whichever protocol it came by."""
+
+    body: bytes
+    headers: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,47 +71,54 @@ class Router:
         self._chance = chance
         self._turn = itertools.count()
         self._mirrored: set[asyncio.Task[None]] = set()
+        self._breaker = Breaker()
 
     def lease(self) -> TrafficLease | None:
         """The lease in force."""
         return self._holder.active(self._clock())
 
     async def answer(
-        self, lease: TrafficLease, body: bytes, rows: Rows, own: Own, sticky: str | None
+        self, lease: TrafficLease, forward: Forward, rows: Rows, own: Own, sticky: str | None
     ) -> tuple[Answer | None, bool]:
         """The answer for the caller, and whether it is the challenger's."""
         digest = lease.challenger.digest
         self._holder.saw_request(digest)
+        if not self._breaker.lets_through(digest, self._clock()):
+            return own.answer, False
         if draw(self._model, sticky, self._chance()) < lease.weight / 100:
-            asked = await self._ask(lease, body, rows, lease.deadline_ms / 1000)
-            self._holder.saw_pair(digest, _pair(lease, own, asked))
+            asked = await self._ask(lease, forward, rows, lease.deadline_ms / 1000)
+            self._saw(lease, own, asked)
             good = asked.answer is not None
             self._holder.saw_answer(digest, fallback=not good)
             return (asked.answer, True) if good else (own.answer, False)
         if lease.mirror > 0 and self._chance() < lease.mirror and len(self._mirrored) < MOST_MIRRORED:
-            task = asyncio.create_task(self._mirror(lease, body, rows, own))
+            task = asyncio.create_task(self._mirror(lease, forward, rows, own))
             self._mirrored.add(task)
             task.add_done_callback(self._mirrored.discard)
         return own.answer, False
 
-    async def _mirror(self, lease: TrafficLease, body: bytes, rows: Rows, own: Own) -> None:
-        asked = await self._ask(lease, body, rows, PATIENCE * lease.deadline_ms / 1000)
-        self._holder.saw_pair(lease.challenger.digest, _pair(lease, own, asked))
+    async def _mirror(self, lease: TrafficLease, forward: Forward, rows: Rows, own: Own) -> None:
+        asked = await self._ask(lease, forward, rows, PATIENCE * lease.deadline_ms / 1000)
+        self._saw(lease, own, asked)
 
-    async def _ask(self, lease: TrafficLease, body: bytes, rows: Rows, patience: float) -> Asked:
+    def _saw(self, lease: TrafficLease, own: Own, asked: Asked) -> None:
+        self._holder.saw_pair(lease.challenger.digest, _pair(lease, own, asked))
+        self._breaker.saw(lease.challenger.digest, asked.answer is not None, self._clock())
+
+    async def _ask(self, lease: TrafficLease, forward: Forward, rows: Rows, patience: float) -> Asked:
         started = self._clock()
         endpoints = lease.challenger.endpoints
         if not endpoints:
             return Asked(None, 0.0, error=True)
         endpoint = endpoints[next(self._turn) % len(endpoints)]
         url = f"http://{endpoint}/v2/models/{self._model}/infer"
-        headers = {"content-type": "application/json", names.ROUTED_HEADER: "1"}
+        headers = {**forward.headers, names.ROUTED_HEADER: "1"}
         try:
             timeout = aiohttp.ClientTimeout(total=patience)
-            async with self._session.post(url, data=body, headers=headers, timeout=timeout) as response:
+            async with self._session.post(url, data=forward.body, headers=headers, timeout=timeout) as response:
                 content = await response.read()
         except TimeoutError:
-            return Asked(None, self._clock() - started)
+            return Asked(None, math.inf)
         except (aiohttp.ClientError, OSError):
             return Asked(None, self._clock() - started, error=True)
         seconds = self._clock() - started

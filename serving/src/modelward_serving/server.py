@@ -14,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 import uvicorn
+import uvloop
 from aiohttp import web
 
 from modelward_api.bundle import UnverifiedBundleError
@@ -21,6 +22,8 @@ from modelward_serving import bundle
 from modelward_serving.app import App
 from modelward_serving.control import Control
 from modelward_serving.fetch import tell
+from modelward_serving.http import Protocol
+from modelward_serving.inference import Inference
 from modelward_serving.lease import LeaseHolder
 from modelward_serving.metrics import Metrics
 from modelward_serving.predictor import Predictor
@@ -65,7 +68,7 @@ def run(options: Options) -> int:
         return _give_up(options, "DigestMismatch", str(error))
     except UnservableError as error:
         return _give_up(options, error.reason, str(error))
-    asyncio.run(_serve(options, predictor, started))
+    uvloop.run(_serve(options, predictor, started))
     return 0
 
 
@@ -84,7 +87,7 @@ async def _serve(options: Options, predictor: Predictor, started: float) -> None
     async with aiohttp.ClientSession(connector=connector) as session:
         router = Router(holder, session, predictor.model)
         behind = bento_service(predictor).to_asgi()
-        app = App(predictor, router, metrics, behind, options.request_timeout)
+        app = App(Inference(predictor, router), metrics, behind, options.request_timeout)
         control = Control(predictor, holder, metrics, options.pod, secrets.token_hex(8))
         runner = web.AppRunner(control.application(), access_log=None)
         await runner.setup()
@@ -103,6 +106,10 @@ async def _serve(options: Options, predictor: Predictor, started: float) -> None
 def _config(options: Options, app: App) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=Protocol,
+        ws="none",
+        interface="asgi3",
+        proxy_headers=False,
         host=options.host,
         port=options.port,
         log_config=None,

@@ -6,28 +6,44 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward_serving.counters import FeatureCounter
+from modelward_serving.counters import NumberCounter, TextCounter
 from tests.unit.serving.bundles import AGE, SEX
 
 
-def counted(reference, values, dtype):
-    counter = FeatureCounter(reference)
-    counter.count(np.array(values, dtype=dtype).reshape(-1, 1))
-    return counter.cells.tolist()
+def counted(reference, values):
+    if reference.kind == "categorical":
+        counter = TextCounter(reference)
+        counter.count(np.array(values, dtype=object))
+        return list(counter.read())
+    counter = NumberCounter([reference])
+    counter.count(np.array(values, dtype=np.float32).reshape(1, -1))
+    return list(counter.read()[reference.name])
 
 
 def test_numbers_fall_into_half_open_bins():
-    assert counted(AGE, [39.9, 40, 59.9, 60], np.float32) == [1, 2, 1, 0, 0, 0]
+    assert counted(AGE, [39.9, 40, 59.9, 60]) == [1, 2, 1, 0, 0, 0]
 
 
 def test_missing_and_out_of_range_have_cells_of_their_own():
-    assert counted(AGE, [np.nan, -1, 121], np.float32) == [0, 0, 0, 1, 2, 0]
+    assert counted(AGE, [np.nan, -1, 121]) == [0, 0, 0, 1, 2, 0]
 
 
 def test_categories_missing_and_others():
-    assert counted(SEX, ["f", "m", "m", "", "x"], object) == [1, 2, 1, 0, 1]
+    assert counted(SEX, ["f", "m", "m", "", "x"]) == [1, 2, 1, 0, 1]
 
 
 @given(st.lists(st.floats(width=32), max_size=50))
 def test_every_value_is_counted_once(values):
-    assert sum(counted(AGE, values, np.float32)) == len(values)
+    assert sum(counted(AGE, values)) == len(values)
+
+
+@given(st.lists(st.tuples(*[st.floats(width=32)] * 2), min_size=1, max_size=20))
+def test_features_counted_together_are_counted_as_alone(rows):
+    other = AGE.model_copy(update={"name": "other", "edges": (0.5,), "minimum": None, "counts": (1, 1, 0, 0, 0)})
+    together = NumberCounter([AGE, other])
+    values = np.array(rows, dtype=np.float32).T
+    together.count(values)
+    assert [list(cells) for cells in together.read().values()] == [
+        counted(AGE, values[0]),
+        counted(other, values[1]),
+    ]

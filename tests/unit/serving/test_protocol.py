@@ -10,12 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward_api.bundle import Signature
-from modelward_serving.protocol import Checker, RefusedError, parse_answer
+from modelward_serving.answer import Answer, Given
+from modelward_serving.checker import Checker, Rows
+from modelward_serving.rest import decode, decompress, encode, parse_answer
+from modelward_serving.tensors import RefusedError
 from tests.unit.serving.bundles import COLUMNS
 
 SIGNATURE = Signature(model="m", version="1.0.0", inputs=COLUMNS, label="o", positive="d", operating_threshold=0.5)
 CHECKER = Checker(SIGNATURE)
 MARK = "MARK7F3A"
+
+
+def rows_of(content: bytes, json_length: int | None = None, checker: Checker = CHECKER) -> Rows:
+    return checker.rows(decode(content, None if json_length is None else str(json_length).encode()))
 
 
 def age(data, shape=None, datatype="FP32"):
@@ -31,20 +38,20 @@ def body(*inputs, **more):
 
 
 def test_columns_of_mixed_types_are_read():
-    rows = CHECKER.rows(body(age([61, None]), sex(["f", "m"]), id="7"))
+    rows = rows_of(body(age([61, None]), sex(["f", "m"]), id="7"))
     assert rows.count == 2
-    assert np.isnan(rows.columns["age"][1, 0])
-    assert rows.columns["sex"].tolist() == [["f"], ["m"]]
+    assert np.isnan(rows.numbers[0, 1])
+    assert rows.texts[0].tolist() == [["f"], ["m"]]
     assert rows.id == "7"
 
 
 def test_nested_and_flat_data_are_the_same():
-    rows = CHECKER.rows(body(age([[61], [62]], [2, 1]), sex(["f", "m"], [2])))
-    assert rows.columns["age"].tolist() == [[61.0], [62.0]]
+    rows = rows_of(body(age([[61], [62]], [2, 1]), sex(["f", "m"], [2])))
+    assert rows.numbers.tolist() == [[61.0, 62.0]]
 
 
 def test_a_category_that_is_not_declared_is_taken_and_counted_elsewhere():
-    assert CHECKER.rows(body(age([61]), sex(["x"]))).columns["sex"].tolist() == [["x"]]
+    assert rows_of(body(age([61]), sex(["x"]))).texts[0].tolist() == [["x"]]
 
 
 REFUSED = {
@@ -74,7 +81,7 @@ REFUSED = {
 @pytest.mark.parametrize(("content", "status", "reason", "field"), REFUSED.values(), ids=REFUSED.keys())
 def test_a_request_is_refused_for(content, status, reason, field):
     with pytest.raises(RefusedError) as caught:
-        CHECKER.rows(content)
+        rows_of(content)
     error = caught.value
     assert error.status in (status, 400)
     assert error.reason in (reason, "NotJson")
@@ -84,10 +91,16 @@ def test_a_request_is_refused_for(content, status, reason, field):
     assert "41.8" not in error.body().decode()
 
 
+@given(st.binary(max_size=200), st.none() | st.integers(0, 300))
+def test_no_bytes_with_binary_tensors_make_it_crash(content, length):
+    with pytest.raises(RefusedError):
+        rows_of(content, length)
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_make_it_crash(content):
     with pytest.raises(RefusedError):
-        CHECKER.rows(content)
+        rows_of(content)
 
 
 JSON = st.recursive(
@@ -102,7 +115,7 @@ def test_no_document_makes_it_crash(data, shape, more):
     tensor = {"name": "age", "shape": shape, "datatype": "FP32", "data": data}
     for inputs in ([tensor], [{**tensor, "shape": [1, 1]}, sex(["f"])], more):
         try:
-            CHECKER.rows(json.dumps({"inputs": inputs}).encode())
+            rows_of(json.dumps({"inputs": inputs}).encode())
         except RefusedError as error:
             assert error.status in (400, 422)
 
@@ -128,3 +141,168 @@ def test_what_is_no_probability_is_no_answer(content):
 
 def test_a_good_answer_is_read():
     assert parse_answer(answer([0.25], [True]), 1).decisions.tolist() == [True]
+
+
+NUMERIC = tuple(
+    {"name": name, "kind": "numeric", "nullable": True, "unit": "mmol/L", "range": {"minimum": 0, "maximum": 10}}
+    for name in ("a", "b", "c")
+)
+
+
+def numeric(**first) -> Checker:
+    columns = ({**NUMERIC[0], **first}, *NUMERIC[1:])
+    return Checker(
+        Signature(model="m", version="1.0.0", inputs=columns, label="o", positive="d", operating_threshold=0.5)
+    )
+
+
+def named(*values, **more):
+    tensors = [
+        {"name": n, "shape": [1, 1], "datatype": "FP32", "data": [v]} for n, v in zip("abc", values, strict=True)
+    ]
+    tensors[0] |= more
+    return json.dumps({"inputs": tensors}).encode()
+
+
+def test_one_packed_tensor_is_the_same_as_a_tensor_for_each_column():
+    tensor = {"name": "x", "shape": [2, 3], "datatype": "FP64"}
+    flat = json.dumps({"inputs": [{**tensor, "data": [1, 2, 3, 4, None, 6]}]}).encode()
+    nested = json.dumps({"inputs": [{**tensor, "data": [[1, 2, 3], [4, None, 6]]}]}).encode()
+    for content in (flat, nested):
+        np.testing.assert_array_equal(rows_of(content, checker=numeric()).numbers, [[1, 4], [2, np.nan], [3, 6]])
+
+
+def binary(*tensors) -> tuple[bytes, int]:
+    """A request with binary tensors: (name, shape, datatype, bytes)."""
+    inputs = [
+        {"name": n, "shape": s, "datatype": d, "parameters": {"binary_data_size": len(b)}} for n, s, d, b in tensors
+    ]
+    head = json.dumps({"inputs": inputs}).encode()
+    return head + b"".join(t[3] for t in tensors), len(head)
+
+
+def text(*values: str) -> bytes:
+    return b"".join(len(v.encode()).to_bytes(4, "little") + v.encode() for v in values)
+
+
+@pytest.mark.parametrize("dtype", ["FP16", "FP32", "FP64", "INT8", "INT64", "UINT8", "UINT32"])
+def test_binary_tensors_of_any_number_are_read(dtype):
+    kind = {"FP": "f", "IN": "i", "UI": "u"}[dtype[:2]] + str(int("".join(filter(str.isdigit, dtype))) // 8)
+    content, length = binary(
+        ("age", [2, 1], dtype, np.array([61, 62], dtype="<" + kind).tobytes()), ("sex", [2], "BYTES", text("f", "m"))
+    )
+    rows = rows_of(content, length)
+    assert rows.numbers.tolist() == [[61.0, 62.0]]
+    assert rows.texts[0].tolist() == [["f"], ["m"]]
+
+
+def test_a_packed_binary_tensor_is_read():
+    content, length = binary(("x", [2, 3], "FP32", np.arange(6, dtype="<f4").tobytes()))
+    assert rows_of(content, length, numeric()).numbers.tolist() == [[0, 3], [1, 4], [2, 5]]
+
+
+F4 = np.array([61], dtype="<f4").tobytes()
+BAD_BINARY = {
+    "too few bytes": (binary(("age", [1], "FP32", F4[:2]), ("sex", [1], "BYTES", text("f"))), "inputs[0].data"),
+    "too many values": (binary(("age", [1], "FP32", F4 * 2), ("sex", [1], "BYTES", text("f"))), "inputs[0].data"),
+    "a text cut short": (binary(("age", [1], "FP32", F4), ("sex", [1], "BYTES", text("female")[:6])), "inputs[1].data"),
+    "no UTF-8": (binary(("age", [1], "FP32", F4), ("sex", [1], "BYTES", b"\1\0\0\0\xff")), "inputs[1].data"),
+    "bytes left over": ((binary(("age", [1], "FP32", F4))[0] + b"x", binary(("age", [1], "FP32", F4))[1]), "inputs"),
+    "a JSON longer than the body": ((b"{}", 9), "Inference-Header-Content-Length"),
+}
+
+
+@pytest.mark.parametrize(("made", "field"), BAD_BINARY.values(), ids=BAD_BINARY.keys())
+def test_a_binary_request_is_refused_for(made, field):
+    with pytest.raises(RefusedError) as caught:
+        rows_of(*made)
+    assert caught.value.field == field
+
+
+def test_a_unit_that_the_caller_names_must_be_the_models():
+    assert rows_of(named(1, 2, 3, parameters={"unit": "mmol/L"}), checker=numeric()).count == 1
+    with pytest.raises(RefusedError, match="a is in mmol/L") as caught:
+        rows_of(named(1, 2, 3, parameters={"unit": "mg/dL"}), checker=numeric())
+    assert caught.value.field == "inputs[0].parameters.unit"
+
+
+def test_implausible_values_are_flagged_and_scored():
+    rows = rows_of(named(11, 2, 3), checker=numeric())
+    assert (rows.flagged, rows.abstained, rows.numbers[0, 0]) == (("a",), (), 11)
+
+
+def test_implausible_values_are_clipped_for_the_model_and_counted_as_they_came():
+    rows = rows_of(named(11, 12, 3), checker=numeric(outOfRange="clip"))
+    assert rows.numbers.tolist() == [[10], [12], [3]]
+    assert rows.seen.tolist() == [[11], [12], [3]]
+
+
+def test_implausible_values_are_refused_with_the_rule_and_without_the_value():
+    with pytest.raises(RefusedError, match="a must be from 0 to 10 mmol/L") as caught:
+        rows_of(named(11.25, 2, 3), checker=numeric(outOfRange="reject"))
+    assert (caught.value.status, caught.value.reason, caught.value.field) == (422, "OutOfRange", "inputs[0].data")
+    assert b"11.25" not in caught.value.body()
+
+
+def test_a_row_with_an_implausible_value_is_abstained_from():
+    tensor = {"name": "x", "shape": [2, 3], "datatype": "FP32", "data": [1, 2, 3, -1, 5, 6]}
+    rows = rows_of(json.dumps({"inputs": [tensor]}).encode(), checker=numeric(outOfRange="abstain"))
+    assert rows.abstained == (1,)
+    given = Given(Answer(np.array([0.5, np.nan], np.float32), np.array([True, False])), "m", "1.0.0", "d", "champion")
+    said = json.loads(encode(rows, given).content)
+    assert said["outputs"][0]["data"] == [0.5, None]
+    assert said["parameters"]["abstained"] == "1"
+    assert said["parameters"]["abstained_because"] == "a is not from 0 to 10 mmol/L"
+
+
+def test_an_undeclared_category_follows_the_columns_policy():
+    columns = (COLUMNS[0], {**COLUMNS[1], "outOfRange": "reject"})
+    checker = Checker(
+        SIGNATURE.model_copy(
+            update={"inputs": Signature.model_validate({**SIGNATURE.to_json(), "inputs": columns}).inputs}
+        )
+    )
+    with pytest.raises(RefusedError, match="sex must be one of f, m"):
+        rows_of(body(age([61]), sex(["x"])), checker=checker)
+
+
+@given(st.lists(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text()), max_size=3))
+def test_checked_at_once_or_one_by_one_is_the_same(values):
+    content = body(age(values, [2, 1]), sex(["f", "m"]))
+
+    def outcome(checker):
+        try:
+            return rows_of(content, checker=checker).numbers.tobytes()
+        except RefusedError as error:
+            return error.body()
+
+    slow = Checker(SIGNATURE)
+    slow._at_once = lambda *_: None
+    assert outcome(CHECKER) == outcome(slow)
+
+
+def test_outputs_are_as_asked_for():
+    asked = [{"name": "decision", "parameters": {"binary_data": True}}, {"name": "score"}]
+    rows = rows_of(body(age([61]), sex(["f"]), outputs=asked))
+    given = Given(Answer(np.array([0.5], np.float32), np.array([True])), "m", "1.0.0", "d", "champion")
+    encoded = encode(rows, given)
+    head = json.loads(encoded.content[: encoded.json_length])
+    assert [output["name"] for output in head["outputs"]] == ["decision", "score"]
+    assert encoded.content[encoded.json_length :] == b"\1"
+    assert head["outputs"][0]["parameters"] == {"binary_data_size": 1}
+
+
+def test_a_compressed_body_is_unpacked_up_to_a_limit():
+    import gzip
+    import zlib
+
+    assert decompress(gzip.compress(b"{}"), b"gzip") == b"{}"
+    assert decompress(zlib.compress(b"{}"), b"deflate") == b"{}"
+    for content, encoding, status in (
+        (b"{}", b"gzip", 400),
+        (b"{}", b"br", 415),
+        (gzip.compress(bytes(17 * 1024 * 1024)), b"gzip", 413),
+    ):
+        with pytest.raises(RefusedError) as caught:
+            decompress(content, encoding)
+        assert caught.value.status == status

@@ -1,0 +1,313 @@
+"""Requests against the model's signature: names, datatypes, shapes, units, missing values, plausible ranges, categories.
+
+Most requests are right, and are checked all at once. One that is not is looked at again tensor by tensor, to say where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from modelward_api.bundle import Signature
+from modelward_api.columns import Column, Range
+from modelward_api.names import DECISION, SCORE
+from modelward_serving.tensors import (
+    DTYPES,
+    LONGEST_TEXT,
+    MOST_ROWS,
+    BinaryTensor,
+    InferenceRequest,
+    RefusedError,
+    RequestedOutput,
+    Tensor,
+    binary_numbers,
+    binary_texts,
+)
+
+NUMBERS = frozenset({float, int, bool, type(None)})
+"""What JSON's values may be where numbers are wanted."""
+UNSUPPORTED = ("classification", "shared_memory_region")
+MOST_ORDERS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output that the caller gets."""
+
+    name: str
+    binary: bool = False
+
+
+@dataclass(slots=True)
+class Rows:
+    """A checked request, by column: as it came, and as the model is to see it."""
+
+    count: int
+    seen: np.ndarray
+    """[numeric columns, rows] of float32, NaN for missing: what is counted."""
+    numbers: np.ndarray
+    """The same, clipped where the column says so: what is scored."""
+    texts: list[np.ndarray]
+    """One [rows, 1] of object per categorical column, '' for missing."""
+    outputs: tuple[Output, ...]
+    id: str | None = None
+    flagged: tuple[str, ...] = ()
+    """Columns with a value outside of what is declared, in any row."""
+    abstained: tuple[int, ...] = ()
+    """Rows that get no score."""
+    reasons: tuple[str, ...] = ()
+    """Why, by column."""
+
+
+class Checker:
+    """Checks requests against one signature."""
+
+    def __init__(self, signature: Signature) -> None:
+        self.columns = {column.name: column for column in signature.inputs}
+        self.numeric = [c for c in signature.inputs if c.kind != "categorical"]
+        self.categorical = [c for c in signature.inputs if c.kind == "categorical"]
+        self._orders: dict[tuple[str, ...], tuple[list[int], list[int]]] = {}
+        limits = [(c.range.minimum, c.range.maximum) if c.range else (None, None) for c in self.numeric]
+        self._low = np.array([-np.inf if low is None else low for low, _ in limits], dtype=np.float32).reshape(-1, 1)
+        self._high = np.array([np.inf if high is None else high for _, high in limits], np.float32).reshape(-1, 1)
+        self._required = np.array([not c.nullable for c in self.numeric], dtype=bool).reshape(-1, 1)
+        self._allowed = [frozenset(c.allowed_values) | {""} for c in self.categorical]
+
+    def rows(self, request: InferenceRequest, *, all_outputs: bool = False) -> Rows:
+        """The columns of a request.
+
+        Raises:
+            RefusedError: 422, with the field that breaks a rule.
+        """
+        inputs: list[Any] = request.inputs
+        if len(inputs) == 1 and inputs[0].name not in self.columns and self._is_packed(inputs[0]):
+            numbers, texts = self._packed(inputs[0]), []
+        else:
+            at_numbers, at_texts = self._order(inputs)
+            count = _count(inputs[0])
+            found = self._at_once(inputs, at_numbers, count)
+            numbers = self._one_by_one(inputs, at_numbers, count) if found is None else found
+            texts = [
+                _text(c, inputs[i], f"inputs[{i}]", count) for c, i in zip(self.categorical, at_texts, strict=True)
+            ]
+        outputs = BOTH if all_outputs else _outputs(request)
+        rows = Rows(numbers.shape[1] if self.numeric else len(texts[0]), numbers, numbers, texts, outputs, request.id)
+        self._against_limits(rows, inputs)
+        return rows
+
+    def _order(self, inputs: list[Tensor]) -> tuple[list[int], list[int]]:
+        """Where in the request each numeric and each categorical column stands."""
+        names = tuple([tensor.name for tensor in inputs])
+        known = self._orders.get(names)
+        if known is not None and not any(tensor.parameters for tensor in inputs):
+            return known
+        where: dict[str, int] = {}
+        for index, tensor in enumerate(inputs):
+            column = self.columns.get(tensor.name)
+            if column is None:
+                rule = f"the model has no such input; it has {', '.join(self.columns)}"
+                raise RefusedError(422, "UnknownInput", f"inputs[{index}].name", rule)
+            if column.name in where:
+                raise RefusedError(422, "DuplicateInput", f"inputs[{index}].name", f"{column.name} is given twice")
+            where[column.name] = index
+            _check_parameters(column, tensor, f"inputs[{index}]")
+        if missing := [name for name in self.columns if name not in where]:
+            raise RefusedError(422, "MissingInput", "inputs", f"missing: {', '.join(missing)}")
+        found = [where[c.name] for c in self.numeric], [where[c.name] for c in self.categorical]
+        if len(self._orders) < MOST_ORDERS:
+            self._orders[names] = found
+        return found
+
+    def _at_once(self, inputs: list[Tensor], at: list[int], count: int) -> np.ndarray | None:
+        """All numeric columns, if nothing is wrong with any; else None."""
+        flat: list[Any] = []
+        shapes = ([count, 1], [count])
+        for index in at:
+            tensor = inputs[index]
+            data = tensor.data
+            if data is None or len(data) != count or tensor.shape not in shapes or tensor.datatype not in DTYPES:
+                return None
+            flat += data
+        if not NUMBERS.issuperset(map(type, flat)):
+            return None
+        try:
+            with np.errstate(over="ignore"):
+                numbers = np.array(flat, dtype=np.float32).reshape(len(at), count)
+        except (OverflowError, ValueError):
+            return None
+        return numbers if np.isfinite(numbers).all() else None
+
+    def _one_by_one(self, inputs: list[Tensor], at: list[int], count: int) -> np.ndarray:
+        numbers = np.empty((len(at), count), dtype=np.float32)
+        for row, (column, index) in enumerate(zip(self.numeric, at, strict=True)):
+            where, tensor = f"inputs[{index}]", inputs[index]
+            _check_shape(tensor, where, count)
+            found = _numbers(tensor, where, column.name, column.kind)
+            if len(found) != count:
+                raise RefusedError(422, "WrongShape", f"{where}.data", f"as many values as the shape says: {count}")
+            _check_finite(column, found, where)
+            numbers[row] = found
+        return numbers
+
+    def _is_packed(self, tensor: Tensor) -> bool:
+        return len(tensor.shape) == 2 and tensor.shape[1] == len(self.columns) and not self.categorical
+
+    def _packed(self, tensor: Tensor) -> np.ndarray:
+        """One [rows, columns] tensor with the columns in the signature's order."""
+        _check_unsupported(tensor.parameters, "inputs[0]")
+        count, width = _count(tensor), len(self.numeric)
+        found = _numbers(tensor, "inputs[0]", "a packed tensor", "numeric")
+        if len(found) != count * width:
+            raise RefusedError(
+                422, "WrongShape", "inputs[0].data", f"as many values as the shape says: {count * width}"
+            )
+        numbers = np.ascontiguousarray(found.reshape(count, width).T, dtype=np.float32)
+        if not np.isfinite(numbers).all():
+            for column, values in zip(self.numeric, numbers, strict=True):
+                _check_finite(column, values, f"inputs[0] ({column.name})")
+        return numbers
+
+    def _against_limits(self, rows: Rows, inputs: list[Tensor]) -> None:
+        """Do what the columns say is to be done with implausible numbers and categories that are not declared."""
+        outside: list[tuple[Column, np.ndarray]] = []
+        beyond = (rows.numbers < self._low) | (rows.numbers > self._high)
+        if beyond.any():
+            outside += [(c, row) for c, row in zip(self.numeric, beyond, strict=True) if row.any()]
+            clipped = np.array([c.out_of_range == "clip" for c in self.numeric]).reshape(-1, 1)
+            if clipped.any():
+                rows.numbers = np.where(clipped, np.clip(rows.seen, self._low, self._high), rows.seen)
+        for column, allowed, values in zip(self.categorical, self._allowed, rows.texts, strict=True):
+            if len(allowed) > 1 and not allowed.issuperset(values[:, 0]):
+                outside.append((column, np.array([value not in allowed for value in values[:, 0]])))
+        if outside:
+            _apply_policies(rows, outside, {tensor.name: index for index, tensor in enumerate(inputs)})
+
+
+def _apply_policies(rows: Rows, outside: list[tuple[Column, np.ndarray]], where: dict[str, int]) -> None:
+    abstained = np.zeros(rows.count, dtype=bool)
+    reasons = []
+    for column, which in outside:
+        if column.out_of_range == "reject":
+            field = f"inputs[{where.get(column.name, 0)}].data"
+            raise RefusedError(422, "OutOfRange", field, f"{column.name} must be {_plausible(column)}")
+        if column.out_of_range == "abstain":
+            abstained |= which
+            reasons.append(f"{column.name} is not {_plausible(column)}")
+    rows.flagged = tuple(column.name for column, _ in outside)
+    rows.abstained, rows.reasons = tuple(np.flatnonzero(abstained).tolist()), tuple(reasons)
+
+
+def _plausible(column: Column) -> str:
+    if column.kind == "categorical":
+        return f"one of {', '.join(column.allowed_values)}"
+    limits = column.range or Range()
+    low, high = limits.minimum, limits.maximum
+    unit = f" {column.unit}" if column.unit else ""
+    if low is None or high is None:
+        return f"at least {low:g}{unit}" if high is None else f"at most {high:g}{unit}"
+    return f"from {low:g} to {high:g}{unit}"
+
+
+def _count(tensor: Tensor) -> int:
+    count = tensor.shape[0] if tensor.shape else 0
+    if not 1 <= count <= MOST_ROWS:
+        raise RefusedError(422, "TooManyRows", "inputs[0].shape", f"from 1 to {MOST_ROWS} rows a request")
+    return count
+
+
+def _check_shape(tensor: Tensor, where: str, count: int) -> None:
+    if tensor.shape not in ([count], [count, 1]):
+        rule = f"shape must be [{count}, 1] or [{count}], as of the first input"
+        raise RefusedError(422, "WrongShape", f"{where}.shape", rule)
+
+
+def _check_unsupported(parameters: dict[str, Any] | None, where: str) -> None:
+    for name in UNSUPPORTED:
+        if parameters and name in parameters:
+            raise RefusedError(422, "UnsupportedParameter", f"{where}.parameters.{name}", "is not supported")
+
+
+def _check_parameters(column: Column, tensor: Tensor, where: str) -> None:
+    _check_unsupported(tensor.parameters, where)
+    unit = (tensor.parameters or {}).get("unit")
+    if unit is not None and unit != column.unit:
+        rule = f"{column.name} is in {column.unit}" if column.unit else f"{column.name} has no unit"
+        raise RefusedError(422, "WrongUnit", f"{where}.parameters.unit", rule)
+
+
+def _check_finite(column: Column, values: np.ndarray, where: str) -> None:
+    if not column.nullable and np.isnan(values).any():
+        raise RefusedError(422, "MissingValue", f"{where}.data", f"{column.name} must not be missing")
+    if np.isinf(values).any():
+        raise RefusedError(422, "WrongKind", f"{where}.data", f"{column.name} must be finite, and fit FP32")
+
+
+def _numbers(tensor: Tensor, where: str, name: str, kind: str) -> np.ndarray:
+    """The numbers of one tensor, flat, of float32."""
+    if tensor.datatype not in DTYPES:
+        raise RefusedError(422, "WrongDatatype", f"{where}.datatype", f"{name} is {kind}: FP32, for example")
+    if isinstance(tensor, BinaryTensor):
+        with np.errstate(over="ignore"):
+            return binary_numbers(tensor, where).astype(np.float32, copy=False)
+    values = _flat(tensor, where)
+    if not NUMBERS.issuperset(map(type, values)):
+        raise RefusedError(422, "WrongKind", f"{where}.data", f"{name} is {kind}: numbers, or null for missing")
+    try:
+        with np.errstate(over="ignore"):
+            return np.array(values, dtype=np.float32)
+    except (OverflowError, ValueError) as error:
+        raise RefusedError(422, "WrongKind", f"{where}.data", "numbers that fit FP32") from error
+
+
+def _flat(tensor: Tensor, where: str) -> list[Any]:
+    if tensor.data is None:
+        raise RefusedError(422, "MissingData", f"{where}.data", "the values, or as many bytes as binary_data_size says")
+    values: list[Any] = tensor.data
+    if values and isinstance(values[0], list):
+        values = list(chain.from_iterable(row if isinstance(row, list) else (row,) for row in values))
+    return values
+
+
+def _text(column: Column, tensor: Tensor, where: str, count: int) -> np.ndarray:
+    _check_shape(tensor, where, count)
+    if tensor.datatype != "BYTES":
+        raise RefusedError(422, "WrongDatatype", f"{where}.datatype", f"{column.name} is categorical: BYTES")
+    values = binary_texts(tensor.content, where) if isinstance(tensor, BinaryTensor) else _flat(tensor, where)
+    if len(values) != count:
+        raise RefusedError(422, "WrongShape", f"{where}.data", f"as many values as the shape says: {count}")
+    found = np.empty((count, 1), dtype=object)
+    for index, value in enumerate(values):
+        if value is None or value == "":
+            if not column.nullable:
+                raise RefusedError(422, "MissingValue", f"{where}.data", f"{column.name} must not be missing")
+            found[index, 0] = ""
+        elif isinstance(value, str) and len(value) <= LONGEST_TEXT:
+            found[index, 0] = value
+        else:
+            rule = f"{column.name} is categorical: texts of at most {LONGEST_TEXT} characters, or null for missing"
+            raise RefusedError(422, "WrongKind", f"{where}.data", rule)
+    return found
+
+
+BOTH = (Output(SCORE), Output(DECISION))
+BOTH_BINARY = (Output(SCORE, binary=True), Output(DECISION, binary=True))
+
+
+def _outputs(request: InferenceRequest) -> tuple[Output, ...]:
+    binary = bool((request.parameters or {}).get("binary_data_output"))
+    if not request.outputs:
+        return BOTH_BINARY if binary else BOTH
+    return tuple(_requested(request.outputs, binary))
+
+
+def _requested(outputs: list[RequestedOutput], binary: bool) -> Iterator[Output]:
+    for index, output in enumerate(outputs):
+        if output.name not in (SCORE, DECISION):
+            rule = f"the model gives {SCORE} and {DECISION}"
+            raise RefusedError(422, "UnknownOutput", f"outputs[{index}].name", rule)
+        _check_unsupported(output.parameters, f"outputs[{index}]")
+        yield Output(output.name, bool((output.parameters or {}).get("binary_data", binary)))

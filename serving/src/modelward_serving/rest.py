@@ -1,0 +1,156 @@
+"""The Open Inference Protocol over HTTP: JSON, and binary tensors behind it."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from modelward_api.names import DECISION, SCORE
+from modelward_serving.answer import Answer, Given
+from modelward_serving.checker import Rows
+from modelward_serving.tensors import LARGEST_BODY, BinaryTensor, InferenceRequest, RefusedError
+
+JSON_LENGTH = b"inference-header-content-length"
+_decoder = msgspec.json.Decoder(InferenceRequest)
+_encoder = msgspec.json.Encoder()
+
+
+def decode(body: bytes, json_length: bytes | None = None) -> InferenceRequest:
+    """A request's document; its binary tensors, if any, follow after ``json_length`` bytes.
+
+    Raises:
+        RefusedError: 400 when it is no request.
+    """
+    if json_length is None:
+        return _document(body)
+    if not json_length.isdigit() or int(json_length) > len(body):
+        rule = "the length in bytes of the JSON that the body begins with"
+        raise RefusedError(400, "NotARequest", "Inference-Header-Content-Length", rule)
+    view, at = memoryview(body), int(json_length)
+    request = _document(view[:at])
+    inputs: list[Any] = request.inputs
+    for index, tensor in enumerate(inputs):
+        size = (tensor.parameters or {}).pop("binary_data_size", None)
+        if size is None:
+            continue
+        if type(size) is not int or not 0 <= size <= len(body) - at:
+            field = f"inputs[{index}].parameters.binary_data_size"
+            raise RefusedError(400, "NotARequest", field, "the tensors' sizes must add up to the body's")
+        content = view[at : at + size]
+        inputs[index] = BinaryTensor(tensor.name, tensor.shape, tensor.datatype, content, tensor.parameters)
+        at += size
+    if at != len(body):
+        raise RefusedError(400, "NotARequest", "inputs", "the tensors' sizes must add up to the body's")
+    return request
+
+
+def _document(content: bytes | memoryview) -> InferenceRequest:
+    try:
+        request = _decoder.decode(content)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        field = text.rpartition("`$")[2].rstrip("`").lstrip(".") if "`$" in text else ""
+        raise RefusedError(400, "NotARequest", field, text.partition(" - at")[0]) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RefusedError(400, "NotJson", "", "the body is no JSON document") from error
+    if not request.inputs:
+        raise RefusedError(422, "MissingInput", "inputs", "at least one")
+    return request
+
+
+def decompress(body: bytes, encoding: bytes) -> bytes:
+    """A body that came as gzip or deflate.
+
+    Raises:
+        RefusedError: another encoding, damaged, or too large when unpacked.
+    """
+    if encoding not in (b"gzip", b"deflate"):
+        raise RefusedError(415, "UnsupportedEncoding", "Content-Encoding", "gzip, deflate or identity")
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        content = unpacker.decompress(body, LARGEST_BODY)
+    except zlib.error as error:
+        raise RefusedError(400, "NotARequest", "Content-Encoding", f"the body is no {encoding.decode()}") from error
+    if unpacker.unconsumed_tail:
+        raise RefusedError(413, "TooLarge", "", f"a body may have {LARGEST_BODY} bytes at most")
+    return content
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A response's body, and how much of it is JSON when binary tensors follow."""
+
+    content: bytes
+    json_length: int | None = None
+
+
+def encode(rows: Rows, given: Given) -> Encoded:
+    """The response to a request."""
+    shape = [rows.count, 1]
+    outputs: list[dict[str, Any]] = []
+    binary = b""
+    for output in rows.outputs:
+        is_score = output.name == SCORE
+        values = given.answer.scores if is_score else given.answer.decisions
+        made = {"name": output.name, "shape": shape, "datatype": "FP32" if is_score else "BOOL"}
+        if output.binary:
+            raw = values.tobytes()
+            outputs.append({**made, "parameters": {"binary_data_size": len(raw)}})
+            binary += raw
+        else:
+            outputs.append({**made, "data": values.tolist()})
+    document: dict[str, Any] = {"model_name": given.model, "model_version": given.version}
+    if rows.id is not None:
+        document["id"] = rows.id
+    document["parameters"] = parameters(rows, given)
+    document["outputs"] = outputs
+    content = _encoder.encode(document)
+    return Encoded(content + binary, len(content)) if binary else Encoded(content)
+
+
+def parameters(rows: Rows, given: Given) -> dict[str, str]:
+    """What is said of an answer beside its tensors: texts, as the protocol wants them."""
+    said = {"arm": given.arm, "digest": given.digest}
+    if rows.flagged:
+        said["out_of_range"] = ",".join(rows.flagged)
+    if rows.abstained:
+        said["abstained"] = ",".join(map(str, rows.abstained))
+        said["abstained_because"] = "; ".join(rows.reasons)
+    return said
+
+
+class OutputTensor(msgspec.Struct):
+    """One output of another server's response."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[Any]
+
+
+class InferenceResponse(msgspec.Struct):
+    """Another server's response."""
+
+    outputs: list[OutputTensor]
+
+
+_responses = msgspec.json.Decoder(InferenceResponse)
+
+
+def parse_answer(body: bytes, count: int) -> Answer | None:
+    """A challenger's answer; None if it is none: not JSON, a wrong shape, not a probability."""
+    try:
+        outputs = {output.name: output for output in _responses.decode(body).outputs}
+        scores = np.array(outputs[SCORE].data, dtype=np.float32).reshape(-1)
+        decisions = np.array(outputs[DECISION].data, dtype=bool).reshape(-1)
+    except (msgspec.MsgspecError, KeyError, ValueError, TypeError, OverflowError):
+        return None
+    if scores.shape != (count,) or decisions.shape != (count,):
+        return None
+    if not np.all((scores >= 0) & (scores <= 1)):  # false for NaN, too
+        return None
+    return Answer(scores, decisions)

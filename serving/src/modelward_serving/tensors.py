@@ -1,0 +1,128 @@
+"""The Open Inference Protocol's tensors, as REST and gRPC both carry them, and what is said of those that are wrong.
+
+An error says which field breaks which rule; it never repeats a value.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+MOST_ROWS = 10_000
+LARGEST_BODY = 16 * 1024 * 1024
+LONGEST_TEXT = 256
+DTYPES = {
+    "FP16": "<f2",
+    "FP32": "<f4",
+    "FP64": "<f8",
+    "INT8": "<i1",
+    "INT16": "<i2",
+    "INT32": "<i4",
+    "INT64": "<i8",
+    "UINT8": "<u1",
+    "UINT16": "<u2",
+    "UINT32": "<u4",
+    "UINT64": "<u8",
+    "BOOL": "?",
+}
+"""How the numbers of a datatype lie in a binary tensor."""
+
+
+class RefusedError(Exception):
+    """A request that is wrong, and where."""
+
+    def __init__(self, status: int, reason: str, field: str, rule: str) -> None:
+        super().__init__(rule)
+        self.status = status
+        self.reason = reason
+        self.field = field
+        self.rule = rule
+
+    @property
+    def message(self) -> str:
+        """The field and the rule that it breaks."""
+        return f"{self.field}: {self.rule}" if self.field else self.rule
+
+    def body(self) -> bytes:
+        """The error as JSON."""
+        return msgspec.json.encode({"error": self.message, "reason": self.reason, "field": self.field})
+
+
+class InputTensor(msgspec.Struct):
+    """One input of a request."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[Any] | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class RequestedOutput(msgspec.Struct):
+    """One output that the caller wants."""
+
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
+class InferenceRequest(msgspec.Struct):
+    """A request, whatever carried it."""
+
+    inputs: list[InputTensor]
+    id: str | None = None
+    outputs: list[RequestedOutput] | None = None
+    parameters: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class BinaryTensor:
+    """One input whose values came as bytes. It takes an InputTensor's place and looks like one."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    content: bytes | memoryview
+    parameters: dict[str, Any] | None = None
+    data: None = None
+
+
+Tensor = InputTensor | BinaryTensor
+
+
+def binary_numbers(tensor: BinaryTensor, where: str) -> np.ndarray:
+    """The numbers of a binary tensor, flat, of the tensor's own type.
+
+    Raises:
+        RefusedError: its length is not a multiple of the type's.
+    """
+    dtype = np.dtype(DTYPES[tensor.datatype])
+    if len(tensor.content) % dtype.itemsize:
+        rule = f"{tensor.datatype} takes {dtype.itemsize} bytes a value"
+        raise RefusedError(422, "WrongShape", f"{where}.data", rule)
+    return np.frombuffer(tensor.content, dtype)
+
+
+def binary_texts(content: bytes | memoryview, where: str) -> list[str]:
+    """The texts of a BYTES tensor: each its length, as four bytes, the least first, and then its UTF-8.
+
+    Raises:
+        RefusedError: lengths that do not add up, or bytes that are no UTF-8.
+    """
+    raw, at, texts = bytes(content), 0, []
+    while at < len(raw):
+        if at + 4 > len(raw):
+            raise RefusedError(422, "WrongShape", f"{where}.data", "each text follows its length in four bytes")
+        (length,) = struct.unpack_from("<I", raw, at)
+        at += 4
+        if at + length > len(raw):
+            raise RefusedError(422, "WrongShape", f"{where}.data", "a text is shorter than its length says")
+        try:
+            texts.append(raw[at : at + length].decode())
+        except UnicodeDecodeError as error:
+            raise RefusedError(422, "WrongKind", f"{where}.data", "texts are UTF-8") from error
+        at += length
+    return texts
