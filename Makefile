@@ -34,8 +34,9 @@ format: environment ## Format, and mend what the linter can
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
 
-generate: environment ## The CRDs, from the models
+generate: environment ## The CRDs, from the models; the gRPC messages, from their proto
 	$(RUN) python -m modelward_api.crd crds charts/modelward/files
+	$(RUN) python -m grpc_tools.protoc --proto_path serving/proto --python_out serving/src/modelward_serving/_generated open_inference.proto
 
 images: environment ## The container images, with their sizes
 	$(RUN) python -m tests.cluster images

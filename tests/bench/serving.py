@@ -149,6 +149,7 @@ def measure(options: argparse.Namespace, directory: Path, digest: str) -> None:
     env = {"BENTOML_HOME": str(directory / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
     ours = ["-m", "modelward_serving", "serve", "--bundle", str(directory / "bundle"), "--digest", digest]
     ours += ["--host", "127.0.0.1", "--port", str(port), "--control-port", str(control), "--drain-seconds", "0"]
+    ours += ["--grpc-port", str(free_port())]
     peer = ["-m", "bentoml", "serve", "peer:Peer", "--host", "127.0.0.1", "--port", str(other)]
     model = {**env, "MODEL": str(directory / "bundle" / "model.onnx")}
     with (

@@ -3,102 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
 
-from modelward_api.wire import Challenger, ExchangeRequest, ExchangeResponse, TrafficLease
-from tests.contract.conftest import free_port
-from tests.unit.serving import bundles
-
-MARK, AGE = "MARK7F3A", 41.837465
-
-
-@dataclass
-class Server:
-    process: subprocess.Popen
-    port: int
-    control: int
-    digest: str
-    version: str
-    log: Path
-
-    def ask(self, age=55.0, sex="f", **headers):
-        inputs = [
-            {"name": "age", "shape": [1, 1], "datatype": "FP32", "data": [age]},
-            {"name": "sex", "shape": [1, 1], "datatype": "BYTES", "data": [sex]},
-        ]
-        url = f"http://127.0.0.1:{self.port}/v2/models/mortality/infer"
-        return httpx.post(url, json={"inputs": inputs}, headers=headers, timeout=10)
-
-    def exchange(self, lease=None, epoch=1, **more) -> ExchangeResponse:
-        request = ExchangeRequest(epoch=epoch, lease=lease, **more)
-        answer = httpx.post(f"http://127.0.0.1:{self.control}/v1/exchange", json=request.to_json())
-        return ExchangeResponse.model_validate_json(answer.content)
-
-    def lease_to(self, other: Server, weight, sequence=1, mirror=0.0, ttl=60.0, deadline=2000.0, sticky=None):
-        challenger = Challenger(version=other.version, digest=other.digest, endpoints=(f"127.0.0.1:{other.port}",))
-        return TrafficLease(
-            epoch=1,
-            sequence=sequence,
-            model="mortality",
-            champion=self.digest,
-            challenger=challenger,
-            weight=weight,
-            mirror=mirror,
-            deadline_ms=deadline,
-            ttl_seconds=ttl,
-            sticky_header=sticky,
-        )
-
-    def evidence(self):
-        return self.exchange(keep=True).evidence[0]
+from tests.contract.servers import AGE, MARK, launching, wait_for
 
 
 @pytest.fixture
 def launch(tmp_path):
-    servers = []
-
-    def start(version="1.0.0", **how):
-        directory = tmp_path / f"bundle-{len(servers)}"
-        digest = bundles.write(directory, version, **how)
-        port, control, log = free_port(), free_port(), tmp_path / f"{len(servers)}.log"
-        words = ["--bundle", directory, "--digest", digest, "--port", port, "--control-port", control]
-        words += ["--host", "127.0.0.1", "--drain-seconds", "1", "--termination-log", tmp_path / "end", "--pod", "p"]
-        argv = [sys.executable, "-m", "modelward_serving", "serve", *map(str, words)]
-        with log.open("wb") as output:
-            env = {**os.environ, "BENTOML_HOME": str(tmp_path / "bentoml")}
-            process = subprocess.Popen(argv, stdout=output, stderr=output, env=env)
-        server = Server(process, port, control, digest, version, log)
-        servers.append(server)
-        _await(lambda: _ready(server), log)
-        return server
-
-    yield start
-    for server in servers:
-        server.process.kill()
-        server.process.wait()
-
-
-def _ready(server):
-    try:
-        return httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def _await(condition, log=None, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, log.read_text() if log else "not in time"
-        time.sleep(0.02)
+    with launching(tmp_path) as start:
+        yield start
 
 
 def test_the_protocol_is_spoken(launch):
@@ -164,14 +81,14 @@ def test_one_answer_that_is_none_ends_it_at_once(launch):
 def test_an_expired_lease_leaves_the_champion_alone(launch):
     champion, challenger = launch(), launch("2.0.0")
     champion.exchange(champion.lease_to(challenger, 100, ttl=0.3))
-    _await(lambda: champion.ask().headers["x-modelward-version"] == "1.0.0")
+    wait_for(lambda: champion.ask().headers["x-modelward-version"] == "1.0.0")
 
 
 def test_mirrored_requests_are_pairs_and_their_callers_get_the_champions_answer(launch):
     champion, challenger = launch(), launch("2.0.0")
     champion.exchange(champion.lease_to(challenger, 0, mirror=1.0))
     assert {champion.ask().headers["x-modelward-version"] for _ in range(10)} == {"1.0.0"}
-    _await(lambda: champion.evidence().counts.pairs == 10)
+    wait_for(lambda: champion.evidence().counts.pairs == 10)
     assert champion.evidence().counts.answered == 0
 
 
@@ -216,7 +133,7 @@ def test_marked_values_are_nowhere(launch):
 def test_on_sigterm_it_answers_on_and_asks_callers_to_connect_anew(launch):
     server = launch()
     server.process.send_signal(signal.SIGTERM)
-    _await(lambda: httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 503)
+    wait_for(lambda: httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 503)
     answer = server.ask()
     assert (answer.status_code, answer.headers["connection"]) == (200, "close")
     assert server.process.wait(timeout=15) == 0

@@ -15,6 +15,7 @@ FINALIZER = "modelward.io/serving"
 FIELD_MANAGER = "modelward-operator"
 
 HTTP_PORT = 8080
+GRPC_PORT = 9000
 """Open Inference Protocol over REST."""
 GRPC_PORT = 9000
 """Open Inference Protocol over gRPC."""

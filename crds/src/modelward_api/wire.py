@@ -42,6 +42,8 @@ class TrafficLease(Document):
     deadline_ms: float
     """The latency objective, and how long the champion waits before it gives its own answer."""
     ttl_seconds: float
+    turn_away: bool = False
+    """The Service selects these pods no longer: callers with an old connection are asked to connect anew."""
 
 
 class PairedCounts(Document):

@@ -32,6 +32,7 @@ def main() -> int:
             request_timeout=options.request_timeout,
             host=options.host,
             port=options.port,
+            grpc_port=options.grpc_port,
             control_port=options.control_port,
             drain_seconds=options.drain_seconds,
             termination_log=options.termination_log,
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--host", default="0.0.0.0")  # noqa: S104
     serve.add_argument("--port", type=int, default=8080, help="Open Inference Protocol (default: %(default)s)")
+    serve.add_argument("--grpc-port", type=int, default=9000, help="the same over gRPC (default: %(default)s)")
     serve.add_argument("--control-port", type=int, default=8090, help="leases and counts (default: %(default)s)")
     serve.add_argument("--drain-seconds", type=float, default=5.0, help="how long to answer on after SIGTERM")
     serve.add_argument("--termination-log", **log)

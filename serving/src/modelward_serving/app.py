@@ -18,8 +18,8 @@ from modelward_serving.checker import Rows
 from modelward_serving.inference import CHAMPION, ROUTED, Caller, Inference, NoAnswerError
 from modelward_serving.metadata import model_metadata, server_metadata
 from modelward_serving.metrics import CONTENT_TYPE, Metrics
-from modelward_serving.router import INVALID_HEADER, Forward
-from modelward_serving.tensors import LARGEST_BODY, RefusedError
+from modelward_serving.router import INVALID_HEADER
+from modelward_serving.tensors import LARGEST_BODY, Forward, RefusedError
 
 log = logging.getLogger("modelward.serving")
 
@@ -61,6 +61,10 @@ class App:
         self._versioned = f"{self._base}/versions/{self._predictor.version}"
         self.infer_paths = {f"{self._base}/infer".encode(), f"{self._versioned}/infer".encode()}
         self._heads: dict[tuple[str, str], bytes] = {}
+
+    def turns_away(self) -> bool:
+        """Whether callers shall connect anew: they will come to another pod."""
+        return self.draining or self._inference.turns_away()
 
     def reply_now(self, headers: dict[bytes, bytes], body: bytes | bytearray) -> Reply | None:
         """The response to an inference request, or None when it has to be awaited: see reply()."""
@@ -192,7 +196,7 @@ class App:
     async def _send(self, send: Send, reply: Reply) -> None:
         headers = [(b"content-length", str(len(reply.content)).encode())]
         headers += [(k, v) for k, _, v in (line.partition(b": ") for line in reply.head.split(b"\r\n") if line)]
-        if self.draining:  # the caller's next request opens a connection to a pod that stays
+        if self.turns_away():
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.content})

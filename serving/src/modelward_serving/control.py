@@ -26,6 +26,7 @@ class Control:
         pod: str,
         instance: str,
         clock: Callable[[], float] = time.monotonic,
+        on_turning_away: Callable[[], None] = lambda: None,
     ) -> None:
         self._predictor = predictor
         self._holder = holder
@@ -33,6 +34,7 @@ class Control:
         self._pod = pod
         self._instance = instance
         self._clock = clock
+        self._on_turning_away = on_turning_away
 
     def application(self) -> web.Application:
         """The routes."""
@@ -44,7 +46,10 @@ class Control:
     def exchange(self, request: ExchangeRequest) -> ExchangeResponse:
         """Take the lease, and tell all counts."""
         now = self._clock()
+        turned_away = self._holder.turns_away(now)
         refused = None if request.keep else self._holder.take(request.epoch, request.lease, now)
+        if self._holder.turns_away(now) and not turned_away:
+            self._on_turning_away()
         return ExchangeResponse(
             pod=self._pod,
             instance=self._instance,

@@ -102,7 +102,7 @@ class Protocol(HttpToolsProtocol):
             super().on_message_complete()
             return
         body, self._hot = self._hot, None
-        keep = self.parser.should_keep_alive() and not self.app.draining
+        keep = self.parser.should_keep_alive() and not self.app.turns_away()
         headers = dict(self.headers)
         reply = self.app.reply_now(headers, body)
         if reply is None:

@@ -12,7 +12,8 @@ from modelward_api.wire import TrafficLease
 from modelward_serving.answer import Answer, Given
 from modelward_serving.checker import Rows
 from modelward_serving.predictor import InvalidScoreError, Predictor
-from modelward_serving.router import Forward, Own, Router
+from modelward_serving.router import Own, Router
+from modelward_serving.tensors import Forward
 
 log = logging.getLogger("modelward.serving")
 
@@ -46,6 +47,10 @@ class Inference:
     def is_immediate(self) -> bool:
         """Whether an answer takes neither a challenger nor a thread, so that nothing need be awaited."""
         return self._executor is None and self._router.lease() is None
+
+    def turns_away(self) -> bool:
+        """Whether callers shall connect anew: they will come to another pod."""
+        return self._router.turns_away()
 
     def now(self, rows: Rows, *, routed: bool) -> Given:
         """The model's own answer at once, when that is_immediate(). It is not counted yet.

@@ -67,6 +67,10 @@ class LeaseHolder:
             return None
         return None if self._tallies[self._lease.challenger.digest].tripped else self._lease
 
+    def turns_away(self, now: float) -> bool:
+        """Whether callers shall connect anew, because the Service selects this pod no longer."""
+        return self._lease is not None and self._lease.turn_away and now < self._until
+
     def state(self, now: float) -> LeaseState | None:
         """What is done with the lease now."""
         if self._lease is None or now >= self._until:

@@ -12,7 +12,7 @@ import numpy as np
 from modelward_api.names import DECISION, SCORE
 from modelward_serving.answer import Answer, Given
 from modelward_serving.checker import Rows
-from modelward_serving.tensors import LARGEST_BODY, BinaryTensor, InferenceRequest, RefusedError
+from modelward_serving.tensors import LARGEST_BODY, BinaryTensor, Forward, InferenceRequest, RefusedError
 
 JSON_LENGTH = b"inference-header-content-length"
 _decoder = msgspec.json.Decoder(InferenceRequest)
@@ -154,3 +154,23 @@ def parse_answer(body: bytes, count: int) -> Answer | None:
     if not np.all((scores >= 0) & (scores <= 1)):  # false for NaN, too
         return None
     return Answer(scores, decisions)
+
+
+def forward(request: InferenceRequest) -> Forward:
+    """A request as another server takes it over HTTP: binary tensors stay binary."""
+    inputs: list[dict[str, Any]] = []
+    binary: list[bytes | memoryview] = []
+    tensors: list[Any] = request.inputs
+    for tensor in tensors:
+        made = {"name": tensor.name, "shape": tensor.shape, "datatype": tensor.datatype}
+        said = dict(tensor.parameters or {})
+        if isinstance(tensor, BinaryTensor):
+            binary.append(tensor.content)
+            inputs.append({**made, "parameters": {**said, "binary_data_size": len(tensor.content)}})
+        else:
+            inputs.append({**made, "parameters": said, "data": tensor.data})
+    head = _encoder.encode({"inputs": inputs})
+    headers = {"content-type": "application/json"}
+    if binary:
+        headers[JSON_LENGTH.decode()] = str(len(head))
+    return Forward(b"".join((head, *binary)), headers)

@@ -20,19 +20,12 @@ from modelward_serving.breaker import Breaker
 from modelward_serving.checker import Rows
 from modelward_serving.lease import LeaseHolder, Pair, draw
 from modelward_serving.rest import parse_answer
+from modelward_serving.tensors import Forward
 
 MOST_MIRRORED = 64
 """Requests that may be under way to the challenger for evidence alone; beyond that, evidence waits."""
 PATIENCE = 2.0
 """How many deadlines an answer for evidence alone is waited for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Forward:
-    """A request as the challenger is to get it, whichever protocol it came by."""
-
-    body: bytes
-    headers: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +69,10 @@ class Router:
     def lease(self) -> TrafficLease | None:
         """The lease in force."""
         return self._holder.active(self._clock())
+
+    def turns_away(self) -> bool:
+        """Whether callers shall connect anew: they will come to another pod."""
+        return self._holder.turns_away(self._clock())
 
     async def answer(
         self, lease: TrafficLease, forward: Forward, rows: Rows, own: Own, sticky: str | None

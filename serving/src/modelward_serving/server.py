@@ -17,11 +17,13 @@ import uvicorn
 import uvloop
 from aiohttp import web
 
+from modelward_api import names
 from modelward_api.bundle import UnverifiedBundleError
 from modelward_serving import bundle
 from modelward_serving.app import App
 from modelward_serving.control import Control
 from modelward_serving.fetch import tell
+from modelward_serving.grpc_server import GrpcServer
 from modelward_serving.http import Protocol
 from modelward_serving.inference import Inference
 from modelward_serving.lease import LeaseHolder
@@ -46,8 +48,9 @@ class Options:
     pod: str
     request_timeout: float = 10.0
     host: str = "0.0.0.0"  # noqa: S104
-    port: int = 8080
-    control_port: int = 8090
+    port: int = names.HTTP_PORT
+    grpc_port: int = names.GRPC_PORT
+    control_port: int = names.CONTROL_PORT
     drain_seconds: float = 5.0
     termination_log: Path = Path("/dev/termination-log")
 
@@ -87,8 +90,18 @@ async def _serve(options: Options, predictor: Predictor, started: float) -> None
     async with aiohttp.ClientSession(connector=connector) as session:
         router = Router(holder, session, predictor.model)
         behind = bento_service(predictor).to_asgi()
-        app = App(Inference(predictor, router), metrics, behind, options.request_timeout)
-        control = Control(predictor, holder, metrics, options.pod, secrets.token_hex(8))
+        inference = Inference(predictor, router)
+        app = App(inference, metrics, behind, options.request_timeout)
+        grpc_server = GrpcServer(inference, metrics, options.request_timeout)
+        await grpc_server.start(f"{options.host}:{options.grpc_port}")
+        control = Control(
+            predictor,
+            holder,
+            metrics,
+            options.pod,
+            secrets.token_hex(8),
+            on_turning_away=grpc_server.renew_connections,
+        )
         runner = web.AppRunner(control.application(), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, options.host, options.control_port).start()
@@ -96,7 +109,7 @@ async def _serve(options: Options, predictor: Predictor, started: float) -> None
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        draining = asyncio.create_task(_drain(options, app, server, stop))
+        draining = asyncio.create_task(_drain(options, app, server, grpc_server, stop))
         log.info("%s %s: serving after %.2f s", predictor.model, predictor.version, time.monotonic() - started)
         await server.serve()
         draining.cancel()
@@ -122,9 +135,13 @@ def _config(options: Options, app: App) -> uvicorn.Config:
     )
 
 
-async def _drain(options: Options, app: App, server: uvicorn.Server, stop: asyncio.Event) -> None:
+async def _drain(
+    options: Options, app: App, server: uvicorn.Server, grpc_server: GrpcServer, stop: asyncio.Event
+) -> None:
     """Answer on until nobody is sent here any more; every answer asks its caller to connect anew."""
     await stop.wait()
     app.draining = True
+    await grpc_server.turn_away()
     await asyncio.sleep(options.drain_seconds)
+    await grpc_server.stop(options.request_timeout)
     server.should_exit = True

@@ -93,6 +93,14 @@ class BinaryTensor:
 Tensor = InputTensor | BinaryTensor
 
 
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A request as the challenger is to get it, whichever protocol it came by."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
 def binary_numbers(tensor: BinaryTensor, where: str) -> np.ndarray:
     """The numbers of a binary tensor, flat, of the tensor's own type.
 

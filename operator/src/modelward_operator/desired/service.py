@@ -18,6 +18,9 @@ def service(namespace: str, model: str, version: str) -> Manifest:
         },
         "spec": {
             "selector": {names.MODEL: model, names.MODEL_VERSION: version},
-            "ports": [{"name": "http", "port": names.HTTP_PORT, "targetPort": "http", "protocol": "TCP"}],
+            "ports": [
+                {"name": "http", "port": names.HTTP_PORT, "targetPort": "http", "protocol": "TCP"},
+                {"name": "grpc", "port": names.GRPC_PORT, "targetPort": "grpc", "protocol": "TCP"},
+            ],
         },
     }

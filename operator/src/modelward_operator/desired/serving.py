@@ -149,6 +149,7 @@ def _serve(spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings:
         ],
         "ports": [
             {"name": "http", "containerPort": names.HTTP_PORT},
+            {"name": "grpc", "containerPort": names.GRPC_PORT},
             {"name": "control", "containerPort": names.CONTROL_PORT},
         ],
         "startupProbe": {**ready, "periodSeconds": 1, "failureThreshold": 120, "timeoutSeconds": 2},

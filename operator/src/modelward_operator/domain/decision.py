@@ -29,6 +29,8 @@ class LeaseOrder:
     mirror: float = 0.0
     sticky_header: str | None = None
     deadline_ms: float = 500.0
+    turn_away: bool = False
+    """The Service selects the holder's pods no longer: callers with an old connection are to connect anew."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,7 @@ class Exchange:
             sticky_header=order.sticky_header,
             deadline_ms=order.deadline_ms,
             ttl_seconds=LEASE_SECONDS,
+            turn_away=order.turn_away,
         )
         if lease != before:
             lease = lease.model_copy(update={"sequence": next(self._sequence)})

@@ -304,7 +304,7 @@ def _leases(plan: Plan, versions: Mapping[str, Version], roles: Roles) -> tuple[
     for name, course in plan.courses.items():
         if course.phase == "Standby":  # callers with an old connection get the champion's answer through it
             sticky = champion.spec.serving.sticky_header
-            orders.append(LeaseOrder(name, champion.name, 100.0, 0.0, sticky, deadline))
+            orders.append(LeaseOrder(name, champion.name, 100.0, 0.0, sticky, deadline, turn_away=True))
     return tuple(orders)
 
 

@@ -103,7 +103,8 @@ def _endpoints(version: Version, course: Course, namespace: str) -> Endpoints | 
     if course.phase != "Champion":
         return None
     return Endpoints(
-        rest=f"http://{version.spec.model}.{namespace}.svc:{names.HTTP_PORT}/v2/models/{version.spec.model}"
+        rest=f"http://{version.spec.model}.{namespace}.svc:{names.HTTP_PORT}/v2/models/{version.spec.model}",
+        grpc=f"{version.spec.model}.{namespace}.svc:{names.GRPC_PORT}",
     )
 
 
