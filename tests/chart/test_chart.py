@@ -208,6 +208,7 @@ ROLE = {
     "trainingjobs/finalizers": {"update"},
     "deployments": {"get", "list", "watch", "create", "patch", "delete"},
     "jobs": {"get", "list", "watch", "create", "patch"},
+    "horizontalpodautoscalers": {"list", "create", "patch", "delete"},
     "poddisruptionbudgets": {"get", "create", "patch", "delete"},
     "services": {"get", "list", "watch", "create", "patch", "delete"},
     "configmaps": {"get", "create", "patch"},

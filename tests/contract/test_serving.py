@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,6 +151,25 @@ def test_a_frozen_challenger_costs_at_most_its_deadline(launch):
     challenger.process.send_signal(signal.SIGCONT)
     assert answer.headers["x-modelward-version"] == "1.0.0"
     assert champion.evidence().counts.late_challenger == 1
+
+
+def test_requests_under_way_are_told(launch):
+    def under_way():
+        text = httpx.get(f"http://127.0.0.1:{champion.port}/metrics").text
+        return float(
+            next(line for line in text.splitlines() if line.startswith("modelward_requests_in_flight")).split()[1]
+        )
+
+    champion, challenger = launch(), launch("2.0.0")
+    champion.exchange(champion.lease_to(challenger, 100, deadline=1000.0))
+    challenger.process.send_signal(signal.SIGSTOP)
+    with ThreadPoolExecutor() as callers:
+        asked = [callers.submit(champion.ask) for _ in range(3)]
+        _await(lambda: under_way() == 3)
+        assert {answer.result().status_code for answer in asked} == {200}
+    challenger.process.send_signal(signal.SIGCONT)
+    assert champion.ask(age="none").status_code == 400
+    assert under_way() == 0
 
 
 def test_one_answer_that_is_none_ends_it_at_once(launch):

@@ -13,6 +13,9 @@ DIGEST = "modelward.io/digest"
 TRAINING_JOB = "modelward.io/trainingjob"
 FINALIZER = "modelward.io/serving"
 FIELD_MANAGER = "modelward-operator"
+SCALE_MANAGER = "modelward-operator-scale"
+"""Owns a Deployment's replicas from when we let go of them until an autoscaler first changes them."""
+IN_FLIGHT_METRIC = "modelward_requests_in_flight"
 
 HTTP_PORT = 8080
 """Open Inference Protocol over REST."""

@@ -52,7 +52,11 @@ class App:
             return
         path = scope["path"]
         if path in self._infer and scope["method"] == "POST":
-            await self._inference(scope, receive, send)
+            self._metrics.in_flight += 1
+            try:
+                await self._inference(scope, receive, send)
+            finally:
+                self._metrics.in_flight -= 1
             return
         known = self._known(scope["method"], path)
         if known is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from modelward_api import names
+
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -21,6 +23,11 @@ class Metrics:
             "modelward_request_seconds", "Duration of inference requests.", buckets=BUCKETS, registry=self._registry
         )
         self._rows = Counter("modelward_rows", "Rows scored.", registry=self._registry)
+        under_way = Gauge(
+            names.IN_FLIGHT_METRIC, "Inference requests that are not answered yet.", registry=self._registry
+        )
+        under_way.set_function(lambda: self.in_flight)
+        self.in_flight = 0
         self.failures = 0
         self.requests = 0
 

@@ -45,6 +45,12 @@ LARGE = ModelVersionSpec.model_validate(
         },
     }
 )
+SCALED = ModelVersionSpec.model_validate(
+    {
+        **SPEC.to_json(),
+        "serving": {"autoscaling": {"minReplicas": 2, "maxReplicas": 8, "targetRequestsInFlight": 12}},
+    }
+)
 JOB = TrainingJobSpec.model_validate(
     {
         "model": "mortality",
@@ -69,6 +75,9 @@ def manifests() -> Iterator[tuple[str, dict[str, Any]]]:
     """By the golden file's name."""
     yield "deployment", serving.deployment("clinic", "v1", "uid-1", SPEC, ARTIFACT, 1, SETTINGS)
     yield "deployment-large", serving.deployment("clinic", "v1", "uid-1", LARGE, ARTIFACT, 3, OBJECT_STORE)
+    yield "deployment-autoscaled", serving.deployment("clinic", "v1", "uid-1", SCALED, ARTIFACT, None, SETTINGS)
+    assert SCALED.serving.autoscaling is not None
+    yield "autoscaler", serving.autoscaler("clinic", "v1", "uid-1", SCALED, SCALED.serving.autoscaling)
     yield "disruption-budget", serving.disruption_budget("clinic", "v1", "uid-1", LARGE)
     yield "service", service("clinic", "mortality", "v1")
     yield "training-job", training.job("clinic", "train", "uid-2", JOB, SETTINGS)

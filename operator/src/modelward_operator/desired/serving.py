@@ -1,10 +1,10 @@
-"""One version's pods: a Deployment, and a PodDisruptionBudget when there is more than one pod."""
+"""One version's pods: a Deployment, its PodDisruptionBudget and its HorizontalPodAutoscaler."""
 
 from __future__ import annotations
 
 from modelward_api import API_VERSION, names
 from modelward_api.base import seconds
-from modelward_api.modelversion import Artifact, ModelVersionSpec
+from modelward_api.modelversion import Artifact, Autoscaling, ModelVersionSpec
 from modelward_operator.desired.pod import (
     CONTAINER_SECURITY,
     POD_SECURITY,
@@ -19,6 +19,8 @@ from modelward_operator.desired.settings import Settings
 BUNDLE = "/bundle"
 TURNING_AWAY = 5
 """Seconds that the server answers on after SIGTERM, while the Service's endpoints turn away from it."""
+CALM = 300
+"""Seconds of less load after which pods are removed: a ward's night is quiet for longer than a lull."""
 DEFAULT_REQUESTS = {"cpu": "100m", "memory": "384Mi"}
 
 
@@ -39,9 +41,15 @@ def labels(name: str, spec: ModelVersionSpec, artifact: Artifact) -> dict[str, s
 
 
 def deployment(
-    namespace: str, name: str, uid: str, spec: ModelVersionSpec, artifact: Artifact, replicas: int, settings: Settings
+    namespace: str,
+    name: str,
+    uid: str,
+    spec: ModelVersionSpec,
+    artifact: Artifact,
+    replicas: int | None,
+    settings: Settings,
 ) -> Manifest:
-    """The Deployment of one version. Deterministic."""
+    """The Deployment of one version. Deterministic. Without replicas their number is left to the autoscaler."""
     timeout = seconds(spec.serving.request_timeout)
     selector = {names.MODEL: spec.model, names.MODEL_VERSION: name}
     return {
@@ -54,7 +62,7 @@ def deployment(
             "ownerReferences": [owner("ModelVersion", API_VERSION, name, uid)],
         },
         "spec": {
-            "replicas": replicas,
+            **({"replicas": replicas} if replicas is not None else {}),
             "revisionHistoryLimit": 2,
             "selector": {"matchLabels": selector},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
@@ -71,12 +79,7 @@ def disruption_budget(namespace: str, name: str, uid: str, spec: ModelVersionSpe
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "labels": {names.MANAGED_BY: names.MANAGER, names.MODEL: spec.model, names.MODEL_VERSION: name},
-            "ownerReferences": [owner("ModelVersion", API_VERSION, name, uid)],
-        },
+        "metadata": _metadata(namespace, name, uid, spec),
         "spec": {
             "maxUnavailable": 1,
             "selector": {"matchLabels": {names.MODEL: spec.model, names.MODEL_VERSION: name}},
@@ -84,22 +87,68 @@ def disruption_budget(namespace: str, name: str, uid: str, spec: ModelVersionSpe
     }
 
 
+def replicas_only(namespace: str, name: str, replicas: int) -> Manifest:
+    """What is applied in another manager's name to hand the number of pods over."""
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"replicas": replicas}}
+
+
+def autoscaler(namespace: str, name: str, uid: str, spec: ModelVersionSpec, scaling: Autoscaling) -> Manifest:
+    """The HorizontalPodAutoscaler of a champion: up as fast as it can, down slowly."""
+    target = {"type": "Utilization", "averageUtilization": scaling.target_cpu_utilization_percentage}
+    metrics: list[Manifest] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+    if scaling.target_requests_in_flight is not None:
+        target = {"type": "AverageValue", "averageValue": str(scaling.target_requests_in_flight)}
+        metrics.append({"type": "Pods", "pods": {"metric": {"name": names.IN_FLIGHT_METRIC}, "target": target}})
+    twice = {"type": "Percent", "value": 100, "periodSeconds": 15}
+    four = {"type": "Pods", "value": 4, "periodSeconds": 15}
+    quarter = {"type": "Percent", "value": 25, "periodSeconds": 60}
+    one = {"type": "Pods", "value": 1, "periodSeconds": 60}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": _metadata(namespace, name, uid, spec),
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "minReplicas": scaling.min_replicas,
+            "maxReplicas": scaling.max_replicas,
+            "metrics": metrics,
+            "behavior": {
+                "scaleUp": {"stabilizationWindowSeconds": 0, "selectPolicy": "Max", "policies": [twice, four]},
+                "scaleDown": {"stabilizationWindowSeconds": CALM, "selectPolicy": "Max", "policies": [quarter, one]},
+            },
+        },
+    }
+
+
+def _metadata(namespace: str, name: str, uid: str, spec: ModelVersionSpec) -> Manifest:
+    return {
+        "name": name,
+        "namespace": namespace,
+        "labels": {names.MANAGED_BY: names.MANAGER, names.MODEL: spec.model, names.MODEL_VERSION: name},
+        "ownerReferences": [owner("ModelVersion", API_VERSION, name, uid)],
+    }
+
+
 def _pod(
     selector: dict[str, str], spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings: Settings
 ) -> Manifest:
-    spread = {
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": selector},
-    }
+    spread = [
+        {
+            "maxSkew": 1,
+            "topologyKey": key,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": selector},
+        }
+        for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+    ]
     found: Manifest = {
         "serviceAccountName": settings.serving_service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": POD_SECURITY,
         "terminationGracePeriodSeconds": TURNING_AWAY + int(timeout) + 5,
-        "topologySpreadConstraints": [spread],
+        "topologySpreadConstraints": spread,
         "initContainers": [_fetch(artifact, settings)],
         "containers": [_serve(spec, artifact, timeout, settings)],
         "volumes": [

@@ -71,6 +71,11 @@ class Version:
         """How many of its pods answer."""
         return sum(pod.ready and not pod.deleting for pod in self.pods)
 
+    @property
+    def is_autoscaled(self) -> bool:
+        """Whether an autoscaler sets its number of pods while it is the champion."""
+        return self.spec.serving.autoscaling is not None
+
 
 @dataclass(frozen=True, slots=True)
 class InvalidVersion:
