@@ -11,7 +11,7 @@ from modelward_api.wire import PairedCounts, ProfileCounts
 from modelward_operator.domain.decision import LeaseOrder
 from modelward_operator.engine.exchange import LEASE_SECONDS, Exchange, Held
 from modelward_operator.engine.observe import see
-from tests.contract.ward import MODEL, ward
+from tests.contract.ward import MODEL, SIGNER, ward
 from tests.unit.domain.given import digest
 
 HALF = LeaseOrder("v1", "v2", 50, 0.5, "X-Encounter-Id", 250)
@@ -26,7 +26,7 @@ async def place(control_plane):
 
 
 def exchange(place, epoch=3) -> Exchange:
-    return Exchange(place.session, epoch, place.port)
+    return Exchange(place.session, epoch, SIGNER, place.port)
 
 
 async def versions(place):

@@ -67,12 +67,22 @@ class Server:
 def launch(tmp_path):
     servers = []
 
-    def start(version="1.0.0", **how):
+    def start(version="1.0.0", flags=(), **how):
         directory = tmp_path / f"bundle-{len(servers)}"
         digest = bundles.write(directory, version, **how)
         port, control, log = free_port(), free_port(), tmp_path / f"{len(servers)}.log"
         words = ["--bundle", directory, "--digest", digest, "--port", port, "--control-port", control]
-        words += ["--host", "127.0.0.1", "--drain-seconds", "1", "--termination-log", tmp_path / "end", "--pod", "p"]
+        words += [
+            "--host",
+            "127.0.0.1",
+            "--drain-seconds",
+            "1",
+            "--termination-log",
+            tmp_path / "end",
+            "--pod",
+            "p",
+            *flags,
+        ]
         argv = [sys.executable, "-m", "modelward_serving", "serve", *map(str, words)]
         with log.open("wb") as output:
             env = {**os.environ, "BENTOML_HOME": str(tmp_path / "bentoml")}
@@ -168,7 +178,7 @@ def test_requests_under_way_are_told(launch):
         _await(lambda: under_way() == 3)
         assert {answer.result().status_code for answer in asked} == {200}
     challenger.process.send_signal(signal.SIGCONT)
-    assert champion.ask(age="none").status_code == 400
+    assert champion.ask(age="none").status_code == 422
     assert under_way() == 0
 
 

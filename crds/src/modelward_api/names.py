@@ -26,6 +26,10 @@ CONTROL_PORT = 8090
 PROGRESS_PORT = 8090
 """Where a training pod tells how far it is."""
 
+CONTROL_KEYS = "modelward-control-keys"
+"""The ConfigMap with the public keys by which serving pods know the operator."""
+CONTROL_KEYS_FILE = "jwks.json"
+
 EXCHANGE_PATH = "/v1/exchange"
 DOCUMENTS_PATH = "/v1/bundle"
 PROGRESS_PATH = "/v1/progress"

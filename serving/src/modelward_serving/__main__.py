@@ -35,6 +35,8 @@ def main() -> int:
             control_port=options.control_port,
             drain_seconds=options.drain_seconds,
             termination_log=options.termination_log,
+            control_keys=options.control_keys,
+            pod_uid=options.pod_uid,
         )
     )
 
@@ -62,6 +64,15 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", default="0.0.0.0")  # noqa: S104
     serve.add_argument("--port", type=int, default=8080, help="Open Inference Protocol (default: %(default)s)")
     serve.add_argument("--control-port", type=int, default=8090, help="leases and counts (default: %(default)s)")
+    serve.add_argument(
+        "--control-keys",
+        type=Path,
+        default=environ.get("MODELWARD_CONTROL_KEYS") or None,
+        help="public keys (JWKS) of who may use the control port; without them everybody may (MODELWARD_CONTROL_KEYS)",
+    )
+    serve.add_argument(
+        "--pod-uid", default=environ.get("MODELWARD_POD_UID", "local"), help="whom tokens are for (MODELWARD_POD_UID)"
+    )
     serve.add_argument("--drain-seconds", type=float, default=5.0, help="how long to answer on after SIGTERM")
     serve.add_argument("--termination-log", **log)
     commands.add_parser("version", help="print the version")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from pydantic import ValidationError
@@ -13,6 +14,11 @@ from modelward_api.wire import ExchangeRequest, ExchangeResponse
 from modelward_serving.lease import LeaseHolder
 from modelward_serving.metrics import Metrics
 from modelward_serving.predictor import Predictor
+from modelward_serving.trust import DistrustedError, Trust
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = logging.getLogger("modelward.serving")
 
 
 class Control:
@@ -26,6 +32,7 @@ class Control:
         pod: str,
         instance: str,
         clock: Callable[[], float] = time.monotonic,
+        trust: Trust | None = None,
     ) -> None:
         self._predictor = predictor
         self._holder = holder
@@ -33,10 +40,12 @@ class Control:
         self._pod = pod
         self._instance = instance
         self._clock = clock
+        self._trust = trust
 
     def application(self) -> web.Application:
         """The routes."""
-        app = web.Application(client_max_size=1024**2)
+        guards = [_only(self._trust)] if self._trust is not None else []
+        app = web.Application(client_max_size=1024**2, middlewares=guards)
         app.router.add_post(names.EXCHANGE_PATH, self._exchange)
         app.router.add_get(names.DOCUMENTS_PATH, self._documents)
         return app
@@ -69,3 +78,20 @@ class Control:
 
     async def _documents(self, _: web.Request) -> web.Response:
         return web.json_response(self._predictor.bundle.documents.to_json())
+
+
+def _only(trust: Trust) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    """Let only those through whom we trust, whatever they ask for."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        authorization = request.headers.get("Authorization")
+        try:
+            trust.check(authorization, request.method, request.path, await request.read())
+        except DistrustedError as error:
+            log.warning("control port: refused %s: %s", request.remote, error.reason)
+            refusal = {"error": str(error), "reason": error.reason}
+            return web.json_response(refusal, status=401, headers={"WWW-Authenticate": "Bearer"})
+        return await handler(request)
+
+    return guard

@@ -26,6 +26,7 @@ from modelward_serving.metrics import Metrics
 from modelward_serving.predictor import Predictor
 from modelward_serving.router import Router
 from modelward_serving.session import UnservableError
+from modelward_serving.trust import Trust
 
 log = logging.getLogger("modelward.serving")
 
@@ -47,6 +48,9 @@ class Options:
     control_port: int = 8090
     drain_seconds: float = 5.0
     termination_log: Path = Path("/dev/termination-log")
+    control_keys: Path | None = None
+    """The operator's public keys; None opens the control port to everybody."""
+    pod_uid: str = ""
 
 
 class _Server(uvicorn.Server):
@@ -85,7 +89,10 @@ async def _serve(options: Options, predictor: Predictor, started: float) -> None
         router = Router(holder, session, predictor.model)
         behind = bento_service(predictor).to_asgi()
         app = App(predictor, router, metrics, behind, options.request_timeout)
-        control = Control(predictor, holder, metrics, options.pod, secrets.token_hex(8))
+        trust = Trust(options.control_keys, options.pod_uid) if options.control_keys else None
+        if trust is None:
+            log.info("control port: open to everybody, as no --control-keys are given")
+        control = Control(predictor, holder, metrics, options.pod, secrets.token_hex(8), trust=trust)
         runner = web.AppRunner(control.application(), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, options.host, options.control_port).start()

@@ -17,6 +17,7 @@ from modelward_operator.desired.pod import (
 from modelward_operator.desired.settings import Settings
 
 BUNDLE = "/bundle"
+KEYS = "/etc/modelward/control"
 TURNING_AWAY = 5
 """Seconds that the server answers on after SIGTERM, while the Service's endpoints turn away from it."""
 CALM = 300
@@ -154,6 +155,7 @@ def _pod(
         "volumes": [
             {"name": "bundle", "emptyDir": {}},
             {"name": "tmp", "emptyDir": {}},
+            {"name": "control-keys", "configMap": {"name": names.CONTROL_KEYS}},
             *store_volumes(settings, read_only=True),
         ],
     }
@@ -194,6 +196,8 @@ def _serve(spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings:
             {"name": "MODELWARD_BUNDLE", "value": BUNDLE},
             {"name": "MODELWARD_DIGEST", "value": artifact.digest},
             {"name": "MODELWARD_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "MODELWARD_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+            {"name": "MODELWARD_CONTROL_KEYS", "value": f"{KEYS}/{names.CONTROL_KEYS_FILE}"},
             {"name": "MODELWARD_REQUEST_TIMEOUT", "value": f"{timeout:g}"},
         ],
         "ports": [
@@ -212,6 +216,7 @@ def _serve(spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings:
         "resources": {"requests": requests, **({"limits": limits} if limits else {})},
         "volumeMounts": [
             {"name": "bundle", "mountPath": BUNDLE, "readOnly": True},
+            {"name": "control-keys", "mountPath": KEYS, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         ],
     }

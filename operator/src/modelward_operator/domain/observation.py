@@ -28,6 +28,7 @@ class Pod:
     """One serving pod."""
 
     name: str
+    uid: str = ""
     ip: str | None = None
     ready: bool = False
     verified: bool = False

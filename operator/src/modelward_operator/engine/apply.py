@@ -65,6 +65,8 @@ async def carry_out(turn: Round, decision: Decision) -> None:
     await turn.exchange.order(turn.memory.held, versions, lowering)
     await _write_record(turn, decision)
     objects = await _write_statuses(turn, decision)
+    if decision.workloads:
+        await turn.exchange.signer.publish(turn.gateway, turn.namespace, turn.clock)
     for name, replicas in decision.workloads.items():
         await _have_workload(turn, versions[name], replicas, autoscaled=name in decision.autoscaled)
     if decision.serve is not None:

@@ -246,6 +246,7 @@ def pod(manifest: Manifest) -> Pod:
     verified = bool(inits) and all((c.get("state") or {}).get("terminated", {}).get("exitCode") == 0 for c in inits)
     return Pod(
         name=manifest["metadata"]["name"],
+        uid=manifest["metadata"].get("uid", ""),
         ip=status.get("podIP"),
         ready=conditions.get("Ready", {}).get("status") == "True",
         verified=verified,
