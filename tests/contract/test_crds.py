@@ -137,6 +137,14 @@ REFUSED = {
         "minReplicas must not be greater than maxReplicas",
     ),
     "autoscaling without a maximum": (version(serving={"autoscaling": {}}), "spec.serving.autoscaling.maxReplicas"),
+    "a Secret that no Secret could be": (
+        version(serving={"tls": {"secretName": "My Secret"}}),
+        "spec.serving.tls.secretName",
+    ),
+    "clients known by hope": (
+        version(serving={"tls": {"secretName": "s", "clientAuthentication": "maybe"}}),
+        "spec.serving.tls.clientAuthentication",
+    ),
     "no replicas": (version(serving={"replicas": 0}), "spec.serving.replicas"),
     "a label that is not declared": (training(drop_label), "spec.data.label.column"),
     "an unknown algorithm": (training(other_algorithm), "spec.estimator.algorithm"),

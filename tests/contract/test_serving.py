@@ -44,8 +44,12 @@ class Server:
         answer = httpx.post(f"http://127.0.0.1:{self.control}/v1/exchange", json=request.to_json())
         return ExchangeResponse.model_validate_json(answer.content)
 
-    def lease_to(self, other: Server, weight, sequence=1, mirror=0.0, ttl=60.0, deadline=2000.0, sticky=None):
-        challenger = Challenger(version=other.version, digest=other.digest, endpoints=(f"127.0.0.1:{other.port}",))
+    def lease_to(
+        self, other: Server, weight, sequence=1, mirror=0.0, ttl=60.0, deadline=2000.0, sticky=None, tls=False
+    ):
+        challenger = Challenger(
+            version=other.version, digest=other.digest, endpoints=(f"127.0.0.1:{other.port}",), tls=tls
+        )
         return TrafficLease(
             epoch=1,
             sequence=sequence,
@@ -100,7 +104,7 @@ def launch(tmp_path):
 
 def _ready(server):
     try:
-        return httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 200
+        return httpx.get(f"http://127.0.0.1:{server.control}/readyz").status_code == 200
     except httpx.TransportError:
         return False
 

@@ -207,7 +207,7 @@ class Ward:
         """As if the operator had brought a version there."""
         await self.say(api.MODEL_VERSIONS, name, {"phase": phase})
 
-    async def pod(self, version: str, ready: bool = True, server: bool = True) -> ServingPod:
+    async def pod(self, version: str, ready: bool = True, server: bool = True, tls: bool = False) -> ServingPod:
         """A pod of that version, with an address of its own on loopback."""
         number = next(_addresses)
         ip = f"127.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
@@ -217,6 +217,7 @@ class Ward:
             names.MODEL: MODEL,
             names.MODEL_VERSION: version,
             names.DIGEST: short(digest(version[1])),
+            **({names.SCHEME: "https"} if tls else {}),
         }
         containers = [{"name": "serving", "image": "serving:1"}]
         await self.create(api.PODS, name, {"containers": containers}, metadata={"labels": labels})

@@ -84,6 +84,24 @@ class Autoscaling(Document):
         return self
 
 
+class Tls(Document):
+    """TLS on the inference port."""
+
+    secret_name: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            max_length=253,
+            description="A Secret of type kubernetes.io/tls, such as cert-manager makes: tls.crt for MODEL.NAMESPACE.svc, "
+            "tls.key and ca.crt. It is read again when it changes.",
+        ),
+    ]
+    client_authentication: Annotated[
+        Literal["none", "required"],
+        Field(description="required: only callers with a certificate of the Secret's ca.crt are answered."),
+    ] = "none"
+
+
 class Serving(Document):
     """How the version is served."""
 
@@ -100,6 +118,13 @@ class Serving(Document):
         Field(
             description="A HorizontalPodAutoscaler sets the number of pods while this version is the champion. Instead of "
             "replicas."
+        ),
+    ] = None
+    tls: Annotated[
+        Tls | None,
+        Field(
+            description="Callers must use https. A version and the champion that it is compared with must agree on it: change "
+            "the champion first."
         ),
     ] = None
     resources: Annotated[Resources, Field(description="Resources of each serving pod.")] = Resources()
@@ -318,7 +343,7 @@ class ModelVersionStatus(Document):
         tuple[Condition, ...],
         Field(
             description="Ready, Reconciling, Stalled (kstatus), ArtifactVerified, ParityVerified, Available, AnalysisPassing, "
-            "Promoted, Paused, RolledBack.",
+            "Promoted, Paused, RolledBack, TlsReady.",
         ),
     ] = ()
     history: Annotated[

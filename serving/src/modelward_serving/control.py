@@ -16,6 +16,7 @@ from modelward_serving.metrics import Metrics
 from modelward_serving.predictor import Predictor
 from modelward_serving.trust import DistrustedError, Trust
 
+LIVE, READY = "/livez", "/readyz"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger("modelward.serving")
@@ -33,6 +34,7 @@ class Control:
         instance: str,
         clock: Callable[[], float] = time.monotonic,
         trust: Trust | None = None,
+        tls: bool = False,
     ) -> None:
         self._predictor = predictor
         self._holder = holder
@@ -41,6 +43,9 @@ class Control:
         self._instance = instance
         self._clock = clock
         self._trust = trust
+        self._tls = tls
+        self.ready: Callable[[], bool] = lambda: False
+        """Whether the inference port answers: for probes, where callers need a certificate there."""
 
     def application(self) -> web.Application:
         """The routes."""
@@ -48,12 +53,14 @@ class Control:
         app = web.Application(client_max_size=1024**2, middlewares=guards)
         app.router.add_post(names.EXCHANGE_PATH, self._exchange)
         app.router.add_get(names.DOCUMENTS_PATH, self._documents)
+        app.router.add_get(LIVE, self._live)
+        app.router.add_get(READY, self._is_ready)
         return app
 
     def exchange(self, request: ExchangeRequest) -> ExchangeResponse:
         """Take the lease, and tell all counts."""
         now = self._clock()
-        refused = None if request.keep else self._holder.take(request.epoch, request.lease, now)
+        refused = None if request.keep else self._take(request, now)
         return ExchangeResponse(
             pod=self._pod,
             instance=self._instance,
@@ -67,6 +74,18 @@ class Control:
             failures=self._metrics.failures,
             profile=self._predictor.profile.read() if request.profile else None,
         )
+
+    def _take(self, request: ExchangeRequest, now: float) -> str | None:
+        if request.lease is not None and request.lease.challenger.tls != self._tls:
+            return "TlsDiffers"  # values of patients do not leave this pod in plain text while it has a certificate
+        return self._holder.take(request.epoch, request.lease, now)
+
+    async def _live(self, _: web.Request) -> web.Response:
+        return web.json_response({"live": True})
+
+    async def _is_ready(self, _: web.Request) -> web.Response:
+        ready = self.ready()
+        return web.json_response({"ready": ready}, status=200 if ready else 503)
 
     async def _exchange(self, request: web.Request) -> web.Response:
         try:
@@ -85,6 +104,8 @@ def _only(trust: Trust) -> Callable[[web.Request, Handler], Awaitable[web.Stream
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path in (LIVE, READY) and request.method in ("GET", "HEAD"):
+            return await handler(request)
         authorization = request.headers.get("Authorization")
         try:
             trust.check(authorization, request.method, request.path, await request.read())

@@ -16,6 +16,7 @@ from modelward_api import names
 from modelward_api.wire import TrafficLease
 from modelward_serving.lease import LeaseHolder, Pair, draw
 from modelward_serving.protocol import Answer, Rows, parse_answer
+from modelward_serving.tls import Certificates
 
 MOST_MIRRORED = 64
 """Requests that may be under way to the challenger for evidence alone; beyond that, evidence waits."""
@@ -51,12 +52,14 @@ class Router:
         model: str,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        certificates: Certificates | None = None,
     ) -> None:
         self._holder = holder
         self._session = session
         self._model = model
         self._clock = clock
         self._chance = chance
+        self._certificates = certificates
         self._turn = itertools.count()
         self._mirrored: set[asyncio.Task[None]] = set()
 
@@ -92,11 +95,13 @@ class Router:
         if not endpoints:
             return Asked(None, 0.0, error=True)
         endpoint = endpoints[next(self._turn) % len(endpoints)]
-        url = f"http://{endpoint}/v2/models/{self._model}/infer"
+        scheme = "https" if self._certificates else "http"
+        url = f"{scheme}://{endpoint}/v2/models/{self._model}/infer"
+        secured = self._certificates.outgoing() if self._certificates else {}
         headers = {"content-type": "application/json", names.ROUTED_HEADER: "1"}
         try:
             timeout = aiohttp.ClientTimeout(total=patience)
-            async with self._session.post(url, data=body, headers=headers, timeout=timeout) as response:
+            async with self._session.post(url, data=body, headers=headers, timeout=timeout, **secured) as response:
                 content = await response.read()
         except TimeoutError:
             return Asked(None, self._clock() - started)

@@ -72,6 +72,35 @@ def test_a_rollout_of_pods_never_has_fewer_than_wanted():
     assert ALL["deployment"]["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
 
 
+@pytest.mark.parametrize(
+    ("name", "probed"),
+    [
+        ("deployment", {"port": "http"}),
+        ("deployment-tls", {"port": "http", "scheme": "HTTPS"}),
+        ("deployment-mtls", {"port": "control"}),
+    ],
+)
+def test_the_kubelet_asks_where_it_needs_no_certificate(name, probed):
+    serve = ALL[name]["spec"]["template"]["spec"]["containers"][0]
+    for probe, path in (("startupProbe", "/readyz"), ("readinessProbe", "/readyz"), ("livenessProbe", "/livez")):
+        assert serve[probe]["httpGet"] == {"path": path, **probed}
+
+
+def test_a_certificate_is_for_the_services_name_and_its_absence_can_be_told():
+    pod = ALL["deployment-mtls"]["spec"]["template"]["spec"]
+    words = pod["containers"][0]["command"]
+    assert words[words.index("--tls-server-name") + 1] == "mortality.clinic.svc"
+    assert words[words.index("--tls-client-ca") + 1] == "/etc/modelward/tls/ca.crt"
+    (volume,) = (v["secret"] for v in pod["volumes"] if v["name"] == "tls")
+    assert (volume["secretName"], volume["optional"]) == ("mortality-tls", True)
+    assert "--tls-client-ca" not in ALL["deployment-tls"]["spec"]["template"]["spec"]["containers"][0]["command"]
+
+
+def test_turning_tls_on_leaves_the_selector_as_it_is():
+    assert ALL["deployment-tls"]["spec"]["selector"] == ALL["deployment"]["spec"]["selector"]
+    assert ALL["deployment-tls"]["spec"]["template"]["metadata"]["labels"][names.SCHEME] == "https"
+
+
 def test_pods_spread_over_hosts_and_zones_and_start_all_the_same_where_they_cannot():
     spread = ALL["deployment"]["spec"]["template"]["spec"]["topologySpreadConstraints"]
     assert [c["topologyKey"] for c in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelward_api import API_VERSION, names
 from modelward_api.base import seconds
-from modelward_api.modelversion import Artifact, Autoscaling, ModelVersionSpec
+from modelward_api.modelversion import Artifact, Autoscaling, ModelVersionSpec, Tls
 from modelward_operator.desired.pod import (
     CONTAINER_SECURITY,
     POD_SECURITY,
@@ -18,6 +18,7 @@ from modelward_operator.desired.settings import Settings
 
 BUNDLE = "/bundle"
 KEYS = "/etc/modelward/control"
+TLS = "/etc/modelward/tls"
 TURNING_AWAY = 5
 """Seconds that the server answers on after SIGTERM, while the Service's endpoints turn away from it."""
 CALM = 300
@@ -68,8 +69,8 @@ def deployment(
             "selector": {"matchLabels": selector},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
-                "metadata": {"labels": labels(name, spec, artifact)},
-                "spec": _pod(selector, spec, artifact, timeout, settings),
+                "metadata": {"labels": {**labels(name, spec, artifact), **_scheme(spec)}},
+                "spec": _pod(namespace, selector, spec, artifact, timeout, settings),
             },
         },
     }
@@ -131,8 +132,43 @@ def _metadata(namespace: str, name: str, uid: str, spec: ModelVersionSpec) -> Ma
     }
 
 
+def _scheme(spec: ModelVersionSpec) -> dict[str, str]:
+    """A label for those who ask pods by their address: the operator, Prometheus."""
+    return {names.SCHEME: "https"} if spec.serving.tls else {}
+
+
+def _tls_volume(tls: Tls | None) -> list[Manifest]:
+    """The certificate. Optional, so that the server can say that it is missing: a pod that cannot mount says nothing."""
+    if tls is None:
+        return []
+    return [{"name": "tls", "secret": {"secretName": tls.secret_name, "optional": True, "defaultMode": 0o440}}]
+
+
+def _tls_words(namespace: str, spec: ModelVersionSpec) -> list[str]:
+    tls = spec.serving.tls
+    if tls is None:
+        return []
+    files = ["--tls-cert", f"{TLS}/tls.crt", "--tls-key", f"{TLS}/tls.key", "--tls-ca", f"{TLS}/ca.crt"]
+    clients = ["--tls-client-ca", f"{TLS}/ca.crt"] if tls.client_authentication == "required" else []
+    return [*files, *clients, "--tls-server-name", f"{spec.model}.{namespace}.svc"]
+
+
+def _probed(tls: Tls | None) -> Manifest:
+    """Where the kubelet asks. It has no certificate: where callers need one, it asks the control port."""
+    if tls is None:
+        return {"port": "http"}
+    if tls.client_authentication == "required":
+        return {"port": "control"}
+    return {"port": "http", "scheme": "HTTPS"}
+
+
 def _pod(
-    selector: dict[str, str], spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings: Settings
+    namespace: str,
+    selector: dict[str, str],
+    spec: ModelVersionSpec,
+    artifact: Artifact,
+    timeout: float,
+    settings: Settings,
 ) -> Manifest:
     spread = [
         {
@@ -151,11 +187,12 @@ def _pod(
         "terminationGracePeriodSeconds": TURNING_AWAY + int(timeout) + 5,
         "topologySpreadConstraints": spread,
         "initContainers": [_fetch(artifact, settings)],
-        "containers": [_serve(spec, artifact, timeout, settings)],
+        "containers": [_serve(namespace, spec, artifact, timeout, settings)],
         "volumes": [
             {"name": "bundle", "emptyDir": {}},
             {"name": "tmp", "emptyDir": {}},
             {"name": "control-keys", "configMap": {"name": names.CONTROL_KEYS}},
+            *_tls_volume(spec.serving.tls),
             *store_volumes(settings, read_only=True),
         ],
     }
@@ -183,15 +220,18 @@ def _fetch(artifact: Artifact, settings: Settings) -> Manifest:
     }
 
 
-def _serve(spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings: Settings) -> Manifest:
+def _serve(namespace: str, spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings: Settings) -> Manifest:
     requests = {**DEFAULT_REQUESTS, **spec.serving.resources.requests}
     limits = dict(spec.serving.resources.limits)
-    ready = {"httpGet": {"path": "/readyz", "port": "http"}}
+    port = _probed(spec.serving.tls)
+    ready = {"httpGet": {"path": "/readyz", **port}}
+    words = ["serve", *_tls_words(namespace, spec), "--drain-seconds", str(TURNING_AWAY)]
+    tls = [{"name": "tls", "mountPath": TLS, "readOnly": True}] if spec.serving.tls else []
     return {
         "name": "serving",
         "image": settings.serving_image,
         "imagePullPolicy": settings.image_pull_policy,
-        "command": ["python", "-m", "modelward_serving", "serve", "--drain-seconds", str(TURNING_AWAY)],
+        "command": ["python", "-m", "modelward_serving", *words],
         "env": [
             {"name": "MODELWARD_BUNDLE", "value": BUNDLE},
             {"name": "MODELWARD_DIGEST", "value": artifact.digest},
@@ -207,7 +247,7 @@ def _serve(spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings:
         "startupProbe": {**ready, "periodSeconds": 1, "failureThreshold": 120, "timeoutSeconds": 2},
         "readinessProbe": {**ready, "periodSeconds": 5, "failureThreshold": 2, "timeoutSeconds": 3},
         "livenessProbe": {
-            "httpGet": {"path": "/livez", "port": "http"},
+            "httpGet": {"path": "/livez", **port},
             "periodSeconds": 10,
             "failureThreshold": 6,
             "timeoutSeconds": 5,
@@ -217,6 +257,7 @@ def _serve(spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings:
         "volumeMounts": [
             {"name": "bundle", "mountPath": BUNDLE, "readOnly": True},
             {"name": "control-keys", "mountPath": KEYS, "readOnly": True},
+            *tls,
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         ],
     }

@@ -31,6 +31,8 @@ class Pod:
     uid: str = ""
     ip: str | None = None
     ready: bool = False
+    tls: bool = False
+    """Whether it speaks TLS."""
     verified: bool = False
     """The init container fetched the bundle and found its digest right."""
     failure: Failure | None = None
@@ -71,6 +73,11 @@ class Version:
     def ready_pods(self) -> int:
         """How many of its pods answer."""
         return sum(pod.ready and not pod.deleting for pod in self.pods)
+
+    @property
+    def tls(self) -> bool:
+        """Whether its pods shall speak TLS."""
+        return self.spec.serving.tls is not None
 
     @property
     def is_autoscaled(self) -> bool:

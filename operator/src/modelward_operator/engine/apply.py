@@ -195,7 +195,8 @@ async def _is_left_to_the_autoscaler(turn: Round, name: str, replicas: int, curr
 async def _serve(turn: Round, version: str) -> None:
     if turn.seen.service_manifest is not None and not is_ours(turn.seen.service_manifest):
         return
-    wanted = desired_service(turn.namespace, turn.model, version)
+    tls = any(v.tls for v in turn.seen.versions if v.name == version)
+    wanted = desired_service(turn.namespace, turn.model, version, tls=tls)
     await _have(turn, api.SERVICES, wanted, turn.seen.service_manifest)
 
 

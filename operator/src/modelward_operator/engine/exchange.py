@@ -108,7 +108,8 @@ class Exchange:
             challenger=Challenger(
                 version=challenger.spec.version,
                 digest=challenger.artifact.digest,
-                endpoints=tuple(f"{pod.ip}:{names.HTTP_PORT}" for pod in challenger.pods if _answers(pod)),
+                endpoints=tuple(f"{pod.ip}:{names.HTTP_PORT}" for pod in challenger.pods if _answers(pod, challenger)),
+                tls=challenger.tls,
             ),
             weight=order.weight,
             mirror=order.mirror,
@@ -161,5 +162,7 @@ class Exchange:
             return content
 
 
-def _answers(pod: Pod) -> bool:
-    return pod.ready and pod.ip is not None and not pod.deleting
+def _answers(pod: Pod, version: Version | None = None) -> bool:
+    """Whether it can be asked; as a challenger of that version also, whether it speaks as the version now does."""
+    speaks = version is None or pod.tls == version.tls
+    return pod.ready and pod.ip is not None and not pod.deleting and speaks

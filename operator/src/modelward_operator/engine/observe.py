@@ -248,6 +248,7 @@ def pod(manifest: Manifest) -> Pod:
         name=manifest["metadata"]["name"],
         uid=manifest["metadata"].get("uid", ""),
         ip=status.get("podIP"),
+        tls=(manifest["metadata"].get("labels") or {}).get(names.SCHEME) == "https",
         ready=conditions.get("Ready", {}).get("status") == "True",
         verified=verified,
         failure=problem(status),

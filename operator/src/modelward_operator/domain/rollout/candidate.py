@@ -90,6 +90,21 @@ def has_taken_over(case: Case) -> Course | None:
     return Course("Champion", "Promoted", f"Answers all requests{before}", replicas=_all_pods(case), serve=True)
 
 
+def speaks_otherwise(case: Case) -> Course | None:
+    """https on one side only: callers would break at the promotion, and the champion could not ask it until then."""
+    champion, version = case.champion, case.version
+    if champion is None or not version.ready_pods:
+        return None
+    if version.tls != champion.tls:
+        with_it, without = (version, champion) if version.tls else (champion, version)
+        message = f"{with_it.name} has spec.serving.tls and {without.name} has none: give both the same"
+        return Course("Deploying", "TlsDiffers", message, replicas=_first_pods(case), stalled=True)
+    if not any(pod.ready and not pod.deleting and pod.tls == version.tls for pod in version.pods):
+        message = "spec.serving.tls was changed: waiting for pods that speak so"
+        return Course("Deploying", "TlsChanging", message, replicas=_first_pods(case))
+    return None
+
+
 def takes_over(case: Case) -> Course | None:
     """Promoting: as many pods as it will need, all callers by lease, then the Service."""
     if case.version.status.phase != "Promoting" or case.champion is None:
@@ -202,6 +217,7 @@ CHECKS: tuple[Check, ...] = (
     cannot_be_served,
     harms,
     takes_too_long,
+    speaks_otherwise,
     takes_over,
     is_unverified,
     is_not_ready,
