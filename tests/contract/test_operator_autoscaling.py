@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import repeat
+
 import pytest
 
 from modelward_api import names
 from modelward_operator.engine import gateway as api
-from tests.contract.ward import ward
+from tests.contract.test_operator_crashes import ROLLOUT, Cluster, good, live, lives, luck
+from tests.contract.ward import MODEL, ward
 from tests.unit.domain.given import digest
 
 SCALED = {"autoscaling": {"minReplicas": 2, "maxReplicas": 6}}
@@ -173,3 +177,55 @@ async def test_what_is_retired_leaves_no_autoscaler_and_no_budget_even_for_a_new
     await place.reconciler(epoch=2)(place.key)
     for resource in (api.DEPLOYMENTS, api.AUTOSCALERS, api.DISRUPTION_BUDGETS):
         assert await place.get(resource, "v1") is None, resource.kind
+
+
+class Load(Cluster):
+    """A cluster whose autoscaler wants four pods for whoever answers."""
+
+    async def turn(self) -> None:
+        for scaler in await self.place.gateway.list(api.AUTOSCALERS, self.place.namespace):
+            name = scaler["metadata"]["name"]
+            deployment = await self.place.get(api.DEPLOYMENTS, name)
+            if deployment is not None and deployment["spec"]["replicas"] < 4:
+                await scale(self.place, name, 4)
+        await super().turn()
+
+    async def callers_are_answered(self) -> None:
+        await super().callers_are_answered()
+        service = await self.place.get(api.SERVICES, MODEL)
+        if service is not None:
+            answering = service["spec"]["selector"][names.MODEL_VERSION]
+            assert await replicas(self.place, answering) >= self.least, self.place.gateway.journal[-20:]
+
+    least = 2
+
+
+PATTERNS = {
+    **{
+        f"{when} write {length} of each life": partial(lambda n, w: lives(repeat(n), w), length, when)
+        for length in (8, 9, 10)  # of two autoscaled versions a new process applies seven things that it finds in order
+        for when in ("before", "after")
+    },
+    "before any write": lambda: lives((2 * n for n in luck(1)), "before"),
+    "after any write": lambda: lives((2 * n for n in luck(2)), "after"),
+}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS.keys())
+async def test_whoever_answers_never_loses_pods_wherever_the_operator_dies(place, pattern):
+    cluster = Load(place, good)
+
+    async def phases(**wanted):
+        return {name: (await place.status(name)).get("phase") for name in wanted} == wanted
+
+    await place.version("v1", serving=SCALED)
+    await live(place, cluster, pattern, lambda: phases(v1="Champion"))
+    await cluster.turn()
+    cluster.least = 4
+    await place.version("v2", serving=SCALED, rollout=ROLLOUT)
+    quiet = await live(place, cluster, pattern, lambda: phases(v1="Standby", v2="Champion"))
+    assert quiet == []
+    assert [await replicas(place, name) for name in ("v1", "v2")] == [4, 4]
+    assert names.FIELD_MANAGER not in await owners(place, "v2")
+    scalers = await place.gateway.list(api.AUTOSCALERS, place.namespace)
+    assert [m["metadata"]["name"] for m in scalers] == ["v2"]
