@@ -111,12 +111,14 @@ def test_every_pod_runs_without_privileges(program, values):
 
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
-def test_no_permission_is_a_wildcard_and_no_secret_is_readable(program, values):
+def test_no_permission_is_a_wildcard_and_the_operator_reads_no_secret_but_its_key(program, values):
     documents = rendered(program, values)
     for role in [*of(documents, "Role"), *of(documents, "ClusterRole")]:
         for rule in role["rules"]:
             assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
-            assert "secrets" not in rule["resources"]
+            if "secrets" in rule["resources"]:
+                assert role["kind"] == "Role"
+                assert rule["verbs"] == ["create"] or rule["resourceNames"] == ["modelward-control-key"]
 
 
 def test_by_default_nothing_reaches_beyond_the_namespace(program):
@@ -208,6 +210,7 @@ ROLE = {
     "trainingjobs/finalizers": {"update"},
     "deployments": {"get", "list", "watch", "create", "patch", "delete"},
     "jobs": {"get", "list", "watch", "create", "patch"},
+    "horizontalpodautoscalers": {"list", "create", "patch", "delete"},
     "poddisruptionbudgets": {"get", "create", "patch", "delete"},
     "services": {"get", "list", "watch", "create", "patch", "delete"},
     "configmaps": {"get", "create", "patch"},
@@ -219,7 +222,7 @@ ROLE = {
 @pytest.mark.parametrize("kind", ["Role", "ClusterRole"])
 def test_the_operators_role_is_exactly_this(program, kind):
     documents = rendered(program, VALUES["all namespaces"] if kind == "ClusterRole" else {})
-    (role,) = (r for r in of(documents, kind) if not r["metadata"]["name"].endswith("-lease"))
+    (role,) = (r for r in of(documents, kind) if not r["metadata"]["name"].endswith(("-lease", "-key")))
     granted = {resource: set(rule["verbs"]) for rule in role["rules"] for resource in rule["resources"]}
     assert granted == ROLE
 
@@ -323,6 +326,9 @@ PERMITTED = {
     "update leases.coordination.k8s.io/modelward-operator": True,
     "update leases.coordination.k8s.io/another": False,
     "get secrets": False,
+    "list secrets": False,
+    "get secrets/modelward-control-key": True,
+    "update secrets/another": False,
     "create pods": False,
     "get pods --subresource=log": False,
     "create pods --subresource=exec": False,

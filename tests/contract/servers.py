@@ -43,8 +43,12 @@ class Server:
         answer = httpx.post(f"http://127.0.0.1:{self.control}/v1/exchange", json=request.to_json())
         return ExchangeResponse.model_validate_json(answer.content)
 
-    def lease_to(self, other: Server, weight, sequence=1, mirror=0.0, ttl=60.0, deadline=2000.0, sticky=None):
-        challenger = Challenger(version=other.version, digest=other.digest, endpoints=(f"127.0.0.1:{other.port}",))
+    def lease_to(
+        self, other: Server, weight, sequence=1, mirror=0.0, ttl=60.0, deadline=2000.0, sticky=None, tls=False
+    ):
+        challenger = Challenger(
+            version=other.version, digest=other.digest, endpoints=(f"127.0.0.1:{other.port}",), tls=tls
+        )
         return TrafficLease(
             epoch=1,
             sequence=sequence,
@@ -67,7 +71,7 @@ def launching(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """A function that starts servers, which end with the block."""
     servers = []
 
-    def start(version="1.0.0", **how):
+    def start(version="1.0.0", flags=(), **how):
         directory = tmp_path / f"bundle-{len(servers)}"
         digest = bundles.write(directory, version, **how)
         port, control, grpc, log = free_port(), free_port(), free_port(), tmp_path / f"{len(servers)}.log"
@@ -83,7 +87,17 @@ def launching(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             "--grpc-port",
             grpc,
         ]
-        words += ["--host", "127.0.0.1", "--drain-seconds", "1", "--termination-log", tmp_path / "end", "--pod", "p"]
+        words += [
+            "--host",
+            "127.0.0.1",
+            "--drain-seconds",
+            "1",
+            "--termination-log",
+            tmp_path / "end",
+            "--pod",
+            "p",
+            *flags,
+        ]
         argv = [sys.executable, "-m", "modelward_serving", "serve", *map(str, words)]
         with log.open("wb") as output:
             env = {**os.environ, "BENTOML_HOME": str(tmp_path / "bentoml")}
@@ -101,7 +115,7 @@ def launching(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 def _ready(server):
     try:
-        return httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 200
+        return httpx.get(f"http://127.0.0.1:{server.control}/readyz").status_code == 200
     except httpx.TransportError:
         return False
 

@@ -128,6 +128,23 @@ REFUSED = {
     "more reserved than allowed": (version(serving=GREEDY), "a request must not be greater than its limit"),
     "a name too long for what is derived from it": (named(version(), "m" * 41), "metadata.name: at most 40"),
     "a name that no label could have": (named(version(), "m.1"), "metadata.name: at most 40 lower-case letters"),
+    "both replicas and autoscaling": (
+        version(serving={"replicas": 2, "autoscaling": {"maxReplicas": 3}}),
+        "spec.serving: give either replicas or autoscaling",
+    ),
+    "a minimum above the maximum": (
+        version(serving={"autoscaling": {"minReplicas": 4, "maxReplicas": 3}}),
+        "minReplicas must not be greater than maxReplicas",
+    ),
+    "autoscaling without a maximum": (version(serving={"autoscaling": {}}), "spec.serving.autoscaling.maxReplicas"),
+    "a Secret that no Secret could be": (
+        version(serving={"tls": {"secretName": "My Secret"}}),
+        "spec.serving.tls.secretName",
+    ),
+    "clients known by hope": (
+        version(serving={"tls": {"secretName": "s", "clientAuthentication": "maybe"}}),
+        "spec.serving.tls.clientAuthentication",
+    ),
     "no replicas": (version(serving={"replicas": 0}), "spec.serving.replicas"),
     "a label that is not declared": (training(drop_label), "spec.data.label.column"),
     "an unknown algorithm": (training(other_algorithm), "spec.estimator.algorithm"),

@@ -9,9 +9,10 @@ import pytest
 
 from modelward_api.wire import PairedCounts, ProfileCounts
 from modelward_operator.domain.decision import LeaseOrder
+from modelward_operator.engine import gateway as api
 from modelward_operator.engine.exchange import LEASE_SECONDS, Exchange, Held
 from modelward_operator.engine.observe import see
-from tests.contract.ward import MODEL, ward
+from tests.contract.ward import MODEL, SIGNER, ward
 from tests.unit.domain.given import digest
 
 HALF = LeaseOrder("v1", "v2", 50, 0.5, "X-Encounter-Id", 250)
@@ -26,7 +27,7 @@ async def place(control_plane):
 
 
 def exchange(place, epoch=3) -> Exchange:
-    return Exchange(place.session, epoch, place.port)
+    return Exchange(place.session, epoch, SIGNER, place.port)
 
 
 async def versions(place):
@@ -59,6 +60,15 @@ async def test_a_lease_keeps_its_sequence_while_it_stays_the_same_and_grows_when
     assert sequences[0] == sequences[1] == sequences[2]
     assert sequences[4] is None
     assert sequences[0] < sequences[3] < sequences[5]
+
+
+async def test_a_challenger_with_tls_is_asked_so_at_the_pods_that_already_speak_it(place):
+    champion, _, secure = await place.pod("v1"), await place.pod("v2"), await place.pod("v2", tls=True)
+    change = {"spec": {"serving": {"tls": {"secretName": "t"}}}}
+    await place.gateway.patch(api.MODEL_VERSIONS, place.namespace, "v2", change)
+    await exchange(place).order(Held(), await versions(place), [HALF])
+    challenger = champion.asked[0].lease.challenger
+    assert (challenger.tls, challenger.endpoints) == (True, (f"{secure.ip}:8080",))
 
 
 async def test_a_new_pod_of_the_champion_gets_the_lease_in_the_next_round(place):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from modelward_api import names
+from modelward_operator.desired import keys
 from modelward_operator.engine import epoch
 from modelward_operator.engine import gateway as api
 from tests.contract.conftest import free_port
@@ -98,6 +101,24 @@ async def test_it_becomes_ready_reconciles_tells_metrics_and_ends_cleanly(place)
     assert code == 0, log
     assert "Traceback" not in log
     assert all(line.startswith("time=") for line in log.splitlines()), log
+
+
+async def test_it_makes_its_key_publishes_only_the_public_half_and_keeps_it_when_it_starts_again(place):
+    published = []
+    words = ["get", "configmap", names.CONTROL_KEYS, "--namespace", place.namespace, "--output", "name"]
+    for _ in range(2):
+        with operator(place) as running:
+            running.wait(lambda: running.answers("/readyz")[0] == 200)
+            place.plane.kubectl("apply", "--filename", "-", document=_version(place.namespace))
+            running.wait(lambda: place.plane.kubectl(*words, check=False).returncode == 0)
+            _, log = running.end()
+        published.append((await place.get(api.CONFIG_MAPS, names.CONTROL_KEYS))["data"][names.CONTROL_KEYS_FILE])
+    assert published[0] == published[1]
+    (key,) = json.loads(published[0])["keys"]
+    ring = keys.read(await place.get(api.SECRETS, keys.SECRET))
+    assert key["kid"] == ring.keys[0].key["kid"]
+    assert "d" not in key
+    assert ring.keys[0].key["d"] not in log
 
 
 async def test_it_is_small_when_idle(place):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -67,6 +68,25 @@ def test_a_frozen_challenger_costs_at_most_its_deadline(launch):
     challenger.process.send_signal(signal.SIGCONT)
     assert answer.headers["x-modelward-version"] == "1.0.0"
     assert champion.evidence().counts.late_challenger == 1
+
+
+def test_requests_under_way_are_told(launch):
+    def under_way():
+        text = httpx.get(f"http://127.0.0.1:{champion.port}/metrics").text
+        return float(
+            next(line for line in text.splitlines() if line.startswith("modelward_requests_in_flight")).split()[1]
+        )
+
+    champion, challenger = launch(), launch("2.0.0")
+    champion.exchange(champion.lease_to(challenger, 100, deadline=1000.0))
+    challenger.process.send_signal(signal.SIGSTOP)
+    with ThreadPoolExecutor() as callers:
+        asked = [callers.submit(champion.ask) for _ in range(3)]
+        wait_for(lambda: under_way() == 3)
+        assert {answer.result().status_code for answer in asked} == {200}
+    challenger.process.send_signal(signal.SIGCONT)
+    assert champion.ask(age="none").status_code == 422
+    assert under_way() == 0
 
 
 def test_one_answer_that_is_none_ends_it_at_once(launch):

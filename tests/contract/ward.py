@@ -26,7 +26,9 @@ from modelward_api.wire import (
 )
 from modelward_operator.desired.serving import short
 from modelward_operator.desired.settings import Settings
+from modelward_operator.domain import keyring
 from modelward_operator.domain.decision import Decision
+from modelward_operator.domain.keyring import Keyring
 from modelward_operator.domain.observation import Observation
 from modelward_operator.domain.rollout import advance
 from modelward_operator.domain.training import train
@@ -35,11 +37,13 @@ from modelward_operator.engine.exchange import Exchange
 from modelward_operator.engine.gateway import KubernetesGateway
 from modelward_operator.engine.queue import Key
 from modelward_operator.engine.reconcile import Reconciler
+from modelward_operator.engine.signing import Signer, new_key
 from tests.contract.conftest import ControlPlane, free_port
 from tests.unit.domain.given import digest, documents
 
 SETTINGS = Settings(serving_image="serving:1", training_image="training:1", store_claim="store")
 MODEL = "mortality"
+SIGNER = Signer(keyring.turned(Keyring(), datetime.now(UTC), new_key))
 _addresses = itertools.count(2)
 
 
@@ -159,7 +163,7 @@ class Ward:
         self, decide: Callable[[Observation, datetime], Decision] = advance, epoch: int = 1, gateway: Any = None
     ) -> Reconciler:
         """An operator that has just been started."""
-        exchange = Exchange(self.session, epoch, self.port)
+        exchange = Exchange(self.session, epoch, SIGNER, self.port)
         return Reconciler(
             gateway or self.gateway, exchange, self.session, SETTINGS, decide, train, progress_port=self.port
         )
@@ -203,7 +207,7 @@ class Ward:
         """As if the operator had brought a version there."""
         await self.say(api.MODEL_VERSIONS, name, {"phase": phase})
 
-    async def pod(self, version: str, ready: bool = True, server: bool = True) -> ServingPod:
+    async def pod(self, version: str, ready: bool = True, server: bool = True, tls: bool = False) -> ServingPod:
         """A pod of that version, with an address of its own on loopback."""
         number = next(_addresses)
         ip = f"127.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
@@ -213,6 +217,7 @@ class Ward:
             names.MODEL: MODEL,
             names.MODEL_VERSION: version,
             names.DIGEST: short(digest(version[1])),
+            **({names.SCHEME: "https"} if tls else {}),
         }
         containers = [{"name": "serving", "image": "serving:1"}]
         await self.create(api.PODS, name, {"containers": containers}, metadata={"labels": labels})

@@ -107,6 +107,18 @@ def _settings(at: str) -> tuple[Rule, ...]:
     steps = f"{at}.rollout.steps"
     return (
         _resources(f"{at}.serving.resources"),
+        Rule(
+            f"{at}.serving",
+            "!has(self.autoscaling) || self.replicas == 1",
+            f"{at}.serving: give either replicas or autoscaling; pods start with autoscaling.minReplicas",
+            ".replicas",
+        ),
+        Rule(
+            f"{at}.serving.autoscaling",
+            "self.minReplicas <= self.maxReplicas",
+            f"{at}.serving.autoscaling: minReplicas must not be greater than maxReplicas",
+            ".minReplicas",
+        ),
         _positive(f"{at}.serving.requestTimeout"),
         _positive(f"{at}.rollout.analysis.latencyObjective"),
         _at_least_a_second(f"{at}.rollout.deadline"),

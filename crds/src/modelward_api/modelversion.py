@@ -53,12 +53,80 @@ class Resources(Document):
     limits: Annotated[dict[str, Quantity], Field(description="What may be used at most.", max_length=16)] = {}
 
 
+class Autoscaling(Document):
+    """How many pods the version has while it is the champion."""
+
+    min_replicas: Annotated[int, Field(ge=1, le=100, description="Never fewer pods than this.")] = 1
+    max_replicas: Annotated[int, Field(ge=1, le=100, description="Never more pods than this.")]
+    target_cpu_utilization_percentage: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=100,
+            alias="targetCPUUtilizationPercentage",
+            description="Pods are added above this use of the CPU that they request, and removed below it.",
+        ),
+    ] = 70
+    target_requests_in_flight: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=10_000,
+            description="Pods are added above this many requests under way per pod, too. It needs an adapter that offers "
+            "modelward_requests_in_flight to the custom metrics API.",
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Autoscaling:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError("minReplicas must not be greater than maxReplicas")
+        return self
+
+
+class Tls(Document):
+    """TLS on the inference port."""
+
+    secret_name: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            max_length=253,
+            description="A Secret of type kubernetes.io/tls, such as cert-manager makes: tls.crt for MODEL.NAMESPACE.svc, "
+            "tls.key and ca.crt. It is read again when it changes.",
+        ),
+    ]
+    client_authentication: Annotated[
+        Literal["none", "required"],
+        Field(description="required: only callers with a certificate of the Secret's ca.crt are answered."),
+    ] = "none"
+
+
 class Serving(Document):
     """How the version is served."""
 
     replicas: Annotated[
-        int, Field(ge=1, le=100, description="Pods while this version is the champion; a challenger starts with 1.")
+        int,
+        Field(
+            ge=1,
+            le=100,
+            description="Pods while this version is the champion; a challenger starts with 1. Left out with autoscaling.",
+        ),
     ] = 1
+    autoscaling: Annotated[
+        Autoscaling | None,
+        Field(
+            description="A HorizontalPodAutoscaler sets the number of pods while this version is the champion. Instead of "
+            "replicas."
+        ),
+    ] = None
+    tls: Annotated[
+        Tls | None,
+        Field(
+            description="Callers must use https. A version and the champion that it is compared with must agree on it: change "
+            "the champion first."
+        ),
+    ] = None
     resources: Annotated[Resources, Field(description="Resources of each serving pod.")] = Resources()
     node_selector: Annotated[dict[str, str], Field(description="Labels that a node must have to run the pods.")] = {}
     request_timeout: Annotated[Duration, Field(description="The longest that one inference request may take.")] = "10s"
@@ -71,6 +139,11 @@ class Serving(Document):
             max_length=64,
         ),
     ] = None
+
+    @property
+    def least_replicas(self) -> int:
+        """The fewest pods that the version shall have as a champion."""
+        return self.autoscaling.min_replicas if self.autoscaling else self.replicas
 
 
 class RolloutStep(Document):
@@ -270,7 +343,7 @@ class ModelVersionStatus(Document):
         tuple[Condition, ...],
         Field(
             description="Ready, Reconciling, Stalled (kstatus), ArtifactVerified, ParityVerified, Available, AnalysisPassing, "
-            "Promoted, Paused, RolledBack.",
+            "Promoted, Paused, RolledBack, TlsReady.",
         ),
     ] = ()
     history: Annotated[

@@ -10,9 +10,14 @@ MODEL_VERSION = "modelward.io/modelversion"
 """Label with the name of the ModelVersion object; a model's Service selects pods by it."""
 DIGEST = "modelward.io/digest"
 """Label with the first 16 hex digits of the bundle's digest."""
+SCHEME = "modelward.io/scheme"
+"""Label of serving pods that speak TLS: https."""
 TRAINING_JOB = "modelward.io/trainingjob"
 FINALIZER = "modelward.io/serving"
 FIELD_MANAGER = "modelward-operator"
+SCALE_MANAGER = "modelward-operator-scale"
+"""Owns a Deployment's replicas from when we let go of them until an autoscaler first changes them."""
+IN_FLIGHT_METRIC = "modelward_requests_in_flight"
 
 HTTP_PORT = 8080
 GRPC_PORT = 9000
@@ -23,6 +28,10 @@ CONTROL_PORT = 8090
 """Leases and evidence: for the operator only."""
 PROGRESS_PORT = 8090
 """Where a training pod tells how far it is."""
+
+CONTROL_KEYS = "modelward-control-keys"
+"""The ConfigMap with the public keys by which serving pods know the operator."""
+CONTROL_KEYS_FILE = "jwks.json"
 
 EXCHANGE_PATH = "/v1/exchange"
 DOCUMENTS_PATH = "/v1/bundle"

@@ -17,6 +17,8 @@ class Challenger(Document):
     digest: Digest
     endpoints: Annotated[tuple[str, ...], Field(max_length=256)]
     """``ip:port`` of the REST port of each ready challenger pod; empty while none is ready."""
+    tls: bool = False
+    """Whether they speak TLS. A pod that does not, or the other way round, refuses the lease."""
 
 
 class TrafficLease(Document):
@@ -133,7 +135,7 @@ class ExchangeResponse(Document):
     version: SemVer
     digest: Digest
     refused: str | None = None
-    """Why the lease in the request was not taken (StaleEpoch, WrongDigest, WrongModel), or None."""
+    """Why the lease in the request was not taken (StaleEpoch, WrongDigest, WrongModel, TlsDiffers), or None."""
     lease: LeaseState | None = None
     evidence: tuple[PairedEvidence, ...] = ()
     requests: int = 0

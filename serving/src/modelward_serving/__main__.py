@@ -8,11 +8,18 @@ import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelward_serving.tls import Files
 
 
 def main() -> int:
     """Parse the command line and run; each command imports only what it needs."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    if options.command == "serve" and (options.tls_cert is None) != (options.tls_key is None):
+        parser.error("--tls-cert and --tls-key go together")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
     logging.getLogger("bentoml").setLevel(logging.WARNING)
     if options.command == "version":
@@ -36,7 +43,20 @@ def main() -> int:
             control_port=options.control_port,
             drain_seconds=options.drain_seconds,
             termination_log=options.termination_log,
+            control_keys=options.control_keys,
+            pod_uid=options.pod_uid,
+            tls=_tls(options),
         )
+    )
+
+
+def _tls(options: argparse.Namespace) -> Files | None:
+    if options.tls_cert is None:
+        return None
+    from modelward_serving.tls import Files
+
+    return Files(
+        options.tls_cert, options.tls_key, options.tls_ca, options.tls_client_ca, server_name=options.tls_server_name
     )
 
 
@@ -64,6 +84,20 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, default=8080, help="Open Inference Protocol (default: %(default)s)")
     serve.add_argument("--grpc-port", type=int, default=9000, help="the same over gRPC (default: %(default)s)")
     serve.add_argument("--control-port", type=int, default=8090, help="leases and counts (default: %(default)s)")
+    serve.add_argument(
+        "--control-keys",
+        type=Path,
+        default=environ.get("MODELWARD_CONTROL_KEYS") or None,
+        help="public keys (JWKS) of who may use the control port; without them everybody may (MODELWARD_CONTROL_KEYS)",
+    )
+    serve.add_argument(
+        "--pod-uid", default=environ.get("MODELWARD_POD_UID", "local"), help="whom tokens are for (MODELWARD_POD_UID)"
+    )
+    serve.add_argument("--tls-cert", type=Path, help="a certificate: callers must then use https; read again on change")
+    serve.add_argument("--tls-key", type=Path, help="its key")
+    serve.add_argument("--tls-ca", type=Path, help="whom to believe that a challenger is one (default: the system's)")
+    serve.add_argument("--tls-client-ca", type=Path, help="answer only callers with a certificate of this authority")
+    serve.add_argument("--tls-server-name", default="localhost", help="what a challenger's certificate must be for")
     serve.add_argument("--drain-seconds", type=float, default=5.0, help="how long to answer on after SIGTERM")
     serve.add_argument("--termination-log", **log)
     commands.add_parser("version", help="print the version")

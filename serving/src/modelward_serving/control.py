@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from pydantic import ValidationError
@@ -13,6 +14,12 @@ from modelward_api.wire import ExchangeRequest, ExchangeResponse
 from modelward_serving.lease import LeaseHolder
 from modelward_serving.metrics import Metrics
 from modelward_serving.predictor import Predictor
+from modelward_serving.trust import DistrustedError, Trust
+
+LIVE, READY = "/livez", "/readyz"
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = logging.getLogger("modelward.serving")
 
 
 class Control:
@@ -26,6 +33,8 @@ class Control:
         pod: str,
         instance: str,
         clock: Callable[[], float] = time.monotonic,
+        trust: Trust | None = None,
+        tls: bool = False,
         on_turning_away: Callable[[], None] = lambda: None,
     ) -> None:
         self._predictor = predictor
@@ -35,19 +44,26 @@ class Control:
         self._instance = instance
         self._clock = clock
         self._on_turning_away = on_turning_away
+        self._trust = trust
+        self._tls = tls
+        self.ready: Callable[[], bool] = lambda: False
+        """Whether the inference port answers: for probes, where callers need a certificate there."""
 
     def application(self) -> web.Application:
         """The routes."""
-        app = web.Application(client_max_size=1024**2)
+        guards = [_only(self._trust)] if self._trust is not None else []
+        app = web.Application(client_max_size=1024**2, middlewares=guards)
         app.router.add_post(names.EXCHANGE_PATH, self._exchange)
         app.router.add_get(names.DOCUMENTS_PATH, self._documents)
+        app.router.add_get(LIVE, self._live)
+        app.router.add_get(READY, self._is_ready)
         return app
 
     def exchange(self, request: ExchangeRequest) -> ExchangeResponse:
         """Take the lease, and tell all counts."""
         now = self._clock()
         turned_away = self._holder.turns_away(now)
-        refused = None if request.keep else self._holder.take(request.epoch, request.lease, now)
+        refused = None if request.keep else self._take(request, now)
         if self._holder.turns_away(now) and not turned_away:
             self._on_turning_away()
         return ExchangeResponse(
@@ -64,6 +80,18 @@ class Control:
             profile=self._predictor.profile.read() if request.profile else None,
         )
 
+    def _take(self, request: ExchangeRequest, now: float) -> str | None:
+        if request.lease is not None and request.lease.challenger.tls != self._tls:
+            return "TlsDiffers"  # values of patients do not leave this pod in plain text while it has a certificate
+        return self._holder.take(request.epoch, request.lease, now)
+
+    async def _live(self, _: web.Request) -> web.Response:
+        return web.json_response({"live": True})
+
+    async def _is_ready(self, _: web.Request) -> web.Response:
+        ready = self.ready()
+        return web.json_response({"ready": ready}, status=200 if ready else 503)
+
     async def _exchange(self, request: web.Request) -> web.Response:
         try:
             asked = ExchangeRequest.model_validate_json(await request.read())
@@ -74,3 +102,22 @@ class Control:
 
     async def _documents(self, _: web.Request) -> web.Response:
         return web.json_response(self._predictor.bundle.documents.to_json())
+
+
+def _only(trust: Trust) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    """Let only those through whom we trust, whatever they ask for."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path in (LIVE, READY) and request.method in ("GET", "HEAD"):
+            return await handler(request)
+        authorization = request.headers.get("Authorization")
+        try:
+            trust.check(authorization, request.method, request.path, await request.read())
+        except DistrustedError as error:
+            log.warning("control port: refused %s: %s", request.remote, error.reason)
+            refusal = {"error": str(error), "reason": error.reason}
+            return web.json_response(refusal, status=401, headers={"WWW-Authenticate": "Bearer"})
+        return await handler(request)
+
+    return guard

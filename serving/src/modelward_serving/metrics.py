@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from modelward_api import names
+
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -54,7 +56,7 @@ class Metrics:
         seconds.add_metric([], buckets, self._seconds)
         yield seconds
         yield CounterMetricFamily("modelward_rows", "Rows scored.", self._rows)
-        yield GaugeMetricFamily("modelward_requests_in_flight", "Inference requests under way.", self.in_flight)
+        yield GaugeMetricFamily(names.IN_FLIGHT_METRIC, "Inference requests that are not answered yet.", self.in_flight)
 
     def text(self) -> bytes:
         """All metrics in Prometheus's text format."""

@@ -21,6 +21,7 @@ from modelward_serving.checker import Rows
 from modelward_serving.lease import LeaseHolder, Pair, draw
 from modelward_serving.rest import parse_answer
 from modelward_serving.tensors import Forward
+from modelward_serving.tls import Certificates
 
 MOST_MIRRORED = 64
 """Requests that may be under way to the challenger for evidence alone; beyond that, evidence waits."""
@@ -56,12 +57,14 @@ class Router:
         model: str,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        certificates: Certificates | None = None,
     ) -> None:
         self._holder = holder
         self._session = session
         self._model = model
         self._clock = clock
         self._chance = chance
+        self._certificates = certificates
         self._turn = itertools.count()
         self._mirrored: set[asyncio.Task[None]] = set()
         self._breaker = Breaker()
@@ -108,11 +111,15 @@ class Router:
         if not endpoints:
             return Asked(None, 0.0, error=True)
         endpoint = endpoints[next(self._turn) % len(endpoints)]
-        url = f"http://{endpoint}/v2/models/{self._model}/infer"
+        scheme = "https" if self._certificates else "http"
+        url = f"{scheme}://{endpoint}/v2/models/{self._model}/infer"
+        secured = self._certificates.outgoing() if self._certificates else {}
         headers = {**forward.headers, names.ROUTED_HEADER: "1"}
         try:
             timeout = aiohttp.ClientTimeout(total=patience)
-            async with self._session.post(url, data=forward.body, headers=headers, timeout=timeout) as response:
+            async with self._session.post(
+                url, data=forward.body, headers=headers, timeout=timeout, **secured
+            ) as response:
                 content = await response.read()
         except TimeoutError:
             return Asked(None, math.inf)

@@ -31,6 +31,8 @@ from modelward_serving.metrics import Metrics
 from modelward_serving.predictor import Predictor
 from modelward_serving.router import Router
 from modelward_serving.session import UnservableError
+from modelward_serving.tls import Certificates, Files, UnusableFilesError
+from modelward_serving.trust import Trust
 
 log = logging.getLogger("modelward.serving")
 
@@ -53,6 +55,10 @@ class Options:
     control_port: int = names.CONTROL_PORT
     drain_seconds: float = 5.0
     termination_log: Path = Path("/dev/termination-log")
+    control_keys: Path | None = None
+    """The operator's public keys; None opens the control port to everybody."""
+    pod_uid: str = ""
+    tls: Files | None = None
 
 
 class _Server(uvicorn.Server):
@@ -66,12 +72,13 @@ def run(options: Options) -> int:
     """Serve until SIGTERM; 1 when the bundle cannot be served, with the reason in the termination log."""
     started = time.monotonic()
     try:
+        certificates = Certificates(options.tls) if options.tls else None
         predictor = Predictor(bundle.load(options.directory, options.digest))
     except UnverifiedBundleError as error:
         return _give_up(options, "DigestMismatch", str(error))
-    except UnservableError as error:
+    except (UnservableError, UnusableFilesError) as error:
         return _give_up(options, error.reason, str(error))
-    uvloop.run(_serve(options, predictor, started))
+    uvloop.run(_serve(options, predictor, started, certificates))
     return 0
 
 
@@ -81,19 +88,23 @@ def _give_up(options: Options, reason: str, message: str) -> int:
     return 1
 
 
-async def _serve(options: Options, predictor: Predictor, started: float) -> None:
+async def _serve(options: Options, predictor: Predictor, started: float, certificates: Certificates | None) -> None:
     from modelward_serving.service import bento_service
 
     metrics = Metrics(predictor.model, predictor.version, predictor.bundle.digest)
     holder = LeaseHolder(predictor.model, predictor.bundle.digest)
     connector = aiohttp.TCPConnector(limit=256, keepalive_timeout=POOLED_SECONDS)
     async with aiohttp.ClientSession(connector=connector) as session:
-        router = Router(holder, session, predictor.model)
+        router = Router(holder, session, predictor.model, certificates=certificates)
         behind = bento_service(predictor).to_asgi()
         inference = Inference(predictor, router)
         app = App(inference, metrics, behind, options.request_timeout)
         grpc_server = GrpcServer(inference, metrics, options.request_timeout)
-        await grpc_server.start(f"{options.host}:{options.grpc_port}")
+        credentials = certificates.grpc() if certificates else None
+        await grpc_server.start(f"{options.host}:{options.grpc_port}", credentials)
+        trust = Trust(options.control_keys, options.pod_uid) if options.control_keys else None
+        if trust is None:
+            log.info("control port: open to everybody, as no --control-keys are given")
         control = Control(
             predictor,
             holder,
@@ -101,11 +112,15 @@ async def _serve(options: Options, predictor: Predictor, started: float) -> None
             options.pod,
             secrets.token_hex(8),
             on_turning_away=grpc_server.renew_connections,
+            trust=trust,
+            tls=certificates is not None,
         )
         runner = web.AppRunner(control.application(), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, options.host, options.control_port).start()
-        server = _Server(_config(options, app))
+        server = _Server(_config(options, app, certificates))
+        control.ready = lambda: server.started and not app.draining
+        following = asyncio.create_task(certificates.follow()) if certificates else None
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -113,10 +128,12 @@ async def _serve(options: Options, predictor: Predictor, started: float) -> None
         log.info("%s %s: serving after %.2f s", predictor.model, predictor.version, time.monotonic() - started)
         await server.serve()
         draining.cancel()
+        if following is not None:
+            following.cancel()
         await runner.cleanup()
 
 
-def _config(options: Options, app: App) -> uvicorn.Config:
+def _config(options: Options, app: App, certificates: Certificates | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=Protocol,
@@ -132,6 +149,7 @@ def _config(options: Options, app: App) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(options.request_timeout) + 1,
         lifespan="on",
+        ssl_context_factory=(lambda *_: certificates.server) if certificates else None,
     )
 
 

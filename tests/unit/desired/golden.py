@@ -45,6 +45,16 @@ LARGE = ModelVersionSpec.model_validate(
         },
     }
 )
+SCALED = ModelVersionSpec.model_validate(
+    {
+        **SPEC.to_json(),
+        "serving": {"autoscaling": {"minReplicas": 2, "maxReplicas": 8, "targetRequestsInFlight": 12}},
+    }
+)
+SECURED = ModelVersionSpec.model_validate({**SPEC.to_json(), "serving": {"tls": {"secretName": "mortality-tls"}}})
+MUTUAL = ModelVersionSpec.model_validate(
+    {**SPEC.to_json(), "serving": {"tls": {"secretName": "mortality-tls", "clientAuthentication": "required"}}}
+)
 JOB = TrainingJobSpec.model_validate(
     {
         "model": "mortality",
@@ -69,8 +79,14 @@ def manifests() -> Iterator[tuple[str, dict[str, Any]]]:
     """By the golden file's name."""
     yield "deployment", serving.deployment("clinic", "v1", "uid-1", SPEC, ARTIFACT, 1, SETTINGS)
     yield "deployment-large", serving.deployment("clinic", "v1", "uid-1", LARGE, ARTIFACT, 3, OBJECT_STORE)
+    yield "deployment-autoscaled", serving.deployment("clinic", "v1", "uid-1", SCALED, ARTIFACT, None, SETTINGS)
+    yield "deployment-tls", serving.deployment("clinic", "v1", "uid-1", SECURED, ARTIFACT, 1, SETTINGS)
+    yield "deployment-mtls", serving.deployment("clinic", "v1", "uid-1", MUTUAL, ARTIFACT, 1, SETTINGS)
+    assert SCALED.serving.autoscaling is not None
+    yield "autoscaler", serving.autoscaler("clinic", "v1", "uid-1", SCALED, SCALED.serving.autoscaling)
     yield "disruption-budget", serving.disruption_budget("clinic", "v1", "uid-1", LARGE)
     yield "service", service("clinic", "mortality", "v1")
+    yield "service-tls", service("clinic", "mortality", "v1", tls=True)
     yield "training-job", training.job("clinic", "train", "uid-2", JOB, SETTINGS)
     yield "training-document", training.config_map("clinic", "train", "uid-2", JOB)
     yield "model-version", training.model_version("clinic", "v2", JOB, "train", "store://models/b", DIGEST)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from modelward_api import names
-from modelward_api.modelversion import ModelVersionSpec
+from modelward_api.modelversion import Autoscaling, ModelVersionSpec
 from modelward_api.trainingjob import TrainingJobSpec
 from modelward_operator.desired import serving, training
 from modelward_operator.desired.settings import InvalidSettingsError, Settings
@@ -70,6 +70,66 @@ def test_a_pod_is_given_the_time_to_turn_away_and_to_finish_its_requests():
 
 def test_a_rollout_of_pods_never_has_fewer_than_wanted():
     assert ALL["deployment"]["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "probed"),
+    [
+        ("deployment", {"port": "http"}),
+        ("deployment-tls", {"port": "http", "scheme": "HTTPS"}),
+        ("deployment-mtls", {"port": "control"}),
+    ],
+)
+def test_the_kubelet_asks_where_it_needs_no_certificate(name, probed):
+    serve = ALL[name]["spec"]["template"]["spec"]["containers"][0]
+    for probe, path in (("startupProbe", "/readyz"), ("readinessProbe", "/readyz"), ("livenessProbe", "/livez")):
+        assert serve[probe]["httpGet"] == {"path": path, **probed}
+
+
+def test_a_certificate_is_for_the_services_name_and_its_absence_can_be_told():
+    pod = ALL["deployment-mtls"]["spec"]["template"]["spec"]
+    words = pod["containers"][0]["command"]
+    assert words[words.index("--tls-server-name") + 1] == "mortality.clinic.svc"
+    assert words[words.index("--tls-client-ca") + 1] == "/etc/modelward/tls/ca.crt"
+    (volume,) = (v["secret"] for v in pod["volumes"] if v["name"] == "tls")
+    assert (volume["secretName"], volume["optional"]) == ("mortality-tls", True)
+    assert "--tls-client-ca" not in ALL["deployment-tls"]["spec"]["template"]["spec"]["containers"][0]["command"]
+
+
+def test_turning_tls_on_leaves_the_selector_as_it_is():
+    assert ALL["deployment-tls"]["spec"]["selector"] == ALL["deployment"]["spec"]["selector"]
+    assert ALL["deployment-tls"]["spec"]["template"]["metadata"]["labels"][names.SCHEME] == "https"
+
+
+def test_pods_spread_over_hosts_and_zones_and_start_all_the_same_where_they_cannot():
+    spread = ALL["deployment"]["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert [c["topologyKey"] for c in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    assert {c["whenUnsatisfiable"] for c in spread} == {"ScheduleAnyway"}
+
+
+def test_a_slow_start_is_not_killed_and_a_pod_is_ready_only_when_it_can_answer():
+    serve = ALL["deployment"]["spec"]["template"]["spec"]["containers"][0]
+    startup = serve["startupProbe"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] >= 120
+    assert startup["httpGet"]["path"] == serve["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+def test_an_autoscaled_deployment_says_nothing_of_its_number_of_pods():
+    assert "replicas" not in ALL["deployment-autoscaled"]["spec"]
+
+
+def test_an_autoscaler_adds_pods_at_once_and_removes_them_slowly():
+    spec = ALL["autoscaler"]["spec"]
+    assert spec["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "v1"}
+    assert spec["behavior"]["scaleUp"]["stabilizationWindowSeconds"] == 0
+    assert spec["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == 300
+
+
+def test_the_custom_metric_is_asked_for_only_when_a_target_is_set():
+    assert [m["type"] for m in ALL["autoscaler"]["spec"]["metrics"]] == ["Resource", "Pods"]
+    plain = serving.autoscaler("clinic", "v1", "u", SPEC, Autoscaling(max_replicas=3))["spec"]
+    assert [m["type"] for m in plain["metrics"]] == ["Resource"]
+    assert plain["metrics"][0]["resource"]["target"]["averageUtilization"] == 70
 
 
 @pytest.mark.parametrize("name", ["x" * 40, "v1"])

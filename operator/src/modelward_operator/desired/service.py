@@ -6,8 +6,9 @@ from modelward_api import names
 from modelward_operator.desired.pod import Manifest
 
 
-def service(namespace: str, model: str, version: str) -> Manifest:
+def service(namespace: str, model: str, version: str, *, tls: bool = False) -> Manifest:
     """The Service that selects the pods of that ModelVersion. It has no owner: it outlives versions."""
+    protocol = {"appProtocol": "https"} if tls else {}
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -19,7 +20,7 @@ def service(namespace: str, model: str, version: str) -> Manifest:
         "spec": {
             "selector": {names.MODEL: model, names.MODEL_VERSION: version},
             "ports": [
-                {"name": "http", "port": names.HTTP_PORT, "targetPort": "http", "protocol": "TCP"},
+                {"name": "http", "port": names.HTTP_PORT, "targetPort": "http", "protocol": "TCP", **protocol},
                 {"name": "grpc", "port": names.GRPC_PORT, "targetPort": "grpc", "protocol": "TCP"},
             ],
         },

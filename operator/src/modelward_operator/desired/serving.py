@@ -1,10 +1,10 @@
-"""One version's pods: a Deployment, and a PodDisruptionBudget when there is more than one pod."""
+"""One version's pods: a Deployment, its PodDisruptionBudget and its HorizontalPodAutoscaler."""
 
 from __future__ import annotations
 
 from modelward_api import API_VERSION, names
 from modelward_api.base import seconds
-from modelward_api.modelversion import Artifact, ModelVersionSpec
+from modelward_api.modelversion import Artifact, Autoscaling, ModelVersionSpec, Tls
 from modelward_operator.desired.pod import (
     CONTAINER_SECURITY,
     POD_SECURITY,
@@ -17,8 +17,12 @@ from modelward_operator.desired.pod import (
 from modelward_operator.desired.settings import Settings
 
 BUNDLE = "/bundle"
+KEYS = "/etc/modelward/control"
+TLS = "/etc/modelward/tls"
 TURNING_AWAY = 5
 """Seconds that the server answers on after SIGTERM, while the Service's endpoints turn away from it."""
+CALM = 300
+"""Seconds of less load after which pods are removed: a ward's night is quiet for longer than a lull."""
 DEFAULT_REQUESTS = {"cpu": "100m", "memory": "384Mi"}
 
 
@@ -39,9 +43,15 @@ def labels(name: str, spec: ModelVersionSpec, artifact: Artifact) -> dict[str, s
 
 
 def deployment(
-    namespace: str, name: str, uid: str, spec: ModelVersionSpec, artifact: Artifact, replicas: int, settings: Settings
+    namespace: str,
+    name: str,
+    uid: str,
+    spec: ModelVersionSpec,
+    artifact: Artifact,
+    replicas: int | None,
+    settings: Settings,
 ) -> Manifest:
-    """The Deployment of one version. Deterministic."""
+    """The Deployment of one version. Deterministic. Without replicas their number is left to the autoscaler."""
     timeout = seconds(spec.serving.request_timeout)
     selector = {names.MODEL: spec.model, names.MODEL_VERSION: name}
     return {
@@ -54,13 +64,13 @@ def deployment(
             "ownerReferences": [owner("ModelVersion", API_VERSION, name, uid)],
         },
         "spec": {
-            "replicas": replicas,
+            **({"replicas": replicas} if replicas is not None else {}),
             "revisionHistoryLimit": 2,
             "selector": {"matchLabels": selector},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
-                "metadata": {"labels": labels(name, spec, artifact)},
-                "spec": _pod(selector, spec, artifact, timeout, settings),
+                "metadata": {"labels": {**labels(name, spec, artifact), **_scheme(spec)}},
+                "spec": _pod(namespace, selector, spec, artifact, timeout, settings),
             },
         },
     }
@@ -71,12 +81,7 @@ def disruption_budget(namespace: str, name: str, uid: str, spec: ModelVersionSpe
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "labels": {names.MANAGED_BY: names.MANAGER, names.MODEL: spec.model, names.MODEL_VERSION: name},
-            "ownerReferences": [owner("ModelVersion", API_VERSION, name, uid)],
-        },
+        "metadata": _metadata(namespace, name, uid, spec),
         "spec": {
             "maxUnavailable": 1,
             "selector": {"matchLabels": {names.MODEL: spec.model, names.MODEL_VERSION: name}},
@@ -84,27 +89,110 @@ def disruption_budget(namespace: str, name: str, uid: str, spec: ModelVersionSpe
     }
 
 
-def _pod(
-    selector: dict[str, str], spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings: Settings
-) -> Manifest:
-    spread = {
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": selector},
+def replicas_only(namespace: str, name: str, replicas: int) -> Manifest:
+    """What is applied in another manager's name to hand the number of pods over."""
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"replicas": replicas}}
+
+
+def autoscaler(namespace: str, name: str, uid: str, spec: ModelVersionSpec, scaling: Autoscaling) -> Manifest:
+    """The HorizontalPodAutoscaler of a champion: up as fast as it can, down slowly."""
+    target = {"type": "Utilization", "averageUtilization": scaling.target_cpu_utilization_percentage}
+    metrics: list[Manifest] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+    if scaling.target_requests_in_flight is not None:
+        target = {"type": "AverageValue", "averageValue": str(scaling.target_requests_in_flight)}
+        metrics.append({"type": "Pods", "pods": {"metric": {"name": names.IN_FLIGHT_METRIC}, "target": target}})
+    twice = {"type": "Percent", "value": 100, "periodSeconds": 15}
+    four = {"type": "Pods", "value": 4, "periodSeconds": 15}
+    quarter = {"type": "Percent", "value": 25, "periodSeconds": 60}
+    one = {"type": "Pods", "value": 1, "periodSeconds": 60}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": _metadata(namespace, name, uid, spec),
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "minReplicas": scaling.min_replicas,
+            "maxReplicas": scaling.max_replicas,
+            "metrics": metrics,
+            "behavior": {
+                "scaleUp": {"stabilizationWindowSeconds": 0, "selectPolicy": "Max", "policies": [twice, four]},
+                "scaleDown": {"stabilizationWindowSeconds": CALM, "selectPolicy": "Max", "policies": [quarter, one]},
+            },
+        },
     }
+
+
+def _metadata(namespace: str, name: str, uid: str, spec: ModelVersionSpec) -> Manifest:
+    return {
+        "name": name,
+        "namespace": namespace,
+        "labels": {names.MANAGED_BY: names.MANAGER, names.MODEL: spec.model, names.MODEL_VERSION: name},
+        "ownerReferences": [owner("ModelVersion", API_VERSION, name, uid)],
+    }
+
+
+def _scheme(spec: ModelVersionSpec) -> dict[str, str]:
+    """A label for those who ask pods by their address: the operator, Prometheus."""
+    return {names.SCHEME: "https"} if spec.serving.tls else {}
+
+
+def _tls_volume(tls: Tls | None) -> list[Manifest]:
+    """The certificate. Optional, so that the server can say that it is missing: a pod that cannot mount says nothing."""
+    if tls is None:
+        return []
+    return [{"name": "tls", "secret": {"secretName": tls.secret_name, "optional": True, "defaultMode": 0o440}}]
+
+
+def _tls_words(namespace: str, spec: ModelVersionSpec) -> list[str]:
+    tls = spec.serving.tls
+    if tls is None:
+        return []
+    files = ["--tls-cert", f"{TLS}/tls.crt", "--tls-key", f"{TLS}/tls.key", "--tls-ca", f"{TLS}/ca.crt"]
+    clients = ["--tls-client-ca", f"{TLS}/ca.crt"] if tls.client_authentication == "required" else []
+    return [*files, *clients, "--tls-server-name", f"{spec.model}.{namespace}.svc"]
+
+
+def _probed(tls: Tls | None) -> Manifest:
+    """Where the kubelet asks. It has no certificate: where callers need one, it asks the control port."""
+    if tls is None:
+        return {"port": "http"}
+    if tls.client_authentication == "required":
+        return {"port": "control"}
+    return {"port": "http", "scheme": "HTTPS"}
+
+
+def _pod(
+    namespace: str,
+    selector: dict[str, str],
+    spec: ModelVersionSpec,
+    artifact: Artifact,
+    timeout: float,
+    settings: Settings,
+) -> Manifest:
+    spread = [
+        {
+            "maxSkew": 1,
+            "topologyKey": key,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": selector},
+        }
+        for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+    ]
     found: Manifest = {
         "serviceAccountName": settings.serving_service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": POD_SECURITY,
         "terminationGracePeriodSeconds": TURNING_AWAY + int(timeout) + 5,
-        "topologySpreadConstraints": [spread],
+        "topologySpreadConstraints": spread,
         "initContainers": [_fetch(artifact, settings)],
-        "containers": [_serve(spec, artifact, timeout, settings)],
+        "containers": [_serve(namespace, spec, artifact, timeout, settings)],
         "volumes": [
             {"name": "bundle", "emptyDir": {}},
             {"name": "tmp", "emptyDir": {}},
+            {"name": "control-keys", "configMap": {"name": names.CONTROL_KEYS}},
+            *_tls_volume(spec.serving.tls),
             *store_volumes(settings, read_only=True),
         ],
     }
@@ -132,19 +220,24 @@ def _fetch(artifact: Artifact, settings: Settings) -> Manifest:
     }
 
 
-def _serve(spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings: Settings) -> Manifest:
+def _serve(namespace: str, spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings: Settings) -> Manifest:
     requests = {**DEFAULT_REQUESTS, **spec.serving.resources.requests}
     limits = dict(spec.serving.resources.limits)
-    ready = {"httpGet": {"path": "/readyz", "port": "http"}}
+    port = _probed(spec.serving.tls)
+    ready = {"httpGet": {"path": "/readyz", **port}}
+    words = ["serve", *_tls_words(namespace, spec), "--drain-seconds", str(TURNING_AWAY)]
+    tls = [{"name": "tls", "mountPath": TLS, "readOnly": True}] if spec.serving.tls else []
     return {
         "name": "serving",
         "image": settings.serving_image,
         "imagePullPolicy": settings.image_pull_policy,
-        "command": ["python", "-m", "modelward_serving", "serve", "--drain-seconds", str(TURNING_AWAY)],
+        "command": ["python", "-m", "modelward_serving", *words],
         "env": [
             {"name": "MODELWARD_BUNDLE", "value": BUNDLE},
             {"name": "MODELWARD_DIGEST", "value": artifact.digest},
             {"name": "MODELWARD_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "MODELWARD_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+            {"name": "MODELWARD_CONTROL_KEYS", "value": f"{KEYS}/{names.CONTROL_KEYS_FILE}"},
             {"name": "MODELWARD_REQUEST_TIMEOUT", "value": f"{timeout:g}"},
         ],
         "ports": [
@@ -155,7 +248,7 @@ def _serve(spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings:
         "startupProbe": {**ready, "periodSeconds": 1, "failureThreshold": 120, "timeoutSeconds": 2},
         "readinessProbe": {**ready, "periodSeconds": 5, "failureThreshold": 2, "timeoutSeconds": 3},
         "livenessProbe": {
-            "httpGet": {"path": "/livez", "port": "http"},
+            "httpGet": {"path": "/livez", **port},
             "periodSeconds": 10,
             "failureThreshold": 6,
             "timeoutSeconds": 5,
@@ -164,6 +257,8 @@ def _serve(spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings:
         "resources": {"requests": requests, **({"limits": limits} if limits else {})},
         "volumeMounts": [
             {"name": "bundle", "mountPath": BUNDLE, "readOnly": True},
+            {"name": "control-keys", "mountPath": KEYS, "readOnly": True},
+            *tls,
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         ],
     }

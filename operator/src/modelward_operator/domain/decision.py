@@ -55,6 +55,8 @@ class Decision:
     """By ModelVersion name: replicas. A version that is absent shall have no Deployment, unless it is in ``keep``."""
     serve: str | None
     """The ModelVersion that the Service shall select; None leaves the Service as it is."""
+    autoscaled: frozenset[str] = frozenset()
+    """Versions whose number of pods belongs to a HorizontalPodAutoscaler; ``workloads`` says what it begins with."""
     drop_service: bool = False
     """Whether the Service shall be deleted: the model's last version goes."""
     leases: tuple[LeaseOrder, ...] = ()

@@ -28,8 +28,11 @@ class Pod:
     """One serving pod."""
 
     name: str
+    uid: str = ""
     ip: str | None = None
     ready: bool = False
+    tls: bool = False
+    """Whether it speaks TLS."""
     verified: bool = False
     """The init container fetched the bundle and found its digest right."""
     failure: Failure | None = None
@@ -70,6 +73,16 @@ class Version:
     def ready_pods(self) -> int:
         """How many of its pods answer."""
         return sum(pod.ready and not pod.deleting for pod in self.pods)
+
+    @property
+    def tls(self) -> bool:
+        """Whether its pods shall speak TLS."""
+        return self.spec.serving.tls is not None
+
+    @property
+    def is_autoscaled(self) -> bool:
+        """Whether an autoscaler sets its number of pods while it is the champion."""
+        return self.spec.serving.autoscaling is not None
 
 
 @dataclass(frozen=True, slots=True)

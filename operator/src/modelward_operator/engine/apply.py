@@ -21,7 +21,7 @@ from modelward_operator.domain.record import ModelRecord
 from modelward_operator.engine import gateway as api
 from modelward_operator.engine.exchange import Exchange, Held
 from modelward_operator.engine.gateway import Gateway, GatewayError, Manifest, NamespaceEndsError, Resource
-from modelward_operator.engine.observe import Seen, is_ours, owned_by
+from modelward_operator.engine.observe import Seen, is_ours, owned_by, owns_replicas
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +65,10 @@ async def carry_out(turn: Round, decision: Decision) -> None:
     await turn.exchange.order(turn.memory.held, versions, lowering)
     await _write_record(turn, decision)
     objects = await _write_statuses(turn, decision)
+    if decision.workloads:
+        await turn.exchange.signer.publish(turn.gateway, turn.namespace, turn.clock)
     for name, replicas in decision.workloads.items():
-        await _have_workload(turn, versions[name], replicas)
+        await _have_workload(turn, versions[name], replicas, autoscaled=name in decision.autoscaled)
     if decision.serve is not None:
         await _serve(turn, decision.serve)
     if raising:
@@ -149,16 +151,25 @@ async def write_status(gateway: Gateway, resource: Resource, manifest: Manifest,
     return await gateway.replace_status(resource, {**body, "status": wanted})
 
 
-async def _have_workload(turn: Round, version: Version, replicas: int) -> None:
+async def _have_workload(turn: Round, version: Version, replicas: int, *, autoscaled: bool) -> None:
     current = turn.seen.deployments.get(version.name)
     if version.artifact is None or version.artifact_failure is not None:
         return
     if current is not None and not owned_by(current, version.uid):
         return  # an earlier ModelVersion's of this name, soon collected
+    if not autoscaled:
+        await _delete(turn, api.AUTOSCALERS, turn.seen.autoscalers.get(version.name))
+    left = autoscaled and await _is_left_to_the_autoscaler(turn, version.name, replicas, current)
+    said = None if left else replicas
     wanted = serving.deployment(
-        turn.namespace, version.name, version.uid, version.spec, version.artifact, replicas, turn.settings
+        turn.namespace, version.name, version.uid, version.spec, version.artifact, said, turn.settings
     )
     await _have(turn, api.DEPLOYMENTS, wanted, current)
+    if autoscaled and version.spec.serving.autoscaling is not None:
+        scaler = serving.autoscaler(
+            turn.namespace, version.name, version.uid, version.spec, version.spec.serving.autoscaling
+        )
+        await _have(turn, api.AUTOSCALERS, scaler, turn.seen.autoscalers.get(version.name))
     budget = serving.disruption_budget(turn.namespace, version.name, version.uid, version.spec)
     key = (api.DISRUPTION_BUDGETS.kind, version.name)
     if replicas > 1 and key not in turn.memory.applied:
@@ -166,10 +177,26 @@ async def _have_workload(turn: Round, version: Version, replicas: int) -> None:
         turn.memory.applied[key] = ("", "")
 
 
+async def _is_left_to_the_autoscaler(turn: Round, name: str, replicas: int, current: Manifest | None) -> bool:
+    """Whether we say nothing of the number of pods any more.
+
+    What an apply leaves out, and nobody else owns, falls back to its default: one pod. So the number is first applied in another
+    manager's name, from whom the autoscaler takes it with its first change. Of a Deployment that is not there yet, or has no
+    pods (an autoscaler does nothing for those), we say it ourselves for one more time.
+    """
+    if current is None or not current["spec"].get("replicas", 1):
+        return False
+    if owns_replicas(current):
+        handed = serving.replicas_only(turn.namespace, name, replicas)
+        await turn.gateway.apply(api.DEPLOYMENTS, handed, names.SCALE_MANAGER)
+    return True
+
+
 async def _serve(turn: Round, version: str) -> None:
     if turn.seen.service_manifest is not None and not is_ours(turn.seen.service_manifest):
         return
-    wanted = desired_service(turn.namespace, turn.model, version)
+    tls = any(v.tls for v in turn.seen.versions if v.name == version)
+    wanted = desired_service(turn.namespace, turn.model, version, tls=tls)
     await _have(turn, api.SERVICES, wanted, turn.seen.service_manifest)
 
 
@@ -195,15 +222,21 @@ async def _drop(turn: Round, decision: Decision) -> None:
         wanted = name in decision.workloads or name in decision.keep
         if wanted or "deletionTimestamp" in manifest["metadata"] or not _is_a_versions(turn, manifest):
             continue
-        await turn.gateway.delete(api.DEPLOYMENTS, turn.namespace, name, manifest["metadata"]["uid"])
-        turn.memory.applied.pop((api.DEPLOYMENTS.kind, name), None)
-        if turn.memory.applied.pop((api.DISRUPTION_BUDGETS.kind, name), None) is not None:
-            budget = await turn.gateway.get(api.DISRUPTION_BUDGETS, turn.namespace, name)
-            if budget is not None:
-                await turn.gateway.delete(api.DISRUPTION_BUDGETS, turn.namespace, name, budget["metadata"]["uid"])
+        await _delete(turn, api.AUTOSCALERS, turn.seen.autoscalers.get(name))
+        budget = await turn.gateway.get(api.DISRUPTION_BUDGETS, turn.namespace, name)
+        await _delete(turn, api.DISRUPTION_BUDGETS, budget if budget and is_ours(budget) else None)
+        await _delete(turn, api.DEPLOYMENTS, manifest)
     service = turn.seen.service_manifest
     if decision.drop_service and service is not None and is_ours(service):
         await turn.gateway.delete(api.SERVICES, turn.namespace, turn.model, service["metadata"]["uid"])
+
+
+async def _delete(turn: Round, resource: Resource, manifest: Manifest | None) -> None:
+    if manifest is None:
+        return
+    name, uid = manifest["metadata"]["name"], manifest["metadata"]["uid"]
+    turn.memory.applied.pop((resource.kind, name), None)
+    await turn.gateway.delete(resource, turn.namespace, name, uid)
 
 
 def _is_a_versions(turn: Round, manifest: Manifest) -> bool:

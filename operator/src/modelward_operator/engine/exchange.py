@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from modelward_api.bundle import BundleDocuments
 from modelward_api.wire import Challenger, ExchangeRequest, ExchangeResponse, TrafficLease
 from modelward_operator.domain.decision import LeaseOrder
 from modelward_operator.domain.observation import Pod, Version
+from modelward_operator.engine.signing import Signer
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,10 @@ class Held:
 class Exchange:
     """Talks to serving pods. A pod that does not answer is left alone: its lease expires by itself."""
 
-    def __init__(self, session: aiohttp.ClientSession, epoch: int, control_port: int = names.CONTROL_PORT) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, epoch: int, signer: Signer, control_port: int = names.CONTROL_PORT
+    ) -> None:
+        self.signer = signer
         self._session = session
         self._epoch = epoch
         self._port = control_port
@@ -103,7 +108,8 @@ class Exchange:
             challenger=Challenger(
                 version=challenger.spec.version,
                 digest=challenger.artifact.digest,
-                endpoints=tuple(f"{pod.ip}:{names.HTTP_PORT}" for pod in challenger.pods if _answers(pod)),
+                endpoints=tuple(f"{pod.ip}:{names.HTTP_PORT}" for pod in challenger.pods if _answers(pod, challenger)),
+                tls=challenger.tls,
             ),
             weight=order.weight,
             mirror=order.mirror,
@@ -118,10 +124,9 @@ class Exchange:
         return lease
 
     async def _exchange(self, pod: Pod, request: ExchangeRequest) -> ExchangeResponse | None:
-        url = f"http://{pod.ip}:{self._port}{names.EXCHANGE_PATH}"
+        body = json.dumps(request.to_json()).encode()
         try:
-            async with self._session.post(url, json=request.to_json(), timeout=TIMEOUT) as answer:
-                response = ExchangeResponse.model_validate_json(await answer.read())
+            response = ExchangeResponse.model_validate_json(await self._ask(pod, "POST", names.EXCHANGE_PATH, body))
         except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
             log.info("pod %s did not take part in the exchange: %s", pod.name, type(error).__name__)
             return None
@@ -133,10 +138,8 @@ class Exchange:
         for pod in pods:
             if not _answers(pod):
                 continue
-            url = f"http://{pod.ip}:{self._port}{names.DOCUMENTS_PATH}"
             try:
-                async with self._session.get(url, timeout=TIMEOUT) as answer:
-                    documents = BundleDocuments.model_validate_json(await answer.read())
+                documents = BundleDocuments.model_validate_json(await self._ask(pod, "GET", names.DOCUMENTS_PATH))
             except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
                 log.info("pod %s did not tell its bundle's documents: %s", pod.name, type(error).__name__)
                 continue
@@ -146,6 +149,21 @@ class Exchange:
                 self._documents[digest] = documents
                 return
 
+    async def _ask(self, pod: Pod, method: str, path: str, body: bytes = b"") -> bytes:
+        """One signed request to a pod's control port."""
+        url = f"http://{pod.ip}:{self._port}{path}"
+        headers = {"Authorization": f"Bearer {self.signer.sign(pod.uid, method, path, body)}"}
+        if body:
+            headers["Content-Type"] = "application/json"
+        async with self._session.request(method, url, data=body or None, headers=headers, timeout=TIMEOUT) as answer:
+            content = await answer.read()
+            if answer.status == 401:
+                log.warning("pod %s does not know us: %s", pod.name, content[:300].decode(errors="replace"))
+            answer.raise_for_status()
+            return content
 
-def _answers(pod: Pod) -> bool:
-    return pod.ready and pod.ip is not None and not pod.deleting
+
+def _answers(pod: Pod, version: Version | None = None) -> bool:
+    """Whether it can be asked; as a challenger of that version also, whether it speaks as the version now does."""
+    speaks = version is None or pod.tls == version.tls
+    return pod.ready and pod.ip is not None and not pod.deleting and speaks

@@ -36,10 +36,12 @@ DRIFT_MONITORS = Resource(API_VERSION, "DriftMonitor", "driftmonitors")
 DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
 SERVICES = Resource("v1", "Service", "services")
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
+SECRETS = Resource("v1", "Secret", "secrets")
 PODS = Resource("v1", "Pod", "pods")
 EVENTS = Resource("v1", "Event", "events")
 JOBS = Resource("batch/v1", "Job", "jobs")
 DISRUPTION_BUDGETS = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+AUTOSCALERS = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
 
 
@@ -72,8 +74,8 @@ class Gateway(Protocol):
     async def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
         """One object, or None."""
 
-    async def apply(self, resource: Resource, manifest: Manifest) -> Manifest:
-        """Server-side apply under our field manager; returns the object."""
+    async def apply(self, resource: Resource, manifest: Manifest, manager: str = names.FIELD_MANAGER) -> Manifest:
+        """Server-side apply under a field manager; returns the object."""
 
     async def create(self, resource: Resource, manifest: Manifest) -> Manifest:
         """Create.
@@ -132,13 +134,13 @@ class KubernetesGateway:
         """One object, or None."""
         return await self._call("GET", _path(resource, namespace, name), absent_is_none=True)
 
-    async def apply(self, resource: Resource, manifest: Manifest) -> Manifest:
+    async def apply(self, resource: Resource, manifest: Manifest, manager: str = names.FIELD_MANAGER) -> Manifest:
         """Server-side apply; returns the object."""
         metadata = manifest["metadata"]
         return await self._must(
             "PATCH",
             _path(resource, metadata["namespace"], metadata["name"]),
-            {"fieldManager": names.FIELD_MANAGER, "force": "true"},
+            {"fieldManager": manager, "force": "true"},
             manifest,
             "application/apply-patch+yaml",
         )

@@ -42,6 +42,8 @@ class Seen:
     """ModelVersion objects by name, for status writes."""
     monitor_manifests: Mapping[str, Manifest]
     deployments: Mapping[str, Manifest]
+    autoscalers: Mapping[str, Manifest]
+    """HorizontalPodAutoscalers of ours by name, which is that of their Deployment."""
     service_manifest: Manifest | None
     record_manifest: Manifest | None
     record: ModelRecord | Failure
@@ -53,14 +55,18 @@ class Seen:
 async def see(gateway: Gateway, namespace: str, model: str) -> Seen:
     """Read everything that belongs to one model."""
     selector = f"{names.MODEL}={model}"
-    objects, pods, workloads, monitors, service, record = await asyncio.gather(
+    lists = asyncio.gather(
         gateway.list(api.MODEL_VERSIONS, namespace),
         gateway.list(api.PODS, namespace, selector),
         gateway.list(api.DEPLOYMENTS, namespace, selector),
+        gateway.list(api.AUTOSCALERS, namespace, f"{selector},{names.MANAGED_BY}={names.MANAGER}"),
         gateway.list(api.DRIFT_MONITORS, namespace),
+    )
+    singles = asyncio.gather(
         gateway.get(api.SERVICES, namespace, model),
         gateway.get(api.CONFIG_MAPS, namespace, records.record_name(model)),
     )
+    (objects, pods, workloads, autoscalers, monitors), (service, record) = await asyncio.gather(lists, singles)
     objects = [m for m in objects if m["spec"].get("model") == model]
     monitors = [m for m in monitors if m["spec"].get("model") == model]
     deployments = {m["metadata"]["name"]: m for m in workloads}
@@ -81,6 +87,7 @@ async def see(gateway: Gateway, namespace: str, model: str) -> Seen:
         manifests={m["metadata"]["name"]: m for m in objects},
         monitor_manifests={m["metadata"]["name"]: m for m in monitors},
         deployments=deployments,
+        autoscalers={m["metadata"]["name"]: m for m in autoscalers},
         service_manifest=service,
         record_manifest=record,
         record=model_record(record),
@@ -116,6 +123,15 @@ def is_ours(manifest: Manifest) -> bool:
 def owned_by(manifest: Manifest, uid: str) -> bool:
     """Whether that object is its controller."""
     return any(owner.get("uid") == uid for owner in manifest["metadata"].get("ownerReferences", []))
+
+
+def owns_replicas(deployment: Manifest) -> bool:
+    """Whether the number of its pods is ours to say: we have applied it, and not let go of it."""
+    entries = deployment["metadata"].get("managedFields") or ()
+    applied = (
+        e.get("fieldsV1") or {} for e in entries if (e["manager"], e["operation"]) == (names.FIELD_MANAGER, "Apply")
+    )
+    return any("f:replicas" in fields.get("f:spec", {}) for fields in applied)
 
 
 def is_left_over(manifest: Manifest, kind: str, name: str, uid: str) -> bool:
@@ -230,7 +246,9 @@ def pod(manifest: Manifest) -> Pod:
     verified = bool(inits) and all((c.get("state") or {}).get("terminated", {}).get("exitCode") == 0 for c in inits)
     return Pod(
         name=manifest["metadata"]["name"],
+        uid=manifest["metadata"].get("uid", ""),
         ip=status.get("podIP"),
+        tls=(manifest["metadata"].get("labels") or {}).get(names.SCHEME) == "https",
         ready=conditions.get("Ready", {}).get("status") == "True",
         verified=verified,
         failure=problem(status),

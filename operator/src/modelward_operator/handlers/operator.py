@@ -15,7 +15,7 @@ from prometheus_client import start_http_server
 from modelward_operator.desired.settings import Settings
 from modelward_operator.domain.rollout import advance
 from modelward_operator.domain.training import train
-from modelward_operator.engine import epoch, health, metrics, resync
+from modelward_operator.engine import epoch, health, metrics, resync, signing
 from modelward_operator.engine.exchange import Exchange
 from modelward_operator.engine.gateway import GatewayError, KubernetesGateway
 from modelward_operator.engine.queue import WorkQueue
@@ -57,7 +57,8 @@ async def _run(
 ) -> None:
     number = await epoch.begin(gateway, settings.pod_namespace, settings.pod_name)
     log.info("epoch %d begins", number)
-    reconciler = Reconciler(gateway, Exchange(session, number), session, settings, advance, train)
+    signer = await signing.begin(gateway, settings.pod_namespace)
+    reconciler = Reconciler(gateway, Exchange(session, number, signer), session, settings, advance, train)
     queue, watchdog, ready = WorkQueue(reconciler), health.Watchdog(), asyncio.Event()
     metrics.QUEUED.set_function(lambda: len(queue))
     start_http_server(metrics_port)
@@ -76,6 +77,7 @@ async def _run(
         asyncio.create_task(resync.run(gateway, queue, settings.namespaces or (None,)), name="resync"),
         asyncio.create_task(_watch(watchdog), name="watchdog"),
         asyncio.create_task(epoch.hold(gateway, settings.pod_namespace, settings.pod_name, number), name="epoch"),
+        asyncio.create_task(signing.hold(gateway, settings.pod_namespace, signer), name="keys"),
     }
     stopping = asyncio.create_task(stop.wait(), name="stop")
     done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -18,6 +18,7 @@ from modelward_operator.domain.record import ModelRecord, Quarantine
 from modelward_operator.domain.rollout import candidate as trial
 from modelward_operator.domain.rollout.course import ENDED, UNDER_WAY, Course
 from modelward_operator.domain.rollout.roles import Roles, cast, quarantined, selected
+from modelward_operator.domain.rollout.size import pods
 from modelward_operator.domain.rollout.status import Facts, invalid_status, next_status, note
 
 KEPT_QUARANTINES = 256
@@ -123,7 +124,7 @@ def _returns(standby: Version, champion: Version | None) -> Course:
         "Champion",
         "TookOverAgain",
         f"Answers all requests again{after}",
-        replicas=standby.spec.serving.replicas,
+        replicas=pods(standby, champion.ready_pods if champion else 0),
         serve=True,
     )
 
@@ -166,22 +167,22 @@ def _bystander(
 
 
 def _champion(observation: Observation, version: Version) -> Course:
-    pods = version.spec.serving.replicas
+    size = pods(version)
     if version.deleting:
         waits = any(not v.deleting and v.status.phase not in ENDED for v in observation.versions if v is not version)
         what = "a rollout that is under way or next replaces it" if waits else "another version replaces it; apply one"
         message = (
             f"Its deletion waits until {what}, or until all versions of the model are deleted: callers depend on it"
         )
-        return Course("Champion", "DeletionHeld", message, replicas=pods, serve=True, stalled=not waits)
+        return Course("Champion", "DeletionHeld", message, replicas=size, serve=True, stalled=not waits)
     if not version.ready_pods:
         failure = next((pod.failure for pod in version.pods if pod.failure), None)
         why = f": {failure.message}" if failure else ""
-        return Course("Champion", "NoPodReady", f"None of its pods is ready{why}", replicas=pods, serve=True)
+        return Course("Champion", "NoPodReady", f"None of its pods is ready{why}", replicas=size, serve=True)
     reason, message = "Serving", "Answers all requests"
     if version.status.phase == "Champion" and version.status.message and version.status.history:
         message = version.status.history[-1].message or message
-    return Course("Champion", reason, message, replicas=pods, serve=True)
+    return Course("Champion", reason, message, replicas=size, serve=True)
 
 
 def _champion_before(observation: Observation, version: Version, leader: Version | None) -> Course:
@@ -193,16 +194,14 @@ def _champion_before(observation: Observation, version: Version, leader: Version
         return Course("Retired", "Deleted", "Being deleted")
     warm = leader.spec.rollout.keep_warm if leader else "0s"
     name = leader.name if leader else "nobody"
-    return Course(
-        "Standby", "Superseded", f"{name} answers; stays warm for {warm}", replicas=version.spec.serving.replicas
-    )
+    return Course("Standby", "Superseded", f"{name} answers; stays warm for {warm}", replicas=pods(version))
 
 
 def _standby(version: Version, roles: Roles, leader: Version | None, now: datetime) -> Course:
     warm = seconds(leader.spec.rollout.keep_warm) if leader else 0.0
     is_the_one = roles.standby is version and not (leader is roles.candidate and leader is not None)
     if is_the_one and elapsed(version.status.phase_since, now) < warm:
-        return Course("Standby", *_as_before(version), replicas=version.spec.serving.replicas)
+        return Course("Standby", *_as_before(version), replicas=pods(version))
     return Course("Retired", "Retired", "No longer kept warm; apply it under another name to roll it out again")
 
 
@@ -236,8 +235,8 @@ def _name_taken(observation: Observation, roles: Roles) -> Plan:
         if phase in ENDED:
             courses[version.name] = Course(phase, *_as_before(version))
         else:
-            pods = version.workload.replicas if version.workload else 0
-            courses[version.name] = Course(phase, "NameTaken", message, replicas=pods, stalled=True)
+            size = version.workload.replicas if version.workload else 0
+            courses[version.name] = Course(phase, "NameTaken", message, replicas=size, stalled=True)
     return Plan(courses, roles.champion.name if roles.champion else None)
 
 
@@ -259,6 +258,9 @@ def _decide(observation: Observation, roles: Roles, plan: Plan, now: datetime) -
         statuses=statuses,
         record=_record(observation, plan, now),
         workloads=_workloads(courses, versions, serve, observation),
+        autoscaled=frozenset(
+            name for name, course in courses.items() if course.phase == "Champion" and versions[name].is_autoscaled
+        ),
         serve=serve,
         leases=_leases(plan, versions, roles),
         finalize=frozenset(v.name for v in _everyone(observation) if not v.deleting),

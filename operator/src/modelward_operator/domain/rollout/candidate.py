@@ -16,6 +16,7 @@ from modelward_operator.domain.clock import elapsed, stamp
 from modelward_operator.domain.evidence import Assessment
 from modelward_operator.domain.observation import Failure, Version
 from modelward_operator.domain.rollout.course import Course
+from modelward_operator.domain.rollout.size import pods
 
 UNSERVABLE = frozenset(
     {"DigestMismatch", "ArtifactNotFound", "ArtifactUnreadable", "BadSignature", "ParityFailed", "ModelUnloadable"}
@@ -86,16 +87,29 @@ def has_taken_over(case: Case) -> Course | None:
     if not case.selected:
         return None
     before = f", after {_champion_name(case)}" if case.champion else ""
-    return Course(
-        "Champion", "Promoted", f"Answers all requests{before}", replicas=case.version.spec.serving.replicas, serve=True
-    )
+    return Course("Champion", "Promoted", f"Answers all requests{before}", replicas=_all_pods(case), serve=True)
+
+
+def speaks_otherwise(case: Case) -> Course | None:
+    """https on one side only: callers would break at the promotion, and the champion could not ask it until then."""
+    champion, version = case.champion, case.version
+    if champion is None or not version.ready_pods:
+        return None
+    if version.tls != champion.tls:
+        with_it, without = (version, champion) if version.tls else (champion, version)
+        message = f"{with_it.name} has spec.serving.tls and {without.name} has none: give both the same"
+        return Course("Deploying", "TlsDiffers", message, replicas=_first_pods(case), stalled=True)
+    if not any(pod.ready and not pod.deleting and pod.tls == version.tls for pod in version.pods):
+        message = "spec.serving.tls was changed: waiting for pods that speak so"
+        return Course("Deploying", "TlsChanging", message, replicas=_first_pods(case))
+    return None
 
 
 def takes_over(case: Case) -> Course | None:
     """Promoting: as many pods as it will need, all callers by lease, then the Service."""
     if case.version.status.phase != "Promoting" or case.champion is None:
         return None
-    wanted = case.version.spec.serving.replicas
+    wanted = _all_pods(case)
     ready = case.version.ready_pods >= wanted
     waiting = "the Service turns to it" if ready else f"{case.version.ready_pods} of {wanted} pods are ready"
     return replace(
@@ -143,10 +157,8 @@ def needs_no_evidence(case: Case) -> Course | None:
     """Strategy direct: a person vouches for it."""
     if case.version.spec.rollout.strategy != "direct":
         return None
-    pods = case.version.spec.serving.replicas
-    return replace(
-        _trial(case, "Promoting", "Direct", "Taking over without evidence, by strategy direct", 0), replicas=pods
-    )
+    direct = _trial(case, "Promoting", "Direct", "Taking over without evidence, by strategy direct", 0)
+    return replace(direct, replicas=_all_pods(case))
 
 
 def is_a_shadow(case: Case) -> Course | None:
@@ -197,8 +209,7 @@ def needs_more_evidence(case: Case) -> Course | None:
 def is_promoted(case: Case) -> Course | None:
     """Every bound is below its margin."""
     message = f"{case.assessment.message}. Taking over from {_champion_name(case)}"
-    pods = case.version.spec.serving.replicas
-    return replace(_trial(case, "Promoting", "HarmBounded", message, 100.0), replicas=pods)
+    return replace(_trial(case, "Promoting", "HarmBounded", message, 100.0), replicas=_all_pods(case))
 
 
 CHECKS: tuple[Check, ...] = (
@@ -206,6 +217,7 @@ CHECKS: tuple[Check, ...] = (
     cannot_be_served,
     harms,
     takes_too_long,
+    speaks_otherwise,
     takes_over,
     is_unverified,
     is_not_ready,
@@ -239,7 +251,12 @@ def _reason(version: Version, reason: str, message: str) -> tuple[str, str]:
 def _first_pods(case: Case) -> int:
     """A challenger starts with one pod; what takes over without a canary has all of them at once."""
     at_once = case.champion is None or case.version.spec.rollout.strategy == "direct"
-    return case.version.spec.serving.replicas if at_once else 1
+    return _all_pods(case) if at_once else 1
+
+
+def _all_pods(case: Case) -> int:
+    """As many as the callers need who will all come at once."""
+    return pods(case.version, case.champion.ready_pods if case.champion else 0)
 
 
 def _champion_name(case: Case) -> str:

@@ -102,9 +102,10 @@ def _weight(course: Course, counts: PairedCounts) -> Weight:
 def _endpoints(version: Version, course: Course, namespace: str) -> Endpoints | None:
     if course.phase != "Champion":
         return None
+    host = f"{version.spec.model}.{namespace}.svc"
     return Endpoints(
-        rest=f"http://{version.spec.model}.{namespace}.svc:{names.HTTP_PORT}/v2/models/{version.spec.model}",
-        grpc=f"{version.spec.model}.{namespace}.svc:{names.GRPC_PORT}",
+        rest=f"{'https' if version.tls else 'http'}://{host}:{names.HTTP_PORT}/v2/models/{version.spec.model}",
+        grpc=f"{host}:{names.GRPC_PORT}",
     )
 
 
@@ -129,9 +130,18 @@ def _conditions(version: Version, course: Course, facts: Facts) -> tuple[Conditi
         others=_details(version, course, facts, available),
     )
     conditions = conclude(version.status.conditions, version.generation, facts.now, summary)
-    if course.paused:
-        return conditions
-    return tuple(c for c in conditions if c.type != "Paused")
+    over = {"Paused"} if not course.paused else set()
+    over |= {"TlsReady"} if not (version.tls and course.replicas) else set()
+    return tuple(c for c in conditions if c.type not in over)
+
+
+def _tls(version: Version) -> tuple[State, str, str]:
+    failure = next((p.failure for p in version.pods if p.failure and p.failure.reason.startswith("Tls")), None)
+    if failure is not None:
+        return "False", failure.reason, failure.message
+    if any(pod.tls and pod.ready for pod in version.pods):
+        return "True", "Serving", "Callers are answered over https"
+    return "Unknown", "Starting", "No pod answers over https yet"
 
 
 def _details(
@@ -149,6 +159,8 @@ def _details(
     pods = f"{version.ready_pods} ready pods"
     if course.replicas:
         found.append(("Available", "True" if available else "False", "PodsReady" if available else "NoPodReady", pods))
+    if version.tls and course.replicas:
+        found.append(("TlsReady", *_tls(version)))
     if course.assessment is not None:
         state: State = {"Pass": "True", "Harm": "False", "Hold": "Unknown"}[course.assessment.verdict]  # type: ignore[assignment]
         found.append(("AnalysisPassing", state, course.assessment.reason, course.message))

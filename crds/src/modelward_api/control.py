@@ -1,0 +1,23 @@
+"""How the operator proves to a serving pod that a request on the control port is its own.
+
+Each request carries ``Authorization: Bearer TOKEN``: a JSON Web Token, signed with Ed25519, that holds for this request to this
+pod alone and for seconds. Whoever reads it has nothing that another pod, or another request, would accept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+ISSUER = "modelward-operator"
+ALGORITHM = "EdDSA"
+SECONDS = 30
+"""How long a token holds."""
+SKEW = 30
+"""Seconds by which the clocks of two nodes may differ."""
+REQUIRED = ("iss", "aud", "iat", "exp", "jti")
+"""Registered claims that each token has; ``aud`` is the pod's uid."""
+
+
+def bound(method: str, path: str, body: bytes) -> dict[str, str]:
+    """The claims that tie a token to one request."""
+    return {"method": method, "path": path, "sha256": hashlib.sha256(body).hexdigest()}

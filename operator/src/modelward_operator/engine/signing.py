@@ -1,0 +1,116 @@
+"""The operator's signature on what it asks of serving pods: keys kept, published, turned over."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+from datetime import UTC, datetime
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from jwt.algorithms import OKPAlgorithm
+
+from modelward_api import control
+from modelward_operator.desired import keys
+from modelward_operator.domain import keyring
+from modelward_operator.domain.keyring import Keyring
+from modelward_operator.engine.gateway import (
+    CONFIG_MAPS,
+    SECRETS,
+    ConflictError,
+    Gateway,
+    GatewayError,
+    NamespaceEndsError,
+)
+
+log = logging.getLogger(__name__)
+
+PERIOD = 60.0
+PUBLISH_PERIOD = 300.0
+"""Seconds after which the public keys are written again, in case somebody has changed them."""
+
+
+class Signer:
+    """Signs with the key that is in force, and publishes the public ones."""
+
+    def __init__(self, ring: Keyring) -> None:
+        self.ring = ring
+        self._told: dict[str, tuple[Keyring, float]] = {}
+
+    def sign(self, pod_uid: str, method: str, path: str, body: bytes, now: datetime | None = None) -> str:
+        """A token for one request to one pod."""
+        now = now or datetime.now(UTC)
+        key = keyring.signs(self.ring, now)
+        issued = int(now.timestamp())
+        claims = {
+            "iss": control.ISSUER,
+            "aud": pod_uid,
+            "iat": issued,
+            "exp": issued + control.SECONDS,
+            "jti": secrets.token_hex(12),
+            **control.bound(method, path, body),
+        }
+        return jwt.encode(claims, jwt.PyJWK.from_dict(key), control.ALGORITHM, {"kid": key["kid"]})
+
+    async def publish(self, gateway: Gateway, namespace: str, clock: float) -> None:
+        """Have the public keys where that namespace's pods read them, before pods begin that need them."""
+        ring, when = self._told.get(namespace, (None, 0.0))
+        if ring == self.ring and clock - when < PUBLISH_PERIOD:
+            return
+        ring = self.ring
+        try:
+            await gateway.apply(CONFIG_MAPS, keys.config_map(namespace, ring))
+        except NamespaceEndsError:
+            return
+        self._told[namespace] = (ring, clock)
+
+
+def new_key() -> dict[str, str]:
+    """A key pair, as a private JSON Web Key."""
+    found: dict[str, str] = json.loads(OKPAlgorithm.to_jwk(Ed25519PrivateKey.generate()))
+    return {**found, "kid": secrets.token_hex(8), "alg": control.ALGORITHM, "use": "sig"}
+
+
+async def begin(gateway: Gateway, namespace: str) -> Signer:
+    """A signer with the keys of this installation, which are made when there are none."""
+    while True:
+        try:
+            return Signer(await _look(gateway, namespace))
+        except ConflictError:
+            continue
+
+
+async def hold(gateway: Gateway, namespace: str, signer: Signer, period: float = PERIOD) -> None:
+    """Turn the keys over when it is time; begin with new ones when somebody has deleted them. For ever."""
+    while True:
+        await asyncio.sleep(period)
+        try:
+            signer.ring = await _look(gateway, namespace)
+        except GatewayError as error:
+            log.warning("keys: %s", error)  # those that we have go on
+
+
+async def _look(gateway: Gateway, namespace: str) -> Keyring:
+    now, manifest = datetime.now(UTC), await gateway.get(SECRETS, namespace, keys.SECRET)
+    if manifest is None:
+        ring = keyring.turned(Keyring(), now, new_key)
+        await gateway.create(SECRETS, keys.secret(namespace, ring))
+        log.info("keys: made in Secret %s", keys.SECRET)
+        return ring
+    ring = _readable(manifest)
+    turned = keyring.turned(ring, now, new_key)
+    if turned != ring:
+        written = keys.secret(namespace, turned)
+        written["metadata"]["resourceVersion"] = manifest["metadata"]["resourceVersion"]
+        await gateway.replace(SECRETS, written)
+        log.info("keys: turned over, %d are published", len(turned.keys))
+    return turned
+
+
+def _readable(manifest: dict[str, object]) -> Keyring:
+    try:
+        return keys.read(manifest)
+    except ValueError as error:
+        raise GatewayError(0, str(error)) from error

@@ -1,0 +1,99 @@
+"""Who may use the control port: whoever signs with a key that the operator has published."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jwt
+
+from modelward_api import control
+
+log = logging.getLogger("modelward.serving")
+
+
+class DistrustedError(Exception):
+    """A request that is not the operator's, and why: a CamelCase reason and a sentence."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Trust:
+    """Judges requests by the public keys in a file, which is read again when it changes."""
+
+    def __init__(self, path: Path, pod_uid: str, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._pod_uid = pod_uid
+        self._clock = clock
+        self._version: object = None
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._seen: dict[str, float] = {}
+
+    def check(self, authorization: str | None, method: str, path: str, body: bytes) -> None:
+        """Accept a request, once.
+
+        Raises:
+            DistrustedError: it is not from the operator, not for this pod, not this request, too old, or a repetition.
+        """
+        if authorization is None or not authorization.startswith("Bearer "):
+            raise DistrustedError("Unsigned", "only the operator may ask: no bearer token was sent")
+        claims = self._claims(authorization.removeprefix("Bearer "))
+        if any(claims.get(name) != value for name, value in control.bound(method, path, body).items()):
+            raise DistrustedError("AnotherRequest", "the token was signed for another request")
+        self._only_once(claims)
+
+    def _claims(self, token: str) -> Mapping[str, Any]:
+        try:
+            key = self._key(str(jwt.get_unverified_header(token).get("kid")))
+            return jwt.decode(
+                token,
+                key,
+                algorithms=[control.ALGORITHM],
+                issuer=control.ISSUER,
+                audience=self._pod_uid,
+                leeway=control.SKEW,
+                options={"require": list(control.REQUIRED)},
+            )
+        except (jwt.ExpiredSignatureError, jwt.ImmatureSignatureError) as error:
+            message = f"the token holds for {control.SECONDS} s: are the clocks of the nodes right?"
+            raise DistrustedError("OutOfTime", message) from error
+        except jwt.InvalidAudienceError as error:
+            raise DistrustedError("AnotherPod", "the token was signed for another pod") from error
+        except jwt.InvalidTokenError as error:
+            raise DistrustedError("BadToken", "the token is none of the operator's") from error
+
+    def _key(self, kid: str) -> jwt.PyJWK:
+        self._read_again()
+        if kid not in self._keys:
+            message = f"{len(self._keys)} keys are known, and the token's is not one of them"
+            raise DistrustedError("UnknownKey", message)
+        return self._keys[kid]
+
+    def _read_again(self) -> None:
+        """A file that is away or broken changes nothing: what was known stays known."""
+        try:
+            found = os.stat(self._path)  # noqa: PTH116
+            version = (found.st_mtime_ns, found.st_ino, found.st_size)
+            if version == self._version:
+                return
+            keys = [jwt.PyJWK.from_dict(key) for key in json.loads(self._path.read_bytes())["keys"]]
+            known = {str(key.key_id): key for key in keys}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
+            log.warning("control port: the keys in %s cannot be read: %s", self._path, type(error).__name__)
+            return
+        self._version, self._keys = version, known
+        log.info("control port: the operator has %d keys", len(known))
+
+    def _only_once(self, claims: Mapping[str, Any]) -> None:
+        now = self._clock()
+        self._seen = {jti: until for jti, until in self._seen.items() if until >= now}
+        if claims["jti"] in self._seen:
+            raise DistrustedError("Repeated", "the token was used before")
+        self._seen[claims["jti"]] = float(claims["exp"]) + control.SKEW
