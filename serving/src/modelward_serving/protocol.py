@@ -5,7 +5,7 @@ An error says which field breaks which rule; it never repeats a value.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,10 @@ import numpy as np
 from modelward_api.bundle import Signature
 from modelward_api.columns import Column
 from modelward_api.names import DECISION, SCORE
+from modelward_serving import rules
 
 MOST_ROWS = 10_000
 LARGEST_BODY = 16 * 1024 * 1024
-LONGEST_TEXT = 256
 NUMBERS = frozenset(
     {"FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "BOOL"}
 )
@@ -165,29 +165,24 @@ def _numbers(column: Column, datatype: str, values: list[Any], where: str) -> np
         found = np.array(values, dtype=np.float32)
     except (OverflowError, ValueError) as error:
         raise RefusedError(422, "WrongKind", f"{where}.data", "numbers that fit FP32") from error
-    missing = np.isnan(found)
-    if missing.any() and not column.nullable:
-        raise RefusedError(422, "MissingValue", f"{where}.data", f"{column.name} must not be missing")
-    if np.isinf(found).any():
-        raise RefusedError(422, "WrongKind", f"{where}.data", f"{column.name} must be finite")
+    _refuse(rules.of_numbers(column, found), where)
     return found.reshape(-1, 1)
 
 
 def _texts(column: Column, datatype: str, values: list[Any], where: str) -> np.ndarray:
     if datatype != "BYTES":
         raise RefusedError(422, "WrongDatatype", f"{where}.datatype", f"{column.name} is categorical: BYTES")
+    lengths = [0 if v is None else len(v) if isinstance(v, str) else rules.NO_TEXT for v in values]
+    _refuse(rules.of_texts(column, np.array(lengths, dtype=np.int64)), where)
     found = np.empty((len(values), 1), dtype=object)
-    for index, value in enumerate(values):
-        if value is None or value == "":
-            if not column.nullable:
-                raise RefusedError(422, "MissingValue", f"{where}.data", f"{column.name} must not be missing")
-            found[index, 0] = ""
-        elif isinstance(value, str) and len(value) <= LONGEST_TEXT:
-            found[index, 0] = value
-        else:
-            rule = f"{column.name} is categorical: texts of at most {LONGEST_TEXT} characters, or null for missing"
-            raise RefusedError(422, "WrongKind", f"{where}.data", rule)
+    found[:, 0] = ["" if v is None else v for v in values]
     return found
+
+
+def _refuse(faults: Iterator[rules.Fault], where: str) -> None:
+    """One wrong row refuses the whole request."""
+    for fault in faults:
+        raise RefusedError(422, fault.reason, f"{where}.data", fault.rule)
 
 
 @dataclass(frozen=True, slots=True)
