@@ -83,9 +83,7 @@ _ONE_SOURCE = "has(self.artifact) != has(self.trainingJobRef)"
 _NEW_JOB = "a training is what it is; apply a new TrainingJob (only suspend may change)"
 _JOB_FIELDS = tuple(to_camel(name) for name in TrainingJobSpec.model_fields if name != "suspend")
 _NEW_BATCH = "a scoring is what it is; apply a new ScoreBatch (only suspend and parallelism may change)"
-_BATCH_FIELDS = tuple(
-    to_camel(name) for name in ScoreBatchSpec.model_fields if name not in ("suspend", "parallelism")
-)
+_BATCH_FIELDS = tuple(to_camel(name) for name in ScoreBatchSpec.model_fields if name not in ("suspend", "parallelism"))
 _MEASURED = "['numeric', 'integer']"
 
 

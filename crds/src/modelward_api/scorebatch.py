@@ -52,7 +52,9 @@ class ScoreBatchSpec(Document):
     output: Annotated[BatchOutput, Field(description="Where the scores go.")]
     keep_columns: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=128)], ...],
-        Field(description="Columns of the input that are copied beside the scores, such as an identifier.", max_length=64),
+        Field(
+            description="Columns of the input that are copied beside the scores, such as an identifier.", max_length=64
+        ),
     ] = ()
     shards: Annotated[
         int, Field(ge=1, le=MOST_SHARDS, description="Parts of the work. Each row is in exactly one of them.")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from modelward_api.bundle import FeatureReference, ReferenceProfile
 from modelward_api.names import SCORE
 from modelward_api.wire import ProfileCounts
+from modelward_serving.coded import Coded
 
 
 class FeatureCounter:
@@ -21,11 +24,13 @@ class FeatureCounter:
         self._low = np.float32(-np.inf if reference.minimum is None else reference.minimum)
         self._high = np.float32(np.inf if reference.maximum is None else reference.maximum)
 
-    def count(self, values: np.ndarray) -> None:
+    def count(self, values: np.ndarray | Coded) -> None:
         """Count [n, 1] or [n] values."""
-        flat = values.reshape(-1)
-        cells = self._numbers(flat) if self._numeric else self._texts(flat)
-        np.add.at(self.cells, cells, 1)
+        if isinstance(values, Coded):
+            cells = self._texts(values.texts)[values.codes]
+        else:
+            cells = self._numbers(values.reshape(-1)) if self._numeric else self._texts(values.reshape(-1))
+        self.cells += np.bincount(cells, minlength=len(self.cells))
 
     def _numbers(self, values: np.ndarray) -> np.ndarray:
         cells = np.searchsorted(self._edges, values, side="right")
@@ -46,8 +51,8 @@ class ProfileCounter:
         self._score = FeatureCounter(reference.score)
         self._rows = 0
 
-    def count(self, columns: dict[str, np.ndarray], scores: np.ndarray) -> None:
-        """Count the rows of one request."""
+    def count(self, columns: Mapping[str, np.ndarray | Coded], scores: np.ndarray) -> None:
+        """Count the rows of one request, or of a part of a batch."""
         for name, counter in self._features.items():
             counter.count(columns[name])
         self._score.count(scores)

@@ -38,7 +38,12 @@ class Predictor:
         scores = self.session.score(rows.columns)
         if not is_valid(scores, rows.count):
             raise InvalidScoreError
-        return Answer(scores, scores >= self._threshold)
+        return Answer(scores, self.decide(scores))
+
+    def decide(self, scores: np.ndarray) -> np.ndarray:
+        """Whether each score is positive at the operating threshold."""
+        decisions: np.ndarray = scores >= self._threshold
+        return decisions
 
     def by_column(self, inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Score rows given by column, through the same checks as a request of the protocol."""

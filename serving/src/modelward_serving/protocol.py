@@ -159,8 +159,7 @@ def _numbers(column: Column, datatype: str, values: list[Any], where: str) -> np
         )
     for value in values:
         if value is not None and not isinstance(value, int | float):
-            rule = f"{column.name} is {column.kind}: numbers, or null for missing"
-            raise RefusedError(422, "WrongKind", f"{where}.data", rule)
+            raise RefusedError(422, "WrongKind", f"{where}.data", rules.no_number(column))
     try:
         found = np.array(values, dtype=np.float32)
     except (OverflowError, ValueError) as error:

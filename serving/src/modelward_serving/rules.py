@@ -24,6 +24,11 @@ class Fault:
     """[n] of bool: which."""
 
 
+def no_number(column: Column) -> str:
+    """What is said of a value that is no number where one must be."""
+    return f"{column.name} is {column.kind}: numbers, or null for missing"
+
+
 def of_numbers(column: Column, values: np.ndarray) -> Iterator[Fault]:
     """The rules that [n] of float32 break; NaN is missing."""
     if not column.nullable:
