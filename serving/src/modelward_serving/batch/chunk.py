@@ -27,6 +27,8 @@ class Wanted:
     keep: tuple[str, ...] = ()
     skip_malformed: bool = False
     """Whether a line without its fields is left out; else the file cannot be read."""
+    rows: int = ROWS
+    """At a time, where the reader can choose."""
 
     @property
     def names(self) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from modelward_serving.batch.chunk import ROWS, Chunk, Wanted
+from modelward_serving.batch.chunk import Chunk, Wanted
 from modelward_serving.batch.columns import from_typed
 from modelward_serving.batch.errors import unreadable
 from modelward_serving.batch.store import File, Input
@@ -57,8 +57,9 @@ def _open(file: File, texts: list[str]) -> pq.ParquetFile:
 
 
 def _read(part: Groups, wanted: Wanted) -> Iterator[Chunk]:
+    source, names = part.source, wanted.names
     try:
-        for batch in part.source.iter_batches(ROWS, row_groups=part.numbers, columns=wanted.names, use_threads=False):
+        for batch in source.iter_batches(wanted.rows, row_groups=part.numbers, columns=names, use_threads=False):
             yield _chunk(batch, wanted, part.file.path)
     except (pa.ArrowException, ValueError, OSError) as error:
         raise unreadable(part.file.path, "parquet", type(error).__name__) from None

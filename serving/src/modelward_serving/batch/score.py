@@ -18,7 +18,7 @@ from modelward_api.names import SCORE
 from modelward_api.scorebatch import OnInvalidRow
 from modelward_api.wire import BatchOutcome
 from modelward_serving.batch import delimited, parquet, result, store
-from modelward_serving.batch.chunk import Chunk, Wanted
+from modelward_serving.batch.chunk import ROWS, Chunk, Wanted
 from modelward_serving.batch.columns import Values
 from modelward_serving.batch.errors import InvalidInputError
 from modelward_serving.coded import Coded
@@ -42,6 +42,8 @@ class Task:
     keep: tuple[str, ...] = ()
     on_invalid_row: OnInvalidRow = "null"
     store: str | None = None
+    rows: int = ROWS
+    """At a time."""
 
     def digest(self, given: store.Input, bundle: str) -> str:
         """What must be the same for a result to be this task's."""
@@ -108,7 +110,7 @@ def _outcome(made: result.ShardResult, given: store.Input) -> BatchOutcome:
 
 
 def _score(task: Task, predictor: Predictor, given: store.Input, file: Path) -> Tally:
-    wanted = Wanted(predictor.bundle.signature.inputs, task.keep, skip_malformed=task.on_invalid_row == "skip")
+    wanted = Wanted(predictor.bundle.signature.inputs, task.keep, task.on_invalid_row == "skip", task.rows)
     scores, tally = result.Scores(file, task.keep, predictor.version), Tally()
     for chunk in READERS[task.format](given, wanted, task.shard, task.shards):
         found = score(chunk, predictor)
