@@ -31,6 +31,9 @@ def chunks(given: Input, wanted: Wanted, shard: int, shards: int) -> Iterator[Ch
     Raises:
         InvalidInputError: UnreadableFile, EmptyFile, MissingColumn, DuplicateColumn.
     """
+    names, _ = _header(given.files[0])
+    wanted.check(given.files[0].path, names)
+    yield Chunk.of(0, {}, [pa.array([], pa.string()) for _ in wanted.keep])  # a shard may be without rows
     total, before = sum(file.size for file in given.files), 0
     first, last = shard * total // shards, (shard + 1) * total // shards
     for file in given.files:

@@ -30,7 +30,12 @@ def chunks(given: Input, wanted: Wanted, shard: int, shards: int) -> Iterator[Ch
         InvalidInputError: UnreadableFile, MissingColumn, DuplicateColumn, WrongKind.
     """
     texts = [column.name for column in wanted.features if column.kind == "categorical"]
-    for part in share([(file, _open(file, texts)) for file in given.files], shard, shards):
+    opened = [(file, _open(file, texts)) for file in given.files]
+    file, source = opened[0]
+    wanted.check(file.path, source.schema_arrow.names)
+    kept = [source.schema_arrow.field(name).type for name in wanted.keep]
+    yield Chunk.of(0, {}, [_plain(pa.array([], type_)) for type_ in kept])  # a shard may be without rows
+    for part in share(opened, shard, shards):
         wanted.check(part.file.path, part.source.schema_arrow.names)
         yield from _read(part, wanted)
 
@@ -44,7 +49,7 @@ def share(opened: list[tuple[File, pq.ParquetFile]], shard: int, shards: int) ->
             if before * shards // max(total, 1) == shard:
                 numbers.append(number)
             before += source.metadata.row_group(number).num_rows
-        if numbers or source.metadata.num_rows == 0:
+        if numbers:
             found.append(Groups(file, source, numbers))
     return found
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from modelward_api.base import Digest, Document, SemVer
 from modelward_api.names import DECISION, SCORE, VERSION
 from modelward_api.wire import ProfileCounts
+from modelward_serving.batch.errors import InvalidInputError
 from modelward_serving.batch.store import Output
 
 SMALLEST = 11
@@ -100,15 +101,23 @@ class Scores:
         table = pa.table([*kept, scores, decisions, version], names=[*self._keep, SCORE, DECISION, VERSION])
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._path, table.schema, compression="zstd", use_dictionary=[VERSION])
-        self._writer.write_table(table)
+        if table.num_rows:
+            self._writer.write_table(_alike(table, self._writer.schema))
 
     def close(self) -> None:
-        """Write the footer; a shard without rows has a file without rows."""
-        if self._writer is None:
-            nothing = [pa.nulls(0) for _ in self._keep]
-            self.write(nothing, pa.array([], pa.float32()), pa.array([], pa.bool_()))
+        """Write the footer."""
         if self._writer is not None:
             self._writer.close()
+
+
+def _alike(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The kept columns as they were in the first file."""
+    try:
+        return table if table.schema.equals(schema) else table.cast(schema)
+    except (pa.ArrowException, ValueError):
+        odd = next(f.name for f in schema if table.schema.field(f.name).type != f.type)
+        message = f"column {odd} has not the same type in all files: convert it, or do not keep it"
+        raise InvalidInputError("WrongKind", message, "spec.keepColumns") from None
 
 
 def canonical(document: Document) -> bytes:
