@@ -169,6 +169,7 @@ REFUSED = {
     "a monitor with an alpha of one": (monitor(tests={"alpha": 1}), "spec.tests.alpha"),
     "a monitor with an unknown action": (monitor(actions=[{"do": "pray"}]), "spec.actions[0].do"),
     "an unknown field": (version(rolout={}), "rolout"),
+    "rows in the clear over the network": (batch(input={"uri": "http://x/y.csv"}), "spec.input.uri"),
     "an output that cannot be written": (batch(output={"uri": "https://x/y"}), "spec.output.uri"),
     "a kept column named as an output": (batch(keepColumns=["id", "score"]), "spec.keepColumns: score, decision and"),
     "a column kept twice": (batch(keepColumns=["id", "id"]), "Duplicate"),

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from modelward_api.base import Digest, Document, Duration, Name, SemVer, Timestamp, Uri
+from modelward_api.base import Digest, Document, Duration, Name, SemVer, Timestamp
 from modelward_api.conditions import Condition
 from modelward_api.modelversion import Resources
 
@@ -18,10 +18,12 @@ class BatchInput(Document):
     """The rows."""
 
     uri: Annotated[
-        Uri,
+        str,
         Field(
             description="Where the rows are: a file, a folder whose files of the format are taken together, or file names with "
             "an asterisk. store://PATH in the artifact store, or s3://, https://, file:// (https: one file).",
+            pattern=r"^(store|s3|https|file)://.+$",
+            max_length=2048,
         ),
     ]
     format: Annotated[Literal["csv", "parquet"], Field(description="The files' format.")] = "parquet"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 
 import numpy as np
+import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,7 +22,7 @@ from modelward_serving import bundle as served
 from modelward_serving.batch import delimited, result, score, store
 from modelward_serving.batch.chunk import Chunk, Wanted
 from modelward_serving.batch.columns import from_text, from_typed
-from modelward_serving.batch.errors import InvalidInputError
+from modelward_serving.batch.errors import InvalidInputError, UnreachableError
 from modelward_serving.coded import Coded
 from modelward_serving.counters import FeatureCounter
 from modelward_serving.predictor import Predictor
@@ -269,6 +271,23 @@ def test_a_kept_column_has_one_type_or_it_is_told(tmp_path, run):
     pq.write_table(rows(10).set_column(0, "id", pa.array([[1]] * 10)), tmp_path / "input/1.parquet")
     with pytest.raises(InvalidInputError, match="column id has not the same type"):
         run(keep=("id",))
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_store_that_fails_in_between_is_not_the_files_fault(tmp_path, run, monkeypatch, form, after):
+    write(tmp_path, rows())
+    write_csv(tmp_path, "age,sex\n" + "1,f\n" * 100)
+    calls, read = itertools.count(), obstore.get_range
+
+    def falters(*words, **how):
+        if next(calls) >= after:
+            raise obstore.exceptions.GenericError("the network is gone")
+        return read(*words, **how)
+
+    monkeypatch.setattr(obstore, "get_range", falters)
+    with pytest.raises(UnreachableError, match="cannot be reached now"):
+        run(form)
 
 
 def test_a_finished_shard_is_not_scored_again(tmp_path, run):

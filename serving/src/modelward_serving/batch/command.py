@@ -7,13 +7,11 @@ import logging
 import traceback
 from pathlib import Path
 
-import obstore
-
 from modelward_api.bundle import UnverifiedBundleError
 from modelward_api.wire import INVALID_INPUT_EXIT_CODE, BatchOutcome
 from modelward_serving import bundle
 from modelward_serving.batch import score
-from modelward_serving.batch.errors import InvalidInputError
+from modelward_serving.batch.errors import InvalidInputError, UnreachableError
 from modelward_serving.fetch import tell
 from modelward_serving.predictor import Predictor
 from modelward_serving.session import UnservableError
@@ -53,11 +51,8 @@ def _scored(options: argparse.Namespace) -> tuple[BatchOutcome, int]:
         return _failed("DigestMismatch", str(error)), INVALID_INPUT_EXIT_CODE
     except UnservableError as error:
         return _failed(error.reason, str(error)), INVALID_INPUT_EXIT_CODE
-    except (OSError, obstore.exceptions.BaseError) as error:
-        message = (
-            str(error) if "cannot be reached now" in str(error) else f"a file cannot be reached: {type(error).__name__}"
-        )
-        return _failed("StoreUnavailable", message), 1
+    except UnreachableError as error:
+        return _failed("StoreUnavailable", str(error)), 1
     except Exception as error:
         # A library's message may hold values of the data: only its type and our line are told.
         frames = traceback.extract_tb(error.__traceback__)

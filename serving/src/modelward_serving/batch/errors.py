@@ -13,6 +13,10 @@ class InvalidInputError(Exception):
         self.field = field
 
 
+class UnreachableError(Exception):
+    """A store does not answer: another try may help. No OSError, as readers take those for the file's fault."""
+
+
 def unreadable(path: str, form: str, why: str) -> InvalidInputError:
     """A file is not of its format."""
     message = f"{path} cannot be read as {form}: {why}: check the file and spec.input.format"

@@ -65,7 +65,7 @@ def run(task: Task, predictor: Predictor) -> BatchOutcome:
 
     Raises:
         InvalidInputError: the input is not what the model takes.
-        OSError: a store does not answer.
+        UnreachableError: a store does not answer.
     """
     given = store.find(task.input, task.format, task.output, task.store)
     output = store.Output(task.output, task.store)

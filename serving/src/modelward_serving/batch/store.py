@@ -16,7 +16,7 @@ import obstore
 from obstore.store import LocalStore, from_url
 
 from modelward_api.store import InvalidAddressError, resolve, split
-from modelward_serving.batch.errors import InvalidInputError
+from modelward_serving.batch.errors import InvalidInputError, UnreachableError
 
 FIELD = {"input": "spec.input.uri", "output": "spec.output.uri"}
 
@@ -90,7 +90,7 @@ def reachable(uri: str, which: str) -> Iterator[None]:
 
     Raises:
         InvalidInputError: MissingFile.
-        OSError: the store does not answer; it is worth another try.
+        UnreachableError: the store does not answer; it is worth another try.
     """
     try:
         yield
@@ -103,7 +103,7 @@ def reachable(uri: str, which: str) -> Iterator[None]:
             raise InvalidInputError("MissingFile", message, FIELD[which]) from None
         if isinstance(error, ValueError):
             raise InvalidInputError("InvalidAddress", f"{uri} is no address of a store", FIELD[which]) from None
-        raise OSError(f"{uri} cannot be reached now ({type(error).__name__})") from None
+        raise UnreachableError(f"{uri} cannot be reached now ({type(error).__name__})") from None
 
 
 def _address(uri: str, store: str | None, which: str) -> str:
@@ -118,14 +118,16 @@ def find(uri: str, form: str, output: str, store: str | None) -> Input:
 
     Raises:
         InvalidInputError: MissingFile, InvalidAddress.
-        OSError: the store does not answer.
+        UnreachableError: the store does not answer.
     """
     address, target = _address(uri, store, "input"), _address(output, store, "output")
     folder, name = split(address)
     if target in (address, folder if "*" in name else None):
         raise InvalidInputError("InvalidAddress", "the output must be another folder than the input's", FIELD["output"])
     with reachable(uri, "input"):
-        if "*" in name:
+        if address.startswith(("https://", "http://")):
+            found = _single(folder, name)  # the web has no folders
+        elif "*" in name:
             found = [f for f in _below(folder, target) if fnmatchcase(f.path, name)]
         else:
             found = _single(folder, name) or [f for f in _below(address, target) if f.path.endswith(f".{form}")]
@@ -178,7 +180,7 @@ class Output:
         except FileNotFoundError:
             return None
         except obstore.exceptions.BaseError as error:
-            raise OSError(f"{self.uri} cannot be reached now ({type(error).__name__})") from None
+            raise UnreachableError(f"{self.uri} cannot be reached now ({type(error).__name__})") from None
 
     def has(self, name: str) -> bool:
         """Whether that file is there."""
@@ -187,4 +189,4 @@ class Output:
         except FileNotFoundError:
             return False
         except obstore.exceptions.BaseError as error:
-            raise OSError(f"{self.uri} cannot be reached now ({type(error).__name__})") from None
+            raise UnreachableError(f"{self.uri} cannot be reached now ({type(error).__name__})") from None
