@@ -50,8 +50,9 @@ cluster-down: ## Stop it, and leave nothing behind
 e2e: environment ## The end-to-end tests alone
 	$(RUN) pytest tests/e2e
 
-bench: environment ## Ours and plain BentoML on the same model in one run, as ratios
+bench: environment ## Ours and plain BentoML on the same model in one run, as ratios; and rows a second of batches
 	$(RUN) python -m tests.bench.serving
+	$(RUN) python -m tests.bench.batch
 
 clean: ## Remove caches and what was built
 	-$(RUN) python -m tests.cluster down

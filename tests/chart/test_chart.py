@@ -157,6 +157,13 @@ def test_only_the_operator_reaches_the_control_port(program, component):
     assert open_ports == ({8080, 9000} if component == "serving" else set())
 
 
+def test_nobody_reaches_a_batch(program):
+    policies = {p["metadata"]["name"]: p["spec"] for p in of(rendered(program, {}), "NetworkPolicy")}
+    policy = policies["modelward-batch"]
+    assert policy["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "batch"
+    assert (policy["policyTypes"], policy["ingress"]) == (["Ingress"], [])
+
+
 def environment(documents):
     (operator,) = of(documents, "Deployment")
     return {e["name"]: e.get("value") for e in operator["spec"]["template"]["spec"]["containers"][0]["env"]}
@@ -203,11 +210,14 @@ ROLE = {
     "modelversions": {"get", "list", "watch", "create", "patch"},
     "trainingjobs": {"get", "list", "watch"},
     "driftmonitors": {"get", "list", "watch"},
+    "scorebatches": {"get", "list", "watch"},
     "modelversions/status": {"update", "patch"},
     "trainingjobs/status": {"update", "patch"},
     "driftmonitors/status": {"update", "patch"},
+    "scorebatches/status": {"update", "patch"},
     "modelversions/finalizers": {"update"},
     "trainingjobs/finalizers": {"update"},
+    "scorebatches/finalizers": {"update"},
     "deployments": {"get", "list", "watch", "create", "patch", "delete"},
     "jobs": {"get", "list", "watch", "create", "patch"},
     "horizontalpodautoscalers": {"list", "create", "patch", "delete"},

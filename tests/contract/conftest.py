@@ -18,7 +18,8 @@ import pytest
 from tests.cluster import binaries
 from tests.cluster.layout import REPOSITORY, cache_directory
 
-CRDS = [REPOSITORY / "crds" / f"{plural}.yaml" for plural in ("modelversions", "trainingjobs", "driftmonitors")]
+PLURALS = ("modelversions", "trainingjobs", "driftmonitors", "scorebatches")
+CRDS = [REPOSITORY / "crds" / f"{plural}.yaml" for plural in PLURALS]
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
     with api_server(directory) as plane:
         plane.kubectl("apply", "--server-side", *(word for crd in CRDS for word in ("--filename", str(crd))))
         plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-        _await(lambda: plane.kubectl("get", "mv,tj,dm", check=False).returncode == 0, directory / "api.log")
+        _await(lambda: plane.kubectl("get", "mv,tj,dm,sb", check=False).returncode == 0, directory / "api.log")
         yield plane
 
 

@@ -59,6 +59,16 @@ def monitor(**spec):
     }
 
 
+def batch(**spec):
+    body = {"model": "m", "input": {"uri": "store://in"}, "output": {"uri": "store://out"}, **spec}
+    return {
+        "apiVersion": "modelward.io/v1alpha1",
+        "kind": "ScoreBatch",
+        "metadata": {"name": "m-scores", "namespace": "default"},
+        "spec": body,
+    }
+
+
 def drop_label(spec):
     spec["data"]["label"]["column"] = "nobody"
 
@@ -181,6 +191,13 @@ REFUSED = {
     "a monitor with an alpha of one": (monitor(tests={"alpha": 1}), "spec.tests.alpha"),
     "a monitor with an unknown action": (monitor(actions=[{"do": "pray"}]), "spec.actions[0].do"),
     "an unknown field": (version(rolout={}), "rolout"),
+    "rows in the clear over the network": (batch(input={"uri": "http://x/y.csv"}), "spec.input.uri"),
+    "an output that cannot be written": (batch(output={"uri": "https://x/y"}), "spec.output.uri"),
+    "a kept column named as an output": (batch(keepColumns=["id", "score"]), "spec.keepColumns: score, decision and"),
+    "a column kept twice": (batch(keepColumns=["id", "id"]), "Duplicate"),
+    "more shards than there may be": (batch(shards=1001), "spec.shards"),
+    "an unknown fate of invalid rows": (batch(onInvalidRow="guess"), "spec.onInvalidRow"),
+    "a batch without time": (batch(activeDeadline="0s"), "spec.activeDeadline: at least 1s"),
 }
 
 
@@ -249,6 +266,23 @@ def test_a_training_may_be_suspended_and_nothing_else(control_plane):
     control_plane.kubectl("delete", "tj", "mortality-v2")
 
 
+def test_a_batch_may_be_suspended_or_widened_and_nothing_else(control_plane):
+    control_plane.kubectl("create", "--filename", "-", document=batch())
+    patch = ["patch", "sb", "m-scores", "--type=merge", "--patch"]
+    control_plane.kubectl(*patch, '{"spec":{"suspend":true,"parallelism":9}}')
+    changes = {
+        "version": "9.0.0",
+        "shards": 5,
+        "input": {"format": "csv"},
+        "keepColumns": ["id"],
+        "onInvalidRow": "skip",
+    }
+    for field, value in changes.items():
+        done = control_plane.kubectl(*patch, json.dumps({"spec": {field: value}}), check=False)
+        assert f"spec.{field} is immutable" in done.stderr
+    control_plane.kubectl("delete", "sb", "m-scores")
+
+
 @pytest.mark.parametrize("file", sorted((REPOSITORY / "examples/mortality").glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_examples_are_accepted_as_they_are(control_plane, file):
     control_plane.kubectl("create", "--dry-run=server", "--validate=strict", "--filename", str(file))
@@ -258,6 +292,7 @@ EXPLAINED = {
     "mv.spec.rollout": ("How the version takes over from the champion.", "Never holds a rollback"),
     "mv.spec.rollout.steps.weight": ("Percentage of requests whose caller gets the new version's answer.",),
     "tj.spec.data.columns.role": ("Only features enter the model",),
+    "sb.spec.version": ("Without it: the champion at the time that the Job is made",),
     "dm.spec.tests.minimumEffect": ("No alarm below this population stability index",),
 }
 
@@ -273,12 +308,13 @@ COLUMNS = {
     "mv": "NAME MODEL VERSION PHASE WEIGHT VERDICT READY AGE",
     "tj": "NAME MODEL VERSION PHASE STEP AUROC AGE",
     "dm": "NAME MODEL STATE WORST FEATURE EVIDENCE AGE",
+    "sb": "NAME MODEL VERSION PHASE ROWS AGE",
 }
 
 
 @pytest.mark.parametrize(("short", "columns"), COLUMNS.items(), ids=COLUMNS.keys())
 def test_printer_columns_show_what_people_look_for(control_plane, short, columns):
-    document = {"mv": version, "tj": training, "dm": monitor}[short]()
+    document = {"mv": version, "tj": training, "dm": monitor, "sb": batch}[short]()
     control_plane.kubectl("create", "--filename", "-", document=document)
     status = {"status": {"phase": "Failed", "message": "Look here"} if short != "dm" else {"message": "Look here"}}
     name = document["metadata"]["name"]

@@ -31,6 +31,7 @@ from modelward_operator.domain.decision import Decision
 from modelward_operator.domain.keyring import Keyring
 from modelward_operator.domain.observation import Observation
 from modelward_operator.domain.rollout import advance
+from modelward_operator.domain.scoring import score
 from modelward_operator.domain.training import train
 from modelward_operator.engine import gateway as api
 from modelward_operator.engine.exchange import Exchange
@@ -165,7 +166,7 @@ class Ward:
         """An operator that has just been started."""
         exchange = Exchange(self.session, epoch, SIGNER, self.port)
         return Reconciler(
-            gateway or self.gateway, exchange, self.session, SETTINGS, decide, train, progress_port=self.port
+            gateway or self.gateway, exchange, self.session, SETTINGS, decide, train, score, progress_port=self.port
         )
 
     async def version(self, name: str, **spec: Any) -> dict[str, Any]:

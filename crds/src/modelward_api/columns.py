@@ -9,6 +9,8 @@ from pydantic import Field
 from modelward_api.base import Document
 
 Kind = Literal["numeric", "integer", "categorical", "boolean", "timestamp"]
+BOOLEANS = {"true": 1.0, "1": 1.0, "yes": 1.0, "y": 1.0, "false": 0.0, "0": 0.0, "no": 0.0, "n": 0.0}
+"""Texts in files that mean true or false, in lower case."""
 Role = Literal["feature", "label", "group", "time", "site", "subgroup", "ignore"]
 
 

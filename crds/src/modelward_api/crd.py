@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 from modelward_api import GROUP, VERSION
 from modelward_api.driftmonitor import DriftMonitorSpec, DriftMonitorStatus
 from modelward_api.modelversion import ModelVersionSpec, ModelVersionStatus
+from modelward_api.scorebatch import ScoreBatchSpec, ScoreBatchStatus
 from modelward_api.trainingjob import TrainingJobSpec, TrainingJobStatus
 
 Schema = dict[str, Any]
@@ -81,6 +82,8 @@ _NEW_VERSION = "a version is what it is; apply a new ModelVersion"
 _ONE_SOURCE = "has(self.artifact) != has(self.trainingJobRef)"
 _NEW_JOB = "a training is what it is; apply a new TrainingJob (only suspend may change)"
 _JOB_FIELDS = tuple(to_camel(name) for name in TrainingJobSpec.model_fields if name != "suspend")
+_NEW_BATCH = "a scoring is what it is; apply a new ScoreBatch (only suspend and parallelism may change)"
+_BATCH_FIELDS = tuple(to_camel(name) for name in ScoreBatchSpec.model_fields if name not in ("suspend", "parallelism"))
 _MEASURED = "['numeric', 'integer']"
 
 
@@ -227,6 +230,11 @@ _PROMOTED_NAME = Rule(
     "spec.promote.name: give one, as MODEL-VERSION is too long for a name or has characters that no name may have",
     ".promote",
 )
+_KEPT_NAMES = Rule(
+    "spec.keepColumns",
+    "!self.exists(c, c in ['score', 'decision', 'version'])",
+    "spec.keepColumns: score, decision and version are columns of the output; rename the input's",
+)
 
 KINDS = (
     Kind(
@@ -301,6 +309,31 @@ KINDS = (
         (NAME, _at_least_a_second("spec.interval")),
         {"status.conditions": "type"},
         ("spec.features",),
+    ),
+    Kind(
+        "ScoreBatch",
+        "scorebatches",
+        "sb",
+        "ScoreBatch scores files of rows with one version of a model.",
+        ScoreBatchSpec,
+        ScoreBatchStatus,
+        (
+            ("Model", "string", ".spec.model", 0),
+            ("Version", "string", ".status.version", 0),
+            ("Phase", "string", ".status.phase", 0),
+            ("Rows", "integer", ".status.rows", 0),
+            ("Age", "date", ".metadata.creationTimestamp", 0),
+            ("Message", "string", ".status.message", 1),
+        ),
+        (
+            NAME,
+            *(_immutable(name, _NEW_BATCH) for name in _BATCH_FIELDS),
+            _KEPT_NAMES,
+            _resources("spec.resources"),
+            _at_least_a_second("spec.activeDeadline"),
+        ),
+        {"status.conditions": "type"},
+        ("spec.keepColumns",),
     ),
 )
 

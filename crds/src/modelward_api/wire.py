@@ -177,7 +177,27 @@ class TrainingOutcome(Document):
 
 
 INVALID_INPUT_EXIT_CODE = 65
-"""A training pod that failed for its input (EX_DATAERR): the Job is not tried again."""
+"""A training or scoring pod that failed for its input (EX_DATAERR): the Job is not tried again."""
+
+
+class BatchOutcome(Document):
+    """How the scoring of one shard ended; its pod's termination message."""
+
+    succeeded: bool
+    reason: str
+    """CamelCase: Scored, or why not: MissingFile, MissingColumn, UnreadableFile, InvalidRows ..."""
+    message: str
+    """A sentence without any patient's value."""
+    field: str | None = None
+    """The path in the ScoreBatch that is wrong, such as spec.keepColumns[0]."""
+    shard: int = 0
+    input_digest: Digest | None = None
+    """What the input files were: all shards must have seen the same."""
+    rows: int = 0
+    scored: int = 0
+    invalid: int = 0
+    seconds: float = 0.0
+    """That reading, scoring and writing took, without the start."""
 
 
 class FetchOutcome(Document):

@@ -8,7 +8,7 @@ import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelward_serving.tls import Files
@@ -29,6 +29,10 @@ def main() -> int:
         from modelward_serving import fetch
 
         return fetch.run(options.uri, options.digest, options.into, options.store, options.termination_log)
+    if options.command == "batch":
+        from modelward_serving.batch import command
+
+        return command.run(options)
     from modelward_serving import server
 
     return server.run(
@@ -100,8 +104,35 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--tls-server-name", default="localhost", help="what a challenger's certificate must be for")
     serve.add_argument("--drain-seconds", type=float, default=5.0, help="how long to answer on after SIGTERM")
     serve.add_argument("--termination-log", **log)
+    _add_batch(commands, log)
     commands.add_parser("version", help="print the version")
     return parser
+
+
+def _add_batch(commands: Any, log: dict[str, Any]) -> None:
+    environ = os.environ
+    batch = commands.add_parser(
+        "batch",
+        help="score files with an unpacked bundle; exits with 65 when its input is wrong",
+        description="Scores one shard: reads, checks as a request is checked, scores, counts, writes a file of scores.",
+    )
+    batch.add_argument(
+        "--bundle", type=Path, default=environ.get("MODELWARD_BUNDLE", "/bundle"), help="(MODELWARD_BUNDLE)"
+    )
+    batch.add_argument("--digest", required=True, help="what it must be")
+    batch.add_argument(
+        "--input", required=True, help="a file, a folder, or names with *: store://, s3://, https://, file://"
+    )
+    batch.add_argument("--format", choices=["csv", "parquet"], required=True)
+    batch.add_argument("--output", required=True, help="a folder: store://, s3:// or file://")
+    batch.add_argument("--keep", action="append", default=[], metavar="COLUMN", help="copied beside the scores")
+    batch.add_argument("--on-invalid-row", choices=["fail", "skip", "null"], default="null")
+    batch.add_argument("--shards", type=int, default=1)
+    batch.add_argument(
+        "--shard", type=int, default=environ.get("JOB_COMPLETION_INDEX", "0"), help="(JOB_COMPLETION_INDEX)"
+    )
+    batch.add_argument("--store", default=environ.get("MODELWARD_STORE"), help="where store:// is (MODELWARD_STORE)")
+    batch.add_argument("--termination-log", **log)
 
 
 if __name__ == "__main__":

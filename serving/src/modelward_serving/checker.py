@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from modelward_api.bundle import Signature
-from modelward_api.columns import Column, Range
+from modelward_api.columns import Column
 from modelward_api.names import DECISION, SCORE
+from modelward_serving import rules
 from modelward_serving.tensors import (
     DTYPES,
-    LONGEST_TEXT,
     MOST_ROWS,
     BinaryTensor,
     InferenceRequest,
@@ -71,10 +71,9 @@ class Checker:
         self.numeric = [c for c in signature.inputs if c.kind != "categorical"]
         self.categorical = [c for c in signature.inputs if c.kind == "categorical"]
         self._orders: dict[tuple[str, ...], tuple[list[int], list[int]]] = {}
-        limits = [(c.range.minimum, c.range.maximum) if c.range else (None, None) for c in self.numeric]
-        self._low = np.array([-np.inf if low is None else low for low, _ in limits], dtype=np.float32).reshape(-1, 1)
-        self._high = np.array([np.inf if high is None else high for _, high in limits], np.float32).reshape(-1, 1)
-        self._required = np.array([not c.nullable for c in self.numeric], dtype=bool).reshape(-1, 1)
+        limits = np.array([rules.limits(c) for c in self.numeric], dtype=np.float32).reshape(-1, 2)
+        self._low, self._high = limits[:, :1], limits[:, 1:]
+        self._clipped = np.array([c.out_of_range == "clip" for c in self.numeric], dtype=bool).reshape(-1, 1)
         self._allowed = [frozenset(c.allowed_values) | {""} for c in self.categorical]
 
     def rows(self, request: InferenceRequest, *, all_outputs: bool = False) -> Rows:
@@ -149,7 +148,7 @@ class Checker:
             found = _numbers(tensor, where, column.name, column.kind)
             if len(found) != count:
                 raise RefusedError(422, "WrongShape", f"{where}.data", f"as many values as the shape says: {count}")
-            _check_finite(column, found, where)
+            _refuse(rules.of_numbers(column, found), where)
             numbers[row] = found
         return numbers
 
@@ -168,7 +167,7 @@ class Checker:
         numbers = np.ascontiguousarray(found.reshape(count, width).T, dtype=np.float32)
         if not np.isfinite(numbers).all():
             for column, values in zip(self.numeric, numbers, strict=True):
-                _check_finite(column, values, f"inputs[0] ({column.name})")
+                _refuse(rules.of_numbers(column, values), f"inputs[0] ({column.name})")
         return numbers
 
     def _against_limits(self, rows: Rows, inputs: list[Tensor]) -> None:
@@ -177,14 +176,18 @@ class Checker:
         beyond = (rows.numbers < self._low) | (rows.numbers > self._high)
         if beyond.any():
             outside += [(c, row) for c, row in zip(self.numeric, beyond, strict=True) if row.any()]
-            clipped = np.array([c.out_of_range == "clip" for c in self.numeric]).reshape(-1, 1)
-            if clipped.any():
-                rows.numbers = np.where(clipped, np.clip(rows.seen, self._low, self._high), rows.seen)
+            rows.numbers = self.clipped(rows.seen)
         for column, allowed, values in zip(self.categorical, self._allowed, rows.texts, strict=True):
             if len(allowed) > 1 and not allowed.issuperset(values[:, 0]):
-                outside.append((column, np.array([value not in allowed for value in values[:, 0]])))
+                outside.append((column, rules.implausible_texts(column, values[:, 0])))
         if outside:
             _apply_policies(rows, outside, {tensor.name: index for index, tensor in enumerate(inputs)})
+
+    def clipped(self, numbers: np.ndarray) -> np.ndarray:
+        """[numeric columns, rows] as the model is to see them: the nearest plausible number where the column says so."""
+        if not self._clipped.any():
+            return numbers
+        return np.where(self._clipped, np.clip(numbers, self._low, self._high), numbers)
 
 
 def _apply_policies(rows: Rows, outside: list[tuple[Column, np.ndarray]], where: dict[str, int]) -> None:
@@ -193,23 +196,12 @@ def _apply_policies(rows: Rows, outside: list[tuple[Column, np.ndarray]], where:
     for column, which in outside:
         if column.out_of_range == "reject":
             field = f"inputs[{where.get(column.name, 0)}].data"
-            raise RefusedError(422, "OutOfRange", field, f"{column.name} must be {_plausible(column)}")
+            raise RefusedError(422, "OutOfRange", field, f"{column.name} must be {rules.plausible(column)}")
         if column.out_of_range == "abstain":
             abstained |= which
-            reasons.append(f"{column.name} is not {_plausible(column)}")
+            reasons.append(f"{column.name} is not {rules.plausible(column)}")
     rows.flagged = tuple(column.name for column, _ in outside)
     rows.abstained, rows.reasons = tuple(np.flatnonzero(abstained).tolist()), tuple(reasons)
-
-
-def _plausible(column: Column) -> str:
-    if column.kind == "categorical":
-        return f"one of {', '.join(column.allowed_values)}"
-    limits = column.range or Range()
-    low, high = limits.minimum, limits.maximum
-    unit = f" {column.unit}" if column.unit else ""
-    if low is None or high is None:
-        return f"at least {low:g}{unit}" if high is None else f"at most {high:g}{unit}"
-    return f"from {low:g} to {high:g}{unit}"
 
 
 def _count(tensor: Tensor) -> int:
@@ -239,11 +231,10 @@ def _check_parameters(column: Column, tensor: Tensor, where: str) -> None:
         raise RefusedError(422, "WrongUnit", f"{where}.parameters.unit", rule)
 
 
-def _check_finite(column: Column, values: np.ndarray, where: str) -> None:
-    if not column.nullable and np.isnan(values).any():
-        raise RefusedError(422, "MissingValue", f"{where}.data", f"{column.name} must not be missing")
-    if np.isinf(values).any():
-        raise RefusedError(422, "WrongKind", f"{where}.data", f"{column.name} must be finite, and fit FP32")
+def _refuse(faults: Iterator[rules.Fault], where: str) -> None:
+    """One wrong row refuses the whole request."""
+    for fault in faults:
+        raise RefusedError(422, fault.reason, f"{where}.data", fault.rule)
 
 
 def _numbers(tensor: Tensor, where: str, name: str, kind: str) -> np.ndarray:
@@ -279,17 +270,10 @@ def _text(column: Column, tensor: Tensor, where: str, count: int) -> np.ndarray:
     values = binary_texts(tensor.content, where) if isinstance(tensor, BinaryTensor) else _flat(tensor, where)
     if len(values) != count:
         raise RefusedError(422, "WrongShape", f"{where}.data", f"as many values as the shape says: {count}")
+    lengths = [0 if v is None else len(v) if isinstance(v, str) else rules.NO_TEXT for v in values]
+    _refuse(rules.of_texts(column, np.array(lengths, dtype=np.int64)), where)
     found = np.empty((count, 1), dtype=object)
-    for index, value in enumerate(values):
-        if value is None or value == "":
-            if not column.nullable:
-                raise RefusedError(422, "MissingValue", f"{where}.data", f"{column.name} must not be missing")
-            found[index, 0] = ""
-        elif isinstance(value, str) and len(value) <= LONGEST_TEXT:
-            found[index, 0] = value
-        else:
-            rule = f"{column.name} is categorical: texts of at most {LONGEST_TEXT} characters, or null for missing"
-            raise RefusedError(422, "WrongKind", f"{where}.data", rule)
+    found[:, 0] = ["" if v is None else v for v in values]
     return found
 
 

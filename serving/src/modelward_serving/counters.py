@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from modelward_api.bundle import FeatureReference, ReferenceProfile
 from modelward_api.names import SCORE
 from modelward_api.wire import ProfileCounts
-from modelward_serving.checker import Rows
+from modelward_serving.coded import Coded
 
 MOST_AT_ONCE = 1024
 """Rows that are binned at once: more would only need more memory."""
@@ -58,19 +60,23 @@ class TextCounter:
     """The cells of one categorical feature, in the order of FeatureReference.counts."""
 
     def __init__(self, reference: FeatureReference) -> None:
-        self._cells = [0] * (reference.bins + 3)
+        self._cells = np.zeros(reference.bins + 3, dtype=np.int64)
         self._other = reference.bins + 2
         self._where = {category: i for i, category in enumerate(reference.categories)}
         self._where.setdefault("", reference.bins)
 
-    def count(self, values: np.ndarray) -> None:
+    def count(self, values: np.ndarray | Coded) -> None:
         """Count [n, 1] or [n] texts, '' for missing."""
+        if isinstance(values, Coded):
+            cells = np.array([self._where.get(text, self._other) for text in values.texts], dtype=np.intp)
+            self._cells += np.bincount(cells[values.codes], minlength=len(self._cells))
+            return
         for value in values.reshape(-1):
             self._cells[self._where.get(value, self._other)] += 1
 
     def read(self) -> tuple[int, ...]:
         """The cells."""
-        return tuple(self._cells)
+        return tuple(self._cells.tolist())
 
 
 class ProfileCounter:
@@ -83,13 +89,13 @@ class ProfileCounter:
         self._score = NumberCounter([reference.score])
         self._rows = 0
 
-    def count(self, rows: Rows, scores: np.ndarray) -> None:
-        """Count the rows of one request, as they came."""
-        self._numbers.count(rows.seen)
-        for counter, values in zip(self._texts.values(), rows.texts, strict=True):
+    def count(self, numbers: np.ndarray, texts: Sequence[np.ndarray | Coded], scores: np.ndarray) -> None:
+        """Count the rows of one request, or of a part of a batch, as they came: [features, n], texts by column, [n]."""
+        self._numbers.count(numbers)
+        for counter, values in zip(self._texts.values(), texts, strict=True):
             counter.count(values)
         self._score.count(scores.reshape(1, -1))
-        self._rows += rows.count
+        self._rows += len(scores)
 
     def read(self) -> ProfileCounts:
         """All counts since the start."""

@@ -66,7 +66,7 @@ class Inference:
     def count(self, rows: Rows, given: Given) -> None:
         """Count what now() gave, once it is on its way."""
         if given.arm != ROUTED:
-            self.predictor.profile.count(rows, given.answer.scores)
+            self.predictor.profile.count(rows.seen, rows.texts, given.answer.scores)
 
     async def decide(self, rows: Rows, caller: Caller, *, routed: bool) -> Given:
         """The answer for the caller; counted.
@@ -82,7 +82,7 @@ class Inference:
         own = Own(answer, time.perf_counter() - started)
         lease = None if routed else self._router.lease()
         if answer is not None and not routed:
-            self.predictor.profile.count(rows, answer.scores)
+            self.predictor.profile.count(rows.seen, rows.texts, answer.scores)
         if lease is not None and not rows.abstained:
             return await self._routed(lease, rows, caller, own)
         if answer is None:

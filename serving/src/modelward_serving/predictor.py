@@ -43,7 +43,12 @@ class Predictor:
             return self._partly(rows, scores)
         if not is_valid(scores, rows.count):
             raise InvalidScoreError
-        return Answer(scores, scores >= self._threshold)
+        return Answer(scores, self.decide(scores))
+
+    def decide(self, scores: np.ndarray) -> np.ndarray:
+        """Whether each score is positive at the operating threshold."""
+        decisions: np.ndarray = scores >= self._threshold
+        return decisions
 
     def _partly(self, rows: Rows, scores: np.ndarray) -> Answer:
         left_out = np.zeros(rows.count, dtype=bool)

@@ -14,7 +14,6 @@ import numpy as np
 
 MOST_ROWS = 10_000
 LARGEST_BODY = 16 * 1024 * 1024
-LONGEST_TEXT = 256
 DTYPES = {
     "FP16": "<f2",
     "FP32": "<f4",

@@ -98,6 +98,8 @@ def test_a_rule_shows_its_error_at_a_field_that_there_is(kind):
 def test_the_names_of_a_kind(kind):
     document = yaml.safe_load(render(kind))
     names = document["spec"]["names"]
-    assert names["shortNames"] == [{"ModelVersion": "mv", "TrainingJob": "tj", "DriftMonitor": "dm"}[kind.kind]]
+    assert names["shortNames"] == [
+        {"ModelVersion": "mv", "TrainingJob": "tj", "DriftMonitor": "dm", "ScoreBatch": "sb"}[kind.kind]
+    ]
     assert names["categories"] == ["modelward"]
     assert document["metadata"]["name"] == f"{names['plural']}.modelward.io"

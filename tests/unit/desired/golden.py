@@ -9,10 +9,12 @@ from typing import Any
 import yaml
 
 from modelward_api.modelversion import Artifact, ModelVersionSpec
+from modelward_api.scorebatch import ScoreBatchSpec
 from modelward_api.trainingjob import TrainingJobSpec
-from modelward_operator.desired import serving, training
+from modelward_operator.desired import scoring, serving, training
 from modelward_operator.desired.service import service
 from modelward_operator.desired.settings import Settings
+from modelward_operator.domain.observation import Chosen
 
 FOLDER = Path(__file__).parent / "golden"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -73,6 +75,18 @@ JOB = TrainingJobSpec.model_validate(
         "resources": {"limits": {"memory": "2Gi"}},
     }
 )
+BATCH = ScoreBatchSpec.model_validate(
+    {
+        "model": "mortality",
+        "input": {"uri": "store://data/2026/*.csv", "format": "csv"},
+        "output": {"uri": "store://scores/2026"},
+        "keepColumns": ["id", "$(PATH)"],
+        "shards": 20,
+        "parallelism": 4,
+        "resources": {"limits": {"memory": "2Gi"}},
+    }
+)
+CHOSEN = Chosen("v1", "1.0.0", ARTIFACT)
 
 
 def manifests() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -89,6 +103,7 @@ def manifests() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "service-tls", service("clinic", "mortality", "v1", tls=True)
     yield "training-job", training.job("clinic", "train", "uid-2", JOB, SETTINGS)
     yield "training-document", training.config_map("clinic", "train", "uid-2", JOB)
+    yield "scoring-job", scoring.job("clinic", "scores", "uid-3", BATCH, CHOSEN, SETTINGS)
     yield "model-version", training.model_version("clinic", "v2", JOB, "train", "store://models/b", DIGEST)
 
 

@@ -8,10 +8,24 @@ import pytest
 
 from modelward_api import names
 from modelward_api.modelversion import Autoscaling, ModelVersionSpec
+from modelward_api.scorebatch import ScoreBatchSpec
 from modelward_api.trainingjob import TrainingJobSpec
-from modelward_operator.desired import serving, training
+from modelward_operator.desired import scoring, serving, training
 from modelward_operator.desired.settings import InvalidSettingsError, Settings
-from tests.unit.desired.golden import ARTIFACT, DIGEST, FOLDER, JOB, LARGE, SETTINGS, SPEC, manifests, render
+from modelward_serving.__main__ import _parser
+from tests.unit.desired.golden import (
+    ARTIFACT,
+    BATCH,
+    CHOSEN,
+    DIGEST,
+    FOLDER,
+    JOB,
+    LARGE,
+    SETTINGS,
+    SPEC,
+    manifests,
+    render,
+)
 
 ALL = dict(manifests())
 PODS = [(name, m["spec"]["template"]["spec"]) for name, m in ALL.items() if "template" in m.get("spec", {})]
@@ -152,6 +166,42 @@ def test_bad_input_fails_the_job_at_once_and_a_drained_node_does_not_count():
     assert [rule["action"] for rule in rules] == ["FailJob", "Ignore"]
     assert rules[0]["onExitCodes"] == {"containerName": "training", "operator": "In", "values": [65]}
     assert "ttlSecondsAfterFinished" not in ALL["training-job"]["spec"]
+
+
+def test_a_batch_has_one_index_a_shard_and_each_is_tried_again_by_itself():
+    spec = ALL["scoring-job"]["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 20, 4)
+    assert (spec["backoffLimitPerIndex"], spec["maxFailedIndexes"]) == (2, 0)
+    rules = spec["podFailurePolicy"]["rules"]
+    assert [rule["action"] for rule in rules] == ["FailJob", "Ignore"]
+    assert rules[0]["onExitCodes"] == {"containerName": "batch", "operator": "In", "values": [65]}
+
+
+def test_a_batch_scores_with_the_bundle_that_was_verified_and_cannot_change_it():
+    pod = ALL["scoring-job"]["spec"]["template"]["spec"]
+    fetch, batch = pod["initContainers"][0], pod["containers"][0]
+    assert fetch == ALL["deployment"]["spec"]["template"]["spec"]["initContainers"][0]
+    assert next(m for m in batch["volumeMounts"] if m["name"] == "bundle")["readOnly"] is True
+    assert f"--digest={DIGEST}" in batch["command"]
+
+
+def test_a_batchs_pods_are_none_of_the_models_service():
+    assert names.MODEL not in ALL["scoring-job"]["spec"]["template"]["metadata"]["labels"]
+
+
+def test_a_batchs_command_is_one_that_the_container_takes():
+    words = ALL["scoring-job"]["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert words[:4] == ["python", "-m", "modelward_serving", "batch"]
+    options = _parser().parse_args(words[3:])
+    assert (options.input, options.shards, options.keep) == (BATCH.input.uri, 20, ["id", "$$(PATH)"])
+
+
+@pytest.mark.parametrize("name", ["x" * 40, "v1"])
+def test_every_name_of_a_batch_fits(name):
+    spec = ScoreBatchSpec.model_validate({**BATCH.to_json(), "model": "m" * 40})
+    made = scoring.job("n", name, "u", spec, CHOSEN, SETTINGS)
+    assert len(made["metadata"]["name"]) + len("-999-abcde") <= 63
+    assert all(len(value) <= 63 for value in made["metadata"]["labels"].values())
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("1h", 3600), ("90s", 90), ("200ms", 1)])

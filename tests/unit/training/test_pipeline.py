@@ -104,7 +104,6 @@ def test_the_reference_profile_counts_every_training_row_in_each_feature(store):
 
 
 def test_serving_counts_the_training_rows_into_the_same_cells(store):
-    from modelward_serving.checker import Rows
     from modelward_serving.counters import ProfileCounter
     from modelward_training.check import check
     from modelward_training.divide import divide
@@ -119,7 +118,7 @@ def test_serving_counts_the_training_rows_into_the_same_cells(store):
     numbers = np.array([rows.columns[name] for name in numeric], dtype=np.float32)
     texts = [rows.columns[name].reshape(-1, 1) for name in categorical]
     counter = ProfileCounter(profile, numeric, categorical)
-    counter.count(Rows(len(rows), numbers, numbers, texts, ()), np.zeros(len(rows), dtype=np.float32))
+    counter.count(numbers, texts, np.zeros(len(rows), dtype=np.float32))
     counted = counter.read().features
     assert all(counted[feature.name] == feature.counts for feature in profile.features)
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from modelward_api.columns import Column
+from modelward_api.columns import BOOLEANS, Column
 from modelward_api.trainingjob import TrainingJobSpec
 from modelward_training.errors import InvalidInputError
 
 NUMERIC_KINDS = frozenset({"numeric", "integer", "boolean"})
-BOOLEANS = {"true": 1.0, "1": 1.0, "yes": 1.0, "y": 1.0, "false": 0.0, "0": 0.0, "no": 0.0, "n": 0.0}
 FEWEST_ROWS, FEWEST_OF_A_CLASS = 50, 10
 UNIT = re.compile(r"^[A-Za-z0-9%\[\]{}()'\"*^._/+-]+$")
 """The characters of a UCUM unit."""

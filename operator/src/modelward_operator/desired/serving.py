@@ -186,7 +186,7 @@ def _pod(
         "securityContext": POD_SECURITY,
         "terminationGracePeriodSeconds": TURNING_AWAY + int(timeout) + 5,
         "topologySpreadConstraints": spread,
-        "initContainers": [_fetch(artifact, settings)],
+        "initContainers": [fetch(artifact, settings)],
         "containers": [_serve(namespace, spec, artifact, timeout, settings)],
         "volumes": [
             {"name": "bundle", "emptyDir": {}},
@@ -201,7 +201,7 @@ def _pod(
     return found
 
 
-def _fetch(artifact: Artifact, settings: Settings) -> Manifest:
+def fetch(artifact: Artifact, settings: Settings) -> Manifest:
     """The only container that sees the store: it fetches the bundle and checks its digest."""
     words = ["fetch", "--uri", artifact.uri, "--digest", artifact.digest, "--into", BUNDLE]
     return {

@@ -13,7 +13,9 @@ from typing import Literal
 
 from modelward_api.driftmonitor import DriftMonitorStatus
 from modelward_api.modelversion import ModelVersionStatus
+from modelward_api.scorebatch import ScoreBatchStatus
 from modelward_api.trainingjob import TrainingJobStatus
+from modelward_operator.domain.observation import Chosen
 from modelward_operator.domain.record import ModelRecord
 
 
@@ -37,7 +39,7 @@ class LeaseOrder:
 class Note:
     """An Event to be written on a transition."""
 
-    kind: Literal["ModelVersion", "DriftMonitor", "TrainingJob"]
+    kind: Literal["ModelVersion", "DriftMonitor", "TrainingJob", "ScoreBatch"]
     name: str
     type: Literal["Normal", "Warning"]
     reason: str
@@ -83,5 +85,20 @@ class TrainingDecision:
     """The Job's spec.suspend, when it shall change."""
     create_version: str | None = None
     """The name of the ModelVersion to create from spec.promote and the outcome."""
+    notes: tuple[Note, ...] = ()
+    requeue_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringDecision:
+    """What shall be, after one reconcile of one ScoreBatch. The status is written first: it holds which version scores."""
+
+    status: ScoreBatchStatus
+    create_job: Chosen | None = None
+    """The version that the Job to make scores with."""
+    suspend_job: bool | None = None
+    """The Job's spec.suspend, when it shall change."""
+    parallelism: int | None = None
+    """The Job's spec.parallelism, when it shall change."""
     notes: tuple[Note, ...] = ()
     requeue_after: float | None = None

@@ -10,8 +10,9 @@ from modelward_api.base import Digest
 from modelward_api.bundle import BundleDocuments
 from modelward_api.driftmonitor import DriftMonitorSpec, DriftMonitorStatus
 from modelward_api.modelversion import Artifact, ModelVersionSpec, ModelVersionStatus
+from modelward_api.scorebatch import ScoreBatchSpec, ScoreBatchStatus
 from modelward_api.trainingjob import TrainingJobSpec, TrainingJobStatus
-from modelward_api.wire import TrainingOutcome, TrainingProgress
+from modelward_api.wire import BatchOutcome, TrainingOutcome, TrainingProgress
 from modelward_operator.domain.record import ModelRecord
 
 
@@ -170,3 +171,52 @@ class TrainingObservation:
     """Whether a ModelVersion of the wanted name exists that this job has not created."""
     version_refused: Failure | None = None
     """Why the API server refuses the ModelVersion that spec.promote asks for, when it was tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The version that a ScoreBatch scores with, once and for all."""
+
+    model_version: str
+    version: str
+    artifact: Artifact
+
+
+@dataclass(frozen=True, slots=True)
+class BatchJob:
+    """The Job of a ScoreBatch as it is."""
+
+    chosen: Chosen | None
+    """What it was made with; None when nobody can tell any more."""
+    suspended: bool = False
+    parallelism: int = 1
+    done: int = 0
+    """Shards that are written."""
+    started: str | None = None
+    finished: str | None = None
+    complete: bool = False
+    failure: Failure | None = None
+    """Its own verdict: FailedIndexes, DeadlineExceeded, PodFailurePolicy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringObservation:
+    """All that one reconcile of one ScoreBatch knows."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    spec: ScoreBatchSpec
+    status: ScoreBatchStatus
+    model: Observation | Failure | None = None
+    """The model and its versions, while none is chosen; or why they cannot be trusted."""
+    job: BatchJob | None = None
+    taken: Failure | None = None
+    """Somebody else's Job stands where ours shall be."""
+    running: bool = False
+    """Whether a pod runs."""
+    outcomes: tuple[BatchOutcome, ...] = ()
+    """What the pods that ended have said, in the order of their creation."""
+    pod_problem: Failure | None = None
+    """Why pods cannot run, or what the newest said that failed, of those that are each shard's last."""

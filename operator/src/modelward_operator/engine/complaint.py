@@ -8,11 +8,12 @@ from typing import TypeVar
 from modelward_api.conditions import find
 from modelward_api.driftmonitor import DriftMonitorStatus
 from modelward_api.modelversion import ModelVersionStatus
+from modelward_api.scorebatch import ScoreBatchStatus
 from modelward_api.trainingjob import TrainingJobStatus
 from modelward_operator.domain.conditions import State, Summary, conclude
 from modelward_operator.domain.observation import Failure
 
-Status = TypeVar("Status", ModelVersionStatus, DriftMonitorStatus, TrainingJobStatus)
+Status = TypeVar("Status", ModelVersionStatus, DriftMonitorStatus, TrainingJobStatus, ScoreBatchStatus)
 
 
 def stalled(status: Status, generation: int, failure: Failure, now: datetime, ready: State = "False") -> Status:

@@ -33,6 +33,7 @@ class Resource:
 MODEL_VERSIONS = Resource(API_VERSION, "ModelVersion", "modelversions")
 TRAINING_JOBS = Resource(API_VERSION, "TrainingJob", "trainingjobs")
 DRIFT_MONITORS = Resource(API_VERSION, "DriftMonitor", "driftmonitors")
+SCORE_BATCHES = Resource(API_VERSION, "ScoreBatch", "scorebatches")
 DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
 SERVICES = Resource("v1", "Service", "services")
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")

@@ -16,9 +16,9 @@ FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 60.0
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What one reconcile works on: a model with all its versions, or a TrainingJob."""
+    """What one reconcile works on: a model with all its versions, a TrainingJob, or a ScoreBatch."""
 
-    kind: Literal["Model", "TrainingJob"]
+    kind: Literal["Model", "TrainingJob", "ScoreBatch"]
     namespace: str
     name: str
 

@@ -24,7 +24,7 @@ from modelward_operator.domain.observation import Failure, HeldLease, Observatio
 from modelward_operator.domain.record import ModelRecord
 from modelward_operator.domain.rollout.course import ENDED
 from modelward_operator.domain.training import version_name
-from modelward_operator.engine import complaint, metrics
+from modelward_operator.engine import complaint, jobs, metrics, scoring
 from modelward_operator.engine import gateway as api
 from modelward_operator.engine.apply import Memory, Round, carry_out, write_event, write_status
 from modelward_operator.engine.exchange import Exchange
@@ -32,8 +32,6 @@ from modelward_operator.engine.gateway import ConflictError, Gateway, InvalidObj
 from modelward_operator.engine.observe import (
     Seen,
     explain,
-    is_left_over,
-    owned_by,
     problem,
     see,
     tolerant,
@@ -61,6 +59,7 @@ class Reconciler:
     settings: Settings
     advance: Advance
     train: Train
+    score: scoring.Score
     memories: dict[Key, Memory] = field(default_factory=dict)
     refused: dict[str, Failure] = field(default_factory=dict)
     """By TrainingJob's uid: why its ModelVersion was refused. It would be again: the spec is immutable."""
@@ -68,7 +67,7 @@ class Reconciler:
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile a key; returns when to look again."""
-        work = self.model if key.kind == "Model" else self.training
+        work = {"Model": self.model, "TrainingJob": self.training, "ScoreBatch": self.scoring}[key.kind]
         with metrics.reconcile(key.kind):
             try:
                 return await work(key)
@@ -145,7 +144,7 @@ class Reconciler:
             return None
         job = await self.gateway.get(api.JOBS, key.namespace, key.name)
         document = await self._document(key, job)
-        if (name := _left_over(manifest, job, document)) is not None:
+        if (name := jobs.left_over(manifest, job, document)) is not None:
             failure = Failure("WaitingForCleanup", f"{name} of an earlier TrainingJob {key.name} is being removed")
             told = complaint.waiting(status, generation, failure, datetime.now(UTC))
             await write_status(self.gateway, api.TRAINING_JOBS, manifest, told)
@@ -155,6 +154,10 @@ class Reconciler:
         await self._carry_out_training(manifest, observation, decision)
         newly_refused = observation.version_refused is None and observation.uid in self.refused
         return AGAIN if newly_refused else decision.requeue_after
+
+    async def scoring(self, key: Key) -> float | None:
+        """One ScoreBatch."""
+        return await scoring.reconcile(self.gateway, self.settings, self.score, key)
 
     async def _document(self, key: Key, job: Manifest | None) -> Manifest | None:
         """The ConfigMap with the spec; of interest only while the Job is not made."""
@@ -187,8 +190,8 @@ class Reconciler:
             status=status,
             job_exists=job is not None,
             job_suspended=bool(job and job["spec"].get("suspend")),
-            job_failure=_taken(uid, job, document) or _job_failure(job),
-            job_complete=_has_condition(job, "Complete"),
+            job_failure=jobs.taken(manifest, job, document) or jobs.failure(job),
+            job_complete=jobs.has_condition(job, "Complete"),
             pod_problem=None if pod_status.get("phase") in ("Running", "Succeeded", "Failed") else problem(pod_status),
             progress=await self._progress(pod_status),
             outcome=training_outcome(pod_status),
@@ -239,24 +242,6 @@ def _is_deleting(manifest: Manifest) -> bool:
     return "deletionTimestamp" in manifest["metadata"]
 
 
-def _left_over(manifest: Manifest, *made: Manifest | None) -> str | None:
-    """What an earlier TrainingJob of that name has left, if anything."""
-    metadata = manifest["metadata"]
-    for found in made:
-        if found is not None and is_left_over(found, "TrainingJob", metadata["name"], metadata["uid"]):
-            return f"{found['kind']} {found['metadata']['name']}"
-    return None
-
-
-def _taken(uid: str, *made: Manifest | None) -> Failure | None:
-    """What stands where the Job or its ConfigMap shall be, and is somebody else's."""
-    for found in made:
-        if found is not None and not owned_by(found, uid):
-            what = f"{found['kind']} {found['metadata']['name']}"
-            return Failure("NameTaken", f"{what} exists and is not this TrainingJob's: choose another name")
-    return None
-
-
 def _record(seen: Seen, memory: Memory, answers: Iterable[ExchangeResponse]) -> ModelRecord:
     """Quarantine as the cluster has it (a person may release a digest there); counts as we have them, which is more."""
     written = seen.record if isinstance(seen.record, ModelRecord) else ModelRecord()
@@ -273,15 +258,3 @@ def _held(answers: Iterable[ExchangeResponse]) -> dict[str, HeldLease]:
         )
         for answer in answers
     }
-
-
-def _has_condition(job: Manifest | None, type_: str) -> bool:
-    conditions = ((job or {}).get("status") or {}).get("conditions") or []
-    return any(c["type"] == type_ and c["status"] == "True" for c in conditions)
-
-
-def _job_failure(job: Manifest | None) -> Failure | None:
-    for condition in ((job or {}).get("status") or {}).get("conditions") or []:
-        if condition["type"] == "Failed" and condition["status"] == "True":
-            return Failure(condition.get("reason") or "JobFailed", condition.get("message") or "The Job failed")
-    return None

@@ -35,7 +35,7 @@ async def run(gateway: Gateway, queue: WorkQueue, namespaces: Iterable[str | Non
 async def keys(gateway: Gateway, namespace: str | None) -> set[Key]:
     """All keys that there is anything of, leftovers included."""
     found = set()
-    for resource in (api.MODEL_VERSIONS, api.DRIFT_MONITORS, api.TRAINING_JOBS):
+    for resource in (api.MODEL_VERSIONS, api.DRIFT_MONITORS, api.TRAINING_JOBS, api.SCORE_BATCHES):
         for manifest in await gateway.list(resource, namespace):
             found |= set(of(manifest, resource.kind))
     for manifest in await gateway.list(api.SERVICES, namespace, f"{names.MANAGED_BY}={names.MANAGER}"):
@@ -55,3 +55,7 @@ def of(manifest: Manifest, kind: str) -> Iterator[Key]:
         yield Key("Model", namespace, labels[names.MODEL])
     if names.TRAINING_JOB in labels and kind != "ModelVersion":
         yield Key("TrainingJob", namespace, labels[names.TRAINING_JOB])
+    if kind == "ScoreBatch":
+        yield Key("ScoreBatch", namespace, metadata["name"])
+    if names.SCORE_BATCH in labels:
+        yield Key("ScoreBatch", namespace, labels[names.SCORE_BATCH])

@@ -17,6 +17,7 @@ WATCHED = (
     (GROUP, VERSION, "modelversions", "ModelVersion"),
     (GROUP, VERSION, "trainingjobs", "TrainingJob"),
     (GROUP, VERSION, "driftmonitors", "DriftMonitor"),
+    (GROUP, VERSION, "scorebatches", "ScoreBatch"),
     ("apps", "v1", "deployments", "Deployment"),
     ("", "v1", "pods", "Pod"),
     ("", "v1", "services", "Service"),

@@ -14,6 +14,7 @@ from prometheus_client import start_http_server
 
 from modelward_operator.desired.settings import Settings
 from modelward_operator.domain.rollout import advance
+from modelward_operator.domain.scoring import score
 from modelward_operator.domain.training import train
 from modelward_operator.engine import epoch, health, metrics, resync, signing
 from modelward_operator.engine.exchange import Exchange
@@ -58,7 +59,7 @@ async def _run(
     number = await epoch.begin(gateway, settings.pod_namespace, settings.pod_name)
     log.info("epoch %d begins", number)
     signer = await signing.begin(gateway, settings.pod_namespace)
-    reconciler = Reconciler(gateway, Exchange(session, number, signer), session, settings, advance, train)
+    reconciler = Reconciler(gateway, Exchange(session, number, signer), session, settings, advance, train, score)
     queue, watchdog, ready = WorkQueue(reconciler), health.Watchdog(), asyncio.Event()
     metrics.QUEUED.set_function(lambda: len(queue))
     start_http_server(metrics_port)

@@ -1,0 +1,136 @@
+"""A ScoreBatch's Job: one index a shard, over the serving image, with the bundle verified before as for serving."""
+
+from __future__ import annotations
+
+from modelward_api import API_VERSION, names
+from modelward_api.base import seconds
+from modelward_api.scorebatch import ScoreBatchSpec
+from modelward_api.wire import INVALID_INPUT_EXIT_CODE
+from modelward_operator.desired.pod import (
+    CONTAINER_SECURITY,
+    POD_SECURITY,
+    Manifest,
+    owner,
+    store_environment,
+    store_mounts,
+    store_volumes,
+)
+from modelward_operator.desired.serving import BUNDLE, fetch, short
+from modelward_operator.desired.settings import Settings
+from modelward_operator.domain.observation import Chosen
+
+DEFAULT_REQUESTS = {"cpu": "500m", "memory": "512Mi"}
+CONTAINER = "batch"
+MODEL_VERSION = "modelward.io/scores-with"
+VERSION = "modelward.io/scores-version"
+BUNDLE_URI = "modelward.io/scores-bundle"
+BUNDLE_DIGEST = "modelward.io/scores-digest"
+"""Annotations of the Job: what it was made with."""
+
+
+def job_name(name: str) -> str:
+    """The name of a ScoreBatch's Job."""
+    return f"{name}-scores"
+
+
+def job(namespace: str, name: str, uid: str, spec: ScoreBatchSpec, chosen: Chosen, settings: Settings) -> Manifest:
+    """The Job: bad input fails it at once; anything else is tried again, each shard by itself."""
+    rules = [
+        {
+            "action": "FailJob",
+            "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [INVALID_INPUT_EXIT_CODE]},
+        },
+        # A node that is drained is no fault of the scoring.
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    ]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": job_name(name),
+            "namespace": namespace,
+            "labels": _labels(name, spec, chosen),
+            "annotations": {
+                MODEL_VERSION: chosen.model_version,
+                VERSION: chosen.version,
+                BUNDLE_URI: chosen.artifact.uri,
+                BUNDLE_DIGEST: chosen.artifact.digest,
+            },
+            "ownerReferences": [owner("ScoreBatch", API_VERSION, name, uid)],
+        },
+        "spec": {
+            "completionMode": "Indexed",
+            "completions": spec.shards,
+            "parallelism": min(spec.parallelism, spec.shards),
+            "backoffLimitPerIndex": spec.backoff_limit,
+            "maxFailedIndexes": 0,
+            "activeDeadlineSeconds": max(1, int(seconds(spec.active_deadline))),
+            "suspend": spec.suspend,
+            "podFailurePolicy": {"rules": rules},
+            "template": {
+                "metadata": {"labels": _labels(name, spec, chosen)},
+                "spec": _pod(spec, chosen, settings),
+            },
+        },
+    }
+
+
+def _labels(name: str, spec: ScoreBatchSpec, chosen: Chosen) -> dict[str, str]:
+    return {
+        names.MANAGED_BY: names.MANAGER,
+        names.COMPONENT: "batch",
+        names.SCORE_BATCH: name,
+        names.DIGEST: short(chosen.artifact.digest),
+        "modelward.io/scores": spec.model,
+    }
+
+
+def _pod(spec: ScoreBatchSpec, chosen: Chosen, settings: Settings) -> Manifest:
+    limits = dict(spec.resources.limits)
+    container: Manifest = {
+        "name": CONTAINER,
+        "image": settings.serving_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": ["python", "-m", "modelward_serving", "batch", *_words(spec, chosen)],
+        **store_environment(settings),
+        "securityContext": CONTAINER_SECURITY,
+        "resources": {
+            "requests": {**DEFAULT_REQUESTS, **spec.resources.requests},
+            **({"limits": limits} if limits else {}),
+        },
+        "volumeMounts": [
+            {"name": "bundle", "mountPath": BUNDLE, "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            *store_mounts(settings, read_only=False),
+        ],
+    }
+    return {
+        "restartPolicy": "Never",
+        "serviceAccountName": settings.serving_service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": POD_SECURITY,
+        "initContainers": [fetch(chosen.artifact, settings)],
+        "containers": [container],
+        "volumes": [
+            {"name": "bundle", "emptyDir": {}},
+            {"name": "tmp", "emptyDir": {}},
+            *store_volumes(settings, read_only=False),
+        ],
+    }
+
+
+def _words(spec: ScoreBatchSpec, chosen: Chosen) -> list[str]:
+    """The command's options. The shard's number is in the environment of every pod of an indexed Job."""
+    given = {
+        "bundle": BUNDLE,
+        "digest": chosen.artifact.digest,
+        "input": spec.input.uri,
+        "format": spec.input.format,
+        "output": spec.output.uri,
+        "on-invalid-row": spec.on_invalid_row,
+        "shards": str(spec.shards),
+    }
+    words = [f"--{name}={value}" for name, value in given.items()]
+    # $(NAME) would be replaced by the kubelet.
+    return [word.replace("$(", "$$(") for word in [*words, *(f"--keep={name}" for name in spec.keep_columns)]]

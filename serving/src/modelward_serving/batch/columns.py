@@ -1,0 +1,152 @@
+"""Columns of a file as the graph takes them, and which of their rows it may see."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from modelward_api.columns import BOOLEANS, Column
+from modelward_serving import rules
+from modelward_serving.batch.errors import InvalidInputError
+from modelward_serving.coded import Coded
+
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+
+
+Values = np.ndarray | Coded
+"""[n] of float32 (NaN for missing), or texts."""
+
+
+def from_text(column: Column, array: pa.Array) -> tuple[Values, list[rules.Fault]]:
+    """A column that was read as text, as all of a CSV file can be: stripped, with what it calls missing left out."""
+    coded = _coded(column, array, strip=True)
+    if column.kind == "categorical":
+        return _checked_texts(column, coded)
+    numbers, wrong = _parsed(column, coded.texts)
+    values, bad = numbers[coded.codes], wrong[coded.codes]
+    return values, [*_not_numbers(column, bad), *_faults(column, values)]
+
+
+def from_numbers(column: Column, array: pa.Array) -> tuple[Values, list[rules.Fault]]:
+    """A column that a CSV reader has found to be numbers throughout; 'nan' is no number."""
+    raw, gaps = _raw(array), _gaps(array)
+    unnamed = np.isnan(raw) if gaps is None else np.isnan(raw) & ~gaps
+    values = _numbers(column, raw)
+    return values, [*_not_numbers(column, unnamed), *_faults(column, values)]
+
+
+def from_typed(column: Column, array: pa.Array, path: str) -> tuple[Values, list[rules.Fault]]:
+    """A column of a file with types.
+
+    Raises:
+        InvalidInputError: WrongKind: a number where the model wants text, or the other way round.
+    """
+    kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+    if column.kind == "categorical":
+        if not (_is_text(kind) or pa.types.is_null(kind)):
+            raise _other_type(column, kind, path, "text")
+        return _checked_texts(column, _coded(column, array, strip=False))
+    if not (_is_number(kind) or pa.types.is_null(kind)):
+        raise _other_type(column, kind, path, "numbers")
+    values = _numbers(column, _raw(array))
+    return values, list(_faults(column, values))
+
+
+def texts_for_missing(column: Column) -> tuple[str, ...]:
+    """What the column calls missing and is no number, such as nk."""
+    return tuple(text for text in column.missing_values if _as_number(text) is None)
+
+
+def _other_type(column: Column, kind: pa.DataType, path: str, wanted: str) -> InvalidInputError:
+    message = f"column {column.name} of {path} holds {kind}, and the model wants {wanted}: convert it"
+    return InvalidInputError("WrongKind", message, "spec.input.uri")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return (
+        pa.types.is_floating(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_decimal(kind)
+    )
+
+
+def _gaps(array: pa.Array) -> np.ndarray | None:
+    return np.asarray(array.is_null()) if array.null_count else None
+
+
+def _raw(array: pa.Array) -> np.ndarray:
+    """Float64, or the float32 that it is; NaN for null."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if not (pa.types.is_float64(array.type) or pa.types.is_float32(array.type)):
+        array = array.cast(pa.float64(), safe=False)
+    return np.asarray(array.to_numpy(zero_copy_only=False))
+
+
+def _numbers(column: Column, raw: np.ndarray) -> np.ndarray:
+    """Float32, after what the column calls missing was left out."""
+    codes = [number for text in column.missing_values if (number := _as_number(text)) is not None]
+    if codes:
+        raw = np.where(np.isin(raw, codes), np.nan, raw)
+    with np.errstate(over="ignore"):  # what does not fit is infinite, and refused as such
+        return raw.astype(np.float32)
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _coded(column: Column, array: pa.Array, *, strip: bool) -> Coded:
+    if not pa.types.is_dictionary(array.type):
+        array = array.cast(pa.string()).dictionary_encode()
+    known = [text or "" for text in array.dictionary.cast(pa.string()).to_pylist()]
+    texts = np.empty(len(known) + 1, dtype=object)
+    texts[:-1] = [text.strip() for text in known] if strip else known
+    texts[-1] = ""
+    missing = frozenset(column.missing_values)
+    texts[:-1] = ["" if text.strip() in missing else text for text in texts[:-1]]
+    codes = array.indices
+    return Coded(texts, np.asarray(codes.fill_null(len(known)) if codes.null_count else codes))
+
+
+def _checked_texts(column: Column, coded: Coded) -> tuple[Coded, list[rules.Fault]]:
+    lengths = np.array([len(text) for text in coded.texts], dtype=np.int64)
+    faults = [*rules.of_texts(column, lengths[coded.codes])]
+    implausible = rules.implausible_texts(column, coded.texts)[coded.codes]
+    return coded, [*faults, *rules.of_plausibility(column, implausible)]
+
+
+def _faults(column: Column, values: np.ndarray) -> Iterator[rules.Fault]:
+    yield from rules.of_numbers(column, values)
+    yield from rules.of_plausibility(column, rules.implausible_numbers(column, values))
+
+
+def _parsed(column: Column, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Texts as float32, and which of them are none."""
+    array = pa.array(texts, pa.string())
+    if column.kind == "boolean":
+        lowered = ["" if t == "" else str(BOOLEANS.get(t.lower(), t)) for t in texts]
+        array = pa.array(lowered, pa.string())
+    missing = np.asarray(pc.equal(array, ""))
+    fits = np.asarray(pc.match_substring_regex(array, NUMBER))
+    numbers = pc.replace_substring_regex(pc.if_else(pa.array(fits), array, None), r"^\+", "")
+    raw = np.asarray(numbers.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    return _numbers(column, raw), ~fits & ~missing
+
+
+def _not_numbers(column: Column, rows: np.ndarray) -> Iterator[rules.Fault]:
+    if rows.any():
+        yield rules.Fault("WrongKind", rules.no_number(column), rows)

@@ -1,0 +1,65 @@
+"""The batch command: one shard, and how it ended in the termination log."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import traceback
+from pathlib import Path
+
+from modelward_api.bundle import UnverifiedBundleError
+from modelward_api.wire import INVALID_INPUT_EXIT_CODE, BatchOutcome
+from modelward_serving import bundle
+from modelward_serving.batch import score
+from modelward_serving.batch.errors import InvalidInputError, UnreachableError
+from modelward_serving.fetch import tell
+from modelward_serving.predictor import Predictor
+from modelward_serving.session import UnservableError
+
+log = logging.getLogger("modelward.batch")
+
+LONGEST = 1024
+"""Characters of a message: Kubernetes keeps 4096 bytes of all."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Score a shard; 0 when its scores are there, 65 when the input is wrong, 1 when another try may help."""
+    outcome, code = _scored(options)
+    outcome = outcome.model_copy(update={"message": outcome.message[:LONGEST], "shard": options.shard})
+    tell(options.termination_log, outcome.to_json())
+    rate = f", {outcome.rows / outcome.seconds:.0f} rows/s" if outcome.succeeded and outcome.seconds else ""
+    log.info("shard %d: %s: %s%s", outcome.shard, outcome.reason, outcome.message, rate)
+    return code
+
+
+def _scored(options: argparse.Namespace) -> tuple[BatchOutcome, int]:
+    task = score.Task(
+        input=options.input,
+        format=options.format,
+        output=options.output,
+        shard=options.shard,
+        shards=options.shards,
+        keep=tuple(options.keep),
+        on_invalid_row=options.on_invalid_row,
+        store=options.store,
+    )
+    try:
+        return score.run(task, Predictor(bundle.load(options.bundle, options.digest))), 0
+    except InvalidInputError as error:
+        return _failed(error.reason, error.message, error.field), INVALID_INPUT_EXIT_CODE
+    except UnverifiedBundleError as error:
+        return _failed("DigestMismatch", str(error)), INVALID_INPUT_EXIT_CODE
+    except UnservableError as error:
+        return _failed(error.reason, str(error)), INVALID_INPUT_EXIT_CODE
+    except UnreachableError as error:
+        return _failed("StoreUnavailable", str(error)), 1
+    except Exception as error:
+        # A library's message may hold values of the data: only its type and our line are told.
+        frames = traceback.extract_tb(error.__traceback__)
+        frame = next((f for f in reversed(frames) if "modelward_serving" in f.filename), None)
+        where = f" at {Path(frame.filename).name}:{frame.lineno}" if frame else ""
+        return _failed("InternalError", f"{type(error).__name__}{where}"), 1
+
+
+def _failed(reason: str, message: str, field: str | None = None) -> BatchOutcome:
+    return BatchOutcome(succeeded=False, reason=reason, message=message, field=field)

@@ -1,0 +1,125 @@
+"""What one shard leaves behind: shard-NNNNN.parquet, then shard-NNNNN.json, which says that it is done."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from modelward_api.base import Digest, Document, SemVer
+from modelward_api.names import DECISION, SCORE, VERSION
+from modelward_api.wire import ProfileCounts
+from modelward_serving.batch.errors import InvalidInputError
+from modelward_serving.batch.store import Output
+
+SMALLEST = 11
+"""Cells of 1 to 10 rows are not told: they might be people that somebody knows."""
+
+
+class Refused(Document):
+    """Rows that were not scored, for one reason."""
+
+    column: str
+    reason: str
+    rows: int | None
+    """None when they are few."""
+
+
+class ShardResult(Document):
+    """The result of one shard."""
+
+    shard: int
+    task: Digest
+    """SHA-256 over the bundle, the input files and all that shapes the output."""
+    model: str
+    version: SemVer
+    digest: Digest
+    rows: int
+    scored: int
+    invalid: int
+    refused: tuple[Refused, ...] = ()
+    profile: dict[str, tuple[int | None, ...]] = {}
+    """Per feature, and the score: scored rows in each cell of the reference profile; None where they are few."""
+    seconds: float
+
+
+def name(shard: int, ending: str) -> str:
+    """The name of a shard's file."""
+    return f"shard-{shard:05d}.{ending}"
+
+
+def finished(output: Output, shard: int, task: str) -> ShardResult | None:
+    """What was made of this very task before, if it is all there."""
+    content = output.get(name(shard, "json"))
+    if content is None or not output.has(name(shard, "parquet")):
+        return None
+    try:
+        found = ShardResult.model_validate_json(content)
+    except ValidationError:
+        return None
+    return found if (found.shard, found.task) == (shard, task) else None
+
+
+def refused(reasons: Counter[tuple[str, str]]) -> tuple[Refused, ...]:
+    """The counted reasons, without small cells."""
+    return tuple(
+        Refused(column=column, reason=reason, rows=count if count >= SMALLEST else None)
+        for (column, reason), count in sorted(reasons.items())
+    )
+
+
+def suppressed(counts: ProfileCounts) -> dict[str, tuple[int | None, ...]]:
+    """The cells without small ones."""
+    return {feature: _suppressed(cells) for feature, cells in counts.features.items()}
+
+
+def _suppressed(cells: Sequence[int]) -> tuple[int | None, ...]:
+    """The number of all rows is known: a single small cell would follow from the others, so the next one is left out, too."""
+    hidden = {i for i, cell in enumerate(cells) if 0 < cell < SMALLEST}
+    if len(hidden) == 1 and (others := [i for i, cell in enumerate(cells) if cell >= SMALLEST]):
+        hidden.add(min(others, key=lambda i: cells[i]))
+    return tuple(None if i in hidden else cell for i, cell in enumerate(cells))
+
+
+class Scores:
+    """The Parquet file of one shard, while it is written."""
+
+    def __init__(self, path: Path, keep: Sequence[str], version: str) -> None:
+        self._path, self._keep, self._version = path, keep, version
+        self._writer: pq.ParquetWriter | None = None
+
+    def write(self, kept: Sequence[pa.Array], scores: pa.Array, decisions: pa.Array) -> None:
+        """Some rows."""
+        codes = pa.array(np.zeros(len(scores), dtype=np.int8))
+        version = pa.DictionaryArray.from_arrays(codes, pa.array([self._version]))
+        table = pa.table([*kept, scores, decisions, version], names=[*self._keep, SCORE, DECISION, VERSION])
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._path, table.schema, compression="zstd", use_dictionary=[VERSION])
+        if table.num_rows:
+            self._writer.write_table(_alike(table, self._writer.schema))
+
+    def close(self) -> None:
+        """Write the footer."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _alike(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The kept columns as they were in the first file."""
+    try:
+        return table if table.schema.equals(schema) else table.cast(schema)
+    except (pa.ArrowException, ValueError):
+        odd = next(f.name for f in schema if table.schema.field(f.name).type != f.type)
+        message = f"column {odd} has not the same type in all files: convert it, or do not keep it"
+        raise InvalidInputError("WrongKind", message, "spec.keepColumns") from None
+
+
+def canonical(document: Document) -> bytes:
+    """The result as it is written."""
+    return json.dumps(document.to_json(), sort_keys=True, indent=1).encode()

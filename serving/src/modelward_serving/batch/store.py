@@ -1,0 +1,192 @@
+"""The files of a batch: which there are, and reading and writing them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore.store import LocalStore, from_url
+
+from modelward_api.store import InvalidAddressError, resolve, split
+from modelward_serving.batch.errors import InvalidInputError, UnreachableError
+
+FIELD = {"input": "spec.input.uri", "output": "spec.output.uri"}
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of the input."""
+
+    store: Any
+    path: str
+    size: int
+    tag: str
+
+    def open(self) -> Reader:
+        """A file to seek in."""
+        return Reader(self)
+
+    def read(self, start: int, end: int) -> bytes:
+        """Those bytes."""
+        with reachable(self.path, "input"):
+            return bytes(obstore.get_range(self.store, self.path, start=start, end=end)) if end > start else b""
+
+
+class Reader(io.RawIOBase):
+    """A file of the input as Python's files are. Each read is one request: for those who ask for much at a time."""
+
+    def __init__(self, file: File) -> None:
+        self._file, self._position = file, 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def tell(self) -> int:
+        """Where the next read begins."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go there."""
+        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
+        return self._position
+
+    def read(self, size: int | None = -1) -> bytes:
+        """That many bytes; all that are left by default."""
+        end = self._file.size if size is None or size < 0 else min(self._position + size, self._file.size)
+        content = self._file.read(self._position, end)
+        self._position += len(content)
+        return content
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """The files, sorted by name."""
+
+    files: tuple[File, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over what tells whether the files are still the same."""
+        told = [(file.path, file.size, file.tag) for file in self.files]
+        return "sha256:" + hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+@contextmanager
+def reachable(uri: str, which: str) -> Iterator[None]:
+    """Tell what is missing from what cannot be reached now.
+
+    Raises:
+        InvalidInputError: MissingFile.
+        UnreachableError: the store does not answer; it is worth another try.
+    """
+    try:
+        yield
+    except (OSError, obstore.exceptions.BaseError, ValueError) as error:
+        text = str(error)
+        if isinstance(error, FileNotFoundError) or any(
+            s in text for s in ("not found", "No such file", "canonicalize")
+        ):
+            message = f"there is nothing at {uri}: upload it, or correct the address"
+            raise InvalidInputError("MissingFile", message, FIELD[which]) from None
+        if isinstance(error, ValueError):
+            raise InvalidInputError("InvalidAddress", f"{uri} is no address of a store", FIELD[which]) from None
+        raise UnreachableError(f"{uri} cannot be reached now ({type(error).__name__})") from None
+
+
+def _address(uri: str, store: str | None, which: str) -> str:
+    try:
+        return resolve(uri, store).rstrip("/")
+    except InvalidAddressError as error:
+        raise InvalidInputError("InvalidAddress", str(error), FIELD[which]) from error
+
+
+def find(uri: str, form: str, output: str, store: str | None) -> Input:
+    """The files at an address: itself, those with names like it, or those below it; what the batch writes is none of them.
+
+    Raises:
+        InvalidInputError: MissingFile, InvalidAddress.
+        UnreachableError: the store does not answer.
+    """
+    address, target = _address(uri, store, "input"), _address(output, store, "output")
+    folder, name = split(address)
+    if target in (address, folder if "*" in name else None):
+        raise InvalidInputError("InvalidAddress", "the output must be another folder than the input's", FIELD["output"])
+    with reachable(uri, "input"):
+        if address.startswith(("https://", "http://")):
+            found = _single(folder, name)  # the web has no folders
+        elif "*" in name:
+            found = [f for f in _below(folder, target) if fnmatchcase(f.path, name)]
+        else:
+            found = _single(folder, name) or [f for f in _below(address, target) if f.path.endswith(f".{form}")]
+    if not found:
+        message = f"there is no .{form} file at {uri}: upload it, or correct the address"
+        raise InvalidInputError("MissingFile", message, FIELD["input"])
+    return Input(tuple(sorted(found, key=lambda file: file.path)))
+
+
+def _single(folder: str, name: str) -> list[File]:
+    store = from_url(folder)
+    try:
+        return [_file(store, obstore.head(store, name))]
+    except FileNotFoundError:
+        return []
+
+
+def _below(folder: str, target: str) -> list[File]:
+    """The files of a folder; none that is hidden, and none of the output's."""
+    store = from_url(folder)
+    inside = target.removeprefix(f"{folder}/") + "/" if target.startswith(f"{folder}/") else None
+    metas = [meta for chunk in obstore.list(store) for meta in chunk]
+    shown = [m for m in metas if not any(part.startswith((".", "_")) for part in m["path"].split("/"))]
+    return [_file(store, m) for m in shown if inside is None or not m["path"].startswith(inside)]
+
+
+def _file(store: Any, meta: Any) -> File:
+    return File(store, meta["path"], meta["size"], meta["e_tag"] or meta["last_modified"].isoformat())
+
+
+class Output:
+    """The folder of the scores. A file is there whole or not at all."""
+
+    def __init__(self, uri: str, store: str | None) -> None:
+        self.uri = uri
+        address = _address(uri, store, "output")
+        with reachable(uri, "output"):
+            is_local = address.startswith("file://")
+            self._store = LocalStore.from_url(address, mkdir=True) if is_local else from_url(address)
+
+    def put(self, name: str, content: bytes | Path) -> None:
+        """Write a file: under another name first, or as one upload."""
+        with reachable(self.uri, "output"):
+            obstore.put(self._store, name, content)
+
+    def get(self, name: str) -> bytes | None:
+        """A file that was written before, or None."""
+        try:
+            return bytes(obstore.get(self._store, name).bytes())
+        except FileNotFoundError:
+            return None
+        except obstore.exceptions.BaseError as error:
+            raise UnreachableError(f"{self.uri} cannot be reached now ({type(error).__name__})") from None
+
+    def has(self, name: str) -> bool:
+        """Whether that file is there."""
+        try:
+            return bool(obstore.head(self._store, name))
+        except FileNotFoundError:
+            return False
+        except obstore.exceptions.BaseError as error:
+            raise UnreachableError(f"{self.uri} cannot be reached now ({type(error).__name__})") from None
