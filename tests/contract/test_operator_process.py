@@ -149,7 +149,7 @@ async def test_it_watches_all_namespaces_when_none_is_named(place):
         running.wait(lambda: running.answers("/readyz")[0] == 200)
         await place.version("v1")
         phase = ["get", "mv", "v1", "--namespace", place.namespace, "--output", "jsonpath={.status.phase}"]
-        running.wait(lambda: place.plane.kubectl(*phase).stdout == "Verifying", 5)
+        running.wait(lambda: place.plane.kubectl(*phase).stdout == "Verifying")
 
 
 async def test_a_newer_operator_ends_the_one_before(place):
