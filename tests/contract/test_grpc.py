@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import grpc
 import numpy as np
@@ -156,7 +157,7 @@ def test_an_encounter_stays_with_its_arm_over_grpc_and_rest(launch):
 
 
 def test_callers_of_a_pod_that_the_service_selects_no_longer_connect_anew_and_lose_nothing(launch):
-    before, after = launch(), launch("2.0.0")
+    before, after = launch(flags=("--grpc-connection-seconds", "2")), launch("2.0.0")
     lease = before.lease_to(after, 100)
     with grpc.insecure_channel(f"127.0.0.1:{before.grpc}") as channel:
         assert infer(channel, typed()).model_version == "1.0.0"
@@ -167,6 +168,19 @@ def test_callers_of_a_pod_that_the_service_selects_no_longer_connect_anew_and_lo
         assert infer(channel, typed()).model_version == "2.0.0"
     answer = before.ask()
     assert (answer.headers["connection"], answer.headers["x-modelward-version"]) == ("close", "2.0.0")
+
+
+def test_on_sigterm_calls_are_answered_until_their_connections_have_been_asked_to_end(launch):
+    server = launch(flags=("--grpc-connection-seconds", "2"))
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
+        states = []
+        channel.subscribe(states.append)
+        infer(channel, typed())
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: infer(channel, typed()) and grpc.ChannelConnectivity.IDLE in states)
+        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert server.process.wait(timeout=15) == 0
 
 
 def test_marked_values_are_nowhere(channel, server):

@@ -46,6 +46,7 @@ def main() -> int:
             grpc_port=options.grpc_port,
             control_port=options.control_port,
             drain_seconds=options.drain_seconds,
+            grpc_connection_seconds=options.grpc_connection_seconds,
             termination_log=options.termination_log,
             control_keys=options.control_keys,
             pod_uid=options.pod_uid,
@@ -102,6 +103,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--tls-ca", type=Path, help="whom to believe that a challenger is one (default: the system's)")
     serve.add_argument("--tls-client-ca", type=Path, help="answer only callers with a certificate of this authority")
     serve.add_argument("--tls-server-name", default="localhost", help="what a challenger's certificate must be for")
+    serve.add_argument(
+        "--grpc-connection-seconds",
+        type=float,
+        default=20.0,
+        help="how long a gRPC connection lasts before its caller is asked for a new one (default: %(default)s)",
+    )
     serve.add_argument("--drain-seconds", type=float, default=5.0, help="how long to answer on after SIGTERM")
     serve.add_argument("--termination-log", **log)
     _add_batch(commands, log)

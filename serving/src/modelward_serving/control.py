@@ -35,7 +35,6 @@ class Control:
         clock: Callable[[], float] = time.monotonic,
         trust: Trust | None = None,
         tls: bool = False,
-        on_turning_away: Callable[[], None] = lambda: None,
     ) -> None:
         self._predictor = predictor
         self._holder = holder
@@ -43,7 +42,6 @@ class Control:
         self._pod = pod
         self._instance = instance
         self._clock = clock
-        self._on_turning_away = on_turning_away
         self._trust = trust
         self._tls = tls
         self.ready: Callable[[], bool] = lambda: False
@@ -62,10 +60,7 @@ class Control:
     def exchange(self, request: ExchangeRequest) -> ExchangeResponse:
         """Take the lease, and tell all counts."""
         now = self._clock()
-        turned_away = self._holder.turns_away(now)
         refused = None if request.keep else self._take(request, now)
-        if self._holder.turns_away(now) and not turned_away:
-            self._on_turning_away()
         return ExchangeResponse(
             pod=self._pod,
             instance=self._instance,

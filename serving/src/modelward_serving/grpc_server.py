@@ -22,15 +22,21 @@ from modelward_serving.tensors import LARGEST_BODY, InferenceRequest, RefusedErr
 log = logging.getLogger("modelward.serving")
 
 SERVICE = "inference.GRPCInferenceService"
-OLDEST_CONNECTION_MS = 15 * 60 * 1000
-"""Connections are asked to end after this long, so that long-lived clients find pods that came later."""
-OPTIONS = (
-    ("grpc.max_receive_message_length", LARGEST_BODY),
-    ("grpc.so_reuseport", 1),
-    ("grpc.max_connection_age_ms", OLDEST_CONNECTION_MS),
-    ("grpc.max_connection_age_grace_ms", 60_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-)
+OLDEST_CONNECTION = 20.0
+"""Seconds after which a connection is asked to end, give or take a tenth. gRPC can ask so only by age, or by ending the server,
+which loses the calls that it has not yet begun: so this is how long callers may stay with a pod that the Service left."""
+
+
+def _options(oldest_connection: float) -> tuple[tuple[str, int], ...]:
+    return (
+        ("grpc.max_receive_message_length", LARGEST_BODY),
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_connection_age_ms", int(1000 * oldest_connection)),
+        ("grpc.max_connection_age_grace_ms", 60_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    )
+
+
 CODES = {413: grpc.StatusCode.RESOURCE_EXHAUSTED, 404: grpc.StatusCode.NOT_FOUND}
 
 Context = Any
@@ -40,16 +46,21 @@ Context = Any
 class GrpcServer:
     """One pod's gRPC server."""
 
-    def __init__(self, inference: Inference, metrics: Metrics, timeout: float) -> None:
+    def __init__(
+        self, inference: Inference, metrics: Metrics, timeout: float, oldest_connection: float = OLDEST_CONNECTION
+    ) -> None:
         self._inference = inference
         self._metrics = metrics
         self._timeout = timeout
         self._signature = inference.predictor.bundle.signature
         self._ready = True
         self._health = health.aio.HealthServicer()
-        self._server: Any = None
-        self._address, self._credentials = "", None
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving_takes = 1.15 * oldest_connection
+        self._last_call: float | None = None
+        self._server = grpc.aio.server(options=_options(oldest_connection))
+        self._server.add_generic_rpc_handlers((self._handlers(),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
     async def start(self, address: str, credentials: grpc.ServerCredentials | None = None) -> None:
         """Listen.
@@ -57,40 +68,27 @@ class GrpcServer:
         Raises:
             RuntimeError: the address is taken.
         """
-        self._address, self._credentials = address, credentials
-        await self._say(health_pb2.HealthCheckResponse.SERVING)
-        self._server = await self._listening()
-
-    def renew_connections(self) -> None:
-        """Ask every caller to connect anew, while all are answered: gRPC does so for a server that ends, so another begins."""
-        task = asyncio.create_task(self._replace())
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
-
-    async def _replace(self) -> None:
-        old, self._server = self._server, await self._listening()
-        await old.stop(self._timeout)
-
-    async def _listening(self) -> Any:
-        server = grpc.aio.server(options=OPTIONS)
-        server.add_generic_rpc_handlers((self._handlers(),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-        if self._credentials is None:
-            server.add_insecure_port(self._address)
+        if credentials is None:
+            self._server.add_insecure_port(address)
         else:
-            server.add_secure_port(self._address, self._credentials)
-        await server.start()
-        return server
+            self._server.add_secure_port(address, credentials)
+        await self._say(health_pb2.HealthCheckResponse.SERVING)
+        await self._server.start()
 
     async def turn_away(self) -> None:
         """Say that nobody new should come; answer all the same."""
         self._ready = False
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
 
-    async def stop(self, grace: float) -> None:
-        """Ask callers to connect elsewhere, finish what has begun, end."""
-        await self._server.stop(grace)
+    async def stop(self, turned_away: float) -> None:
+        """Answer on until every connection that there was has been asked to end, finish what has begun, end.
+
+        Args:
+            turned_away: Seconds since turn_away(): since when no new connections came.
+        """
+        if self._last_call is not None and time.monotonic() - self._last_call < self._leaving_takes + turned_away:
+            await asyncio.sleep(max(0.0, self._leaving_takes - turned_away))
+        await self._server.stop(self._timeout)
 
     async def _say(self, status: Any) -> None:
         for service in ("", SERVICE):
@@ -117,6 +115,7 @@ class GrpcServer:
 
     async def _infer(self, content: bytes, context: Context) -> bytes:
         started = time.perf_counter()
+        self._last_call = time.monotonic()
         arm, code, count = CHAMPION, 200, 0
         refusal: tuple[grpc.StatusCode, str] | None = None
         response = b""

@@ -23,7 +23,7 @@ from modelward_serving import bundle
 from modelward_serving.app import App
 from modelward_serving.control import Control
 from modelward_serving.fetch import tell
-from modelward_serving.grpc_server import GrpcServer
+from modelward_serving.grpc_server import OLDEST_CONNECTION, GrpcServer
 from modelward_serving.http import Protocol
 from modelward_serving.inference import Inference
 from modelward_serving.lease import LeaseHolder
@@ -54,6 +54,7 @@ class Options:
     grpc_port: int = names.GRPC_PORT
     control_port: int = names.CONTROL_PORT
     drain_seconds: float = 5.0
+    grpc_connection_seconds: float = OLDEST_CONNECTION
     termination_log: Path = Path("/dev/termination-log")
     control_keys: Path | None = None
     """The operator's public keys; None opens the control port to everybody."""
@@ -99,7 +100,7 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
         behind = bento_service(predictor).to_asgi()
         inference = Inference(predictor, router)
         app = App(inference, metrics, behind, options.request_timeout)
-        grpc_server = GrpcServer(inference, metrics, options.request_timeout)
+        grpc_server = GrpcServer(inference, metrics, options.request_timeout, options.grpc_connection_seconds)
         credentials = certificates.grpc() if certificates else None
         await grpc_server.start(f"{options.host}:{options.grpc_port}", credentials)
         trust = Trust(options.control_keys, options.pod_uid) if options.control_keys else None
@@ -111,7 +112,6 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
             metrics,
             options.pod,
             secrets.token_hex(8),
-            on_turning_away=grpc_server.renew_connections,
             trust=trust,
             tls=certificates is not None,
         )
@@ -161,5 +161,5 @@ async def _drain(
     app.draining = True
     await grpc_server.turn_away()
     await asyncio.sleep(options.drain_seconds)
-    await grpc_server.stop(options.request_timeout)
+    await grpc_server.stop(options.drain_seconds)
     server.should_exit = True

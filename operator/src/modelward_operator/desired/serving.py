@@ -21,6 +21,8 @@ KEYS = "/etc/modelward/control"
 TLS = "/etc/modelward/tls"
 TURNING_AWAY = 5
 """Seconds that the server answers on after SIGTERM, while the Service's endpoints turn away from it."""
+LEAVING = 25
+"""Seconds in which the last gRPC connection has been asked to end."""
 CALM = 300
 """Seconds of less load after which pods are removed: a ward's night is quiet for longer than a lull."""
 DEFAULT_REQUESTS = {"cpu": "100m", "memory": "384Mi"}
@@ -184,7 +186,7 @@ def _pod(
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": POD_SECURITY,
-        "terminationGracePeriodSeconds": TURNING_AWAY + int(timeout) + 5,
+        "terminationGracePeriodSeconds": LEAVING + int(timeout) + 5,
         "topologySpreadConstraints": spread,
         "initContainers": [fetch(artifact, settings)],
         "containers": [_serve(namespace, spec, artifact, timeout, settings)],
