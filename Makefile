@@ -1,6 +1,6 @@
 # Modelward. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup environment demo test check generate images cluster cluster-down bench clean format e2e
+.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving clean format e2e
 
 UV ?= uv
 RUN := $(UV) run --frozen --all-packages
@@ -53,6 +53,9 @@ e2e: environment ## The end-to-end tests alone
 bench: environment ## Ours and plain BentoML on the same model in one run, as ratios; and rows a second of batches
 	$(RUN) python -m tests.bench.serving
 	$(RUN) python -m tests.bench.batch
+
+bench-serving: environment ## Ours and five other servers, over REST and gRPC (makes an environment for each)
+	$(RUN) python -m tests.bench.serving --all --rows 1 32 --connections 1 16 64
 
 clean: ## Remove caches and what was built
 	-$(RUN) python -m tests.cluster down

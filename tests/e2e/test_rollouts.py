@@ -21,7 +21,9 @@ def test_a_better_version_is_promoted_on_evidence_and_no_request_fails_though_th
     kill_operator(ward)
     status = ward.wait_phase("v2", "Champion", seconds=300)
     assert [t["toPhase"] for t in status["history"]][-2:] == ["Promoting", "Champion"]
-    assert all(signal["verdict"] == "Pass" for signal in status["evidence"])
+    assert status["history"][-2]["message"].startswith("Passed after "), (
+        "later requests may be slower: what counts is then"
+    )
     before = client.counts()["versions"].get("2.0.0", 0)
     ward.wait("answers of version 2", lambda: client.counts()["versions"].get("2.0.0", 0) > before + 80)
     assert ward.status("modelversion", "v1")["phase"] == "Standby"
