@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """Scores and decisions of one version, by row; a row that the model abstained from has NaN and False."""
 
     scores: np.ndarray
@@ -17,8 +15,7 @@ class Answer:
     """[n] of bool."""
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(msgspec.Struct, frozen=True):
     """The answer that a caller gets, and the version that gave it."""
 
     answer: Answer
@@ -30,5 +27,8 @@ class Given:
 
 def is_valid(scores: np.ndarray, count: int) -> bool:
     """Whether scores are probabilities, one a row."""
-    # One comparison chain over all rows; false for NaN, too.
-    return scores.shape == (count,) and bool(((scores >= 0) & (scores <= 1)).all())
+    if scores.shape != (count,):
+        return False
+    if count == 1:
+        return 0.0 <= scores.item() <= 1.0
+    return bool(((scores >= 0) & (scores <= 1)).all())  # false for NaN, too

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -32,8 +31,7 @@ JSON_HEAD = b"content-type: application/json\r\n"
 ROUTED_KEY, ENCODING_KEY = names.ROUTED_HEADER.encode(), b"content-encoding"
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """A response: its head without the length, its body, and what is left to do when it is on its way."""
 
     status: int

@@ -6,10 +6,10 @@ Most requests are right, and are checked all at once. One that is not is looked 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from modelward_api.bundle import Signature
@@ -34,16 +34,14 @@ UNSUPPORTED = ("classification", "shared_memory_region")
 MOST_ORDERS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(msgspec.Struct, frozen=True):
     """One output that the caller gets."""
 
     name: str
     binary: bool = False
 
 
-@dataclass(slots=True)
-class Rows:
+class Rows(msgspec.Struct):
     """A checked request, by column: as it came, and as the model is to see it."""
 
     count: int

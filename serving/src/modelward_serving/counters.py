@@ -16,36 +16,36 @@ MOST_AT_ONCE = 1024
 
 
 class NumberCounter:
-    """The cells of several numeric features at once, each in the order of FeatureReference.counts."""
+    """The cells of several numeric features at once, each in the order of FeatureReference.counts.
+
+    The limits of a feature's range and the edges of its bins cut the line into pieces. How many cuts are not above a value says
+    in which piece it lies, and a table says which cell that is. A value above no cut lies below the range, or is missing.
+    """
 
     def __init__(self, references: list[FeatureReference]) -> None:
-        width = max((len(r.edges) for r in references), default=0)
-        self._edges = np.full((len(references), 1, width), np.inf, dtype=np.float32)
-        for row, reference in enumerate(references):
-            self._edges[row, 0, : len(reference.edges)] = reference.edges
-        self._low = _column([-np.inf if r.minimum is None else r.minimum for r in references], np.float32)
-        self._high = _column([np.inf if r.maximum is None else r.maximum for r in references], np.float32)
-        sizes = np.array([r.bins + 3 for r in references], dtype=np.intp)
-        self._offsets = (np.cumsum(sizes) - sizes).reshape(-1, 1)
-        self._missing = self._offsets + _column([r.bins for r in references], np.intp)
-        self._cells = np.zeros(int(sizes.sum()), dtype=np.int64)
-        self._slices = {
-            r.name: slice(int(start), int(start + size))
-            for r, start, size in zip(references, self._offsets[:, 0], sizes, strict=True)
-        }
+        cuts = [_cuts(reference) for reference in references]
+        width = max(map(len, cuts), default=0)
+        self._cuts = np.full((len(references), 1, width), np.inf, dtype=np.float32)
+        self._table = np.zeros((len(references), width + 1), dtype=np.intp)
+        sizes = [reference.bins + 3 for reference in references]
+        starts = np.cumsum([0, *sizes]).tolist()
+        for row, (reference, found) in enumerate(zip(references, cuts, strict=True)):
+            self._cuts[row, 0, : len(found)] = found
+            cells = [starts[row] + cell for cell in _cells_of_pieces(reference, found)]
+            self._table[row] = cells + cells[-1:] * (width - len(found))
+        self._missing = np.array([s + r.bins for s, r in zip(starts, references, strict=False)], np.intp).reshape(-1, 1)
+        self._rows = np.arange(len(references)).reshape(-1, 1)
+        self._cells = np.zeros(starts[-1], dtype=np.int64)
+        self._slices = {r.name: slice(s, s + n) for r, s, n in zip(references, starts, sizes, strict=False)}
 
     def count(self, values: np.ndarray) -> None:
         """Count [features, rows] of float32, NaN for missing."""
         for start in range(0, values.shape[1], MOST_AT_ONCE):
             part = values[:, start : start + MOST_AT_ONCE]
-            # How many edges are not above the value: searchsorted(side="right"), for every feature in one step.
-            cells = (self._edges <= part[:, :, None]).sum(axis=2) + self._offsets
-            beyond = (part < self._low) | (part > self._high)
-            missing = part != part
-            if beyond.any():
-                cells = np.where(beyond, self._missing + 1, cells)
-            if missing.any():
-                cells = np.where(missing, self._missing, cells)
+            pieces = (self._cuts <= part[:, :, None]).sum(axis=2)
+            cells = self._table[self._rows, pieces]
+            if not pieces.all():
+                cells = np.where(part != part, self._missing, cells)
             if part.shape[1] == 1:
                 self._cells[cells] += 1  # no cell comes twice: each feature has its own
             else:
@@ -105,5 +105,19 @@ class ProfileCounter:
         )
 
 
-def _column(values: list[float], dtype: type) -> np.ndarray:
-    return np.array(values, dtype=dtype).reshape(-1, 1)
+def _cuts(reference: FeatureReference) -> np.ndarray:
+    low = np.float32(-np.inf if reference.minimum is None else reference.minimum)
+    above = np.nextafter(np.float32(np.inf if reference.maximum is None else reference.maximum), np.float32(np.inf))
+    return np.sort(np.array([low, *reference.edges, above], dtype=np.float32))
+
+
+def _cells_of_pieces(reference: FeatureReference, cuts: np.ndarray) -> list[int]:
+    """The cell of each piece, by the value that it begins with."""
+    low = -np.inf if reference.minimum is None else np.float32(reference.minimum)
+    high = np.inf if reference.maximum is None else np.float32(reference.maximum)
+    edges = np.array(reference.edges, dtype=np.float32)
+    cells = [reference.bins + 1]
+    for value in cuts:
+        within = low <= value <= high
+        cells.append(int(np.searchsorted(edges, value, side="right")) if within else reference.bins + 1)
+    return cells

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -80,8 +79,7 @@ def decompress(body: bytes, encoding: bytes) -> bytes:
     return content
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(msgspec.Struct, frozen=True):
     """A response's body, and how much of it is JSON when binary tensors follow."""
 
     content: bytes

@@ -12,6 +12,7 @@ from modelward_api.trainingjob import TrainingJobSpec
 from modelward_serving import bundle as served
 from modelward_serving.batch import score
 from modelward_serving.predictor import Predictor
+from modelward_serving.rest import decode
 from modelward_training import pipeline
 from modelward_training.progress import Progress
 from tests.cluster.layout import REPOSITORY
@@ -60,6 +61,6 @@ def test_a_file_and_requests_get_the_same_scores_and_decisions(tmp_path):
     found = [row for file in files for row in pq.read_table(file).to_pylist()]
     assert len(found) == len(ROWS)
     for row, scored in list(zip(ROWS, found, strict=True))[::7]:
-        answer = predictor.answer(predictor.checker.rows(request(predictor.bundle.signature.inputs, row)))
+        answer = predictor.answer(predictor.checker.rows(decode(request(predictor.bundle.signature.inputs, row))))
         assert abs(scored["score"] - float(answer.scores[0])) <= 1e-6
         assert scored["decision"] == bool(answer.decisions[0])

@@ -47,3 +47,22 @@ def test_features_counted_together_are_counted_as_alone(rows):
         counted(AGE, values[0]),
         counted(other, values[1]),
     ]
+
+
+@given(
+    st.lists(st.floats(-50, 50, width=32), max_size=6, unique=True),
+    st.none() | st.floats(-60, 60, width=32),
+    st.none() | st.floats(0, 60, width=32),
+    st.lists(st.floats(width=32) | st.integers(-60, 60).map(float), max_size=30),
+)
+def test_a_value_is_in_the_cell_that_the_profile_defines(edges, low, width, values):
+    high = None if low is None or width is None else float(np.float32(low + width))
+    reference = AGE.model_copy(
+        update={"edges": tuple(sorted(edges)), "minimum": low, "maximum": high, "counts": (0,) * (len(edges) + 4)}
+    )
+    expected = [0] * (len(edges) + 4)
+    for value in map(np.float32, values):
+        outside = (low is not None and value < low) or (high is not None and value > high)
+        inside = sum(np.float32(edge) <= value for edge in edges)
+        expected[len(edges) + 1 if np.isnan(value) else len(edges) + 2 if outside else inside] += 1
+    assert counted(reference, values) == expected
