@@ -13,6 +13,7 @@ import msgspec
 
 from modelward_api import names
 from modelward_api.names import DECISION, SCORE
+from modelward_serving.explain import Explanations
 from modelward_serving.metrics import CONTENT_TYPE, Metrics
 from modelward_serving.predictor import InvalidScoreError, Predictor
 from modelward_serving.protocol import LARGEST_BODY, Answer, RefusedError, Rows, encode
@@ -44,6 +45,7 @@ class App:
             f"/v2/models/{predictor.model}/infer",
             f"/v2/models/{predictor.model}/versions/{predictor.version}/infer",
         }
+        self._explanations = Explanations(predictor)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -53,6 +55,9 @@ class App:
         path = scope["path"]
         if path in self._infer and scope["method"] == "POST":
             await self._inference(scope, receive, send)
+            return
+        if path in self._explanations.paths and scope["method"] == "POST":
+            await self._explanation(receive, send)
             return
         known = self._known(scope["method"], path)
         if known is not None:
@@ -119,6 +124,23 @@ class App:
         self._metrics.saw(arm, status, time.perf_counter() - started, rows)
         await self._send(send, status, content, JSON, extra)
 
+    async def _explanation(self, receive: Receive, send: Send) -> None:
+        extra: dict[str, str] = {}
+        try:
+            async with asyncio.timeout(self._timeout):
+                rows = self._predictor.checker.rows(await _body(receive))
+                status, content = 200, await self._explanations.answer(rows, CHAMPION)
+            extra = self._headers(CHAMPION, self._predictor.version, self._predictor.bundle.digest)
+        except RefusedError as error:
+            status, content = error.status, error.body()
+        except TimeoutError:
+            status, content = 504, _error("DeadlineExceeded", f"not answered within {self._timeout:g} s")
+        except Exception as error:
+            log.error("explanation failed: %s", type(error).__name__)
+            status, content = 500, _error("InternalError", "the model could not be explained")
+        self._metrics.explained(status)
+        await self._send(send, status, content, JSON, extra)
+
     async def _decide(
         self, body: bytes, rows: Rows, headers: dict[bytes, bytes]
     ) -> tuple[int, bytes, str, dict[str, str]]:
@@ -165,13 +187,15 @@ class App:
     ) -> tuple[int, bytes, str, dict[str, str]]:
         version, digest = version or self._predictor.version, digest or self._predictor.bundle.digest
         content = encode(rows, answer, self._predictor.model, version, digest, arm)
-        headers = {
+        return 200, content, arm, self._headers(arm, version, digest)
+
+    def _headers(self, arm: str, version: str, digest: str) -> dict[str, str]:
+        return {
             names.MODEL_HEADER: self._predictor.model,
             names.VERSION_HEADER: version,
             names.DIGEST_HEADER: digest,
             names.ARM_HEADER: arm,
         }
-        return 200, content, arm, headers
 
     async def _send(
         self, send: Send, status: int, content: bytes, type_: bytes = JSON, extra: dict[str, str] | None = None

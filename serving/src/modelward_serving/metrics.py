@@ -21,6 +21,9 @@ class Metrics:
             "modelward_request_seconds", "Duration of inference requests.", buckets=BUCKETS, registry=self._registry
         )
         self._rows = Counter("modelward_rows", "Rows scored.", registry=self._registry)
+        self._explanations = Counter(
+            "modelward_explanations", "Requests for explanations.", ["code"], registry=self._registry
+        )
         self.failures = 0
         self.requests = 0
 
@@ -31,6 +34,10 @@ class Metrics:
         self._requests.labels(arm, str(code)).inc()
         self._seconds.observe(seconds)
         self._rows.inc(rows)
+
+    def explained(self, code: int) -> None:
+        """One request for an explanation was answered; it is no inference request, and says nothing of a rollout."""
+        self._explanations.labels(str(code)).inc()
 
     def text(self) -> bytes:
         """All metrics in Prometheus's text format."""
