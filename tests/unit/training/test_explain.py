@@ -137,7 +137,9 @@ def expected(trained: model.Model, row: np.ndarray, known: frozenset[int], owner
 
 def shapley(size: int, worth) -> np.ndarray:
     """By the definition: over all subsets."""
-    values = {frozenset(s): worth(frozenset(s)) for n in range(size + 1) for s in itertools.combinations(range(size), n)}
+    values = {
+        frozenset(s): worth(frozenset(s)) for n in range(size + 1) for s in itertools.combinations(range(size), n)
+    }
     found = np.zeros(size)
     for subset, value in values.items():
         for player in set(range(size)) - subset:
