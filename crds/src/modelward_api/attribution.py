@@ -27,7 +27,7 @@ Score = Callable[[dict[str, NDArray[Any]]], NDArray[Any]]
 """The graph: columns of [n, 1] in, P(positive) [n] out."""
 
 CELLS = 1 << 17
-"""Path conditions times rows that are worked on at a time. Measured: less leaves NumPy a short inner axis, more leaves the caches."""
+"""Path conditions times rows that are worked on at a time: the fastest of 2^14 to 2^18 where it was measured."""
 SAMPLED_CELLS = 1 << 14
 """Rows that the graph is asked for at a time."""
 LEAST = 1e-6
