@@ -38,6 +38,15 @@ class Server:
         url = f"http://127.0.0.1:{self.port}/v2/models/mortality/infer"
         return httpx.post(url, json={"inputs": inputs}, headers=headers, timeout=10)
 
+    def explain(self, ages, sex="f", path="models/mortality", **more):
+        inputs = [
+            {"name": "age", "shape": [len(ages), 1], "datatype": "FP32", "data": ages},
+            {"name": "sex", "shape": [len(ages), 1], "datatype": "BYTES", "data": [sex] * len(ages)},
+        ]
+        return httpx.post(
+            f"http://127.0.0.1:{self.port}/v2/{path}/explain", json={"inputs": inputs, **more}, timeout=10
+        )
+
     def exchange(self, lease=None, epoch=1, **more) -> ExchangeResponse:
         request = ExchangeRequest(epoch=epoch, lease=lease, **more)
         answer = httpx.post(f"http://127.0.0.1:{self.control}/v1/exchange", json=request.to_json())

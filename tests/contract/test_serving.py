@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.contract.servers import AGE, MARK, launching, wait_for
+from tests.unit.serving import bundles
 
 
 @pytest.fixture
@@ -33,6 +34,57 @@ def test_the_protocol_is_spoken(launch):
     assert "BentoML" in httpx.get(f"{base}/").text, "every other path is BentoML's"
     predicted = httpx.post(f"{base}/predict", json={"inputs": {"age": [55], "sex": ["f"]}}).json()
     assert predicted["decision"] == [True]
+
+
+def test_an_explanation_says_what_each_column_added(launch):
+    server = launch(explainer=bundles.explains())
+    for path in ("models/mortality", "models/mortality/versions/1.0.0"):
+        answer = server.explain([70.0, None], path=path, id="7")
+        document = answer.json()
+        contributions, score = document["outputs"]
+        assert (contributions["shape"], contributions["datatype"]) == ([2, 2], "FP32")
+        assert contributions["data"] == pytest.approx([2.0, 0.0, 0.0, 0.0])
+        told = contributions["parameters"]
+        assert (told["features"], told["base"], told["method"]) == (["age", "sex"], 0.0, "linear")
+        assert (told["scale"], told["stage"], told["slope"]) == ("log-odds", "before-calibration", 1.0)
+        assert score["data"] == pytest.approx([0.8808, 0.5], abs=1e-3)
+        assert document["parameters"] == {"arm": "champion", "digest": server.digest}
+        assert (document["model_name"], document["model_version"], document["id"]) == ("mortality", "1.0.0", "7")
+        assert answer.headers["x-modelward-digest"] == server.digest
+
+
+def test_an_explanation_is_the_pods_own_and_counts_for_nothing(launch):
+    champion, challenger = launch(explainer=bundles.explains()), launch("2.0.0", explainer=bundles.explains())
+    champion.exchange(champion.lease_to(challenger, 100))
+    assert champion.explain([70.0]).json()["model_version"] == "1.0.0"
+    told = champion.exchange(keep=True, profile=True)
+    assert (told.requests, told.evidence[0].counts.pairs if told.evidence else 0, told.profile.rows) == (0, 0, 0)
+    metrics = httpx.get(f"http://127.0.0.1:{champion.port}/metrics").text
+    assert 'modelward_explanations_total{code="200"} 1.0' in metrics
+
+
+def test_what_is_not_explained_is_refused_with_a_reason(launch):
+    old, server = launch(), launch("2.0.0", explainer=bundles.explains())
+    refused = old.explain([70.0])
+    assert (refused.status_code, refused.json()["reason"]) == (404, "NoExplainer")
+    assert old.ask().status_code == 200
+    many = server.explain([70.0] * 257)
+    assert (many.status_code, many.json()["reason"]) == (422, "TooManyRows")
+    assert "256" in many.json()["error"]
+    assert server.explain([70.0] * 256).status_code == 200
+    assert server.explain([MARK]).status_code == 422
+    url = f"http://127.0.0.1:{server.port}/v2/models"
+    assert httpx.post(f"{url}/another/explain", json={}).status_code == 404
+    assert httpx.get(f"{url}/mortality/explain").status_code == 404
+
+
+def test_an_explainer_of_another_model_explains_nothing(launch):
+    server = launch(explainer=bundles.explains(weight=0.2))
+    refused = server.explain([AGE], sex=MARK)
+    assert (refused.status_code, refused.json()["reason"]) == (500, "InternalError")
+    assert server.ask().status_code == 200
+    assert str(AGE)[:6] not in refused.text + server.log.read_text()
+    assert MARK not in refused.text + server.log.read_text()
 
 
 def test_all_callers_get_the_challengers_answer_at_weight_100(launch):
@@ -136,9 +188,14 @@ def test_a_stale_operator_is_refused(launch):
 
 
 def test_marked_values_are_nowhere(launch):
-    champion, challenger = launch(), launch("2.0.0")
+    champion, challenger = launch(explainer=bundles.explains()), launch("2.0.0")
     champion.exchange(champion.lease_to(challenger, 50, mirror=1.0))
     texts = [champion.ask(age=AGE, sex=MARK).text, champion.ask(age=MARK).text, champion.ask(sex=AGE).text]
+    texts += [
+        champion.explain([AGE], sex=MARK).text,
+        champion.explain([MARK]).text,
+        champion.explain([MARK] * 300).text,
+    ]
     url = f"http://127.0.0.1:{champion.port}"
     texts.append(httpx.post(f"{url}/v2/models/mortality/infer", content=json.dumps({MARK: AGE})).text)
     texts.append(httpx.post(f"{url}/predict", json={"inputs": {"age": [MARK], MARK: [AGE]}}).text)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from modelward_api.base import Digest, Document, Fraction, Name, SemVer
 from modelward_api.columns import Column
@@ -131,6 +131,112 @@ class Golden(Document):
     inputs: dict[str, tuple[float | str | None, ...]]
     scores: tuple[float, ...]
     tolerance: float = 1e-5
+
+
+class LinearTerm(Document):
+    """What one column of a linear model adds to the margin, less what it adds on average over the training rows.
+
+    A number x adds weight (x - centre), a missing one ``missing``: imputation and scaling are in them. A category adds what
+    ``categories`` says, the empty text (missing) included; one that is not among them adds ``other``.
+    """
+
+    weight: float = 0.0
+    centre: float = 0.0
+    missing: float = 0.0
+    categories: dict[str, float] = {}
+    other: float = 0.0
+
+
+class LinearExplainer(Document):
+    """Margin = base + the sum of the terms, one a feature."""
+
+    method: Literal["linear"] = "linear"
+    base: float
+    terms: tuple[LinearTerm, ...]
+
+
+class TreeExplainer(Document):
+    """All trees of a model in one list of nodes, split by the columns of a request, not by what they are encoded as.
+
+    A node sends a number x left when x <= threshold, a missing one when ``missing_left`` (so imputation is in it); a category
+    goes left when it is not ``categories[column][category]``. A leaf has left = right = -1. Children stand after their parent.
+    """
+
+    method: Literal["tree"] = "tree"
+    offset: float
+    """What the margin is before the first tree; the leaves' values are already times the learning rate."""
+    categories: tuple[tuple[str, ...], ...]
+    """By feature; empty for a number. The empty text is the missing category."""
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+    column: tuple[int, ...]
+    """Index of the feature; -1 in a leaf."""
+    threshold: tuple[float, ...]
+    category: tuple[int, ...]
+    """Index into the column's categories; -1 in a leaf and where a number is split."""
+    missing_left: tuple[bool, ...]
+    value: tuple[float, ...]
+    """Of a leaf, on the margin's scale; 0 elsewhere."""
+    cover: tuple[float, ...]
+    """Weight of the training rows that came through the node."""
+
+    @model_validator(mode="after")
+    def _is_made_of_trees(self) -> Self:
+        nodes = len(self.left)
+        lists = (self.right, self.column, self.threshold, self.category, self.missing_left, self.value, self.cover)
+        if any(len(values) != nodes for values in lists):
+            raise ValueError("the lists of a node's properties differ in length")
+        children = [child for pair in zip(self.left, self.right, strict=True) for child in pair if pair != (-1, -1)]
+        forward = all(
+            node < min(pair) and max(pair) < nodes
+            for node, pair in enumerate(zip(self.left, self.right, strict=True))
+            if pair != (-1, -1)
+        )
+        if not forward or len(set(children)) != len(children):
+            raise ValueError("a node's children do not stand after it, or belong to two nodes")
+        if not all(cover > 0 for cover in self.cover):
+            raise ValueError("a node that no training row came through")
+        return self
+
+
+class SampledExplainer(Document):
+    """Any model, through its graph: permutations over synthetic rows, which stand for 'not known'."""
+
+    method: Literal["sampled"] = "sampled"
+    background: dict[str, tuple[float | str | None, ...]]
+    """By feature: values drawn from the reference profile's limits and categories, never patients' rows."""
+    seed: int = 0
+
+
+class ScoreLink(Document):
+    """How the margin m becomes the score: expit(slope m + intercept), or interpolated between knots."""
+
+    kind: Literal["logistic", "piecewise"] = "logistic"
+    slope: float = 1.0
+    intercept: float = 0.0
+    knots: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
+
+
+class ExplainerReport(Document):
+    """base + sum(contributions), passed through the link, against the ONNX score on the test rows."""
+
+    rows: int
+    max_abs_difference: float
+    tolerance: float
+
+
+class Explainer(Document):
+    """What an explanation needs beside the graph: exact for linear models and trees, sampled for others.
+
+    Contributions are on the margin's scale, log-odds before calibration (a sampled explainer's margin is the log-odds of the
+    calibrated score), one a feature of the signature, in its order.
+    """
+
+    features: tuple[str, ...]
+    link: ScoreLink
+    model: Annotated[LinearExplainer | TreeExplainer | SampledExplainer, Field(discriminator="method")]
+    report: ExplainerReport | None = None
 
 
 class Lineage(Document):

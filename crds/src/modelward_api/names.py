@@ -53,6 +53,8 @@ EVALUATION_FILE = "evaluation.json"
 PARITY_FILE = "parity.json"
 GOLDEN_FILE = "golden.json"
 LINEAGE_FILE = "lineage.json"
+EXPLAINER_FILE = "explainer.json"
+"""Optional: a bundle without it is served, and not explained."""
 
 SCORE = "score"
 """The one output of a bundle's ONNX graph, FP32 [n, 1], P(positive); also the score's name in profiles."""

@@ -14,6 +14,7 @@ from modelward_api import names
 from modelward_serving import rest
 from modelward_serving.answer import Given
 from modelward_serving.checker import Rows
+from modelward_serving.explain import Explanations
 from modelward_serving.inference import CHAMPION, ROUTED, Caller, Inference, NoAnswerError
 from modelward_serving.metadata import model_metadata, server_metadata
 from modelward_serving.metrics import CONTENT_TYPE, Metrics
@@ -58,6 +59,7 @@ class App:
         self._base = f"/v2/models/{self._predictor.model}"
         self._versioned = f"{self._base}/versions/{self._predictor.version}"
         self.infer_paths = {f"{self._base}/infer".encode(), f"{self._versioned}/infer".encode()}
+        self._explanations = Explanations(self._predictor)
         self._heads: dict[tuple[str, str], bytes] = {}
 
     def turns_away(self) -> bool:
@@ -127,15 +129,18 @@ class App:
         return 200, head, encoded.content
 
     def _head(self, given: Given) -> bytes:
-        key = (given.digest, given.arm)
+        return self._head_of(given.model, given.version, given.digest, given.arm)
+
+    def _head_of(self, model: str, version: str, digest: str, arm: str) -> bytes:
+        key = (digest, arm)
         if key not in self._heads:
             if len(self._heads) > 64:
                 self._heads.clear()
             said = {
-                names.MODEL_HEADER: given.model,
-                names.VERSION_HEADER: given.version,
-                names.DIGEST_HEADER: given.digest,
-                names.ARM_HEADER: given.arm,
+                names.MODEL_HEADER: model,
+                names.VERSION_HEADER: version,
+                names.DIGEST_HEADER: digest,
+                names.ARM_HEADER: arm,
             }
             self._heads[key] = JSON_HEAD + b"".join(f"{k}: {v}\r\n".encode() for k, v in said.items())
         return self._heads[key]
@@ -164,6 +169,9 @@ class App:
                 reply = refused(error)
             await self._send(send, reply)
             return
+        if path in self._explanations.paths and scope["method"] == "POST":
+            await self._send(send, await self._explained(dict(scope["headers"]), receive))
+            return
         known = self._known(scope["method"], path)
         if known is not None:
             await self._send(send, known)
@@ -172,6 +180,25 @@ class App:
             await self._send(send, Reply(404, JSON_HEAD, _error("NotFound", rule)))
         else:
             await self._behind(scope, receive, send)
+
+    async def _explained(self, headers: dict[bytes, bytes], receive: Receive) -> Reply:
+        head = JSON_HEAD
+        try:
+            async with asyncio.timeout(self._timeout):
+                rows = self._rows(headers, await _body(receive), routed=False)
+                status, content = 200, await self._explanations.answer(rows, CHAMPION)
+            head = self._head_of(
+                self._predictor.model, self._predictor.version, self._predictor.bundle.digest, CHAMPION
+            )
+        except RefusedError as error:
+            status, content = error.status, error.body()
+        except TimeoutError:
+            status, content = 504, _error("DeadlineExceeded", f"not answered within {self._timeout:g} s")
+        except Exception as error:
+            log.error("explanation failed: %s", type(error).__name__)
+            status, content = 500, _error("InternalError", "the model could not be explained")
+        self._metrics.explained(status)
+        return Reply(status, head, content)
 
     def _known(self, method: str, path: str) -> Reply | None:
         if method not in ("GET", "HEAD"):

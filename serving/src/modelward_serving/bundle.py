@@ -13,6 +13,7 @@ from modelward_api import names
 from modelward_api.bundle import (
     BundleDocuments,
     Evaluation,
+    Explainer,
     Golden,
     Manifest,
     ParityReport,
@@ -37,6 +38,8 @@ class Bundle:
     reference: ReferenceProfile
     golden: Golden
     documents: BundleDocuments
+    explainer: Explainer | None = None
+    """Bundles of before there were explanations have none."""
 
 
 def unpack(content: bytes, digest: str) -> dict[str, bytes]:
@@ -108,6 +111,16 @@ def load(directory: Path, digest: str) -> Bundle:
             parity=ParityReport.model_validate_json(files[names.PARITY_FILE]),
         )
         golden = Golden.model_validate_json(files[names.GOLDEN_FILE])
-        return Bundle(digest, files[names.MODEL_FILE], signature, reference, golden, documents)
+        explainer = _explainer(files.get(names.EXPLAINER_FILE), signature)
+        return Bundle(digest, files[names.MODEL_FILE], signature, reference, golden, documents, explainer)
     except (KeyError, ValidationError) as error:
         raise UnverifiedBundleError(f"a document is missing or cannot be read: {type(error).__name__}") from error
+
+
+def _explainer(content: bytes | None, signature: Signature) -> Explainer | None:
+    if content is None:
+        return None
+    explainer = Explainer.model_validate_json(content)
+    if explainer.features != tuple(column.name for column in signature.inputs):
+        raise UnverifiedBundleError(f"{names.EXPLAINER_FILE} explains other features than those of the signature")
+    return explainer

@@ -27,6 +27,7 @@ class Metrics:
         self._buckets = [0] * (len(BUCKETS) + 1)
         self._seconds = 0.0
         self._rows = 0
+        self._explanations: Counter[int] = Counter()
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -55,8 +56,16 @@ class Metrics:
             buckets.append(("+Inf" if bound == float("inf") else str(bound), total))
         seconds.add_metric([], buckets, self._seconds)
         yield seconds
+        explained = CounterMetricFamily("modelward_explanations", "Requests for explanations.", labels=["code"])
+        for code, count in self._explanations.items():
+            explained.add_metric([str(code)], count)
+        yield explained
         yield CounterMetricFamily("modelward_rows", "Rows scored.", self._rows)
         yield GaugeMetricFamily(names.IN_FLIGHT_METRIC, "Inference requests that are not answered yet.", self.in_flight)
+
+    def explained(self, code: int) -> None:
+        """One request for an explanation was answered; it is no inference request, and says nothing of a rollout."""
+        self._explanations[code] += 1
 
     def text(self) -> bytes:
         """All metrics in Prometheus's text format."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import onnxruntime
@@ -12,6 +13,8 @@ from modelward_api.bundle import Golden, Signature
 from modelward_api.names import SCORE
 from modelward_serving.bundle import Bundle
 
+Columns = Mapping[str, np.ndarray]
+"""By feature: [n, 1] of float32 (NaN for missing) or object (text, '' for missing)."""
 WARM_UPS = 8
 SLOW = 0.005
 """A model that takes more seconds than this for its golden rows is run beside the event loop."""
@@ -56,10 +59,18 @@ class Session:
         count = numbers.shape[1] if self._numeric else len(texts[0])
         if count == 1 and self._one is not None:
             return self._one.score(numbers)
-        feed = {name: values.reshape(count, 1) for name, values in zip(self._numeric, numbers, strict=True)}
-        feed.update(zip(self._categorical, texts, strict=True))
-        scores: np.ndarray = self._session.run([SCORE], feed)[0]
+        return self.score_columns(self.by_name(numbers, texts))
+
+    def score_columns(self, columns: Columns) -> np.ndarray:
+        """The same, by name."""
+        scores: np.ndarray = self._session.run([SCORE], columns)[0]
         return scores.reshape(-1)
+
+    def by_name(self, numbers: np.ndarray, texts: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """Columns as score() takes them, each as [n, 1] under its name."""
+        found = {name: values.reshape(-1, 1) for name, values in zip(self._numeric, numbers, strict=True)}
+        found.update(zip(self._categorical, texts, strict=True))
+        return found
 
     def _check_inputs(self, bundle: Bundle) -> None:
         wanted = {column.name for column in bundle.signature.inputs}

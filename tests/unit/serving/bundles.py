@@ -12,11 +12,15 @@ from onnx import TensorProto, helper, numpy_helper
 from modelward_api import names
 from modelward_api.bundle import (
     Evaluation,
+    Explainer,
     FeatureReference,
     Golden,
+    LinearExplainer,
+    LinearTerm,
     Manifest,
     ParityReport,
     ReferenceProfile,
+    ScoreLink,
     Signature,
     file_digest,
 )
@@ -63,8 +67,21 @@ def graph(weight: float = 0.1, shift: float = -5.0, *, broken: bool = False, row
     return model.SerializeToString()
 
 
+def explains(weight: float = 0.1, shift: float = -5.0) -> Explainer:
+    """What explains the graph: age by its distance from 50, sex by nothing."""
+    terms = (LinearTerm(weight=weight, centre=50), LinearTerm(categories={"": 0.0, "f": 0.0, "m": 0.0}))
+    model = LinearExplainer(base=weight * 50 + shift, terms=terms)
+    return Explainer(features=("age", "sex"), link=ScoreLink(), model=model)
+
+
 def write(
-    directory: Path, version: str = "1.0.0", *, golden: float | None = None, model: str = "mortality", **how
+    directory: Path,
+    version: str = "1.0.0",
+    *,
+    golden: float | None = None,
+    model: str = "mortality",
+    explainer: Explainer | None = None,
+    **how,
 ) -> str:
     """Write an unpacked bundle and return its digest."""
     weight, shift = how.get("weight", 0.1), how.get("shift", -5.0)
@@ -78,6 +95,8 @@ def write(
         names.PARITY_FILE: ParityReport(rows=100, max_abs_difference=0, tolerance=1e-5, passed=True, opset=18),
         names.GOLDEN_FILE: Golden(inputs={"age": (55.0,), "sex": ("f",)}, scores=(expected,)),
     }
+    if explainer is not None:
+        documents[names.EXPLAINER_FILE] = explainer
     files = {name: json.dumps(document.to_json()).encode() for name, document in documents.items()}
     files[names.MODEL_FILE] = graph(**how)
     manifest = Manifest(model=model, version=version, files={n: file_digest(c) for n, c in files.items()})

@@ -8,7 +8,7 @@ import tarfile
 
 import pytest
 
-from modelward_api.bundle import UnverifiedBundleError
+from modelward_api.bundle import TreeExplainer, UnverifiedBundleError
 from modelward_serving import bundle
 from modelward_serving.fetch import fetch
 from modelward_serving.predictor import Predictor
@@ -35,6 +35,37 @@ def made(tmp_path):
 
 def test_a_good_bundle_is_loaded(made):
     assert bundle.load(*made).signature.model == "mortality"
+
+
+def test_a_bundle_of_before_there_were_explanations_is_loaded(made):
+    assert bundle.load(*made).explainer is None
+
+
+def test_a_bundle_is_loaded_with_its_explainer(tmp_path):
+    digest = bundles.write(tmp_path / "b", explainer=bundles.explains())
+    assert bundle.load(tmp_path / "b", digest).explainer == bundles.explains()
+
+
+def test_an_explainer_of_other_features_is_refused(tmp_path):
+    other = bundles.explains().model_copy(update={"features": ("sex", "age")})
+    with pytest.raises(UnverifiedBundleError, match="other features"):
+        bundle.load(tmp_path / "b", bundles.write(tmp_path / "b", explainer=other))
+
+
+NODES = {
+    "left": (1, -1, -1), "right": (2, -1, -1), "column": (0, -1, -1), "threshold": (1.0, 0.0, 0.0),
+    "category": (-1, -1, -1), "missing_left": (True, False, False), "value": (0.0, 1.0, 2.0), "cover": (2.0, 1.0, 1.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"left": (0, -1, -1)}, {"right": (1, -1, -1)}, {"right": (9, -1, -1)}, {"value": ()}, {"cover": (0, 0, 0)}],
+)
+def test_trees_that_are_none_are_refused(change):
+    TreeExplainer(offset=0, categories=((),), **NODES)
+    with pytest.raises(ValueError, match="node"):
+        TreeExplainer(offset=0, categories=((),), **NODES | change)
 
 
 def test_another_digest_is_refused(made):

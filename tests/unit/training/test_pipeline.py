@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ import yaml
 
 from examples import monica
 from modelward_api import names
+from modelward_api.attribution import linked
 from modelward_api.bundle import ReferenceProfile
 from modelward_api.trainingjob import TrainingJobSpec
 from modelward_serving import bundle as served
@@ -93,6 +95,32 @@ def test_serving_verifies_and_serves_what_training_made(store, tmp_path):
         }
     )
     assert 0 < answer["score"][0] < 1
+
+
+@pytest.mark.parametrize("changes", ESTIMATORS.values(), ids=ESTIMATORS.keys())
+def test_serving_explains_what_training_made(store, tmp_path, changes):
+    from modelward_serving import rest
+    from modelward_serving.explain import Explanations
+    from modelward_serving.predictor import Predictor
+
+    outcome = train(store, spec(**changes))
+    directory = tmp_path / "served"
+    directory.mkdir()
+    for name, content in opened(store, outcome).items():
+        (directory / name).write_bytes(content)
+    predictor = Predictor(served.load(directory, outcome.digest))
+    assert outcome.warnings == ()
+    tensors = [
+        {"name": c.name, "shape": [2, 1], "datatype": "FP32", "data": [70, 40]}
+        if c.kind != "categorical"
+        else {"name": c.name, "shape": [2, 1], "datatype": "BYTES", "data": ["m", "never seen"]}
+        for c in predictor.bundle.signature.inputs
+    ]
+    rows = predictor.checker.rows(rest.decode(json.dumps({"inputs": tensors}).encode()))
+    contributions, score = json.loads(asyncio.run(Explanations(predictor).answer(rows, "champion")))["outputs"]
+    margin = contributions["parameters"]["base"] + np.reshape(contributions["data"], contributions["shape"]).sum(axis=1)
+    link = predictor.bundle.explainer.link
+    assert linked(link, margin) == pytest.approx(score["data"], abs=1e-4)
 
 
 def test_the_reference_profile_counts_every_training_row_in_each_feature(store):

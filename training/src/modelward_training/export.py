@@ -48,7 +48,7 @@ def compare(graph: bytes, model: Model, data: Dataset) -> ParityReport:
     Raises:
         InvalidInputError: ParityFailed.
     """
-    difference = float(np.max(np.abs(infer(graph, data.columns) - _as_served(model, data))))
+    difference = float(np.max(np.abs(infer(graph, data.columns) - model.predict(as_served(data)))))
     report = ParityReport(
         rows=len(data),
         max_abs_difference=difference,
@@ -62,10 +62,10 @@ def compare(graph: bytes, model: Model, data: Dataset) -> ParityReport:
     return report
 
 
-def _as_served(model: Model, data: Dataset) -> np.ndarray:
-    """scikit-learn on the values as they arrive in serving, which are FP32: else a tree's edge would count as a difference."""
+def as_served(data: Dataset) -> Dataset:
+    """The values as they arrive in serving, which are FP32: else a tree's edge would count as a difference."""
     columns = {n: v if v.dtype == object else v.astype(np.float32).astype(np.float64) for n, v in data.columns.items()}
-    return model.predict(Dataset(data.features, columns, data.label, data.time, data.group))
+    return Dataset(data.features, columns, data.label, data.time, data.group)
 
 
 def _finish(model: ModelProto, calibrator: Linear | Piecewise) -> None:

@@ -10,13 +10,14 @@ import numpy as np
 
 from modelward_api import names
 from modelward_api.base import Document
-from modelward_api.bundle import Evaluation, Lineage, Metric, ParityReport, Signature
+from modelward_api.bundle import Evaluation, Explainer, Lineage, Metric, ParityReport, ReferenceProfile, Signature
 from modelward_api.trainingjob import TrainingJobSpec
 from modelward_api.wire import TrainingOutcome
 from modelward_training import bundle, export, model
 from modelward_training.check import Dataset, check
 from modelward_training.divide import divide
 from modelward_training.evaluate import evaluate
+from modelward_training.explain import explainer
 from modelward_training.load import load
 from modelward_training.profile import golden_rows, reference_profile
 from modelward_training.progress import Progress
@@ -55,9 +56,12 @@ def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress)
     with progress.step("export"):
         graph = export.export(fitted, train)
         parity = export.compare(graph, fitted, test)
+        profile = reference_profile(train, export.infer(graph, train.columns).astype(np.float64))
+        explained, unexplained = explainer(graph, fitted, train, test, profile)
     with progress.step("bundle"):
         lineage = _lineage(name, spec, loaded.digest, fitted)
-        content = _documents(spec, train, test, graph, metrics, parity, lineage)
+        warnings = (*unexplained, *data.warnings)
+        content = _documents(spec, train, test, graph, metrics, parity, lineage, profile, explained, warnings)
         manifest, archive = bundle.assemble(spec.model, spec.version, graph, content)
         uri = bundle.put(archive, spec.output.uri, manifest, store)
     with progress.step("done"):
@@ -72,7 +76,7 @@ def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress)
             test_rows=len(test),
             metrics=metrics,
             parity_max_abs_difference=parity.max_abs_difference,
-            warnings=tuple(warning[:200] for warning in data.warnings[:8]),
+            warnings=tuple(warning[:200] for warning in warnings[:8]),
             seconds=round(time.monotonic() - started, 2),
         )
 
@@ -85,8 +89,10 @@ def _documents(
     metrics: tuple[Metric, ...],
     parity: ParityReport,
     lineage: Lineage,
+    profile: ReferenceProfile,
+    explained: Explainer | None,
+    warnings: tuple[str, ...],
 ) -> dict[str, Document]:
-    profile = reference_profile(train, export.infer(graph, train.columns).astype(np.float64))
     signature = Signature(
         model=spec.model,
         version=spec.version,
@@ -100,9 +106,10 @@ def _documents(
         test_rows=len(test),
         test_events=int(test.label.sum()),
         metrics=metrics,
-        warnings=train.warnings,
+        warnings=warnings,
     )
-    return {
+    optional = {} if explained is None else {names.EXPLAINER_FILE: explained}
+    return optional | {
         names.SIGNATURE_FILE: signature,
         names.REFERENCE_FILE: profile,
         names.EVALUATION_FILE: evaluation,
