@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--grpc-connection-seconds",
         type=float,
-        default=20.0,
+        default=60.0,
         help="how long a gRPC connection lasts before its caller is asked for a new one (default: %(default)s)",
     )
     serve.add_argument("--drain-seconds", type=float, default=5.0, help="how long to answer on after SIGTERM")

@@ -3,48 +3,60 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import random
+import ssl
 import time
+from collections.abc import Callable
 from typing import Any
 
-import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2
 
 from modelward_api import names
-from modelward_serving import messages, rest
+from modelward_serving import messages, reflection, rest
 from modelward_serving._generated import open_inference_pb2 as pb
-from modelward_serving.inference import CHAMPION, Caller, Inference, NoAnswerError
+from modelward_serving.checker import Rows
+from modelward_serving.grpc_wire import (
+    HEAD,
+    NOT_GRPC,
+    PREFIX,
+    WELL,
+    Code,
+    StatusError,
+    framed,
+    message_of,
+    next_message,
+    patience,
+    refuse,
+)
+from modelward_serving.http import SLOWEST_REQUEST
+from modelward_serving.http2 import Connection, Stream
+from modelward_serving.inference import CHAMPION, ROUTED, Caller, Inference, NoAnswerError
 from modelward_serving.metadata import model_metadata, server_metadata
 from modelward_serving.metrics import Metrics
 from modelward_serving.tensors import LARGEST_BODY, InferenceRequest, RefusedError
 
 log = logging.getLogger("modelward.serving")
 
-SERVICE = "inference.GRPCInferenceService"
-OLDEST_CONNECTION = 20.0
-"""Seconds after which a connection is asked to end, give or take a tenth. gRPC can ask so only by age, or by ending the server,
-which loses the calls that it has not yet begun: so this is how long callers may stay with a pod that the Service left."""
-
-
-def _options(oldest_connection: float) -> tuple[tuple[str, int], ...]:
-    return (
-        ("grpc.max_receive_message_length", LARGEST_BODY),
-        ("grpc.so_reuseport", 0),
-        ("grpc.max_connection_age_ms", int(1000 * oldest_connection)),
-        ("grpc.max_connection_age_grace_ms", 60_000),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    )
-
-
-CODES = {413: grpc.StatusCode.RESOURCE_EXHAUSTED, 404: grpc.StatusCode.NOT_FOUND}
-
-Context = Any
-"""grpc.aio.ServicerContext, for whose messages nobody has written types."""
+SERVICE, HEALTH = "inference.GRPCInferenceService", "grpc.health.v1.Health"
+SERVICES = (SERVICE, HEALTH, reflection.SERVICE)
+OLDEST_CONNECTION = 60.0
+"""Seconds after which a connection is asked to end, give or take a tenth, so that new pods get their share of the callers."""
+LONGEST_FAREWELL = 2.0
+"""Seconds that a caller is given to hear that it should go, once nothing of its is under way."""
+PERIOD = 0.5
+_CODES = {413: Code.RESOURCE_EXHAUSTED, 404: Code.NOT_FOUND, 401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED}
+_CODES |= {503: Code.UNAVAILABLE, 504: Code.DEADLINE_EXCEEDED}
+_ROUTED = names.ROUTED_HEADER.encode()
+Handler = Callable[[Stream], None]
 
 
 class GrpcServer:
     """One pod's gRPC server."""
+
+    largest = PREFIX + LARGEST_BODY
 
     def __init__(
         self, inference: Inference, metrics: Metrics, timeout: float, oldest_connection: float = OLDEST_CONNECTION
@@ -52,116 +64,206 @@ class GrpcServer:
         self._inference = inference
         self._metrics = metrics
         self._timeout = timeout
+        self._oldest = oldest_connection
         self._signature = inference.predictor.bundle.signature
         self._ready = True
-        self._health = health.aio.HealthServicer()
-        self._leaving_takes = 1.15 * oldest_connection
-        self._last_call: float | None = None
-        self._server = grpc.aio.server(options=_options(oldest_connection))
-        self._server.add_generic_rpc_handlers((self._handlers(),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        self._leaves: dict[Connection, float] = {}
+        """When each connection is asked to end."""
+        self._watchers: set[Stream] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._handlers = self._paths()
+        self._server: asyncio.Server | None = None
+        self._sweeping: asyncio.Task[None] | None = None
 
-    async def start(self, address: str, credentials: grpc.ServerCredentials | None = None) -> None:
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         """Listen.
 
         Raises:
-            RuntimeError: the address is taken.
+            OSError: the address is taken.
         """
-        if credentials is None:
-            self._server.add_insecure_port(address)
-        else:
-            self._server.add_secure_port(address, credentials)
-        await self._say(health_pb2.HealthCheckResponse.SERVING)
-        await self._server.start()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Connection(self, time.monotonic), host, port, ssl=tls)
+        self._sweeping = loop.create_task(self._sweep())
 
-    async def turn_away(self) -> None:
-        """Say that nobody new should come; answer all the same."""
+    def turn_away(self) -> None:
+        """Ask all callers to connect anew, which leads them elsewhere once the Service knows; answer all the same."""
         self._ready = False
-        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        for stream in list(self._watchers):
+            stream.send(framed(self._health()))
+        for connection in list(self._leaves):
+            connection.go_away()
 
-    async def stop(self, turned_away: float) -> None:
-        """Answer on until every connection that there was has been asked to end, finish what has begun, end.
+    async def stop(self) -> None:
+        """Listen no more, finish what has begun, end."""
+        if self._server is None or self._sweeping is None:
+            return
+        self._server.close()
+        self.turn_away()
+        for stream in list(self._watchers):
+            stream.end(WELL)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), self._timeout)
+        for connection in list(self._leaves):
+            connection.close()
+        self._sweeping.cancel()
 
-        Args:
-            turned_away: Seconds since turn_away(): since when no new connections came.
-        """
-        if self._last_call is not None and time.monotonic() - self._last_call < self._leaving_takes + turned_away:
-            await asyncio.sleep(max(0.0, self._leaving_takes - turned_away))
-        await self._server.stop(self._timeout)
+    def connected(self, connection: Connection) -> None:
+        """A caller came."""
+        self._empty.clear()
+        self._leaves[connection] = connection.began + self._oldest * random.uniform(0.9, 1.1)
 
-    async def _say(self, status: Any) -> None:
-        for service in ("", SERVICE):
-            await self._health.set(service, status)
+    def disconnected(self, connection: Connection) -> None:
+        """A caller is gone."""
+        self._leaves.pop(connection, None)
+        if not self._leaves:
+            self._empty.set()
 
-    def _handlers(self) -> grpc.GenericRpcHandler:
-        def unary(method: Any, request: Any) -> grpc.RpcMethodHandler:
-            return grpc.unary_unary_rpc_method_handler(
-                method, request_deserializer=request.FromString, response_serializer=lambda m: m.SerializeToString()
-            )
-
-        return grpc.method_handlers_generic_handler(
-            SERVICE,
-            {
-                # Its bytes are parsed inside, so that what is no message is refused in our words.
-                "ModelInfer": grpc.unary_unary_rpc_method_handler(self._infer),
-                "ServerLive": unary(self._server_live, pb.ServerLiveRequest),
-                "ServerReady": unary(self._server_ready, pb.ServerReadyRequest),
-                "ModelReady": unary(self._model_ready, pb.ModelReadyRequest),
-                "ServerMetadata": unary(self._server_metadata, pb.ServerMetadataRequest),
-                "ModelMetadata": unary(self._model_metadata, pb.ModelMetadataRequest),
-            },
-        )
-
-    async def _infer(self, content: bytes, context: Context) -> bytes:
-        started = time.perf_counter()
-        self._last_call = time.monotonic()
-        arm, code, count = CHAMPION, 200, 0
-        refusal: tuple[grpc.StatusCode, str] | None = None
-        response = b""
-        try:
-            message = messages.parse(content)
-            self._check_model(message.model_name, message.model_version)
-            arm, count, response = await self._answer(message, context)
-        except RefusedError as error:
-            code = error.status
-            refusal = CODES.get(code, grpc.StatusCode.INVALID_ARGUMENT), f"{error.reason}: {error.message}"
-        except TimeoutError:
-            code, refusal = 504, (grpc.StatusCode.DEADLINE_EXCEEDED, "not answered in time")
-        except NoAnswerError:
-            code, refusal = 500, (grpc.StatusCode.INTERNAL, "InvalidScore: the model gave no probability")
-        except Exception as error:
-            # Its message may hold values: only its type is told.
-            log.error("inference failed: %s", type(error).__name__)
-            code, refusal = 500, (grpc.StatusCode.INTERNAL, "InternalError: the model could not answer")
-        self._metrics.saw("grpc", arm, code, time.perf_counter() - started, count)
-        if refusal is not None:
-            await context.abort(*refusal)
-        return response
-
-    async def _answer(self, message: pb.ModelInferRequest, context: Context) -> tuple[str, int, bytes]:
-        request = messages.decode(message)
-        raw = bool(message.raw_input_contents)
-        rows = self._inference.predictor.checker.rows(request)
-        if self._inference.is_immediate():
-            given = self._inference.now(rows, routed=False)
-            self._inference.count(rows, given)
+    def begun(self, stream: Stream) -> None:
+        """A call's head came."""
+        head = stream.head
+        if head.method != b"POST" or not head.headers.get(b"content-type", b"").startswith(b"application/grpc"):
+            stream.about = _not_grpc
         else:
-            given = await self._awaited(request, rows, context)
-        return given.arm, rows.count, messages.encode(rows, given, raw=raw).SerializeToString()
+            stream.about = self._handlers.get(head.path, _unknown)
 
-    async def _awaited(self, request: InferenceRequest, rows: Any, context: Context) -> Any:
-        remaining = context.time_remaining()
-        metadata = {
-            key.encode(): value.encode() for key, value in context.invocation_metadata() or () if type(value) is str
+    def came(self, stream: Stream) -> None:
+        """A part of a call came: methods that answer every message at once do so."""
+        if stream.about in (self._reflect, self._watch):
+            stream.about(stream)
+
+    def completed(self, stream: Stream) -> None:
+        """A call is there as a whole."""
+        if stream.about == self._watch:
+            return
+        stream.about(stream)
+        if stream.about == self._reflect:
+            stream.end(WELL if stream.has_begun else HEAD + WELL)
+
+    def too_large(self, stream: Stream) -> None:
+        """A call's message is too large."""
+        rule = f"TooLarge: a message may have {LARGEST_BODY} bytes at most"
+        refuse(stream, StatusError(Code.RESOURCE_EXHAUSTED, rule))
+
+    def dropped(self, stream: Stream) -> None:
+        """The caller waits no longer."""
+        self._watchers.discard(stream)
+
+    async def _sweep(self) -> None:
+        """Ask old connections to end, and end calls that never become whole."""
+        while True:
+            await asyncio.sleep(PERIOD)
+            now = time.monotonic()
+            for connection, leaves in list(self._leaves.items()):
+                if now >= leaves:
+                    connection.go_away()
+                if now >= leaves + LONGEST_FAREWELL:
+                    connection.farewell()
+                for stream in list(connection.streams.values()):
+                    slow = not stream.is_complete and stream.about not in (self._reflect, self._watch)
+                    if slow and now - stream.begun > SLOWEST_REQUEST:
+                        rule = f"TooSlow: a call must be complete within {SLOWEST_REQUEST:g} s"
+                        refuse(stream, StatusError(Code.DEADLINE_EXCEEDED, rule))
+
+    def _paths(self) -> dict[bytes, Handler]:
+        simple: dict[str, tuple[Any, Callable[[Any], Any]]] = {
+            f"{SERVICE}/ServerLive": (pb.ServerLiveRequest, lambda _: pb.ServerLiveResponse(live=True)),
+            f"{SERVICE}/ServerReady": (pb.ServerReadyRequest, lambda _: pb.ServerReadyResponse(ready=self._ready)),
+            f"{SERVICE}/ModelReady": (pb.ModelReadyRequest, self._model_ready),
+            f"{SERVICE}/ServerMetadata": (
+                pb.ServerMetadataRequest,
+                lambda _: pb.ServerMetadataResponse(**server_metadata()),
+            ),
+            f"{SERVICE}/ModelMetadata": (pb.ModelMetadataRequest, self._model_metadata),
+            f"{HEALTH}/Check": (health_pb2.HealthCheckRequest, self._check),
         }
-        routed = names.ROUTED_HEADER.encode() in metadata
+        paths = {f"/{path}".encode(): self._simple(*method) for path, method in simple.items()}
+        paths |= dict.fromkeys(reflection.PATHS, self._reflect)
+        return paths | {f"/{HEALTH}/Watch".encode(): self._watch, f"/{SERVICE}/ModelInfer".encode(): self._infer}
+
+    def _simple(self, message: Any, answer: Callable[[Any], Any]) -> Handler:
+        def handle(stream: Stream) -> None:
+            try:
+                response = answer(message.FromString(message_of(stream)))
+            except DecodeError:
+                refuse(stream, StatusError(Code.INVALID_ARGUMENT, f"the message is no {message.DESCRIPTOR.full_name}"))
+            except StatusError as error:
+                refuse(stream, error)
+            else:
+                stream.answer(HEAD, framed(response.SerializeToString()), WELL)
+
+        return handle
+
+    def _infer(self, stream: Stream) -> None:
+        if not self._inference.is_immediate():
+            stream.task = asyncio.get_running_loop().create_task(self._infer_later(stream))
+            return
+        started = time.perf_counter()
+        routed = _ROUTED in stream.head.headers
+        arm, code, count, after = ROUTED if routed else CHAMPION, 200, 0, None
+        try:
+            _remaining(stream)
+            message, _, rows = self._asked(stream)
+            count = rows.count
+            given = self._inference.now(rows, routed=routed)
+            stream.answer(HEAD, framed(messages.encode(rows, given, raw=bool(message.raw_input_contents))), WELL)
+            after = rows, given
+        except Exception as error:
+            code = self._failed(stream, error)
+        self._metrics.saw("grpc", arm, code, time.perf_counter() - started, count)
+        self._maybe_away(stream)
+        if after is not None:
+            self._inference.count(*after)
+
+    async def _infer_later(self, stream: Stream) -> None:
+        started = time.perf_counter()
+        headers = stream.head.headers
+        routed = _ROUTED in headers
+        arm, code, count = ROUTED if routed else CHAMPION, 499, 0
         self._metrics.in_flight += 1
         try:
+            remaining = _remaining(stream)
+            message, request, rows = self._asked(stream)
+            count = rows.count
+            caller = Caller(rest.forward(request), headers)
             async with asyncio.timeout(self._timeout if remaining is None else min(self._timeout, remaining)):
-                return await self._inference.decide(rows, Caller(rest.forward(request), metadata), routed=routed)
+                given = await self._inference.decide(rows, caller, routed=routed)
+            arm, code = given.arm, 200
+            stream.answer(HEAD, framed(messages.encode(rows, given, raw=bool(message.raw_input_contents))), WELL)
+        except Exception as error:
+            code = self._failed(stream, error)
         finally:
             self._metrics.in_flight -= 1
+            self._metrics.saw("grpc", arm, code, time.perf_counter() - started, count)
+        self._maybe_away(stream)
+
+    def _asked(self, stream: Stream) -> tuple[Any, InferenceRequest, Rows]:
+        message = messages.parse(message_of(stream))
+        self._check_model(message.model_name, message.model_version)
+        request = messages.decode(message)
+        return message, request, self._inference.predictor.checker.rows(request)
+
+    def _failed(self, stream: Stream, error: Exception) -> int:
+        """End a call that failed; returns what REST would have said."""
+        if isinstance(error, RefusedError):
+            told = StatusError(_CODES.get(error.status, Code.INVALID_ARGUMENT), f"{error.reason}: {error.message}")
+            status = error.status
+        elif isinstance(error, StatusError):
+            told, status = error, 504 if error.code == Code.DEADLINE_EXCEEDED else 400
+        elif isinstance(error, TimeoutError):
+            told, status = StatusError(Code.DEADLINE_EXCEEDED, "not answered in time"), 504
+        elif isinstance(error, NoAnswerError):
+            told, status = StatusError(Code.INTERNAL, "InvalidScore: the model gave no probability"), 500
+        else:
+            # Its message may hold values: only its type is told.
+            log.error("inference failed: %s", type(error).__name__)
+            told, status = StatusError(Code.INTERNAL, "InternalError: the model could not answer"), 500
+        refuse(stream, told)
+        return status
+
+    def _maybe_away(self, stream: Stream) -> None:
+        if not self._ready or self._inference.turns_away():
+            stream.connection.go_away()
 
     def _check_model(self, model: str, version: str) -> None:
         if model != self._signature.model:
@@ -169,25 +271,66 @@ class GrpcServer:
         if version not in ("", self._signature.version):
             raise RefusedError(404, "NotFound", "model_version", f"the version is {self._signature.version}")
 
-    async def _server_live(self, _: Any, __: Context) -> Any:
-        return pb.ServerLiveResponse(live=True)
-
-    async def _server_ready(self, _: Any, __: Context) -> Any:
-        return pb.ServerReadyResponse(ready=self._ready)
-
-    async def _model_ready(self, request: Any, context: Context) -> Any:
-        await self._known(request, context)
+    def _model_ready(self, request: Any) -> Any:
+        self._known(request)
         return pb.ModelReadyResponse(ready=self._ready)
 
-    async def _server_metadata(self, _: Any, __: Context) -> Any:
-        return pb.ServerMetadataResponse(**server_metadata())
-
-    async def _model_metadata(self, request: Any, context: Context) -> Any:
-        await self._known(request, context)
+    def _model_metadata(self, request: Any) -> Any:
+        self._known(request)
         return pb.ModelMetadataResponse(**model_metadata(self._signature))
 
-    async def _known(self, request: Any, context: Context) -> None:
+    def _known(self, request: Any) -> None:
         try:
             self._check_model(request.name, request.version)
         except RefusedError as error:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"{error.reason}: {error.message}")
+            raise StatusError(Code.NOT_FOUND, f"{error.reason}: {error.message}") from error
+
+    def _check(self, request: Any) -> Any:
+        if request.service not in ("", *SERVICES):
+            raise StatusError(Code.NOT_FOUND, "NotFound: there is no such service")
+        return health_pb2.HealthCheckResponse.FromString(self._health())
+
+    def _health(self) -> bytes:
+        kind = health_pb2.HealthCheckResponse
+        content: bytes = kind(status=kind.SERVING if self._ready else kind.NOT_SERVING).SerializeToString()
+        return content
+
+    def _watch(self, stream: Stream) -> None:
+        """Tell the status now, and whenever it changes, until the caller goes."""
+        if next_message(stream) is not None:
+            stream.begin(HEAD)
+            stream.send(framed(self._health()))
+            self._watchers.add(stream)
+
+    def _reflect(self, stream: Stream) -> None:
+        try:
+            while (content := next_message(stream)) is not None:
+                stream.begin(HEAD)
+                stream.send(framed(reflection.answer(content, SERVICES)))
+        except DecodeError:
+            refuse(stream, StatusError(Code.INVALID_ARGUMENT, "the message is no ServerReflectionRequest"))
+        except StatusError as error:
+            refuse(stream, error)
+
+
+def _not_grpc(stream: Stream) -> None:
+    stream.end(NOT_GRPC)
+
+
+def _unknown(stream: Stream) -> None:
+    refuse(stream, StatusError(Code.UNIMPLEMENTED, "NotFound: there is no such method"))
+
+
+def _remaining(stream: Stream) -> float | None:
+    """Seconds that the caller still waits; None for ever.
+
+    Raises:
+        StatusError: it does not any more.
+    """
+    said = patience(stream)
+    if said is None:
+        return None
+    remaining = said - (time.monotonic() - stream.begun)
+    if remaining <= 0:
+        raise StatusError(Code.DEADLINE_EXCEEDED, "not answered in time")
+    return remaining

@@ -86,7 +86,7 @@ def _parameters(found: Any) -> dict[str, Any] | None:
     return {name: getattr(value, value.WhichOneof("parameter_choice") or "bool_param") for name, value in found.items()}
 
 
-def encode(rows: Rows, given: Given, *, raw: bool) -> pb.ModelInferResponse:
+def encode(rows: Rows, given: Given, *, raw: bool) -> bytes:
     """The response's message: raw contents to those who sent raw contents, typed ones to others."""
     response = pb.ModelInferResponse(
         model_name=given.model, model_version=given.version, id=rows.id or "", outputs=_outputs(rows, given, raw)
@@ -98,7 +98,8 @@ def encode(rows: Rows, given: Given, *, raw: bool) -> pb.ModelInferResponse:
         response.raw_output_contents.extend(
             (answer.scores if output.name == SCORE else answer.decisions).tobytes() for output in rows.outputs
         )
-    return response
+    content: bytes = response.SerializeToString()
+    return content
 
 
 def _outputs(rows: Rows, given: Given, raw: bool) -> Iterable[Any]:

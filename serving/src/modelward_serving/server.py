@@ -101,8 +101,7 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
         inference = Inference(predictor, router)
         app = App(inference, metrics, behind, options.request_timeout)
         grpc_server = GrpcServer(inference, metrics, options.request_timeout, options.grpc_connection_seconds)
-        credentials = certificates.grpc() if certificates else None
-        await grpc_server.start(f"{options.host}:{options.grpc_port}", credentials)
+        await grpc_server.start(options.host, options.grpc_port, certificates.grpc if certificates else None)
         trust = Trust(options.control_keys, options.pod_uid) if options.control_keys else None
         if trust is None:
             log.info("control port: open to everybody, as no --control-keys are given")
@@ -159,7 +158,7 @@ async def _drain(
     """Answer on until nobody is sent here any more; every answer asks its caller to connect anew."""
     await stop.wait()
     app.draining = True
-    await grpc_server.turn_away()
+    grpc_server.turn_away()
     await asyncio.sleep(options.drain_seconds)
-    await grpc_server.stop(options.drain_seconds)
+    await grpc_server.stop()
     server.should_exit = True

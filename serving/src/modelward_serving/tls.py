@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
-
 log = logging.getLogger("modelward.serving")
 
+HTTP_1, HTTP_2 = "http/1.1", "h2"
 PERIOD = 5.0
 """Seconds between two looks at the files."""
 
@@ -42,36 +41,21 @@ class Files:
 class Certificates:
     """The contexts of now.
 
-    A listening socket keeps its context, so ``server`` is an outer one that gives each new connection the newest inner one:
-    not only certificates change that way, an authority can be withdrawn, too. Connections that exist stay.
+    A listening socket keeps its context, so ``server`` and ``grpc`` are outer ones that give each new connection the newest
+    inner one: not only certificates change that way, an authority can be withdrawn, too. Connections that exist stay.
     """
 
     def __init__(self, files: Files) -> None:
         self._files = files
         self._seen = self._content()
-        self._inner, self._client = _server(files), _client(files)
-        self.server = _server(files)
-        self.server.sni_callback = self._choose
+        self._load()
+        self.server, self.grpc = _server(files, HTTP_1), _server(files, HTTP_2)
+        self.server.sni_callback = lambda connection, _name, _outer: _replace(connection, self._inner)
+        self.grpc.sni_callback = lambda connection, _name, _outer: _replace(connection, self._inner_grpc)
 
     def outgoing(self) -> dict[str, Any]:
         """What a request to a challenger needs beside its address."""
         return {"ssl": self._client, "server_hostname": self._files.server_name}
-
-    def grpc(self) -> grpc.ServerCredentials:
-        """The same for gRPC, which asks for the newest whenever a connection begins."""
-        return grpc.dynamic_ssl_server_credentials(
-            self._for_grpc(), self._for_grpc_if_changed, self._files.client_authority is not None
-        )
-
-    def _for_grpc(self) -> Any:
-        self._grpc_has = self._inner
-        files = self._files
-        authority = files.client_authority.read_bytes() if files.client_authority is not None else None
-        pair = (files.key.read_bytes(), files.certificate.read_bytes())
-        return grpc.ssl_server_certificate_configuration([pair], authority)
-
-    def _for_grpc_if_changed(self) -> Any:
-        return self._for_grpc() if self._grpc_has is not self._inner else None
 
     def refresh(self) -> bool:
         """Take changed files over, if they are usable; otherwise what is in force stays. Whether anything changed."""
@@ -80,7 +64,7 @@ class Certificates:
             return False
         self._seen = content
         try:
-            self._inner, self._client = _server(self._files), _client(self._files)
+            self._load()
         except UnusableFilesError as error:
             log.error("tls: %s; the certificate before stays in force", error)
             return False
@@ -93,16 +77,22 @@ class Certificates:
             await asyncio.sleep(period)
             self.refresh()
 
-    def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _outer: ssl.SSLContext) -> None:
-        connection.context = self._inner
+    def _load(self) -> None:
+        files = self._files
+        self._inner, self._inner_grpc, self._client = _server(files, HTTP_1), _server(files, HTTP_2), _client(files)
 
     def _content(self) -> tuple[bytes | None, ...]:
         files = (self._files.certificate, self._files.key, self._files.authority, self._files.client_authority)
         return tuple(path.read_bytes() if path is not None and path.is_file() else None for path in files)
 
 
-def _server(files: Files) -> ssl.SSLContext:
+def _replace(connection: ssl.SSLObject | ssl.SSLSocket, context: ssl.SSLContext) -> None:
+    connection.context = context
+
+
+def _server(files: Files, protocol: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols([protocol])
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     _load_own(context, files)
     if files.client_authority is not None:

@@ -78,7 +78,7 @@ def test_pods_wear_what_the_service_selects():
 
 def test_a_pod_is_given_the_time_to_turn_away_and_to_finish_its_requests():
     pod = serving.deployment("clinic", "v1", "u", LARGE, ARTIFACT, 3, SETTINGS)["spec"]["template"]["spec"]
-    assert pod["terminationGracePeriodSeconds"] > 30 + serving.LEAVING
+    assert pod["terminationGracePeriodSeconds"] >= serving.TURNING_AWAY + 2 * 30
     assert pod["containers"][0]["command"][-2:] == ["--drain-seconds", str(serving.TURNING_AWAY)]
 
 

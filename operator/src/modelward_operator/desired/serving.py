@@ -21,8 +21,6 @@ KEYS = "/etc/modelward/control"
 TLS = "/etc/modelward/tls"
 TURNING_AWAY = 5
 """Seconds that the server answers on after SIGTERM, while the Service's endpoints turn away from it."""
-LEAVING = 25
-"""Seconds in which the last gRPC connection has been asked to end."""
 CALM = 300
 """Seconds of less load after which pods are removed: a ward's night is quiet for longer than a lull."""
 DEFAULT_REQUESTS = {"cpu": "100m", "memory": "384Mi"}
@@ -186,7 +184,7 @@ def _pod(
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": POD_SECURITY,
-        "terminationGracePeriodSeconds": LEAVING + int(timeout) + 5,
+        "terminationGracePeriodSeconds": TURNING_AWAY + 2 * int(timeout) + 5,
         "topologySpreadConstraints": spread,
         "initContainers": [fetch(artifact, settings)],
         "containers": [_serve(namespace, spec, artifact, timeout, settings)],

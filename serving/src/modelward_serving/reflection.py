@@ -1,0 +1,60 @@
+"""gRPC's reflection: what services there are, and their messages. Its versions differ in nothing but their name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
+from grpc_reflection.v1alpha import reflection_pb2 as pb
+
+SERVICE = "grpc.reflection.v1alpha.ServerReflection"
+PATHS = tuple(
+    f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo".encode() for version in ("v1", "v1alpha")
+)
+_NOT_FOUND = 5
+
+
+def answer(content: bytes, services: Iterable[str]) -> bytes:
+    """The response to one request.
+
+    Raises:
+        google.protobuf.message.DecodeError: the bytes are no request.
+    """
+    request = pb.ServerReflectionRequest.FromString(content)
+    response = pb.ServerReflectionResponse(valid_host=request.host, original_request=request)
+    if request.WhichOneof("message_request") == "list_services":
+        response.list_services_response.service.extend(pb.ServiceResponse(name=name) for name in services)
+        return response.SerializeToString()
+    found = _file(request)
+    if found is None:
+        response.error_response.error_code = _NOT_FOUND
+        response.error_response.error_message = "there is no such file, symbol or extension"
+    else:
+        files = {file.name: file for file in _with_dependencies(found)}
+        response.file_descriptor_response.file_descriptor_proto.extend(map(_serialized, files.values()))
+    return response.SerializeToString()
+
+
+def _file(request: pb.ServerReflectionRequest) -> FileDescriptor | None:
+    pool = descriptor_pool.Default()
+    try:
+        if request.HasField("file_by_filename"):
+            return pool.FindFileByName(request.file_by_filename)
+        if request.HasField("file_containing_symbol"):
+            return pool.FindFileContainingSymbol(request.file_containing_symbol)
+    except KeyError:
+        pass
+    return None
+
+
+def _with_dependencies(file: FileDescriptor) -> Iterator[FileDescriptor]:
+    yield file
+    for dependency in file.dependencies:
+        yield from _with_dependencies(dependency)
+
+
+def _serialized(file: FileDescriptor) -> bytes:
+    proto = descriptor_pb2.FileDescriptorProto()
+    file.CopyToProto(proto)
+    return proto.SerializeToString()
