@@ -5,6 +5,7 @@ Most requests are right, and are checked all at once. One that is not is looked 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
@@ -71,6 +72,8 @@ class Checker:
         self._orders: dict[tuple[str, ...], tuple[list[int], list[int]]] = {}
         limits = np.array([rules.limits(c) for c in self.numeric], dtype=np.float32).reshape(-1, 2)
         self._low, self._high = limits[:, :1], limits[:, 1:]
+        largest = np.finfo(np.float32).max
+        self._least, self._most = np.maximum(self._low, -largest), np.minimum(self._high, largest)
         self._clipped = np.array([c.out_of_range == "clip" for c in self.numeric], dtype=bool).reshape(-1, 1)
         self._allowed = [frozenset(c.allowed_values) | {""} for c in self.categorical]
 
@@ -82,19 +85,30 @@ class Checker:
         """
         inputs: list[Any] = request.inputs
         if len(inputs) == 1 and inputs[0].name not in self.columns and self._is_packed(inputs[0]):
-            numbers, texts = self._packed(inputs[0]), []
+            numbers, texts = self._packed_at_once(inputs[0]), []
+            is_plausible = numbers is not None and self._are_plausible(numbers)
+            if numbers is None or not is_plausible:
+                numbers = self._packed(inputs[0])
         else:
             at_numbers, at_texts = self._order(inputs)
             count = _count(inputs[0])
-            found = self._at_once(inputs, at_numbers, count)
-            numbers = self._one_by_one(inputs, at_numbers, count) if found is None else found
+            numbers = self._at_once(inputs, at_numbers, count)
+            is_plausible = numbers is not None and self._are_plausible(numbers)
+            if numbers is None or not is_plausible:
+                numbers = self._one_by_one(inputs, at_numbers, count)
             texts = [
                 _text(c, inputs[i], f"inputs[{i}]", count) for c, i in zip(self.categorical, at_texts, strict=True)
             ]
         outputs = BOTH if all_outputs else _outputs(request)
         rows = Rows(numbers.shape[1] if self.numeric else len(texts[0]), numbers, numbers, texts, outputs, request.id)
-        self._against_limits(rows, inputs)
+        if self.categorical or not is_plausible:
+            self._against_limits(rows, inputs)
         return rows
+
+    def _are_plausible(self, numbers: np.ndarray) -> bool:
+        """Whether none is missing, infinite, or outside of what its column declares."""
+        plausible = (numbers >= self._least) & (numbers <= self._most)
+        return np.count_nonzero(plausible) == plausible.size
 
     def _order(self, inputs: list[Tensor]) -> tuple[list[int], list[int]]:
         """Where in the request each numeric and each categorical column stands."""
@@ -120,7 +134,7 @@ class Checker:
         return found
 
     def _at_once(self, inputs: list[Tensor], at: list[int], count: int) -> np.ndarray | None:
-        """All numeric columns, if nothing is wrong with any; else None."""
+        """All numeric columns, if nothing but a value can be wrong with any; else None."""
         flat: list[Any] = []
         shapes = ([count, 1], [count])
         for index in at:
@@ -129,14 +143,8 @@ class Checker:
             if data is None or len(data) != count or tensor.shape not in shapes or tensor.datatype not in DTYPES:
                 return None
             flat += data
-        if not NUMBERS.issuperset(map(type, flat)):
-            return None
-        try:
-            with np.errstate(over="ignore"):
-                numbers = np.array(flat, dtype=np.float32).reshape(len(at), count)
-        except (OverflowError, ValueError):
-            return None
-        return numbers if np.isfinite(numbers).all() else None
+        found = _at_once(flat)
+        return None if found is None else found.reshape(len(at), count)
 
     def _one_by_one(self, inputs: list[Tensor], at: list[int], count: int) -> np.ndarray:
         numbers = np.empty((len(at), count), dtype=np.float32)
@@ -152,6 +160,15 @@ class Checker:
 
     def _is_packed(self, tensor: Tensor) -> bool:
         return len(tensor.shape) == 2 and tensor.shape[1] == len(self.columns) and not self.categorical
+
+    def _packed_at_once(self, tensor: Tensor) -> np.ndarray | None:
+        """The columns of one packed tensor, if nothing but a value can be wrong with it; else None."""
+        count, width = tensor.shape
+        data = tensor.data
+        if tensor.parameters or data is None or tensor.datatype not in DTYPES or len(data) != count * width:
+            return None
+        found = _at_once(data) if 1 <= count <= MOST_ROWS else None
+        return None if found is None else np.ascontiguousarray(found.reshape(count, width).T)
 
     def _packed(self, tensor: Tensor) -> np.ndarray:
         """One [rows, columns] tensor with the columns in the signature's order."""
@@ -186,6 +203,16 @@ class Checker:
         if not self._clipped.any():
             return numbers
         return np.where(self._clipped, np.clip(numbers, self._low, self._high), numbers)
+
+
+def _at_once(values: list[Any]) -> np.ndarray | None:
+    """Numbers of float32, flat; None if any is no number."""
+    if not NUMBERS.issuperset(map(type, values)):
+        return None
+    try:
+        return np.frombuffer(array("f", values), dtype=np.float32)
+    except (TypeError, OverflowError):
+        return None
 
 
 def _apply_policies(rows: Rows, outside: list[tuple[Column, np.ndarray]], where: dict[str, int]) -> None:

@@ -314,7 +314,9 @@ class GrpcServer:
 
 
 def _not_grpc(stream: Stream) -> None:
-    stream.end(NOT_GRPC)
+    stream.begin(NOT_GRPC)
+    stream.send(b"application/grpc is spoken here\n")
+    stream.end(b"")
 
 
 def _unknown(stream: Stream) -> None:

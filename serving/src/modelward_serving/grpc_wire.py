@@ -20,7 +20,7 @@ HEAD = (
     + literal(b"grpc-accept-encoding", b"identity,deflate,gzip")
 )
 WELL = literal(b"grpc-status", b"0")
-NOT_GRPC = literal(b":status", b"415") + literal(b"content-length", b"0")
+NOT_GRPC = literal(b":status", b"415") + literal(b"content-type", b"text/plain")
 
 
 class Code(IntEnum):

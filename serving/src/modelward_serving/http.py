@@ -42,9 +42,12 @@ class Protocol(HttpToolsProtocol):
         self._partial = False
         self._received = 0
         self._patience: asyncio.TimerHandle | None = None
+        self._last = 0.0
+        self._keeping: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
         """Bytes came; answers what they complete."""
+        self._last = self.loop.time()
         super().data_received(data)
         if not self._partial:
             if self._patience is not None:
@@ -59,8 +62,9 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller went away."""
-        if self._patience is not None:
-            self._patience.cancel()
+        for timer in (self._patience, self._keeping):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -109,7 +113,9 @@ class Protocol(HttpToolsProtocol):
             self._answer_later(headers, bytes(body), keep)
             return
         self._write(reply, keep)
-        self.on_response_complete()
+        self.server_state.total_requests += 1
+        if self._keeping is None:
+            self._keep()
         if reply.after is not None:
             reply.after()
 
@@ -117,6 +123,14 @@ class Protocol(HttpToolsProtocol):
         """The server ends: what has begun is answered first."""
         if self._hot is None:
             super().shutdown()
+
+    def _keep(self) -> None:
+        """Close the connection once it was idle for long enough: one timer for all its requests, as each costs."""
+        rest = self._last + self.timeout_keep_alive - self.loop.time()
+        if rest > 0 or self._partial or not self._is_idle():
+            self._keeping = self.loop.call_later(max(rest, 1.0), self._keep)
+        else:
+            self.timeout_keep_alive_handler()
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete

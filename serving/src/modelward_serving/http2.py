@@ -312,7 +312,8 @@ class Connection(asyncio.Protocol):
             self._window -= size
             stream.window -= size
         if stream.trailers is not None:
-            self.write(frame(HEADERS, END_HEADERS | END_STREAM, stream.id, stream.trailers))
+            last = (HEADERS, END_HEADERS | END_STREAM) if stream.trailers else (DATA, END_STREAM)
+            self.write(frame(*last, stream.id, stream.trailers))
             self._ended(stream)
 
     def _ended(self, stream: Stream) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import secrets
 import signal
@@ -125,6 +126,8 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         draining = asyncio.create_task(_drain(options, app, server, grpc_server, stop))
         log.info("%s %s: serving after %.2f s", predictor.model, predictor.version, time.monotonic() - started)
+        gc.collect()
+        gc.freeze()  # what the start made stays: no collection while serving need look at it
         await server.serve()
         draining.cancel()
         if following is not None:
