@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -133,6 +135,33 @@ if __name__ == "__main__":
     server.start([Peer()])
 """
 
+TRITON = """
+import sys
+import numpy
+from common import score
+from pytriton.decorators import batch
+from pytriton.model_config import ModelConfig, Tensor
+from pytriton.triton import Triton, TritonConfig
+
+
+@batch
+def infer(x):
+    return {"score": score(x).reshape(-1, 1)}
+
+
+if __name__ == "__main__":
+    config = TritonConfig(http_port=int(sys.argv[1]), grpc_port=int(sys.argv[2]), allow_metrics=False, log_verbose=0)
+    with Triton(config=config) as triton:
+        triton.bind(
+            model_name="bench",
+            infer_func=infer,
+            inputs=[Tensor(name="x", dtype=numpy.float32, shape=(30,))],
+            outputs=[Tensor(name="score", dtype=numpy.float32, shape=(1,))],
+            config=ModelConfig(max_batch_size=64),
+        )
+        triton.serve()
+"""
+
 
 @dataclass(frozen=True)
 class Peer:
@@ -149,6 +178,7 @@ class Peer:
     oip: bool = False
     """Whether it speaks the Open Inference Protocol."""
     files: dict[str, object] = field(default_factory=dict)
+    interpreter: str = sys.executable
 
     def python(self, cache: Path) -> Path:
         """The interpreter of its environment, which is made when there is none."""
@@ -156,7 +186,7 @@ class Peer:
         folder = cache / "peers" / f"{self.name.lower()}-{told}"
         python = folder / "bin" / "python"
         if not (folder / "complete").exists():
-            subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True)
+            subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", self.interpreter, folder], check=True)
             words = ["uv", "pip", "install", "--quiet", "--python", python, "onnxruntime", *self.requirements]
             subprocess.run(words, check=True)
             (folder / "complete").touch()
@@ -217,5 +247,17 @@ PEERS = (
         "/v2/models/bench/infer",
         ("rest", "grpc"),
         True,
+    ),
+    Peer(
+        "Triton",
+        ("nvidia-pytriton",),
+        TRITON,
+        ("peer.py", "PORT", "GRPC"),
+        "/v2/models/bench/ready",
+        "/v2/models/bench/infer",
+        ("rest", "grpc"),
+        True,
+        # The one that it embeds is old, and fails on a newer one's standard library.
+        interpreter=shutil.which("python3", path=os.defpath) or sys.executable,
     ),
 )
