@@ -221,7 +221,7 @@ PEERS = (
         "MLServer",
         ("mlserver",),
         MLSERVER,
-        ("-m", "mlserver", "start", "."),
+        ("-c", "from mlserver.cli import main; main()", "start", "."),
         "/v2/health/ready",
         "/v2/models/bench/infer",
         ("rest", "grpc"),

@@ -15,7 +15,7 @@ from modelward_serving import rest
 from modelward_serving.answer import Given
 from modelward_serving.checker import Rows
 from modelward_serving.explain import Explanations
-from modelward_serving.inference import CHAMPION, ROUTED, Caller, Inference, NoAnswerError
+from modelward_serving.inference import CHAMPION, ROUTED, Inference, NoAnswerError, Route
 from modelward_serving.metadata import model_metadata, server_metadata
 from modelward_serving.metrics import CONTENT_TYPE, Metrics
 from modelward_serving.router import INVALID_HEADER
@@ -66,9 +66,13 @@ class App:
         """Whether callers shall connect anew: they will come to another pod."""
         return self.draining or self._inference.turns_away()
 
-    def reply_now(self, headers: dict[bytes, bytes], body: bytes | bytearray) -> Reply | None:
+    def route(self, headers: dict[bytes, bytes]) -> Route:
+        """What is planned for an inference request."""
+        return self._inference.route(headers, routed=ROUTED_KEY in headers)
+
+    def reply_now(self, headers: dict[bytes, bytes], body: bytes | bytearray, route: Route) -> Reply | None:
         """The response to an inference request, or None when it has to be awaited: see reply()."""
-        if not self._inference.is_immediate():
+        if not self._inference.is_immediate(route):
             return None
         started = time.perf_counter()
         routed = ROUTED_KEY in headers
@@ -79,15 +83,17 @@ class App:
             count = rows.count
             given = self._inference.now(rows, routed=routed)
             status, head, content = self._encoded(rows, given)
-            after = self._count_later(rows, given)
+            after = self._count_later(rows, given, route, started, headers, body)
         except RefusedError as error:
             status, head, content = error.status, JSON_HEAD, error.body()
         except Exception as error:
+            if route.lease is not None:
+                return None  # the challenger may know an answer, and the failure is evidence
             status, head, content = self._failed(error, routed)
         self._metrics.saw("rest", arm, status, time.perf_counter() - started, count)
         return Reply(status, head, content, after)
 
-    async def reply(self, headers: dict[bytes, bytes], body: bytes) -> Reply:
+    async def reply(self, headers: dict[bytes, bytes], body: bytes, route: Route) -> Reply:
         """The response to an inference request."""
         started = time.perf_counter()
         routed = ROUTED_KEY in headers
@@ -97,7 +103,7 @@ class App:
             async with asyncio.timeout(self._timeout):
                 rows = self._rows(headers, body, routed)
                 count = rows.count
-                given = await self._inference.decide(rows, Caller(_forward(headers, body), headers), routed=routed)
+                given = await self._inference.decide(rows, lambda: _forward(headers, body), route, routed=routed)
                 arm = given.arm
                 status, head, content = self._encoded(rows, given)
         except RefusedError as error:
@@ -145,8 +151,17 @@ class App:
             self._heads[key] = JSON_HEAD + b"".join(f"{k}: {v}\r\n".encode() for k, v in said.items())
         return self._heads[key]
 
-    def _count_later(self, rows: Rows, given: Given) -> Callable[[], None]:
-        return lambda: self._inference.count(rows, given)
+    def _count_later(
+        self,
+        rows: Rows,
+        given: Given,
+        route: Route,
+        started: float,
+        headers: dict[bytes, bytes],
+        body: bytes | bytearray,
+    ) -> Callable[[], None]:
+        seconds = time.perf_counter() - started
+        return lambda: self._inference.count(rows, given, route, seconds, lambda: _forward(headers, bytes(body)))
 
     def _failed(self, error: Exception, routed: bool) -> tuple[int, bytes, bytes]:
         if not isinstance(error, NoAnswerError):
@@ -164,7 +179,8 @@ class App:
         path = scope["path"]
         if path.encode() in self.infer_paths and scope["method"] == "POST":
             try:
-                reply = await self.reply(dict(scope["headers"]), await _body(receive))
+                headers = dict(scope["headers"])
+                reply = await self.reply(headers, await _body(receive), self.route(headers))
             except RefusedError as error:
                 reply = refused(error)
             await self._send(send, reply)

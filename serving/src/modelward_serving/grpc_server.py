@@ -8,7 +8,7 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -33,7 +33,7 @@ from modelward_serving.grpc_wire import (
 )
 from modelward_serving.http import SLOWEST_REQUEST
 from modelward_serving.http2 import Connection, Stream
-from modelward_serving.inference import CHAMPION, ROUTED, Caller, Inference, NoAnswerError
+from modelward_serving.inference import CHAMPION, ROUTED, Inference, NoAnswerError, Route
 from modelward_serving.metadata import model_metadata, server_metadata
 from modelward_serving.metrics import Metrics
 from modelward_serving.tensors import LARGEST_BODY, InferenceRequest, RefusedError
@@ -195,19 +195,28 @@ class GrpcServer:
         return handle
 
     def _infer(self, stream: Stream) -> None:
-        if not self._inference.is_immediate():
-            stream.task = asyncio.get_running_loop().create_task(self._infer_later(stream))
+        headers = stream.head.headers
+        routed = _ROUTED in headers
+        route = self._inference.route(headers, routed=routed)
+        if not self._inference.is_immediate(route):
+            self._start(self._infer_later(stream, stream.body, route, routed), stream)
             return
         started = time.perf_counter()
-        routed = _ROUTED in stream.head.headers
         arm, code, count, after = ROUTED if routed else CHAMPION, 200, 0, None
+        body = bytes(stream.body) if route.lease is not None else b""
         try:
             _remaining(stream)
-            message, _, rows = self._asked(stream)
+            message, request, rows = self._asked(stream)
             count = rows.count
             given = self._inference.now(rows, routed=routed)
+            seconds = time.perf_counter() - started
             stream.answer(HEAD, framed(messages.encode(rows, given, raw=bool(message.raw_input_contents))), WELL)
-            after = rows, given
+            after = rows, given, route, seconds, lambda: rest.forward(request)
+        except NoAnswerError as error:
+            if route.lease is not None:  # the challenger may know an answer, and the failure is evidence
+                self._start(self._infer_later(stream, bytearray(body), route, routed), stream)
+                return
+            code = self._failed(stream, error)
         except Exception as error:
             code = self._failed(stream, error)
         self._metrics.saw("grpc", arm, code, time.perf_counter() - started, count)
@@ -215,19 +224,20 @@ class GrpcServer:
         if after is not None:
             self._inference.count(*after)
 
-    async def _infer_later(self, stream: Stream) -> None:
+    def _start(self, work: Coroutine[Any, Any, None], stream: Stream) -> None:
+        stream.task = asyncio.get_running_loop().create_task(work)
+
+    async def _infer_later(self, stream: Stream, body: bytearray, route: Route, routed: bool) -> None:
         started = time.perf_counter()
-        headers = stream.head.headers
-        routed = _ROUTED in headers
+        stream.body = body
         arm, code, count = ROUTED if routed else CHAMPION, 499, 0
         self._metrics.in_flight += 1
         try:
             remaining = _remaining(stream)
             message, request, rows = self._asked(stream)
             count = rows.count
-            caller = Caller(rest.forward(request), headers)
             async with asyncio.timeout(self._timeout if remaining is None else min(self._timeout, remaining)):
-                given = await self._inference.decide(rows, caller, routed=routed)
+                given = await self._inference.decide(rows, lambda: rest.forward(request), route, routed=routed)
             arm, code = given.arm, 200
             stream.answer(HEAD, framed(messages.encode(rows, given, raw=bool(message.raw_input_contents))), WELL)
         except Exception as error:

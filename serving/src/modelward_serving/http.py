@@ -12,6 +12,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from modelward_serving.app import App, Reply, refused
+from modelward_serving.inference import Route
 from modelward_serving.tensors import LARGEST_BODY, RefusedError
 
 LARGEST_HEAD = 64 * 1024
@@ -108,9 +109,10 @@ class Protocol(HttpToolsProtocol):
         body, self._hot = self._hot, None
         keep = self.parser.should_keep_alive() and not self.app.turns_away()
         headers = dict(self.headers)
-        reply = self.app.reply_now(headers, body)
+        route = self.app.route(headers)
+        reply = self.app.reply_now(headers, body, route)
         if reply is None:
-            self._answer_later(headers, bytes(body), keep)
+            self._answer_later(headers, bytes(body), route, keep)
             return
         self._write(reply, keep)
         self.server_state.total_requests += 1
@@ -135,12 +137,12 @@ class Protocol(HttpToolsProtocol):
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def _answer_later(self, headers: dict[bytes, bytes], body: bytes, keep: bool) -> None:
+    def _answer_later(self, headers: dict[bytes, bytes], body: bytes, route: Route, keep: bool) -> None:
         standing: Any = _Answering()
         self.cycle = standing
 
         async def answer() -> None:
-            reply = await self.app.reply(headers, body)
+            reply = await self.app.reply(headers, body, route)
             standing.response_complete = True
             if not self.transport.is_closing():
                 self._write(reply, keep and standing.keep_alive)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from modelward_api.wire import TrafficLease
 from modelward_serving.answer import Answer, Given
 from modelward_serving.checker import Rows
 from modelward_serving.predictor import InvalidScoreError, Predictor
-from modelward_serving.router import Own, Router
+from modelward_serving.router import Own, Plan, Router
 from modelward_serving.tensors import Forward
 
 log = logging.getLogger("modelward.serving")
@@ -25,13 +26,14 @@ class NoAnswerError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """What routing needs to know of a request."""
+class Route:
+    """What is planned for one request, under which lease."""
 
-    forward: Forward
-    """The request as the challenger is to get it."""
-    headers: dict[bytes, bytes]
-    """Lower-case names."""
+    lease: TrafficLease | None
+    plan: Plan
+
+
+ALONE = Route(None, Plan.OWN)
 
 
 class Inference:
@@ -44,9 +46,17 @@ class Inference:
         self._names = (predictor.model, predictor.version, bundle.digest)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="score") if predictor.session.slow else None
 
-    def is_immediate(self) -> bool:
+    def route(self, headers: dict[bytes, bytes], *, routed: bool) -> Route:
+        """What is planned for a request with these headers; drawn once, before anything is done."""
+        lease = None if routed else self._router.lease()
+        if lease is None:
+            return ALONE
+        sticky = headers.get(lease.sticky_header.lower().encode()) if lease.sticky_header is not None else None
+        return Route(lease, self._router.plan(lease, None if sticky is None else sticky.decode("latin-1")))
+
+    def is_immediate(self, route: Route) -> bool:
         """Whether an answer takes neither a challenger nor a thread, so that nothing need be awaited."""
-        return self._executor is None and self._router.lease() is None
+        return self._executor is None and route.plan is not Plan.ASK
 
     def turns_away(self) -> bool:
         """Whether callers shall connect anew: they will come to another pod."""
@@ -63,12 +73,15 @@ class Inference:
             raise NoAnswerError
         return Given(answer, *self._names, ROUTED if routed else CHAMPION)
 
-    def count(self, rows: Rows, given: Given) -> None:
-        """Count what now() gave, once it is on its way."""
-        if given.arm != ROUTED:
-            self.predictor.profile.count(rows.seen, rows.texts, given.answer.scores)
+    def count(self, rows: Rows, given: Given, route: Route, seconds: float, forward: Callable[[], Forward]) -> None:
+        """Count what now() gave, once it is on its way, and let the challenger score it too if that is planned."""
+        if given.arm == ROUTED:
+            return
+        self.predictor.profile.count(rows.seen, rows.texts, given.answer.scores)
+        if route.lease is not None and not rows.abstained:
+            self._router.answered(route.lease, route.plan, rows, Own(given.answer, seconds), forward)
 
-    async def decide(self, rows: Rows, caller: Caller, *, routed: bool) -> Given:
+    async def decide(self, rows: Rows, forward: Callable[[], Forward], route: Route, *, routed: bool) -> Given:
         """The answer for the caller; counted.
 
         Raises:
@@ -80,21 +93,18 @@ class Inference:
         else:
             answer = await asyncio.get_running_loop().run_in_executor(self._executor, self._scored, rows)
         own = Own(answer, time.perf_counter() - started)
-        lease = None if routed else self._router.lease()
         if answer is not None and not routed:
             self.predictor.profile.count(rows.seen, rows.texts, answer.scores)
-        if lease is not None and not rows.abstained:
-            return await self._routed(lease, rows, caller, own)
+        if route.lease is not None and not rows.abstained:
+            if route.plan is Plan.ASK:
+                return await self._asked(route.lease, rows, forward(), own)
+            self._router.answered(route.lease, route.plan, rows, own, forward)
         if answer is None:
             raise NoAnswerError
         return Given(answer, *self._names, ROUTED if routed else CHAMPION)
 
-    async def _routed(self, lease: TrafficLease, rows: Rows, caller: Caller, own: Own) -> Given:
-        sticky = None
-        if lease.sticky_header is not None:
-            value = caller.headers.get(lease.sticky_header.lower().encode())
-            sticky = value.decode("latin-1") if value is not None else None
-        answer, is_challengers = await self._router.answer(lease, caller.forward, rows, own, sticky)
+    async def _asked(self, lease: TrafficLease, rows: Rows, forward: Forward, own: Own) -> Given:
+        answer, is_challengers = await self._router.ask(lease, forward, rows, own)
         if answer is None:
             raise NoAnswerError
         if is_challengers:

@@ -9,19 +9,19 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
-import aiohttp
 import numpy as np
 
 from modelward_api import names
 from modelward_api.wire import TrafficLease
 from modelward_serving.answer import Answer
 from modelward_serving.breaker import Breaker
+from modelward_serving.challengers import Challengers
 from modelward_serving.checker import Rows
 from modelward_serving.lease import LeaseHolder, Pair, draw
 from modelward_serving.rest import parse_answer
 from modelward_serving.tensors import Forward
-from modelward_serving.tls import Certificates
 
 MOST_MIRRORED = 64
 """Requests that may be under way to the challenger for evidence alone; beyond that, evidence waits."""
@@ -47,24 +47,33 @@ class Own:
     seconds: float
 
 
+class Plan(Enum):
+    """What becomes of one request while a lease is in force."""
+
+    OWN = "own"
+    MIRROR = "mirror"
+    """The champion answers; the challenger is asked for evidence alone."""
+    ASK = "ask"
+    """The challenger answers, the champion if it does not."""
+
+
 class Router:
     """Routes by the lease, and counts."""
 
     def __init__(
         self,
         holder: LeaseHolder,
-        session: aiohttp.ClientSession,
+        challengers: Challengers,
         model: str,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
-        certificates: Certificates | None = None,
     ) -> None:
         self._holder = holder
-        self._session = session
+        self._challengers = challengers
         self._model = model
+        self._path = f"/v2/models/{model}/infer"
         self._clock = clock
         self._chance = chance
-        self._certificates = certificates
         self._turn = itertools.count()
         self._mirrored: set[asyncio.Task[None]] = set()
         self._breaker = Breaker()
@@ -77,25 +86,35 @@ class Router:
         """Whether callers shall connect anew: they will come to another pod."""
         return self._holder.turns_away(self._clock())
 
-    async def answer(
-        self, lease: TrafficLease, forward: Forward, rows: Rows, own: Own, sticky: str | None
-    ) -> tuple[Answer | None, bool]:
-        """The answer for the caller, and whether it is the challenger's."""
+    def plan(self, lease: TrafficLease, sticky: str | None) -> Plan:
+        """What is to become of a request."""
+        if draw(self._model, sticky, self._chance()) < lease.weight / 100:
+            return Plan.ASK
+        return Plan.MIRROR if lease.mirror > 0 and self._chance() < lease.mirror else Plan.OWN
+
+    def answered(self, lease: TrafficLease, plan: Plan, rows: Rows, own: Own, forward: Callable[[], Forward]) -> None:
+        """The champion answers, or failed, as planned: count that, and ask the challenger for evidence if that is the plan."""
+        self._holder.saw_request(lease.challenger.digest)
+        if plan is not Plan.MIRROR or len(self._mirrored) >= MOST_MIRRORED or not self._lets_through(lease):
+            return
+        task = asyncio.get_running_loop().create_task(self._mirror(lease, forward(), rows, own))
+        self._mirrored.add(task)
+        task.add_done_callback(self._mirrored.discard)
+
+    async def ask(self, lease: TrafficLease, forward: Forward, rows: Rows, own: Own) -> tuple[Answer | None, bool]:
+        """The answer for a caller whose request is the challenger's, and whether it is the challenger's."""
         digest = lease.challenger.digest
         self._holder.saw_request(digest)
-        if not self._breaker.lets_through(digest, self._clock()):
+        if not self._lets_through(lease):
             return own.answer, False
-        if draw(self._model, sticky, self._chance()) < lease.weight / 100:
-            asked = await self._ask(lease, forward, rows, lease.deadline_ms / 1000)
-            self._saw(lease, own, asked)
-            good = asked.answer is not None
-            self._holder.saw_answer(digest, fallback=not good)
-            return (asked.answer, True) if good else (own.answer, False)
-        if lease.mirror > 0 and self._chance() < lease.mirror and len(self._mirrored) < MOST_MIRRORED:
-            task = asyncio.create_task(self._mirror(lease, forward, rows, own))
-            self._mirrored.add(task)
-            task.add_done_callback(self._mirrored.discard)
-        return own.answer, False
+        asked = await self._ask(lease, forward, rows, lease.deadline_ms / 1000)
+        self._saw(lease, own, asked)
+        good = asked.answer is not None
+        self._holder.saw_answer(digest, fallback=not good)
+        return (asked.answer, True) if good else (own.answer, False)
+
+    def _lets_through(self, lease: TrafficLease) -> bool:
+        return self._breaker.lets_through(lease.challenger.digest, self._clock())
 
     async def _mirror(self, lease: TrafficLease, forward: Forward, rows: Rows, own: Own) -> None:
         asked = await self._ask(lease, forward, rows, PATIENCE * lease.deadline_ms / 1000)
@@ -111,19 +130,11 @@ class Router:
         if not endpoints:
             return Asked(None, 0.0, error=True)
         endpoint = endpoints[next(self._turn) % len(endpoints)]
-        scheme = "https" if self._certificates else "http"
-        url = f"{scheme}://{endpoint}/v2/models/{self._model}/infer"
-        secured = self._certificates.outgoing() if self._certificates else {}
-        headers = {**forward.headers, names.ROUTED_HEADER: "1"}
         try:
-            timeout = aiohttp.ClientTimeout(total=patience)
-            async with self._session.post(
-                url, data=forward.body, headers=headers, timeout=timeout, **secured
-            ) as response:
-                content = await response.read()
+            response = await self._challengers.ask(endpoint, self._path, forward, {names.ROUTED_HEADER: "1"}, patience)
         except TimeoutError:
             return Asked(None, math.inf)
-        except (aiohttp.ClientError, OSError):
+        except OSError:
             return Asked(None, self._clock() - started, error=True)
         seconds = self._clock() - started
         if response.status != 200:
@@ -131,7 +142,7 @@ class Router:
             return Asked(None, seconds, error=True, invalid=invalid)
         if response.headers.get(names.DIGEST_HEADER) != lease.challenger.digest:
             return Asked(None, seconds, error=True)  # an address that belongs to another pod by now
-        answer = parse_answer(content, rows.count)
+        answer = parse_answer(response.content, rows.count)
         return Asked(answer, seconds, error=answer is None, invalid=answer is None)
 
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import uvicorn
 import uvloop
 from aiohttp import web
@@ -22,6 +21,7 @@ from modelward_api import names
 from modelward_api.bundle import UnverifiedBundleError
 from modelward_serving import bundle
 from modelward_serving.app import App
+from modelward_serving.challengers import Challengers
 from modelward_serving.control import Control
 from modelward_serving.fetch import tell
 from modelward_serving.grpc_server import OLDEST_CONNECTION, GrpcServer
@@ -37,8 +37,6 @@ from modelward_serving.trust import Trust
 
 log = logging.getLogger("modelward.serving")
 
-POOLED_SECONDS = 15.0
-"""Idle connections to challengers are kept for less long than the challengers keep theirs: neither finds them closed."""
 KEEP_ALIVE_SECONDS = 75
 
 
@@ -95,9 +93,8 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
 
     metrics = Metrics(predictor.model, predictor.version, predictor.bundle.digest)
     holder = LeaseHolder(predictor.model, predictor.bundle.digest)
-    connector = aiohttp.TCPConnector(limit=256, keepalive_timeout=POOLED_SECONDS)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        router = Router(holder, session, predictor.model, certificates=certificates)
+    with contextlib.closing(Challengers(certificates)) as challengers:
+        router = Router(holder, challengers, predictor.model)
         behind = bento_service(predictor).to_asgi()
         inference = Inference(predictor, router)
         app = App(inference, metrics, behind, options.request_timeout)
