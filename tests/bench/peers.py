@@ -109,7 +109,8 @@ class Peer(MLModel):
 
     async def predict(self, payload):
         scores = score(NumpyCodec.decode_input(payload.inputs[0]))
-        return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("score", scores)])
+        output = NumpyCodec.encode_output("score", scores)
+        return InferenceResponse(id=payload.id or "1", model_name=self.name, outputs=[output])
 """
 
 KSERVE = """
@@ -127,7 +128,7 @@ class Peer(kserve.Model):
         scores = score(payload.inputs[0].as_numpy())
         output = kserve.InferOutput(name="score", shape=list(scores.shape), datatype="FP32")
         output.set_data_from_numpy(scores, binary_data=False)
-        return kserve.InferResponse(response_id=payload.id, model_name=self.name, infer_outputs=[output])
+        return kserve.InferResponse(response_id=payload.id or "1", model_name=self.name, infer_outputs=[output])
 
 
 if __name__ == "__main__":
@@ -245,7 +246,7 @@ PEERS = (
         ("peer.py", "PORT", "GRPC"),
         "/v2/health/ready",
         "/v2/models/bench/infer",
-        ("rest", "grpc"),
+        ("rest", "binary", "grpc"),
         True,
     ),
     Peer(
@@ -255,7 +256,7 @@ PEERS = (
         ("peer.py", "PORT", "GRPC"),
         "/v2/models/bench/ready",
         "/v2/models/bench/infer",
-        ("rest", "grpc"),
+        ("rest", "binary", "grpc"),
         True,
         # The one that it embeds is old, and fails on a newer one's standard library.
         interpreter=shutil.which("python3", path=os.defpath) or sys.executable,

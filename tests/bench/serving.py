@@ -57,6 +57,8 @@ class Subject:
     pid: int
     start_seconds: float
     ways: list[Way]
+    control: str = ""
+    """Where its control port is, if it is ours."""
     found: dict[tuple[str, int, int], list[dict[str, float]]] = field(default_factory=dict)
     """By protocol, rows and connections: a line of the load generator for each round."""
 
@@ -74,12 +76,12 @@ class Subject:
         return statistics.median(line[what] for line in self.found[cell]) if cell in self.found else None
 
 
-def rows_of(count: int) -> np.ndarray:
-    """[count, 30] of float32."""
-    return np.random.default_rng(7).normal(100, 20, (count, FEATURES)).astype(np.float32)
+def rows_of(count: int, features: int) -> np.ndarray:
+    """[count, features] of float32."""
+    return np.random.default_rng(7).normal(100, 20, (count, features)).astype(np.float32)
 
 
-def write_bodies(folder: Path, counts: list[int]) -> dict[str, dict[int, Path]]:
+def write_bodies(folder: Path, counts: list[int], features: int = FEATURES) -> dict[str, dict[int, Path]]:
     """The same rows as each protocol carries them."""
     bodies: dict[str, dict[int, Path]] = {"plain": {}, JSON: {}, BINARY: {}, GRPC: {}}
 
@@ -88,7 +90,7 @@ def write_bodies(folder: Path, counts: list[int]) -> dict[str, dict[int, Path]]:
         bodies[what][count].write_bytes(content)
 
     for count in counts:
-        rows = rows_of(count)
+        rows = rows_of(count, features)
         tensor = {"name": "x", "shape": list(rows.shape), "datatype": "FP32"}
         keep("plain", count, json.dumps({"rows": rows.tolist()}).encode())
         keep(JSON, count, json.dumps({"inputs": [{**tensor, "data": rows.reshape(-1).tolist()}]}).encode())
@@ -156,6 +158,7 @@ def ours(folder: Path, bundle: Bundle, bodies: dict[str, dict[int, Path]]) -> It
     env = {"BENTOML_HOME": str(folder / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
     with launched(OURS, argv, folder, f"http://127.0.0.1:{port}/readyz", env) as subject:
         url = f"http://127.0.0.1:{port}/v2/models/bench/infer"
+        subject.control = f"http://127.0.0.1:{control}"
         subject.ways = [
             Way(JSON, url, bodies[JSON]),
             Way(BINARY, url, bodies[BINARY], _binary_headers(bodies[BINARY])),
@@ -185,6 +188,8 @@ def theirs(folder: Path, peer: Peer, bodies: dict[str, dict[int, Path]]) -> Iter
     with launched(peer.name, argv, directory, f"http://127.0.0.1:{port}{peer.ready}", env) as subject:
         url = f"http://127.0.0.1:{port}{peer.infer}"
         subject.ways = [Way(JSON, url, bodies[JSON if peer.oip else "plain"])]
+        if "binary" in peer.protocols:
+            subject.ways.append(Way(BINARY, url, bodies[BINARY], _binary_headers(bodies[BINARY])))
         if "grpc" in peer.protocols:
             subject.ways.append(Way(GRPC, f"127.0.0.1:{grpc}", bodies[GRPC]))
         yield subject

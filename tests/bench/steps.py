@@ -1,0 +1,87 @@
+"""Where the time of one request goes, in microseconds, on one core: decode, check, route, score, count, answer.
+
+In one process without HTTP, the best of five runs of each step, for 20 numbers a row unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from modelward_serving import rest
+from modelward_serving.app import App
+from modelward_serving.challengers import Challengers
+from modelward_serving.inference import ALONE, Inference
+from modelward_serving.lease import LeaseHolder
+from modelward_serving.metrics import Metrics
+from modelward_serving.predictor import Predictor
+from modelward_serving.router import Router
+from tests.bench.batch import train
+from tests.bench.serving import JSON, write_bodies
+
+RUNS, TIMES = 5, 1000
+
+
+def best(step: Callable[[], object]) -> float:
+    """Microseconds."""
+    found = []
+    for _ in range(RUNS):
+        started = time.perf_counter()
+        for _ in range(TIMES):
+            step()
+        found.append((time.perf_counter() - started) / TIMES)
+    return 1e6 * min(found)
+
+
+def steps(predictor: Predictor, body: bytes) -> dict[str, float]:
+    """By step."""
+    metrics = Metrics(predictor.model, predictor.version, predictor.bundle.digest)
+    router = Router(LeaseHolder(predictor.model, predictor.bundle.digest), Challengers(), predictor.model)
+    inference = Inference(predictor, router)
+
+    async def nowhere(*_: object) -> None: ...
+
+    app = App(inference, metrics, nowhere, 10.0)
+    rows = predictor.checker.rows(rest.decode(body))
+    given = inference.now(rows, routed=False)
+
+    def whole() -> None:
+        reply = app.reply_now({}, body, app.route({}))
+        assert reply is not None
+        assert reply.after is not None
+        reply.after()
+
+    return {
+        "decode": best(lambda: rest.decode(body)),
+        "check": best(lambda: predictor.checker.rows(rest.decode(body))) - best(lambda: rest.decode(body)),
+        "route": best(lambda: app.route({})),
+        "score": best(lambda: predictor.answer(rows)),
+        "encode": best(lambda: rest.encode(rows, given)),
+        "count": best(lambda: inference.count(rows, given, ALONE, 0.0, lambda: None)),
+        "all": best(whole),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--features", type=int, default=20)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1, 32])
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        settings = argparse.Namespace(numeric=options.features, categorical=0, algorithm="logistic-regression")
+        predictor = Predictor(train(folder, settings))
+        bodies = write_bodies(folder, options.rows, options.features)[JSON]
+        found = {rows: steps(predictor, bodies[rows].read_bytes()) for rows in options.rows}
+    print(f"{'us':10}" + "".join(f"{rows:>8} row{'s' if rows > 1 else ' '}" for rows in found))
+    for step in next(iter(found.values())):
+        print(f"{step:10}" + "".join(f"{by_step[step]:12.1f}" for by_step in found.values()))
+    for rows, by_step in found.items():
+        print(f"counting: {by_step['count'] / rows:.2f} us a row of {options.features} features, {rows} at a time")
+
+
+if __name__ == "__main__":
+    main()
