@@ -5,14 +5,14 @@ All serve the same ONNX graph (with one packed input) through ONNX Runtime with 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.environments import python_of
 
 SESSION = """
 import os
@@ -183,15 +183,7 @@ class Peer:
 
     def python(self, cache: Path) -> Path:
         """The interpreter of its environment, which is made when there is none."""
-        told = hashlib.sha256(" ".join(self.requirements).encode()).hexdigest()[:12]
-        folder = cache / "peers" / f"{self.name.lower()}-{told}"
-        python = folder / "bin" / "python"
-        if not (folder / "complete").exists():
-            subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", self.interpreter, folder], check=True)
-            words = ["uv", "pip", "install", "--quiet", "--python", python, "onnxruntime", *self.requirements]
-            subprocess.run(words, check=True)
-            (folder / "complete").touch()
-        return python
+        return python_of(cache, self.name, ("onnxruntime", *self.requirements), self.interpreter)
 
     def write(self, directory: Path, port: int, grpc: int) -> list[str]:
         """Its files; returns the arguments of its interpreter."""

@@ -36,6 +36,7 @@ from tests.contract.conftest import free_port
 FEATURES = 30
 JSON, BINARY, GRPC = "REST JSON", "REST binary", "gRPC"
 OURS = "Modelward"
+OCTETS = {"content-type": "application/octet-stream"}
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ def ask(way: Way, rows: int, connections: int, seconds: float) -> dict[str, floa
     argv = [*pin, sys.executable, "-m", "tests.bench.load", "grpc" if way.protocol == GRPC else "http", way.target]
     argv += ["--body", str(way.bodies[rows]), "--connections", str(connections), "--seconds", str(seconds)]
     if way.headers:
-        argv += ["--headers", json.dumps({"inference-header-content-length": way.headers[str(rows)]})]
+        argv += ["--headers", json.dumps({"inference-header-content-length": way.headers[str(rows)], **OCTETS})]
     done = subprocess.run(argv, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{way.protocol} at {way.target} failed:\n{done.stderr[-2000:]}")

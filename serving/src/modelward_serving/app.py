@@ -18,6 +18,7 @@ from modelward_serving.explain import Explanations
 from modelward_serving.inference import CHAMPION, ROUTED, Inference, NoAnswerError, Route
 from modelward_serving.metadata import model_metadata, server_metadata
 from modelward_serving.metrics import CONTENT_TYPE, Metrics
+from modelward_serving.openapi import openapi
 from modelward_serving.router import INVALID_HEADER
 from modelward_serving.tensors import LARGEST_BODY, Forward, RefusedError
 
@@ -230,6 +231,8 @@ class App:
             return Reply(200, b"content-type: " + CONTENT_TYPE + b"\r\n", self._metrics.text())
         if path in ("/v2", "/v2/"):
             return Reply(200, JSON_HEAD, msgspec.json.encode(server_metadata()))
+        if path == "/v2/openapi.json":
+            return Reply(200, JSON_HEAD, msgspec.json.encode(openapi(signature)))
         if path in (self._base, self._versioned):
             return Reply(200, JSON_HEAD, msgspec.json.encode(model_metadata(signature)))
         return None

@@ -74,6 +74,13 @@ def explains(weight: float = 0.1, shift: float = -5.0) -> Explainer:
     return Explainer(features=("age", "sex"), link=ScoreLink(), model=model)
 
 
+def signature(model: str = "mortality", version: str = "1.0.0") -> Signature:
+    """What the graph takes."""
+    return Signature(
+        model=model, version=version, inputs=COLUMNS, label="outcome", positive="dead", operating_threshold=0.5
+    )
+
+
 def write(
     directory: Path,
     version: str = "1.0.0",
@@ -87,9 +94,7 @@ def write(
     weight, shift = how.get("weight", 0.1), how.get("shift", -5.0)
     expected = 1 / (1 + math.exp(-(weight * 55 + shift))) if golden is None else golden
     documents = {
-        names.SIGNATURE_FILE: Signature(
-            model=model, version=version, inputs=COLUMNS, label="outcome", positive="dead", operating_threshold=0.5
-        ),
+        names.SIGNATURE_FILE: signature(model, version),
         names.REFERENCE_FILE: ReferenceProfile(rows=300, features=(AGE, SEX), score=SCORE),
         names.EVALUATION_FILE: Evaluation(train_rows=300, test_rows=100, test_events=20, metrics=()),
         names.PARITY_FILE: ParityReport(rows=100, max_abs_difference=0, tolerance=1e-5, passed=True, opset=18),
