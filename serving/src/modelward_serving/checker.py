@@ -139,7 +139,7 @@ class Checker:
         shapes = ([count, 1], [count])
         for index in at:
             tensor = inputs[index]
-            data = tensor.data
+            data = _listed(tensor) if isinstance(tensor, BinaryTensor) else tensor.data
             if data is None or len(data) != count or tensor.shape not in shapes or tensor.datatype not in DTYPES:
                 return None
             flat += data
@@ -164,11 +164,12 @@ class Checker:
     def _packed_at_once(self, tensor: Tensor) -> np.ndarray | None:
         """The columns of one packed tensor, if nothing but a value can be wrong with it; else None."""
         count, width = tensor.shape
-        data = tensor.data
-        if tensor.parameters or data is None or tensor.datatype not in DTYPES or len(data) != count * width:
+        if tensor.parameters or tensor.datatype not in DTYPES or not 1 <= count <= MOST_ROWS:
             return None
-        found = _at_once(data) if 1 <= count <= MOST_ROWS else None
-        return None if found is None else np.ascontiguousarray(found.reshape(count, width).T)
+        found = _singles(tensor) if isinstance(tensor, BinaryTensor) else _at_once(tensor.data or [])
+        if found is None or len(found) != count * width:
+            return None
+        return np.ascontiguousarray(found.reshape(count, width).T)
 
     def _packed(self, tensor: Tensor) -> np.ndarray:
         """One [rows, columns] tensor with the columns in the signature's order."""
@@ -203,6 +204,18 @@ class Checker:
         if not self._clipped.any():
             return numbers
         return np.where(self._clipped, np.clip(numbers, self._low, self._high), numbers)
+
+
+def _singles(tensor: BinaryTensor) -> np.ndarray | None:
+    """The numbers of a tensor of FP32, flat; None if it is none."""
+    if tensor.datatype != "FP32" or len(tensor.content) % 4:
+        return None
+    return np.frombuffer(tensor.content, dtype="<f4")
+
+
+def _listed(tensor: BinaryTensor) -> list[float] | None:
+    found = _singles(tensor)
+    return None if found is None else found.tolist()
 
 
 def _at_once(values: list[Any]) -> np.ndarray | None:

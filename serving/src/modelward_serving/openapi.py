@@ -164,7 +164,11 @@ def _example(signature: Signature) -> dict[str, Any]:
         if column.kind == "categorical":
             value, datatype = next(iter(column.allowed_values), ""), "BYTES"
         else:
-            limits = [limit for limit in (column.range.minimum, column.range.maximum) if limit is not None] if column.range else []
+            limits = (
+                [limit for limit in (column.range.minimum, column.range.maximum) if limit is not None]
+                if column.range
+                else []
+            )
             value, datatype = sum(limits) / len(limits) if limits else 1.0, "FP32"
         inputs.append({"name": column.name, "shape": [1, 1], "datatype": datatype, "data": [value]})
     return {"inputs": inputs}

@@ -5,15 +5,14 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import urllib.request
 
 import grpc
-import httpx
+import numpy as np
 from mlserver.codecs import NumpyCodec, StringCodec
 from mlserver.grpc.converters import ModelInferRequestConverter, ModelInferResponseConverter
 from mlserver.grpc.dataplane_pb2_grpc import GRPCInferenceServiceStub
 from mlserver.types import InferenceRequest, InferenceResponse
-
-import numpy as np
 
 rest, address, model = sys.argv[1:4]
 request = InferenceRequest(
@@ -32,8 +31,9 @@ def scores(response):
 
 
 found = {}
-answer = httpx.post(f"http://{rest}/v2/models/{model}/infer", json=request.model_dump(exclude_none=True))
-found["REST"] = scores(InferenceResponse.model_validate(answer.json()))
+content = request.model_dump_json(exclude_none=True).encode()
+with urllib.request.urlopen(f"http://{rest}/v2/models/{model}/infer", content) as answer:
+    found["REST"] = scores(InferenceResponse.model_validate_json(answer.read()))
 with grpc.insecure_channel(address) as channel:
     message = ModelInferRequestConverter.from_types(request, model_name=model, model_version="")
     found["gRPC"] = scores(ModelInferResponseConverter.to_types(GRPCInferenceServiceStub(channel).ModelInfer(message)))

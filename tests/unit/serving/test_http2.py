@@ -11,6 +11,7 @@ from h2.errors import ErrorCodes
 from modelward_serving import http2
 from modelward_serving.grpc_wire import HEAD, WELL
 
+HEARD = http2.frame(http2.PING, http2.ACK, 0, b"going".ljust(8, b"\0"))
 HEADERS = [(":method", "POST"), (":scheme", "http"), (":path", "/x"), (":authority", "a"), ("te", "trailers")]
 
 
@@ -174,21 +175,22 @@ def test_who_is_asked_to_go_is_answered_first_and_may_ask_until_it_has_heard(cal
     first = caller.ask(b"a")
     caller.ours.go_away()
     caller.theirs.send_headers(3, HEADERS, end_stream=True)  # sent before GOAWAY came
-    crossing = caller.theirs.data_to_send()
-    caller.exchange()
-    assert caller.ended_with()[0] == ErrorCodes.NO_ERROR
-    caller.ours.data_received(crossing)
+    caller.ours.data_received(caller.theirs.data_to_send())
+    caller.ours.data_received(HEARD)
     assert not caller.transport.is_closed
+    assert len(caller.echo.begun_streams) == 2
     for stream in caller.echo.begun_streams:
-        stream.answer(HEAD, b"late", WELL)
+        stream.answer(HEAD, b"behind", WELL)
     assert first == 1
+    assert caller.transport.written.count(b"behind") == 2
     assert caller.transport.is_closed
 
 
 def test_a_connection_with_nothing_under_way_closes_once_the_caller_has_heard(caller):
     caller.ask(b"a")
     caller.ours.go_away()
-    caller.exchange()
+    assert not caller.transport.is_closed
+    caller.ours.data_received(HEARD)
     assert caller.transport.is_closed
 
 
@@ -198,7 +200,7 @@ def test_a_request_that_is_taken_back_is_dropped(caller):
     caller.theirs.reset_stream(stream)
     caller.exchange()
     assert [dropped.id for dropped in caller.echo.dropped_streams] == [stream]
-    caller.echo.begun_streams[0].answer(HEAD, b"late", WELL)
+    caller.echo.begun_streams[0].answer(HEAD, b"behind", WELL)
     assert caller.transport.written == b""
 
 
