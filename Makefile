@@ -55,7 +55,8 @@ bench: environment ## Ours and plain BentoML on the same model in one run, as ra
 	$(RUN) python -m tests.bench.batch
 
 bench-serving: environment ## Ours and five other servers, over REST and gRPC (makes an environment for each)
-	$(RUN) python -m tests.bench.serving --all --rows 1 32 --connections 1 16 64
+	$(RUN) python -m tests.bench.serving --all --rows 1 32 --connections 1 16 64 --json build/benchmarks.json
+	$(RUN) python -m tests.bench.publish build/benchmarks.json
 
 clean: ## Remove caches and what was built
 	-$(RUN) python -m tests.cluster down

@@ -127,7 +127,8 @@ class Clinic:
         script = (REPOSITORY / "examples" / "replay.py").read_text()
         files = {"replay.py": script, "rows.csv": rows}
         self.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": files})
-        words = ["python", "/replay/replay.py", "--url", "http://mortality:8080", "--model", "mortality"]
+        url = "mortality:9000" if "--grpc" in options else "http://mortality:8080"
+        words = ["python", "/replay/replay.py", "--url", url, "--model", "mortality"]
         words += ["--rows", "/replay/rows.csv", *options]
         self.apply(_pod(name, self.cluster.image("serving"), words, files=name))
         self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=120s")

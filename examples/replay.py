@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import csv
 import itertools
 import json
@@ -16,6 +17,7 @@ import signal
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -70,6 +72,61 @@ class Counts:
         return json.dumps({"time": round(time.time(), 3), **vars(self)})
 
 
+class OverGrpc:
+    """The same requests as gRPC calls, on one connection that lasts as long as it is let."""
+
+    def __init__(self, address: str, model: str) -> None:
+        import grpc
+
+        from modelward_serving._generated import open_inference_pb2 as pb
+
+        self._pb, self._failure, self._model = pb, grpc.RpcError, model
+        self._channel = grpc.aio.insecure_channel(address)
+        self._infer = self._channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            request_serializer=pb.ModelInferRequest.SerializeToString,
+            response_deserializer=pb.ModelInferResponse.FromString,
+        )
+
+    async def ask(self, body: bytes, counts: Counts) -> None:
+        counts.sent += 1
+        started = time.monotonic()
+        try:
+            answer = await self._infer(self._message(body), timeout=10)
+            counts.answered(answer.model_version, time.monotonic() - started)
+        except self._failure as error:
+            counts.missed(f"{error.code().name}: {error.details()}")
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    def _message(self, body: bytes) -> Any:
+        message = self._pb.ModelInferRequest(model_name=self._model)
+        for tensor in json.loads(body)["inputs"]:
+            made = message.inputs.add(name=tensor["name"], datatype=tensor["datatype"], shape=tensor["shape"])
+            (value,) = tensor["data"]
+            if tensor["datatype"] == "FP32":
+                made.contents.fp32_contents.append(float("nan") if value is None else value)
+            else:
+                made.contents.bytes_contents.append((value or "").encode())
+        return message
+
+
+class OverRest:
+    """Requests over HTTP on kept connections."""
+
+    def __init__(self, url: str, model: str, connections: int) -> None:
+        self._url = f"{url}/v2/models/{model}/infer"
+        connector = aiohttp.TCPConnector(limit=connections)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=10))
+
+    async def ask(self, body: bytes, counts: Counts) -> None:
+        await ask(self._session, self._url, body, counts)
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
 async def ask(session: aiohttp.ClientSession, url: str, body: bytes, counts: Counts) -> None:
     counts.sent += 1
     started = time.monotonic()
@@ -89,10 +146,12 @@ async def replay(options: argparse.Namespace, rows: list[dict[str, str]]) -> Cou
     stop, counts = asyncio.Event(), Counts()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    url = f"{options.url}/v2/models/{options.model}/infer"
-    connections = aiohttp.TCPConnector(limit=options.connections)
-    timeout = aiohttp.ClientTimeout(total=10)
-    async with aiohttp.ClientSession(connector=connections, timeout=timeout) as session:
+    if options.grpc:
+        caller: OverGrpc | OverRest = OverGrpc(options.url, options.model)
+    else:
+        caller = OverRest(options.url, options.model, options.connections)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(caller.close)
         tasks: set[asyncio.Task[None]] = set()
         begin, told = time.monotonic(), 0.0
         for number, row in enumerate(itertools.cycle(rows)):
@@ -101,7 +160,7 @@ async def replay(options: argparse.Namespace, rows: list[dict[str, str]]) -> Cou
                 break
             await asyncio.sleep(max(0.0, begin + due - time.monotonic()))
             body = request_body(shifted(row, draw) if options.shifted else row)
-            task = asyncio.create_task(ask(session, url, body, counts))
+            task = asyncio.create_task(caller.ask(body, counts))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
             if time.monotonic() - told >= 1:
@@ -113,7 +172,10 @@ async def replay(options: argparse.Namespace, rows: list[dict[str, str]]) -> Cou
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", required=True, help="the model's Service, such as http://mortality:8080")
+    parser.add_argument(
+        "--url", required=True, help="the model's Service, such as http://mortality:8080, or mortality:9000 for gRPC"
+    )
+    parser.add_argument("--grpc", action="store_true", help="call over gRPC")
     parser.add_argument("--model", required=True)
     parser.add_argument("--rows", required=True, help="a CSV file with a header")
     parser.add_argument("--rate", type=float, default=40.0, help="requests a second")

@@ -265,6 +265,7 @@ def report(subjects: list[Subject], options: argparse.Namespace) -> None:
     for subject in subjects:
         print(f"{subject.name:12}{subject.memory_mb():10.0f}{subject.start_seconds:10.2f}")
     if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         told = {
             s.name: {
                 "rss_mb": s.memory_mb(),

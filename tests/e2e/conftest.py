@@ -130,7 +130,7 @@ def _ended(clinic: Clinic, name: str) -> dict[str, Any] | None:
 
 
 def _clean(clinic: Clinic) -> None:
-    clinic.kubectl("delete", "mv,dm", "--all", "--timeout=120s")
+    clinic.kubectl("delete", "mv,dm,scorebatch", "--all", "--timeout=120s")
     clinic.kubectl("delete", "configmap", "mortality-modelward", "--ignore-not-found")
     clinic.kubectl("delete", "pod", "client", "--ignore-not-found", "--grace-period=0", "--force")
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from modelward_serving.metrics import CONTENT_TYPE, Metrics
 from modelward_serving.openapi import openapi
 from modelward_serving.router import INVALID_HEADER
 from modelward_serving.tensors import LARGEST_BODY, Forward, RefusedError
+from modelward_serving.tracing import Tracing, passed_on
 
 log = logging.getLogger("modelward.serving")
 
@@ -50,13 +52,16 @@ def refused(error: RefusedError) -> Reply:
 class App:
     """One pod's application."""
 
-    def __init__(self, inference: Inference, metrics: Metrics, behind: Asgi, timeout: float) -> None:
+    def __init__(
+        self, inference: Inference, metrics: Metrics, behind: Asgi, timeout: float, tracing: Tracing | None = None
+    ) -> None:
         self.draining = False
         self._inference = inference
         self._predictor = inference.predictor
         self._metrics = metrics
         self._behind = behind
         self._timeout = timeout
+        self._tracing = tracing
         self._base = f"/v2/models/{self._predictor.model}"
         self._versioned = f"{self._base}/versions/{self._predictor.version}"
         self.infer_paths = {f"{self._base}/infer".encode(), f"{self._versioned}/infer".encode()}
@@ -78,13 +83,14 @@ class App:
         started = time.perf_counter()
         routed = ROUTED_KEY in headers
         arm, count = ROUTED if routed else CHAMPION, 0
-        after = None
+        span = self._tracing.begin("rest", headers) if self._tracing is not None else None
+        after = given = None
         try:
             rows = self._rows(headers, body, routed)
             count = rows.count
             given = self._inference.now(rows, routed=routed)
             status, head, content = self._encoded(rows, given)
-            after = self._count_later(rows, given, route, started, headers, body)
+            after = self._count_later(rows, given, route, started, lambda: self._forward(headers, bytes(body), span))
         except RefusedError as error:
             status, head, content = error.status, JSON_HEAD, error.body()
         except Exception as error:
@@ -92,6 +98,8 @@ class App:
                 return None  # the challenger may know an answer, and the failure is evidence
             status, head, content = self._failed(error, routed)
         self._metrics.saw("rest", arm, status, time.perf_counter() - started, count)
+        if self._tracing is not None:
+            self._tracing.end(span, arm, given and given.version, status, count)
         return Reply(status, head, content, after)
 
     async def reply(self, headers: dict[bytes, bytes], body: bytes, route: Route) -> Reply:
@@ -99,12 +107,15 @@ class App:
         started = time.perf_counter()
         routed = ROUTED_KEY in headers
         arm, count = ROUTED if routed else CHAMPION, 0
+        span = self._tracing.begin("rest", headers) if self._tracing is not None else None
+        given = None
         self._metrics.in_flight += 1
         try:
             async with asyncio.timeout(self._timeout):
                 rows = self._rows(headers, body, routed)
                 count = rows.count
-                given = await self._inference.decide(rows, lambda: _forward(headers, body), route, routed=routed)
+                forward = partial(self._forward, headers, body, span)
+                given = await self._inference.decide(rows, forward, route, routed=routed)
                 arm = given.arm
                 status, head, content = self._encoded(rows, given)
         except RefusedError as error:
@@ -117,6 +128,8 @@ class App:
         finally:
             self._metrics.in_flight -= 1
         self._metrics.saw("rest", arm, status, time.perf_counter() - started, count)
+        if self._tracing is not None:
+            self._tracing.end(span, arm, given and given.version, status, count)
         return Reply(status, head, content)
 
     def _rows(self, headers: dict[bytes, bytes], body: bytes | bytearray, routed: bool) -> Rows:
@@ -153,16 +166,19 @@ class App:
         return self._heads[key]
 
     def _count_later(
-        self,
-        rows: Rows,
-        given: Given,
-        route: Route,
-        started: float,
-        headers: dict[bytes, bytes],
-        body: bytes | bytearray,
+        self, rows: Rows, given: Given, route: Route, started: float, forward: Callable[[], Forward]
     ) -> Callable[[], None]:
         seconds = time.perf_counter() - started
-        return lambda: self._inference.count(rows, given, route, seconds, lambda: _forward(headers, bytes(body)))
+        return lambda: self._inference.count(rows, given, route, seconds, forward)
+
+    def _forward(self, headers: dict[bytes, bytes], body: bytes, span: Any) -> Forward:
+        """The request as the challenger is to get it."""
+        kept = {"content-type": "application/json"}
+        for name in (rest.JSON_LENGTH, ENCODING_KEY):
+            if name in headers:
+                kept[name.decode()] = headers[name].decode("latin-1")
+        traced = passed_on(headers) if self._tracing is None else self._tracing.context(span)
+        return Forward(body, kept | traced)
 
     def _failed(self, error: Exception, routed: bool) -> tuple[int, bytes, bytes]:
         if not isinstance(error, NoAnswerError):
@@ -244,14 +260,6 @@ class App:
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.content})
-
-
-def _forward(headers: dict[bytes, bytes], body: bytes) -> Forward:
-    kept = {"content-type": "application/json"}
-    for name in (rest.JSON_LENGTH, ENCODING_KEY):
-        if name in headers:
-            kept[name.decode()] = headers[name].decode("latin-1")
-    return Forward(body, kept)
 
 
 async def _body(receive: Receive) -> bytes:

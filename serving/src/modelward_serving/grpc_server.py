@@ -9,6 +9,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -36,7 +37,8 @@ from modelward_serving.http2 import Connection, Stream
 from modelward_serving.inference import CHAMPION, ROUTED, Inference, NoAnswerError, Route
 from modelward_serving.metadata import model_metadata, server_metadata
 from modelward_serving.metrics import Metrics
-from modelward_serving.tensors import LARGEST_BODY, InferenceRequest, RefusedError
+from modelward_serving.tensors import LARGEST_BODY, Forward, InferenceRequest, RefusedError
+from modelward_serving.tracing import Tracing, passed_on
 
 log = logging.getLogger("modelward.serving")
 
@@ -59,11 +61,17 @@ class GrpcServer:
     largest = PREFIX + LARGEST_BODY
 
     def __init__(
-        self, inference: Inference, metrics: Metrics, timeout: float, oldest_connection: float = OLDEST_CONNECTION
+        self,
+        inference: Inference,
+        metrics: Metrics,
+        timeout: float,
+        oldest_connection: float = OLDEST_CONNECTION,
+        tracing: Tracing | None = None,
     ) -> None:
         self._inference = inference
         self._metrics = metrics
         self._timeout = timeout
+        self._tracing = tracing
         self._oldest = oldest_connection
         self._signature = inference.predictor.bundle.signature
         self._ready = True
@@ -203,6 +211,7 @@ class GrpcServer:
             return
         started = time.perf_counter()
         arm, code, count, after = ROUTED if routed else CHAMPION, 200, 0, None
+        span = self._tracing.begin("grpc", headers) if self._tracing is not None else None
         body = bytes(stream.body) if route.lease is not None else b""
         try:
             _remaining(stream)
@@ -211,7 +220,7 @@ class GrpcServer:
             given = self._inference.now(rows, routed=routed)
             seconds = time.perf_counter() - started
             stream.answer(HEAD, framed(messages.encode(rows, given, raw=bool(message.raw_input_contents))), WELL)
-            after = rows, given, route, seconds, lambda: rest.forward(request)
+            after = rows, given, route, seconds, lambda: self._forward(request, headers, span)
         except NoAnswerError as error:
             if route.lease is not None:  # the challenger may know an answer, and the failure is evidence
                 self._start(self._infer_later(stream, bytearray(body), route, routed), stream)
@@ -220,6 +229,8 @@ class GrpcServer:
         except Exception as error:
             code = self._failed(stream, error)
         self._metrics.saw("grpc", arm, code, time.perf_counter() - started, count)
+        if self._tracing is not None:
+            self._tracing.end(span, arm, after and after[1].version, code, count)
         self._maybe_away(stream)
         if after is not None:
             self._inference.count(*after)
@@ -230,14 +241,17 @@ class GrpcServer:
     async def _infer_later(self, stream: Stream, body: bytearray, route: Route, routed: bool) -> None:
         started = time.perf_counter()
         stream.body = body
-        arm, code, count = ROUTED if routed else CHAMPION, 499, 0
+        arm, code, count, given = ROUTED if routed else CHAMPION, 499, 0, None
+        headers = stream.head.headers
+        span = self._tracing.begin("grpc", headers) if self._tracing is not None else None
         self._metrics.in_flight += 1
         try:
             remaining = _remaining(stream)
             message, request, rows = self._asked(stream)
             count = rows.count
             async with asyncio.timeout(self._timeout if remaining is None else min(self._timeout, remaining)):
-                given = await self._inference.decide(rows, lambda: rest.forward(request), route, routed=routed)
+                forward = partial(self._forward, request, headers, span)
+                given = await self._inference.decide(rows, forward, route, routed=routed)
             arm, code = given.arm, 200
             stream.answer(HEAD, framed(messages.encode(rows, given, raw=bool(message.raw_input_contents))), WELL)
         except Exception as error:
@@ -245,7 +259,13 @@ class GrpcServer:
         finally:
             self._metrics.in_flight -= 1
             self._metrics.saw("grpc", arm, code, time.perf_counter() - started, count)
+            if self._tracing is not None:
+                self._tracing.end(span, arm, given and given.version, code, count)
         self._maybe_away(stream)
+
+    def _forward(self, request: InferenceRequest, headers: dict[bytes, bytes], span: Any) -> Forward:
+        """The request as the challenger is to get it."""
+        return rest.forward(request, passed_on(headers) if self._tracing is None else self._tracing.context(span))
 
     def _asked(self, stream: Stream) -> tuple[Any, InferenceRequest, Rows]:
         message = messages.parse(message_of(stream))

@@ -154,8 +154,8 @@ def parse_answer(body: bytes, count: int) -> Answer | None:
     return Answer(scores, decisions)
 
 
-def forward(request: InferenceRequest) -> Forward:
-    """A request as another server takes it over HTTP: binary tensors stay binary."""
+def forward(request: InferenceRequest, headers: dict[str, str]) -> Forward:
+    """A request as another server takes it over HTTP, with more headers: binary tensors stay binary."""
     inputs: list[dict[str, Any]] = []
     binary: list[bytes | memoryview] = []
     tensors: list[Any] = request.inputs
@@ -168,7 +168,7 @@ def forward(request: InferenceRequest) -> Forward:
         else:
             inputs.append({**made, "parameters": said, "data": tensor.data})
     head = _encoder.encode({"inputs": inputs})
-    headers = {"content-type": "application/json"}
+    kept = {"content-type": "application/json", **headers}
     if binary:
-        headers[JSON_LENGTH.decode()] = str(len(head))
-    return Forward(b"".join((head, *binary)), headers)
+        kept[JSON_LENGTH.decode()] = str(len(head))
+    return Forward(b"".join((head, *binary)), kept)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import secrets
 import signal
 import time
@@ -31,8 +32,10 @@ from modelward_serving.lease import LeaseHolder
 from modelward_serving.metrics import Metrics
 from modelward_serving.predictor import Predictor
 from modelward_serving.router import Router
+from modelward_serving.service import Behind
 from modelward_serving.session import UnservableError
 from modelward_serving.tls import Certificates, Files, UnusableFilesError
+from modelward_serving.tracing import from_environment
 from modelward_serving.trust import Trust
 
 log = logging.getLogger("modelward.serving")
@@ -89,16 +92,16 @@ def _give_up(options: Options, reason: str, message: str) -> int:
 
 
 async def _serve(options: Options, predictor: Predictor, started: float, certificates: Certificates | None) -> None:
-    from modelward_serving.service import bento_service
-
     metrics = Metrics(predictor.model, predictor.version, predictor.bundle.digest)
     holder = LeaseHolder(predictor.model, predictor.bundle.digest)
     with contextlib.closing(Challengers(certificates)) as challengers:
         router = Router(holder, challengers, predictor.model)
-        behind = bento_service(predictor).to_asgi()
+        behind = Behind(predictor)
         inference = Inference(predictor, router)
-        app = App(inference, metrics, behind, options.request_timeout)
-        grpc_server = GrpcServer(inference, metrics, options.request_timeout, options.grpc_connection_seconds)
+        timeout = options.request_timeout
+        tracing = from_environment(os.environ, predictor.model, predictor.version, predictor.bundle.digest)
+        app = App(inference, metrics, behind, timeout, tracing)
+        grpc_server = GrpcServer(inference, metrics, timeout, options.grpc_connection_seconds, tracing)
         await grpc_server.start(options.host, options.grpc_port, certificates.grpc if certificates else None)
         trust = Trust(options.control_keys, options.pod_uid) if options.control_keys else None
         if trust is None:
@@ -129,6 +132,9 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
         draining.cancel()
         if following is not None:
             following.cancel()
+        await behind.close()
+        if tracing is not None:
+            await asyncio.get_running_loop().run_in_executor(None, tracing.close)
         await runner.cleanup()
 
 
@@ -147,7 +153,7 @@ def _config(options: Options, app: App, certificates: Certificates | None) -> uv
         date_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(options.request_timeout) + 1,
-        lifespan="on",
+        lifespan="off",
         ssl_context_factory=(lambda *_: certificates.server) if certificates else None,
     )
 

@@ -220,6 +220,18 @@ def fetch(artifact: Artifact, settings: Settings) -> Manifest:
     }
 
 
+def _tracing(settings: Settings) -> list[Manifest]:
+    """OpenTelemetry's own variables."""
+    if settings.tracing_endpoint is None:
+        return []
+    said = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": settings.tracing_endpoint,
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": settings.tracing_ratio,
+    }
+    return [{"name": name, "value": value} for name, value in said.items()]
+
+
 def _serve(namespace: str, spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings: Settings) -> Manifest:
     requests = {**DEFAULT_REQUESTS, **spec.serving.resources.requests}
     limits = dict(spec.serving.resources.limits)
@@ -239,6 +251,7 @@ def _serve(namespace: str, spec: ModelVersionSpec, artifact: Artifact, timeout: 
             {"name": "MODELWARD_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
             {"name": "MODELWARD_CONTROL_KEYS", "value": f"{KEYS}/{names.CONTROL_KEYS_FILE}"},
             {"name": "MODELWARD_REQUEST_TIMEOUT", "value": f"{timeout:g}"},
+            *_tracing(settings),
         ],
         "ports": [
             {"name": "http", "containerPort": names.HTTP_PORT},

@@ -32,6 +32,10 @@ class Settings:
     """A Secret whose keys are the environment of an object store (AWS_ACCESS_KEY_ID ...)."""
     serving_service_account: str = "default"
     training_service_account: str = "default"
+    tracing_endpoint: str | None = None
+    """Where serving pods send their traces (OTLP over HTTP); None: nowhere."""
+    tracing_ratio: str = "1"
+    """Of the requests whose caller has not decided already, the share that is traced."""
     log_level: str = "INFO"
     pod_namespace: str = "default"
     pod_name: str = "modelward"
@@ -60,6 +64,8 @@ class Settings:
             store_secret=environ.get("MODELWARD_STORE_SECRET") or None,
             serving_service_account=environ.get("MODELWARD_SERVING_SERVICE_ACCOUNT") or "default",
             training_service_account=environ.get("MODELWARD_TRAINING_SERVICE_ACCOUNT") or "default",
+            tracing_endpoint=environ.get("MODELWARD_TRACING_ENDPOINT") or None,
+            tracing_ratio=environ.get("MODELWARD_TRACING_RATIO") or "1",
             log_level=environ.get("MODELWARD_LOG_LEVEL") or "INFO",
             pod_namespace=environ.get("POD_NAMESPACE") or "default",
             pod_name=environ.get("POD_NAME") or "modelward",
