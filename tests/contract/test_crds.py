@@ -155,6 +155,23 @@ REFUSED = {
         version(serving={"tls": {"secretName": "s", "clientAuthentication": "maybe"}}),
         "spec.serving.tls.clientAuthentication",
     ),
+    "keys from two places": (
+        version(
+            serving={
+                "authentication": {
+                    "issuer": "i",
+                    "audiences": ["a"],
+                    "jwksUrl": "https://issuer/keys",
+                    "jwksConfigMap": "keys",
+                }
+            }
+        ),
+        "spec.serving.authentication: give either jwksUrl or jwksConfigMap",
+    ),
+    "tokens for nobody": (
+        version(serving={"authentication": {"issuer": "i", "audiences": [], "jwksConfigMap": "keys"}}),
+        "spec.serving.authentication.audiences",
+    ),
     "no replicas": (version(serving={"replicas": 0}), "spec.serving.replicas"),
     "a label that is not declared": (training(drop_label), "spec.data.label.column"),
     "an unknown algorithm": (training(other_algorithm), "spec.estimator.algorithm"),

@@ -122,6 +122,12 @@ def _settings(at: str) -> tuple[Rule, ...]:
             f"{at}.serving.autoscaling: minReplicas must not be greater than maxReplicas",
             ".minReplicas",
         ),
+        Rule(
+            f"{at}.serving.authentication",
+            "has(self.jwksUrl) != has(self.jwksConfigMap)",
+            f"{at}.serving.authentication: give either jwksUrl or jwksConfigMap",
+            ".issuer",
+        ),
         _positive(f"{at}.serving.requestTimeout"),
         _positive(f"{at}.rollout.analysis.latencyObjective"),
         _at_least_a_second(f"{at}.rollout.deadline"),

@@ -102,6 +102,47 @@ class Tls(Document):
     ] = "none"
 
 
+class Authentication(Document):
+    """Whose bearer tokens (JWT) callers of inference need. Health, metrics and metadata stay open."""
+
+    issuer: Annotated[str, Field(min_length=1, max_length=512, description="The tokens' iss, exactly.")]
+    audiences: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=256)], ...],
+        Field(min_length=1, max_length=8, description="One of these must be among the tokens' aud."),
+    ]
+    subjects: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=256)], ...],
+        Field(
+            max_length=64,
+            description="Who alone may ask, by the tokens' sub, such as system:serviceaccount:clinic:ward. Empty: whoever has "
+            "a token.",
+        ),
+    ] = ()
+    jwks_url: Annotated[
+        str | None,
+        Field(
+            pattern=r"^https?://[^ ]+$",
+            max_length=2048,
+            description="Where the pods fetch the issuer's public keys, once a minute.",
+        ),
+    ] = None
+    jwks_config_map: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            max_length=253,
+            description="A ConfigMap whose key jwks.json has them, such as kubectl get --raw /openid/v1/jwks prints for the "
+            "cluster's own ServiceAccounts. It is read again when it changes.",
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Authentication:
+        if (self.jwks_url is None) == (self.jwks_config_map is None):
+            raise ValueError("give either jwksUrl or jwksConfigMap")
+        return self
+
+
 class Serving(Document):
     """How the version is served."""
 
@@ -125,6 +166,13 @@ class Serving(Document):
         Field(
             description="Callers must use https. A version and the champion that it is compared with must agree on it: change "
             "the champion first."
+        ),
+    ] = None
+    authentication: Annotated[
+        Authentication | None,
+        Field(
+            description="Only callers with a bearer token are answered. The champion passes its callers' tokens on to the "
+            "version that it is compared with."
         ),
     ] = None
     resources: Annotated[Resources, Field(description="Resources of each serving pod.")] = Resources()

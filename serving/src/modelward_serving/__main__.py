@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from modelward_serving.callers import Rules
     from modelward_serving.tls import Files
 
 
@@ -20,6 +21,11 @@ def main() -> int:
     options = parser.parse_args()
     if options.command == "serve" and (options.tls_cert is None) != (options.tls_key is None):
         parser.error("--tls-cert and --tls-key go together")
+    if options.command == "serve" and options.callers_issuer is not None:
+        if not options.callers_audience:
+            parser.error("--callers-issuer needs --callers-audience")
+        if (options.callers_jwks is None) == (options.callers_jwks_url is None):
+            parser.error("--callers-issuer needs either --callers-jwks or --callers-jwks-url")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
     logging.getLogger("bentoml").setLevel(logging.WARNING)
     if options.command == "version":
@@ -51,6 +57,7 @@ def main() -> int:
             control_keys=options.control_keys,
             pod_uid=options.pod_uid,
             tls=_tls(options),
+            callers=_callers(options),
         )
     )
 
@@ -62,6 +69,20 @@ def _tls(options: argparse.Namespace) -> Files | None:
 
     return Files(
         options.tls_cert, options.tls_key, options.tls_ca, options.tls_client_ca, server_name=options.tls_server_name
+    )
+
+
+def _callers(options: argparse.Namespace) -> Rules | None:
+    if options.callers_issuer is None:
+        return None
+    from modelward_serving.callers import Rules
+
+    return Rules(
+        options.callers_issuer,
+        tuple(options.callers_audience),
+        tuple(options.callers_subject),
+        options.callers_jwks,
+        options.callers_jwks_url,
     )
 
 
@@ -103,6 +124,13 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--tls-ca", type=Path, help="whom to believe that a challenger is one (default: the system's)")
     serve.add_argument("--tls-client-ca", type=Path, help="answer only callers with a certificate of this authority")
     serve.add_argument("--tls-server-name", default="localhost", help="what a challenger's certificate must be for")
+    serve.add_argument("--callers-issuer", help="answer only callers with a token (JWT) of this issuer")
+    serve.add_argument(
+        "--callers-audience", action="append", default=[], help="whom tokens must be for; may be repeated"
+    )
+    serve.add_argument("--callers-subject", action="append", default=[], help="who alone may ask; may be repeated")
+    serve.add_argument("--callers-jwks", type=Path, help="the issuer's public keys (JWKS), read again on change")
+    serve.add_argument("--callers-jwks-url", help="where they are fetched instead")
     serve.add_argument(
         "--grpc-connection-seconds",
         type=float,

@@ -14,6 +14,7 @@ import msgspec
 from modelward_api import names
 from modelward_serving import rest
 from modelward_serving.answer import Given
+from modelward_serving.callers import Callers
 from modelward_serving.checker import Rows
 from modelward_serving.explain import Explanations
 from modelward_serving.inference import CHAMPION, ROUTED, Inference, NoAnswerError, Route
@@ -32,7 +33,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON_HEAD = b"content-type: application/json\r\n"
-ROUTED_KEY, ENCODING_KEY = names.ROUTED_HEADER.encode(), b"content-encoding"
+ROUTED_KEY, ENCODING_KEY, AUTHORIZATION = names.ROUTED_HEADER.encode(), b"content-encoding", b"authorization"
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -46,14 +47,24 @@ class Reply(msgspec.Struct, frozen=True):
 
 def refused(error: RefusedError) -> Reply:
     """The response to a request that is wrong."""
-    return Reply(error.status, JSON_HEAD, error.body())
+    return Reply(error.status, _refusal_head(error), error.body())
+
+
+def _refusal_head(error: RefusedError) -> bytes:
+    return JSON_HEAD + b"www-authenticate: Bearer\r\n" if error.status == 401 else JSON_HEAD
 
 
 class App:
     """One pod's application."""
 
     def __init__(
-        self, inference: Inference, metrics: Metrics, behind: Asgi, timeout: float, tracing: Tracing | None = None
+        self,
+        inference: Inference,
+        metrics: Metrics,
+        behind: Asgi,
+        timeout: float,
+        tracing: Tracing | None = None,
+        callers: Callers | None = None,
     ) -> None:
         self.draining = False
         self._inference = inference
@@ -62,6 +73,7 @@ class App:
         self._behind = behind
         self._timeout = timeout
         self._tracing = tracing
+        self._callers = callers
         self._base = f"/v2/models/{self._predictor.model}"
         self._versioned = f"{self._base}/versions/{self._predictor.version}"
         self.infer_paths = {f"{self._base}/infer".encode(), f"{self._versioned}/infer".encode()}
@@ -92,7 +104,7 @@ class App:
             status, head, content = self._encoded(rows, given)
             after = self._count_later(rows, given, route, started, lambda: self._forward(headers, bytes(body), span))
         except RefusedError as error:
-            status, head, content = error.status, JSON_HEAD, error.body()
+            status, head, content = error.status, _refusal_head(error), error.body()
         except Exception as error:
             if route.lease is not None:
                 return None  # the challenger may know an answer, and the failure is evidence
@@ -119,7 +131,7 @@ class App:
                 arm = given.arm
                 status, head, content = self._encoded(rows, given)
         except RefusedError as error:
-            status, head, content = error.status, JSON_HEAD, error.body()
+            status, head, content = error.status, _refusal_head(error), error.body()
         except TimeoutError:
             status, head = 504, JSON_HEAD
             content = _error("DeadlineExceeded", f"not answered within {self._timeout:g} s")
@@ -133,6 +145,8 @@ class App:
         return Reply(status, head, content)
 
     def _rows(self, headers: dict[bytes, bytes], body: bytes | bytearray, routed: bool) -> Rows:
+        if self._callers is not None:
+            self._callers.check(headers.get(AUTHORIZATION))
         if len(body) > LARGEST_BODY:
             raise RefusedError(413, "TooLarge", "", f"a body may have {LARGEST_BODY} bytes at most")
         encoding = headers.get(ENCODING_KEY, b"identity")
@@ -174,7 +188,7 @@ class App:
     def _forward(self, headers: dict[bytes, bytes], body: bytes, span: Any) -> Forward:
         """The request as the challenger is to get it."""
         kept = {"content-type": "application/json"}
-        for name in (rest.JSON_LENGTH, ENCODING_KEY):
+        for name in (rest.JSON_LENGTH, ENCODING_KEY, AUTHORIZATION):
             if name in headers:
                 kept[name.decode()] = headers[name].decode("latin-1")
         traced = passed_on(headers) if self._tracing is None else self._tracing.context(span)
@@ -212,6 +226,12 @@ class App:
             rule = f"there is no such path; the model is {self._predictor.model}"
             await self._send(send, Reply(404, JSON_HEAD, _error("NotFound", rule)))
         else:
+            try:
+                if self._callers is not None:
+                    self._callers.check(dict(scope["headers"]).get(AUTHORIZATION))
+            except RefusedError as error:
+                await self._send(send, refused(error))
+                return
             await self._behind(scope, receive, send)
 
     async def _explained(self, headers: dict[bytes, bytes], receive: Receive) -> Reply:

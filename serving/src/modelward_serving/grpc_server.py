@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2
 from modelward_api import names
 from modelward_serving import messages, reflection, rest
 from modelward_serving._generated import open_inference_pb2 as pb
+from modelward_serving.callers import Callers
 from modelward_serving.checker import Rows
 from modelward_serving.grpc_wire import (
     HEAD,
@@ -67,11 +68,13 @@ class GrpcServer:
         timeout: float,
         oldest_connection: float = OLDEST_CONNECTION,
         tracing: Tracing | None = None,
+        callers: Callers | None = None,
     ) -> None:
         self._inference = inference
         self._metrics = metrics
         self._timeout = timeout
         self._tracing = tracing
+        self._callers = callers
         self._oldest = oldest_connection
         self._signature = inference.predictor.bundle.signature
         self._ready = True
@@ -265,9 +268,14 @@ class GrpcServer:
 
     def _forward(self, request: InferenceRequest, headers: dict[bytes, bytes], span: Any) -> Forward:
         """The request as the challenger is to get it."""
-        return rest.forward(request, passed_on(headers) if self._tracing is None else self._tracing.context(span))
+        more = passed_on(headers) if self._tracing is None else self._tracing.context(span)
+        if b"authorization" in headers:
+            more["authorization"] = headers[b"authorization"].decode("latin-1")
+        return rest.forward(request, more)
 
     def _asked(self, stream: Stream) -> tuple[Any, InferenceRequest, Rows]:
+        if self._callers is not None:
+            self._callers.check(stream.head.headers.get(b"authorization"))
         message = messages.parse(message_of(stream))
         self._check_model(message.model_name, message.model_version)
         request = messages.decode(message)

@@ -22,6 +22,7 @@ from modelward_api import names
 from modelward_api.bundle import UnverifiedBundleError
 from modelward_serving import bundle
 from modelward_serving.app import App
+from modelward_serving.callers import Rules, callers
 from modelward_serving.challengers import Challengers
 from modelward_serving.control import Control
 from modelward_serving.fetch import tell
@@ -62,6 +63,8 @@ class Options:
     """The operator's public keys; None opens the control port to everybody."""
     pod_uid: str = ""
     tls: Files | None = None
+    callers: Rules | None = None
+    """Whose tokens callers need; None lets everybody ask."""
 
 
 class _Server(uvicorn.Server):
@@ -100,8 +103,9 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
         inference = Inference(predictor, router)
         timeout = options.request_timeout
         tracing = from_environment(os.environ, predictor.model, predictor.version, predictor.bundle.digest)
-        app = App(inference, metrics, behind, timeout, tracing)
-        grpc_server = GrpcServer(inference, metrics, timeout, options.grpc_connection_seconds, tracing)
+        guard, keys = callers(options.callers) if options.callers is not None else (None, None)
+        app = App(inference, metrics, behind, timeout, tracing, guard)
+        grpc_server = GrpcServer(inference, metrics, timeout, options.grpc_connection_seconds, tracing, guard)
         await grpc_server.start(options.host, options.grpc_port, certificates.grpc if certificates else None)
         trust = Trust(options.control_keys, options.pod_uid) if options.control_keys else None
         if trust is None:
@@ -120,7 +124,7 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
         await web.TCPSite(runner, options.host, options.control_port).start()
         server = _Server(_config(options, app, certificates))
         control.ready = lambda: server.started and not app.draining
-        following = asyncio.create_task(certificates.follow()) if certificates else None
+        following = [asyncio.create_task(one.follow()) for one in (certificates, keys) if one is not None]
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -130,8 +134,8 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
         gc.freeze()  # what the start made stays: no collection while serving need look at it
         await server.serve()
         draining.cancel()
-        if following is not None:
-            following.cancel()
+        for task in following:
+            task.cancel()
         await behind.close()
         if tracing is not None:
             await asyncio.get_running_loop().run_in_executor(None, tracing.close)

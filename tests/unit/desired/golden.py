@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ SETTINGS = Settings(
     serving_service_account="modelward-serving",
     training_service_account="modelward-training",
 )
+TRACED = replace(SETTINGS, tracing_endpoint="http://collector.observability:4318", tracing_ratio="0.1")
 OBJECT_STORE = Settings(
     serving_image="modelward/serving:1",
     training_image="modelward/training:1",
@@ -56,6 +58,19 @@ SCALED = ModelVersionSpec.model_validate(
 SECURED = ModelVersionSpec.model_validate({**SPEC.to_json(), "serving": {"tls": {"secretName": "mortality-tls"}}})
 MUTUAL = ModelVersionSpec.model_validate(
     {**SPEC.to_json(), "serving": {"tls": {"secretName": "mortality-tls", "clientAuthentication": "required"}}}
+)
+GUARDED = ModelVersionSpec.model_validate(
+    {
+        **SPEC.to_json(),
+        "serving": {
+            "authentication": {
+                "issuer": "https://kubernetes.default.svc",
+                "audiences": ["mortality"],
+                "subjects": ["system:serviceaccount:clinic:ward"],
+                "jwksConfigMap": "issuer-keys",
+            }
+        },
+    }
 )
 JOB = TrainingJobSpec.model_validate(
     {
@@ -100,6 +115,8 @@ def manifests() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "autoscaler", serving.autoscaler("clinic", "v1", "uid-1", SCALED, SCALED.serving.autoscaling)
     yield "disruption-budget", serving.disruption_budget("clinic", "v1", "uid-1", LARGE)
     yield "service", service("clinic", "mortality", "v1")
+    yield "deployment-guarded", serving.deployment("clinic", "v1", "uid-1", GUARDED, ARTIFACT, 1, SETTINGS)
+    yield "deployment-traced", serving.deployment("clinic", "v1", "uid-1", SPEC, ARTIFACT, 1, TRACED)
     yield "service-tls", service("clinic", "mortality", "v1", tls=True)
     yield "training-job", training.job("clinic", "train", "uid-2", JOB, SETTINGS)
     yield "training-document", training.config_map("clinic", "train", "uid-2", JOB)

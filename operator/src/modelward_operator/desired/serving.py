@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelward_api import API_VERSION, names
 from modelward_api.base import seconds
-from modelward_api.modelversion import Artifact, Autoscaling, ModelVersionSpec, Tls
+from modelward_api.modelversion import Artifact, Authentication, Autoscaling, ModelVersionSpec, Tls
 from modelward_operator.desired.pod import (
     CONTAINER_SECURITY,
     POD_SECURITY,
@@ -19,6 +19,7 @@ from modelward_operator.desired.settings import Settings
 BUNDLE = "/bundle"
 KEYS = "/etc/modelward/control"
 TLS = "/etc/modelward/tls"
+CALLERS, JWKS_FILE = "/etc/modelward/callers", "jwks.json"
 TURNING_AWAY = 5
 """Seconds that the server answers on after SIGTERM, while the Service's endpoints turn away from it."""
 CALM = 300
@@ -153,6 +154,24 @@ def _tls_words(namespace: str, spec: ModelVersionSpec) -> list[str]:
     return [*files, *clients, "--tls-server-name", f"{spec.model}.{namespace}.svc"]
 
 
+def _callers_words(authentication: Authentication | None) -> list[str]:
+    if authentication is None:
+        return []
+    words = ["--callers-issuer", authentication.issuer]
+    words += [word for audience in authentication.audiences for word in ("--callers-audience", audience)]
+    words += [word for subject in authentication.subjects for word in ("--callers-subject", subject)]
+    if authentication.jwks_url is not None:
+        return [*words, "--callers-jwks-url", authentication.jwks_url]
+    return [*words, "--callers-jwks", f"{CALLERS}/{JWKS_FILE}"]
+
+
+def _callers_volume(authentication: Authentication | None) -> list[Manifest]:
+    """Pods start without the ConfigMap, and answer 503 until it is there: it may be made later."""
+    if authentication is None or authentication.jwks_config_map is None:
+        return []
+    return [{"name": "callers", "configMap": {"name": authentication.jwks_config_map, "optional": True}}]
+
+
 def _probed(tls: Tls | None) -> Manifest:
     """Where the kubelet asks. It has no certificate: where callers need one, it asks the control port."""
     if tls is None:
@@ -193,6 +212,7 @@ def _pod(
             {"name": "tmp", "emptyDir": {}},
             {"name": "control-keys", "configMap": {"name": names.CONTROL_KEYS}},
             *_tls_volume(spec.serving.tls),
+            *_callers_volume(spec.serving.authentication),
             *store_volumes(settings, read_only=True),
         ],
     }
@@ -237,8 +257,11 @@ def _serve(namespace: str, spec: ModelVersionSpec, artifact: Artifact, timeout: 
     limits = dict(spec.serving.resources.limits)
     port = _probed(spec.serving.tls)
     ready = {"httpGet": {"path": "/readyz", **port}}
-    words = ["serve", *_tls_words(namespace, spec), "--drain-seconds", str(TURNING_AWAY)]
+    words = ["serve", *_tls_words(namespace, spec), *_callers_words(spec.serving.authentication)]
+    words += ["--drain-seconds", str(TURNING_AWAY)]
     tls = [{"name": "tls", "mountPath": TLS, "readOnly": True}] if spec.serving.tls else []
+    if spec.serving.authentication and spec.serving.authentication.jwks_config_map:
+        tls.append({"name": "callers", "mountPath": CALLERS, "readOnly": True})
     return {
         "name": "serving",
         "image": settings.serving_image,
