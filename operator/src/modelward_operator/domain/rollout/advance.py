@@ -206,8 +206,9 @@ def _standby(version: Version, roles: Roles, leader: Version | None, now: dateti
 
 
 def _quarantined(known: Quarantine) -> Course:
+    why = known.message.partition(". ")[0]
     message = (
-        f"This digest was rolled back on {known.time} ({known.reason}: {known.message}). It is not deployed again: "
+        f"This digest was rolled back on {known.time}. {why}. It is not deployed again: "
         "train a new version, or remove its entry from the model's record to release it"
     )
     return Course("Quarantined", "DigestQuarantined", message)
