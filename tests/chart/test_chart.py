@@ -33,6 +33,7 @@ VARIABLES = {
     for name in (
         *("NAMESPACES", "SERVING_IMAGE", "TRAINING_IMAGE", "IMAGE_PULL_POLICY", "LOG_LEVEL"),
         *("STORE_URI", "STORE_CLAIM", "STORE_SECRET", "SERVING_SERVICE_ACCOUNT", "TRAINING_SERVICE_ACCOUNT"),
+        *("TRACING_ENDPOINT", "TRACING_RATIO"),
     )
 } | {"POD_NAME", "POD_NAMESPACE"}
 
@@ -182,6 +183,12 @@ def test_the_operator_understands_the_environment_that_the_chart_gives_it(progra
     assert (settings.store_claim, settings.store_secret) == ("modelward-store", None)
     assert settings.serving_service_account == "modelward-serving"
     assert set(given) | {"POD_NAME", "POD_NAMESPACE"} == VARIABLES
+
+
+def test_traces_go_where_the_values_say(program):
+    documents = rendered(program, {"tracing": {"endpoint": "http://collector:4318", "ratio": 0.1}})
+    settings = Settings.from_environment({n: v for n, v in environment(documents).items() if v is not None})
+    assert (settings.tracing_endpoint, settings.tracing_ratio) == ("http://collector:4318", "0.1")
 
 
 def test_with_all_namespaces_it_watches_all_and_pods_need_no_account_of_their_own(program):

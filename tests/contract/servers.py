@@ -15,14 +15,16 @@ import httpx
 
 from modelward_api.wire import Challenger, ExchangeRequest, ExchangeResponse, TrafficLease
 from tests.contract.conftest import free_port
+from tests.contract.forge import Forged
 from tests.unit.serving import bundles
 
+Process = subprocess.Popen | Forged
 MARK, AGE = "MARK7F3A", 41.837465
 
 
 @dataclass
 class Server:
-    process: subprocess.Popen
+    process: Process
     port: int
     control: int
     grpc: int
@@ -80,7 +82,7 @@ def launching(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """A function that starts servers, which end with the block."""
     servers = []
 
-    def start(version="1.0.0", flags=(), **how):
+    def start(version="1.0.0", flags=(), as_users_do=False, **how):
         directory = tmp_path / f"bundle-{len(servers)}"
         digest = bundles.write(directory, version, **how)
         port, control, grpc, log = free_port(), free_port(), free_port(), tmp_path / f"{len(servers)}.log"
@@ -107,10 +109,14 @@ def launching(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             "p",
             *flags,
         ]
-        argv = [sys.executable, "-m", "modelward_serving", "serve", *map(str, words)]
-        with log.open("wb") as output:
-            env = {**os.environ, "BENTOML_HOME": str(tmp_path / "bentoml")}
-            process = subprocess.Popen(argv, stdout=output, stderr=output, env=env)
+        arguments = ["serve", *map(str, words)]
+        env = {**os.environ, "BENTOML_HOME": str(tmp_path / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
+        if as_users_do:
+            with log.open("wb") as output:
+                argv = [sys.executable, "-m", "modelward_serving", *arguments]
+                process: Process = subprocess.Popen(argv, stdout=output, stderr=output, env=env)
+        else:
+            process = Forged(arguments, log, env)
         server = Server(process, port, control, grpc, digest, version, log)
         servers.append(server)
         wait_for(lambda: _ready(server), log)

@@ -23,8 +23,8 @@ from tests.contract.servers import MARK, launching
 from tests.unit.serving import bundles
 
 CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
-STEADY = settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
-THOROUGH = settings(STEADY, max_examples=600)
+STEADY = settings(max_examples=30, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+THOROUGH = settings(STEADY, max_examples=300)
 
 
 @pytest.fixture(scope="module")

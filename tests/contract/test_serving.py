@@ -21,7 +21,7 @@ def launch(tmp_path):
 
 
 def test_the_protocol_is_spoken(launch):
-    server = launch()
+    server = launch(as_users_do=True)
     answer = server.ask()
     outputs = {o["name"]: o for o in answer.json()["outputs"]}
     assert outputs["score"]["data"] == [pytest.approx(0.6225, abs=1e-3)]
@@ -208,7 +208,7 @@ def test_marked_values_are_nowhere(launch):
 
 
 def test_on_sigterm_it_answers_on_and_asks_callers_to_connect_anew(launch):
-    server = launch()
+    server = launch(as_users_do=True)
     server.process.send_signal(signal.SIGTERM)
     wait_for(lambda: httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 503)
     answer = server.ask()
