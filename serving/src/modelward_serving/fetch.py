@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from modelward_api.bundle import UnverifiedBundleError
 from modelward_api.store import InvalidAddressError, resolve, split
 from modelward_api.wire import FetchOutcome
 from modelward_serving.bundle import unpack
+from modelward_serving.termination import tell
 
 log = logging.getLogger("modelward.fetch")
 
@@ -54,11 +54,3 @@ def run(uri: str, digest: str, into: Path, store: str | None, termination_log: P
     log.info("%s: %s", outcome.reason, outcome.message)
     tell(termination_log, outcome.to_json())
     return 0 if outcome.verified else 1
-
-
-def tell(termination_log: Path, document: dict[str, object]) -> None:
-    """Last words, for the operator to read."""
-    try:
-        termination_log.write_text(json.dumps(document))
-    except OSError:
-        log.warning("the outcome could not be written to %s", termination_log)

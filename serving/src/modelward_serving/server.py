@@ -25,7 +25,6 @@ from modelward_serving.app import App
 from modelward_serving.callers import Rules, callers
 from modelward_serving.challengers import Challengers
 from modelward_serving.control import Control
-from modelward_serving.fetch import tell
 from modelward_serving.grpc_server import OLDEST_CONNECTION, GrpcServer
 from modelward_serving.http import Protocol
 from modelward_serving.inference import Inference
@@ -35,6 +34,7 @@ from modelward_serving.predictor import Predictor
 from modelward_serving.router import Router
 from modelward_serving.service import Behind
 from modelward_serving.session import UnservableError
+from modelward_serving.termination import tell
 from modelward_serving.tls import Certificates, Files, UnusableFilesError
 from modelward_serving.tracing import from_environment
 from modelward_serving.trust import Trust

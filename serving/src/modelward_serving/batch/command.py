@@ -12,9 +12,9 @@ from modelward_api.wire import INVALID_INPUT_EXIT_CODE, BatchOutcome
 from modelward_serving import bundle
 from modelward_serving.batch import score
 from modelward_serving.batch.errors import InvalidInputError, UnreachableError
-from modelward_serving.fetch import tell
 from modelward_serving.predictor import Predictor
 from modelward_serving.session import UnservableError
+from modelward_serving.termination import tell
 
 log = logging.getLogger("modelward.batch")
 
