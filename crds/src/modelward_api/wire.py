@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from operator import add
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -48,6 +50,12 @@ class TrafficLease(Document):
     """The Service selects these pods no longer: callers with an old connection are asked to connect anew."""
 
 
+LATENCY_LEVELS = (0.125, 0.25, 0.5)
+"""Fractions of the latency objective at which slower answers are counted, beside the objective itself."""
+SCORE_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Scores at which crossings are counted: pairs in which one model's score is at or above and the other's below."""
+
+
 class PairedCounts(Document):
     """What happened on the requests that both scored. Cumulative since the pod started; every field only grows.
 
@@ -63,14 +71,22 @@ class PairedCounts(Document):
     late_champion: int = 0
     late_both: int = 0
     invalid: int = 0
-    """Pairs where the challenger's answer was no answer: NaN, a wrong shape, or not a probability. Also counted as errors."""
+    """Pairs where only the challenger's answer was no answer: NaN, a wrong shape, or not a probability. Also counted as
+    errors."""
     compared: int = 0
     """Pairs in which both gave a valid answer."""
     flips: int = 0
     """Compared pairs in which at least one row's decision, each at its own model's operating threshold, differs."""
+    slower_challenger: tuple[int, ...] = (0,) * len(LATENCY_LEVELS)
+    """By level: pairs that both answered, in which only the challenger took longer than that part of the objective."""
+    slower_champion: tuple[int, ...] = (0,) * len(LATENCY_LEVELS)
+    higher_challenger: tuple[int, ...] = (0,) * len(SCORE_LEVELS)
+    """By level: compared pairs in which only the challenger's score (of the request's first row) reaches it."""
+    higher_champion: tuple[int, ...] = (0,) * len(SCORE_LEVELS)
     opening_pairs: int = 0
     """Pairs among the first 20."""
     opening_errors: int = 0
+    """Of these, the pairs in which only the challenger failed."""
     answered: int = 0
     """Requests whose caller got the challenger's answer."""
     fallbacks: int = 0
@@ -79,11 +95,21 @@ class PairedCounts(Document):
     """All requests seen while this challenger held a lease."""
 
     def __add__(self, other: PairedCounts) -> PairedCounts:
-        return PairedCounts(**{f: getattr(self, f) + getattr(other, f) for f in PairedCounts.model_fields})
+        return self._fieldwise(other, add)
 
     def merge(self, other: PairedCounts) -> PairedCounts:
         """The later of two readings of one pod's counters: duplicates and reordering change nothing."""
-        return PairedCounts(**{f: max(getattr(self, f), getattr(other, f)) for f in PairedCounts.model_fields})
+        return self._fieldwise(other, max)
+
+    def _fieldwise(self, other: PairedCounts, combine: Callable[[int, int], int]) -> PairedCounts:
+        def both(one: Any, another: Any) -> Any:
+            return tuple(map(combine, one, another)) if isinstance(one, tuple) else combine(one, another)
+
+        return PairedCounts(**{f: both(getattr(self, f), getattr(other, f)) for f in PairedCounts.model_fields})
+
+
+MOST_STRATA = 32
+"""Subgroup strata that a pod counts apart."""
 
 
 class PairedEvidence(Document):
@@ -91,6 +117,8 @@ class PairedEvidence(Document):
 
     challenger: Digest
     counts: PairedCounts
+    strata: Annotated[dict[str, PairedCounts], Field(max_length=MOST_STRATA)] = {}
+    """The same counts by stratum of each declared subgroup, such as ``sex=female``; by the request's first row."""
     tripped: str | None = None
     """Why this pod stopped giving callers the challenger's answers on its own (a hard failure), or None."""
 

@@ -11,11 +11,14 @@ OPENING = 20
 MOST_CHALLENGERS = 8
 
 
+_COUNTED = tuple(name for name, field in PairedCounts.model_fields.items() if field.annotation is int)
+
+
 @dataclass(slots=True)
 class Tally:
     """What is known of one challenger."""
 
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PairedCounts.model_fields, 0))
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTED, 0))
     tripped: str | None = None
 
 
@@ -98,14 +101,14 @@ class LeaseHolder:
         counts["pairs"] += 1
         _count(counts, "errors", pair.error_challenger, pair.error_champion)
         _count(counts, "late", pair.late_challenger, pair.late_champion)
-        counts["invalid"] += pair.invalid
+        counts["invalid"] += pair.invalid and not pair.error_champion
         if pair.flip is not None:
             counts["compared"] += 1
             counts["flips"] += pair.flip
         if counts["opening_pairs"] < OPENING:
             counts["opening_pairs"] += 1
-            counts["opening_errors"] += pair.error_challenger
-        if pair.invalid:
+            counts["opening_errors"] += pair.error_challenger and not pair.error_champion
+        if pair.invalid and not pair.error_champion:
             tally.tripped = tally.tripped or "InvalidAnswer"
         elif counts["opening_errors"] > OPENING / 2:
             tally.tripped = tally.tripped or "OpeningErrors"

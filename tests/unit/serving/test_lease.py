@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward_api.wire import Challenger, TrafficLease
-from modelward_serving.lease import LeaseHolder, Pair, draw
+from modelward_serving.lease import OPENING, LeaseHolder, Pair, draw
 
 OWN, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 
@@ -106,3 +106,12 @@ def test_the_same_encounter_draws_the_same(value):
 def test_encounters_spread_evenly():
     share = sum(draw("m", str(i), 0) < 0.1 for i in range(20_000)) / 20_000
     assert share == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_challenger_is_not_blamed_for_requests_on_which_the_champion_fails_too(holder):
+    holder.take(1, lease(), 0)
+    for _ in range(OPENING):
+        holder.saw_pair(OTHER, Pair(error_challenger=True, error_champion=True, invalid=True))
+    (evidence,) = holder.evidence()
+    assert evidence.tripped is None
+    assert (evidence.counts.errors_both, evidence.counts.invalid, evidence.counts.opening_errors) == (OPENING, 0, 0)
