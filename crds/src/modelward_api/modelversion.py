@@ -24,6 +24,7 @@ Phase = Literal[
     "Quarantined",
 ]
 Verdict = Literal["Hold", "Pass", "Harm"]
+Outcome = Literal["promote", "rollback", "release"]
 
 
 class Artifact(Document):
@@ -275,6 +276,28 @@ class Rollout(Document):
         Field(description="A canary that is still undecided after this long is rolled back (not quarantined)."),
     ] = "7d"
     paused: Annotated[bool, Field(description="Holds the rollout at its weight. Never holds a rollback.")] = False
+    supersedes: Annotated[
+        bool,
+        Field(
+            description="Whether this version ends the unfinished rollout of an older one and takes its place, once its bundle "
+            "is known. If not, it waits for that rollout to end. A shadow supersedes only shadows.",
+        ),
+    ] = True
+    withdrawn: Annotated[
+        bool,
+        Field(
+            description="Takes the version out by hand, whatever its phase. If it answers, the version before answers again: at "
+            "once if it is warm, else as soon as its pods are ready. The digest is quarantined.",
+        ),
+    ] = False
+    release: Annotated[
+        Timestamp | None,
+        Field(
+            pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$",
+            description="Rolls out a version again that was rolled back or quarantined: the time in its status.rolledBackAt. "
+            "Another rollback has another time, so it is released once.",
+        ),
+    ] = None
 
 
 class Governance(Document):
@@ -350,6 +373,18 @@ class SignalEvidence(Document):
     ] = None
 
 
+class Decided(Document):
+    """The last promotion or rollback; the ConfigMap MODEL-modelward has it in full."""
+
+    time: Annotated[Timestamp, Field(description="When.")]
+    outcome: Annotated[Outcome, Field(description="promote, rollback or release.")]
+    reason: Annotated[str, Field(description="A CamelCase word for programs.")]
+    evidence_digest: Annotated[
+        Digest,
+        Field(description="SHA-256 of the canonical JSON of what was decided on: both digests, counts, margins."),
+    ]
+
+
 class Endpoints(Document):
     """Where callers find the model."""
 
@@ -386,6 +421,10 @@ class ModelVersionStatus(Document):
     weight: Annotated[Weight | None, Field(description="Requested and actual weight.")] = None
     verdict: Annotated[Verdict | None, Field(description="What the evidence says: Hold, Pass or Harm.")] = None
     evidence: Annotated[tuple[SignalEvidence, ...], Field(description="What each signal says.")] = ()
+    decided: Annotated[Decided | None, Field(description="The last promotion or rollback of this version.")] = None
+    rolled_back_at: Annotated[
+        Timestamp | None, Field(description="When its digest was last rolled back; spec.rollout.release asks for it.")
+    ] = None
     endpoints: Annotated[Endpoints | None, Field(description="Where callers find the model.")] = None
     conditions: Annotated[
         tuple[Condition, ...],

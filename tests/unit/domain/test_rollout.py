@@ -186,10 +186,50 @@ def test_a_quarantined_digest_is_not_deployed_again_and_says_when_and_why():
     assert condition(decision, "v2", "Stalled").reason == "DigestQuarantined"
 
 
-def test_of_two_new_versions_the_older_goes_first_and_the_other_waits():
+def test_of_two_new_versions_the_newer_takes_the_place_of_the_other():
     decision = decide(observed(champion(), version("v3"), version("v2"), serves="v1"))
+    assert phases(decision) == {"v1": "Champion", "v2": "Retired", "v3": "Verifying"}
+    assert "v3 is newer" in decision.statuses["v2"].message
+
+
+def test_a_version_that_supersedes_nobody_waits_for_its_turn():
+    patient = version("v3", rollout={"supersedes": False})
+    decision = decide(observed(champion(), patient, version("v2"), serves="v1"))
     assert phases(decision) == {"v1": "Champion", "v2": "Verifying", "v3": "Pending"}
     assert "v2" in decision.statuses["v3"].message
+
+
+def test_a_third_version_ends_the_canary_of_the_second_and_one_challenger_remains():
+    decision = decide(observed(champion(), canary(), version("v3"), serves="v1", paired=clean(60)))
+    assert phases(decision) == {"v1": "Champion", "v2": "Retired", "v3": "Verifying"}
+    assert decision.workloads == {"v1": 1, "v3": 1}
+    assert [(lease.holder, lease.challenger) for lease in decision.leases] == [("v1", None)]
+    assert decision.record.decisions == (), "nothing was decided about it"
+
+
+def test_a_third_version_comes_after_a_promotion_that_is_under_way():
+    decision = decide(observed(champion(), canary(phase="Promoting"), version("v3"), serves="v1", paired=clean(2000)))
+    assert phases(decision) == {"v1": "Champion", "v2": "Promoting", "v3": "Pending"}
+
+
+UNABLE = {
+    "whose training has not ended": replace(version("v3"), artifact=None),
+    "whose bundle there will never be": replace(version("v3"), artifact_failure=Failure("NameTaken", "taken")),
+    "that is withdrawn": version("v3", rollout={"withdrawn": True}),
+    "that is only a shadow": version("v3", rollout={"strategy": "shadow"}),
+    "that is being deleted": version("v3", deleting=True),
+}
+
+
+@pytest.mark.parametrize("third", UNABLE.values(), ids=UNABLE.keys())
+def test_a_canary_is_not_ended_by_a_version(third):
+    decision = decide(observed(champion(), canary(), third, serves="v1", paired=clean(60)))
+    assert phases(decision)["v2"] == "Canary"
+
+
+def test_while_nobody_answers_the_first_version_is_not_superseded():
+    decision = decide(observed(version("v1", "Verifying"), version("v2")))
+    assert phases(decision) == {"v1": "Verifying", "v2": "Pending"}
 
 
 def test_a_version_that_waits_for_its_training_does_not_hold_up_others():
@@ -202,10 +242,11 @@ def test_a_bundle_that_is_not_what_it_should_be_fails_and_the_next_goes_on():
     broken = replace(
         version("v2", "Verifying"), pods=(Pod("v2-0", failure=Failure("DigestMismatch", "sha256:a is not sha256:b")),)
     )
-    decision = decide(observed(champion(), broken, version("v3"), serves="v1"))
+    patient = version("v3", rollout={"supersedes": False})
+    decision = decide(observed(champion(), broken, patient, serves="v1"))
     assert phases(decision)["v2"] == "Failed"
     assert condition(decision, "v2", "ArtifactVerified").reason == "DigestMismatch"
-    again = decide(observed(champion(), replace(broken, status=decision.statuses["v2"]), version("v3"), serves="v1"))
+    again = decide(observed(champion(), replace(broken, status=decision.statuses["v2"]), patient, serves="v1"))
     assert phases(again)["v3"] == "Verifying"
 
 

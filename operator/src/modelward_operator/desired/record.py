@@ -1,4 +1,4 @@
-"""The model's record as a ConfigMap: quarantine for people to read, counts compressed."""
+"""The model's record as a ConfigMap: quarantine and decisions for people to read, counts compressed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modelward_api import names
 from modelward_operator.desired.pod import Manifest
 from modelward_operator.domain.record import Ledger, ModelRecord
 
-RECORD, LEDGER = "record.json", "ledger"
+RECORD, DECISIONS, LEDGER = "record.json", "decisions.json", "ledger"
 
 
 def record_name(model: str) -> str:
@@ -23,7 +23,8 @@ def record_name(model: str) -> str:
 
 def config_map(namespace: str, model: str, record: ModelRecord) -> Manifest:
     """The record to write. Deterministic: the same record gives the same bytes."""
-    quarantined = [entry.to_json() for entry in record.quarantined]
+    quarantined = {"quarantined": [entry.to_json() for entry in record.quarantined]}
+    decisions = {"decisions": [entry.to_json() for entry in record.decisions]}
     ledger = json.dumps(record.ledger.to_json(), sort_keys=True, separators=(",", ":")).encode()
     return {
         "apiVersion": "v1",
@@ -33,7 +34,7 @@ def config_map(namespace: str, model: str, record: ModelRecord) -> Manifest:
             "namespace": namespace,
             "labels": {names.MANAGED_BY: names.MANAGER, names.MODEL: model},
         },
-        "data": {RECORD: json.dumps({"quarantined": quarantined}, indent=2, sort_keys=True)},
+        "data": {RECORD: _readable(quarantined), DECISIONS: _readable(decisions)},
         "binaryData": {LEDGER: base64.b64encode(gzip.compress(ledger, mtime=0)).decode()},
     }
 
@@ -47,12 +48,18 @@ def read(manifest: dict[str, Any] | None) -> ModelRecord:
     if manifest is None:
         return ModelRecord()
     try:
-        written = ModelRecord.model_validate_json(manifest.get("data", {}).get(RECORD) or "{}")
+        data = manifest.get("data", {})
+        written = ModelRecord.model_validate_json(data.get(RECORD) or "{}")
+        decided = ModelRecord.model_validate_json(data.get(DECISIONS) or "{}")
         packed = manifest.get("binaryData", {}).get(LEDGER)
         ledger = Ledger.model_validate_json(gzip.decompress(base64.b64decode(packed))) if packed else Ledger()
-        return ModelRecord(quarantined=written.quarantined, ledger=ledger)
+        return ModelRecord(quarantined=written.quarantined, decisions=decided.decisions, ledger=ledger)
     except (ValidationError, OSError, EOFError, ValueError) as error:
         name = manifest.get("metadata", {}).get("name")
         raise ValueError(
             f"ConfigMap {name} does not hold a record: restore it, or delete it to start afresh"
         ) from error
+
+
+def _readable(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, sort_keys=True)

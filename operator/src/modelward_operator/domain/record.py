@@ -5,7 +5,11 @@ Kept in one ConfigMap a model, ``<model>-modelward``. The counts are machine sta
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 from modelward_api.base import Digest, Document, SemVer, Timestamp
+from modelward_api.modelversion import Analysis, Outcome, SignalEvidence
 from modelward_api.wire import PairedCounts, ProfileCounts
 
 
@@ -17,6 +21,38 @@ class Quarantine(Document):
     reason: str
     message: str
     time: Timestamp
+
+
+class Evidence(Document):
+    """What a decision rested on, whole: whoever has it can judge it again."""
+
+    challenger: Digest | None
+    champion: Digest | None
+    """None when there was nothing to compare with."""
+    analysis: Analysis
+    counts: PairedCounts
+    signals: tuple[SignalEvidence, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of its canonical JSON: sorted keys, no spaces."""
+        canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+
+class DecisionRecord(Document):
+    """One promotion, rollback or release: who, when, why, and on what evidence."""
+
+    time: Timestamp
+    outcome: Outcome
+    model_version: str
+    version: SemVer
+    champion: str | None
+    """The ModelVersion that answered all requests when it was decided."""
+    reason: str
+    message: str
+    evidence: Evidence
+    evidence_digest: Digest
 
 
 class Ledger(Document):
@@ -36,4 +72,6 @@ class ModelRecord(Document):
     """The durable memory of one model."""
 
     quarantined: tuple[Quarantine, ...] = ()
+    decisions: tuple[DecisionRecord, ...] = ()
+    """The last promotions, rollbacks and releases, newest last."""
     ledger: Ledger = Ledger()

@@ -123,14 +123,15 @@ def _is_due(turn: Round, decision: Decision) -> bool:
     if written == decision.record or (decision.record == ModelRecord() and turn.seen.record_manifest is None):
         return False
     turn_is_due = turn.clock - turn.memory.record_written >= COUNTS_PERIOD
-    important = written is None or (written.quarantined, written.ledger.windows) != (
-        decision.record.quarantined,
-        decision.record.ledger.windows,
-    )
+    important = written is None or _what_matters(written) != _what_matters(decision.record)
     moved = any(
         v.name in decision.statuses and decision.statuses[v.name].phase != v.status.phase for v in turn.seen.versions
     )
     return important or moved or turn_is_due
+
+
+def _what_matters(record: ModelRecord) -> tuple[object, ...]:
+    return record.quarantined, record.decisions, record.ledger.windows
 
 
 async def _write_statuses(turn: Round, decision: Decision) -> dict[str, Manifest]:

@@ -248,7 +248,7 @@ def _record(seen: Seen, memory: Memory, answers: Iterable[ExchangeResponse]) -> 
     if memory.record is None and seen.record_manifest is not None:
         memory.record = written
     counts = (memory.latest or written).ledger
-    return ModelRecord(quarantined=written.quarantined, ledger=ledger.merge(counts, answers))
+    return written.model_copy(update={"ledger": ledger.merge(counts, answers)})
 
 
 def _held(answers: Iterable[ExchangeResponse]) -> dict[str, HeldLease]:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from modelward_api.base import Digest, seconds
+from modelward_api.base import seconds
 from modelward_api.driftmonitor import Action
 from modelward_api.wire import PairedCounts
 from modelward_operator.domain import drift, ledger
-from modelward_operator.domain.clock import elapsed, stamp
 from modelward_operator.domain.decision import Decision, LeaseOrder, Note
 from modelward_operator.domain.evidence import assess
 from modelward_operator.domain.observation import InvalidVersion, Observation, Version
-from modelward_operator.domain.record import ModelRecord, Quarantine
+from modelward_operator.domain.record import ModelRecord
+from modelward_operator.domain.rollout import bystander, recording
 from modelward_operator.domain.rollout import candidate as trial
-from modelward_operator.domain.rollout.course import ENDED, UNDER_WAY, Course
-from modelward_operator.domain.rollout.roles import Roles, cast, quarantined, selected
-from modelward_operator.domain.rollout.size import pods
+from modelward_operator.domain.rollout.bystander import Place
+from modelward_operator.domain.rollout.course import ENDED, Course
+from modelward_operator.domain.rollout.handback import handed_back
+from modelward_operator.domain.rollout.roles import Roles, cast, selected
 from modelward_operator.domain.rollout.status import Facts, invalid_status, next_status, note
 
-KEPT_QUARANTINES = 256
 ROLLOUT_PERIOD, STANDBY_PERIOD, QUIET_PERIOD, AT_ONCE = 1.0, 3.0, 15.0, 0.2
 """Seconds between two looks at a model: leases live ten."""
 
@@ -63,7 +63,7 @@ def _anyone_left(observation: Observation) -> bool:
 def _farewell(observation: Observation, now: datetime) -> Decision:
     """The last version goes, and with it the Service; what was rolled back is remembered."""
     ours = observation.service is not None and observation.service.ours
-    record = ModelRecord(quarantined=observation.record.quarantined)
+    record = ModelRecord(quarantined=observation.record.quarantined, decisions=observation.record.decisions)
     monitors = {name: j.status for name, j in _judge(observation, None, now).items()}
     release = frozenset(v.name for v in _everyone(observation) if v.finalizer)
     return Decision({}, record, {}, None, drop_service=ours, release=release, monitors=monitors)
@@ -82,13 +82,8 @@ def _judge(observation: Observation, champion: Version | None, now: datetime) ->
 def _plan(observation: Observation, roles: Roles, drifting: str | None, now: datetime) -> Plan:
     if observation.service is not None and not observation.service.ours:
         return _name_taken(observation, roles)
-    courses: dict[str, Course] = {}
-    champion = roles.champion
-    if (reason := _leaves(observation, roles, drifting)) and roles.standby:
-        courses[roles.standby.name] = _returns(roles.standby, roles.champion)
-        if champion is not None and not champion.deleting:
-            courses[champion.name] = reason
-        champion = roles.standby
+    courses = handed_back(observation, roles, drifting)
+    champion = roles.standby if courses else roles.champion
     counts, promoted = PairedCounts(), False
     if roles.candidate is not None:
         case = _case(observation, roles.candidate, champion, now)
@@ -97,36 +92,8 @@ def _plan(observation: Observation, roles: Roles, drifting: str | None, now: dat
     leader = roles.candidate if promoted else champion
     for version in observation.versions:
         if version.name not in courses and not (version.deleting and version is not champion):
-            courses[version.name] = _bystander(observation, version, roles, leader, now)
+            courses[version.name] = bystander.course(Place(observation, roles, version, leader, now))
     return Plan(courses, leader.name if leader else None, counts)
-
-
-def _leaves(observation: Observation, roles: Roles, drifting: str | None) -> Course | None:
-    """Why the champion shall hand back to the standby, if that is warm."""
-    if roles.standby is None or not roles.standby.ready_pods:
-        return None
-    if roles.champion is None:
-        return Course("RolledBack", "ChampionLost", "")
-    name = roles.standby.name
-    known = quarantined(observation, roles.champion.artifact.digest if roles.champion.artifact else None)
-    if roles.champion.deleting:
-        return Course("RolledBack", "Deleted", f"Being deleted; {name} takes over")
-    if drifting is not None:
-        return Course("RolledBack", "Drift", f"DriftMonitor {drifting}: {name} answers again", quarantine=True)
-    if known is not None:  # a crash came after the record was written and before the rest was done
-        return Course("RolledBack", known.reason, known.message, quarantine=True)
-    return None
-
-
-def _returns(standby: Version, champion: Version | None) -> Course:
-    after = f" after {champion.name}" if champion else ""
-    return Course(
-        "Champion",
-        "TookOverAgain",
-        f"Answers all requests again{after}",
-        replicas=pods(standby, champion.ready_pods if champion else 0),
-        serve=True,
-    )
 
 
 def _case(observation: Observation, version: Version, champion: Version | None, now: datetime) -> trial.Case:
@@ -136,92 +103,6 @@ def _case(observation: Observation, version: Version, champion: Version | None, 
         tripped = observation.tripped.get(version.artifact.digest)
     assessment = assess(counts, tripped, version.spec.rollout.analysis)
     return trial.Case(version, champion, counts, assessment, selected(observation, version), now)
-
-
-def _bystander(
-    observation: Observation, version: Version, roles: Roles, leader: Version | None, now: datetime
-) -> Course:
-    """The course of a version that is neither the candidate nor handing over."""
-    if leader is not None and version is leader:
-        return _champion(observation, version)
-    if version.status.phase == "Champion":
-        return _champion_before(observation, version, leader)
-    if version.status.phase == "Standby":
-        return _standby(version, roles, leader, now)
-    if version.status.phase in ENDED:
-        return Course(version.status.phase, *_as_before(version))
-    known = quarantined(observation, version.artifact.digest if version.artifact else None)
-    if known is not None and version.status.phase in ("Canary", "Promoting"):
-        # A crash came after the record was written and before the status was.
-        return Course("RolledBack", known.reason, known.message)
-    if known is not None:
-        return _quarantined(known)
-    if version.artifact_failure is not None:
-        return Course("Failed", version.artifact_failure.reason, version.artifact_failure.message)
-    if version.artifact is None:
-        return Course("Pending", "WaitingForTraining", _awaited(version))
-    if version.status.phase in UNDER_WAY and version.spec.rollout.strategy == "shadow":
-        return Course("Retired", "Superseded", "The shadow makes way for the rollout of another version")
-    other = roles.candidate.name if roles.candidate else "another version"
-    return Course("Pending", "WaitingForRollout", f"Waiting for the rollout of {other} to end: one at a time")
-
-
-def _champion(observation: Observation, version: Version) -> Course:
-    size = pods(version)
-    if version.deleting:
-        waits = any(not v.deleting and v.status.phase not in ENDED for v in observation.versions if v is not version)
-        what = "a rollout that is under way or next replaces it" if waits else "another version replaces it; apply one"
-        message = (
-            f"Its deletion waits until {what}, or until all versions of the model are deleted: callers depend on it"
-        )
-        return Course("Champion", "DeletionHeld", message, replicas=size, serve=True, stalled=not waits)
-    if not version.ready_pods:
-        failure = next((pod.failure for pod in version.pods if pod.failure), None)
-        why = f": {failure.message}" if failure else ""
-        return Course("Champion", "NoPodReady", f"None of its pods is ready{why}", replicas=size, serve=True)
-    reason, message = "Serving", "Answers all requests"
-    if version.status.phase == "Champion" and version.status.message and version.status.history:
-        message = version.status.history[-1].message or message
-    return Course("Champion", reason, message, replicas=size, serve=True)
-
-
-def _champion_before(observation: Observation, version: Version, leader: Version | None) -> Course:
-    """It says Champion, and another one is: it has just handed over, or a crash came between two status writes."""
-    known = quarantined(observation, version.artifact.digest if version.artifact else None)
-    if known is not None:
-        return Course("RolledBack", known.reason, known.message)
-    if version.deleting:
-        return Course("Retired", "Deleted", "Being deleted")
-    warm = leader.spec.rollout.keep_warm if leader else "0s"
-    name = leader.name if leader else "nobody"
-    return Course("Standby", "Superseded", f"{name} answers; stays warm for {warm}", replicas=pods(version))
-
-
-def _standby(version: Version, roles: Roles, leader: Version | None, now: datetime) -> Course:
-    warm = seconds(leader.spec.rollout.keep_warm) if leader else 0.0
-    is_the_one = roles.standby is version and not (leader is roles.candidate and leader is not None)
-    if is_the_one and elapsed(version.status.phase_since, now) < warm:
-        return Course("Standby", *_as_before(version), replicas=pods(version))
-    return Course("Retired", "Retired", "No longer kept warm; apply it under another name to roll it out again")
-
-
-def _quarantined(known: Quarantine) -> Course:
-    why = known.message.partition(". ")[0]
-    message = (
-        f"This digest was rolled back on {known.time}. {why}. It is not deployed again: "
-        "train a new version, or remove its entry from the model's record to release it"
-    )
-    return Course("Quarantined", "DigestQuarantined", message)
-
-
-def _awaited(version: Version) -> str:
-    reference = version.spec.training_job_ref
-    return f"Waiting for the bundle of TrainingJob {reference.name if reference else ''}"
-
-
-def _as_before(version: Version) -> tuple[str, str]:
-    ready = next((c for c in version.status.conditions if c.type == "Ready"), None)
-    return (ready.reason if ready else str(version.status.phase)), version.status.message or ""
 
 
 def _name_taken(observation: Observation, roles: Roles) -> Plan:
@@ -234,7 +115,7 @@ def _name_taken(observation: Observation, roles: Roles) -> Plan:
     for version in observation.versions:
         phase = version.status.phase or "Pending"
         if phase in ENDED:
-            courses[version.name] = Course(phase, *_as_before(version))
+            courses[version.name] = bystander.as_before(version)
         else:
             size = version.workload.replicas if version.workload else 0
             courses[version.name] = Course(phase, "NameTaken", message, replicas=size, stalled=True)
@@ -244,11 +125,12 @@ def _name_taken(observation: Observation, roles: Roles) -> Plan:
 def _decide(observation: Observation, roles: Roles, plan: Plan, now: datetime) -> Decision:
     versions = {v.name: v for v in observation.versions}
     courses = _with_shares(plan, roles)
+    record = recording.next_record(observation, courses, plan.champion, plan.counts, now)
     statuses = {}
     notes: list[Note] = []
     for name, course in courses.items():
         version = versions[name]
-        statuses[name] = next_status(version, course, _facts(observation, version, plan, now))
+        statuses[name] = next_status(version, course, _facts(observation, version, plan, record, now))
         told = note(version, course)
         notes += [told] if told else []
     for invalid in observation.invalid:
@@ -257,7 +139,7 @@ def _decide(observation: Observation, roles: Roles, plan: Plan, now: datetime) -
     serve = serve or next((name for name, course in courses.items() if course.serve), None)
     return Decision(
         statuses=statuses,
-        record=_record(observation, plan, now),
+        record=record,
         workloads=_workloads(courses, versions, serve, observation),
         autoscaled=frozenset(
             name for name, course in courses.items() if course.phase == "Champion" and versions[name].is_autoscaled
@@ -281,9 +163,9 @@ def _with_shares(plan: Plan, roles: Roles) -> dict[str, Course]:
     return courses
 
 
-def _facts(observation: Observation, version: Version, plan: Plan, now: datetime) -> Facts:
+def _facts(observation: Observation, version: Version, plan: Plan, record: ModelRecord, now: datetime) -> Facts:
     documents = observation.documents.get(version.artifact.digest) if version.artifact else None
-    return Facts(observation.namespace, now, plan.counts, documents)
+    return Facts(observation.namespace, now, plan.counts, documents, record)
 
 
 def _workloads(
@@ -319,36 +201,6 @@ def _order_of_champion(plan: Plan, champion: Version, versions: Mapping[str, Ver
             deadline = 1000 * seconds(version.spec.rollout.analysis.latency_objective)
             return LeaseOrder(champion.name, name, course.weight, course.mirror, sticky, deadline)
     return LeaseOrder(champion.name, None)
-
-
-def _record(observation: Observation, plan: Plan, now: datetime) -> ModelRecord:
-    versions = {v.name: v for v in observation.versions}
-    known = list(observation.record.quarantined)
-    for name, course in plan.courses.items():
-        artifact = versions[name].artifact
-        if course.quarantine and artifact and quarantined(observation, artifact.digest) is None:
-            known.append(
-                Quarantine(
-                    digest=artifact.digest,
-                    version=versions[name].spec.version,
-                    reason=course.reason,
-                    message=course.message,
-                    time=stamp(now),
-                )
-            )
-    champion = versions.get(plan.champion or "")
-    challengers = {n for n, c in plan.courses.items() if c.phase in UNDER_WAY}
-    kept = ledger.keep_only(
-        observation.record.ledger,
-        _digests(v for n, v in versions.items() if n in challengers),
-        _digests([champion] if champion else []),
-        {monitor.name for monitor in observation.monitors},
-    )
-    return ModelRecord(quarantined=tuple(known[-KEPT_QUARANTINES:]), ledger=kept)
-
-
-def _digests(versions: Iterable[Version]) -> set[Digest]:
-    return {v.artifact.digest for v in versions if v.artifact}
 
 
 def _released(observation: Observation, plan: Plan) -> frozenset[str]:

@@ -53,18 +53,22 @@ def cannot_be_served(case: Case) -> Course | None:
     return None if failure is None else Course("Failed", failure.reason, failure.message)
 
 
+def is_withdrawn(case: Case) -> Course | None:
+    """A person has taken it out: before the Service turns, that costs nobody anything."""
+    if not case.version.spec.rollout.withdrawn or case.selected:
+        return None
+    message = "Withdrawn by spec.rollout.withdrawn"
+    if case.champion is not None:
+        message += f". {_champion_name(case)} answers all requests"
+    return _rolled_back(case, "Withdrawn", message, quarantine=True)
+
+
 def harms(case: Case) -> Course | None:
     """The evidence shows harm, or it failed hard: out at once, and not again."""
     if case.version.status.phase not in ("Canary", "Promoting") or case.selected or case.assessment.verdict != "Harm":
         return None
-    return Course(
-        "RolledBack",
-        case.assessment.reason,
-        f"{case.assessment.message}. {_champion_name(case)} answers all requests",
-        quarantine=True,
-        assessment=case.assessment,
-        champion=_champion_name(case),
-    )
+    message = f"{case.assessment.message}. {_champion_name(case)} answers all requests"
+    return _rolled_back(case, case.assessment.reason, message, quarantine=True)
 
 
 def takes_too_long(case: Case) -> Course | None:
@@ -78,16 +82,19 @@ def takes_too_long(case: Case) -> Course | None:
         return None
     if elapsed(status.phase_since, case.now) < seconds(rollout.deadline):
         return None
-    message = f"Undecided after {rollout.deadline}: {case.assessment.message}. Delete and apply it again to try again"
-    return Course("RolledBack", "DeadlineExceeded", message, assessment=case.assessment, champion=_champion_name(case))
+    message = (
+        f"Undecided after {rollout.deadline}: {case.assessment.message}. "
+        f"Set spec.rollout.release to '{stamp(case.now)}' to try again"
+    )
+    return _rolled_back(case, "DeadlineExceeded", message, quarantine=False)
 
 
 def has_taken_over(case: Case) -> Course | None:
     """The Service selects it: it is the champion."""
     if not case.selected:
         return None
-    before = f", after {_champion_name(case)}" if case.champion else ""
-    return Course("Champion", "Promoted", f"Answers all requests{before}", replicas=_all_pods(case), serve=True)
+    message = f"Answers all requests, after {_champion_name(case)}"
+    return Course("Champion", "Promoted", message, replicas=_all_pods(case), serve=True)
 
 
 def speaks_otherwise(case: Case) -> Course | None:
@@ -158,7 +165,7 @@ def needs_no_evidence(case: Case) -> Course | None:
     if case.version.spec.rollout.strategy != "direct":
         return None
     direct = _trial(case, "Promoting", "Direct", "Taking over without evidence, by strategy direct", 0)
-    return replace(direct, replicas=_all_pods(case))
+    return replace(direct, replicas=_all_pods(case), decides="promote")
 
 
 def is_a_shadow(case: Case) -> Course | None:
@@ -209,11 +216,14 @@ def needs_more_evidence(case: Case) -> Course | None:
 def is_promoted(case: Case) -> Course | None:
     """Every bound is below its margin."""
     message = f"{case.assessment.message}. Taking over from {_champion_name(case)}"
-    return replace(_trial(case, "Promoting", "HarmBounded", message, 100.0), replicas=_all_pods(case))
+    return replace(
+        _trial(case, "Promoting", "HarmBounded", message, 100.0), replicas=_all_pods(case), decides="promote"
+    )
 
 
 CHECKS: tuple[Check, ...] = (
     has_taken_over,
+    is_withdrawn,
     cannot_be_served,
     harms,
     takes_too_long,
@@ -266,6 +276,18 @@ def _champion_name(case: Case) -> str:
 def _step(case: Case) -> RolloutStep:
     steps = case.version.spec.rollout.steps
     return steps[min(case.version.status.step or 0, len(steps) - 1)]
+
+
+def _rolled_back(case: Case, reason: str, message: str, *, quarantine: bool) -> Course:
+    return Course(
+        "RolledBack",
+        reason,
+        message,
+        quarantine=quarantine,
+        assessment=case.assessment,
+        champion=_champion_name(case) or None,
+        decides="rollback",
+    )
 
 
 def _trial(case: Case, phase: str, reason: str, message: str, weight: float) -> Course:

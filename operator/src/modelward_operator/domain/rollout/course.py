@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from modelward_api.base import Timestamp
-from modelward_api.modelversion import Phase
+from modelward_api.modelversion import Outcome, Phase
 from modelward_operator.domain.evidence import Assessment
 
 UNDER_WAY: tuple[Phase, ...] = ("Verifying", "Deploying", "Shadow", "Canary", "Promoting")
@@ -42,3 +42,5 @@ class Course:
     paused: bool = False
     champion: str | None = None
     """The ModelVersion that it is compared with."""
+    decides: Outcome | None = None
+    """What is decided hereby, and to be recorded with its evidence."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from modelward_api.base import Digest
 from modelward_operator.domain.observation import Observation, Version
@@ -20,13 +20,22 @@ class Roles:
     """The version before, still warm."""
     candidate: Version | None
     """The one version whose rollout is under way or next."""
+    superseded: Mapping[str, str] = field(default_factory=dict)
+    """By name: versions whose rollout ends, and the newer one that takes their place."""
+    heir: Version | None = None
+    """Who answered before a champion that is withdrawn while nobody is warm."""
 
 
 def cast(observation: Observation) -> Roles:
     """Give each version its part, from what the statuses and the Service say."""
     champion = _champion(observation)
     others = [v for v in observation.versions if v is not champion and not v.deleting]
-    return Roles(champion, _newest(v for v in others if v.status.phase == "Standby"), _candidate(observation, others))
+    standby = _newest(v for v in others if v.status.phase == "Standby" and not v.spec.rollout.withdrawn)
+    undecided = [v for v in others if v.status.phase in (None, "Pending", *UNDER_WAY)]
+    undecided = [v for v in undecided if not quarantined(observation, _digest(v))]
+    superseded = _superseded(undecided) if champion is not None else {}
+    candidate = _candidate([v for v in undecided if v.name not in superseded])
+    return Roles(champion, standby, candidate, superseded, _heir(observation, champion, standby, others))
 
 
 def quarantined(observation: Observation, digest: Digest | None) -> Quarantine | None:
@@ -60,17 +69,55 @@ def _newest(versions: Iterable[Version]) -> Version | None:
     return max(versions, key=lambda v: (v.status.phase_since or "", age(v)), default=None)
 
 
-def _candidate(observation: Observation, others: list[Version]) -> Version | None:
+def _candidate(undecided: Sequence[Version]) -> Version | None:
     """The rollout that has come furthest; else the oldest version that waits for one and has its artifact."""
-    undecided = [v for v in others if v.status.phase in (None, "Pending", *UNDER_WAY)]
-    undecided = [v for v in undecided if not quarantined(observation, _digest(v))]
-    waiting = sorted((v for v in undecided if v.artifact and v.status.phase in (None, "Pending")), key=age)
+    waiting = sorted((v for v in undecided if _waits(v)), key=age)
     under_way = [v for v in undecided if v.status.phase in UNDER_WAY]
     if waiting:  # a shadow would stand in the way for ever
         under_way = [v for v in under_way if v.spec.rollout.strategy != "shadow"]
     if under_way:
         return min(under_way, key=lambda v: (-UNDER_WAY.index(v.status.phase or "Verifying"), age(v)))
     return waiting[0] if waiting else None
+
+
+def _waits(version: Version) -> bool:
+    ready = version.artifact is not None and version.artifact_failure is None
+    return ready and version.status.phase in (None, "Pending") and not version.spec.rollout.withdrawn
+
+
+def _superseded(undecided: Sequence[Version]) -> dict[str, str]:
+    """Who makes way for whom. A promotion is not undone by a newer version: that one comes next."""
+    newest_first = sorted(undecided, key=age, reverse=True)
+    found = {}
+    for position, version in enumerate(newest_first):
+        if version.artifact is None or version.status.phase == "Promoting" or version.spec.rollout.withdrawn:
+            continue
+        newer = next((v for v in newest_first[:position] if _takes_the_place_of(v, version)), None)
+        if newer is not None:
+            found[version.name] = newer.name
+    return found
+
+
+def _takes_the_place_of(newer: Version, version: Version) -> bool:
+    is_apt = newer.spec.rollout.strategy != "shadow" or version.spec.rollout.strategy == "shadow"
+    able = newer.artifact is not None and newer.artifact_failure is None and not newer.spec.rollout.withdrawn
+    return able and is_apt and newer.spec.rollout.supersedes
+
+
+def _heir(
+    observation: Observation, champion: Version | None, standby: Version | None, others: Iterable[Version]
+) -> Version | None:
+    if champion is None or not champion.spec.rollout.withdrawn or standby is not None:
+        return None
+    return _newest(
+        v
+        for v in others
+        if v.status.phase == "Retired"
+        and v.artifact is not None
+        and not v.spec.rollout.withdrawn
+        and not quarantined(observation, _digest(v))
+        and any(step.to_phase == "Champion" for step in v.status.history)
+    )
 
 
 def _digest(version: Version) -> Digest | None:

@@ -14,7 +14,9 @@ from modelward_operator.domain.clock import stamp
 from modelward_operator.domain.conditions import State, Summary, conclude
 from modelward_operator.domain.decision import Note
 from modelward_operator.domain.observation import InvalidVersion, Version
+from modelward_operator.domain.record import ModelRecord
 from modelward_operator.domain.rollout.course import REFUSED, UNDER_WAY, Course
+from modelward_operator.domain.rollout.recording import decided
 
 KEPT_TRANSITIONS = 16
 _GROWTH_WORTH_TELLING = 1.05
@@ -28,6 +30,8 @@ class Facts:
     now: datetime
     counts: PairedCounts
     documents: BundleDocuments | None
+    record: ModelRecord
+    """As it is written before the status."""
 
 
 def next_status(version: Version, course: Course, facts: Facts) -> ModelVersionStatus:
@@ -50,6 +54,8 @@ def next_status(version: Version, course: Course, facts: Facts) -> ModelVersionS
             "artifact": version.artifact or old.artifact,
             "weight": old.weight if quiet else _weight(course, facts.counts),
             **_evidence(old, course, quiet),
+            "decided": decided(facts.record, version),
+            "rolled_back_at": _rolled_back_at(version, course, facts),
             "endpoints": _endpoints(version, course, facts.namespace),
             "conditions": _conditions(version, told, facts),
             "history": _history(old, course, facts.now) if moved else old.history,
@@ -97,6 +103,16 @@ def _weight(course: Course, counts: PairedCounts) -> Weight:
     if course.assessment is not None and counts.requests:
         actual = round(100 * counts.answered / counts.requests, 1)
     return Weight(requested=course.weight, actual=actual)
+
+
+def _rolled_back_at(version: Version, course: Course, facts: Facts) -> str | None:
+    """The time that a person must name to roll it out again."""
+    old = version.status
+    if course.phase not in ("RolledBack", "Quarantined") or old.phase == course.phase:
+        return old.rolled_back_at
+    digest = version.artifact.digest if version.artifact else None
+    known = next((entry for entry in facts.record.quarantined if entry.digest == digest), None)
+    return known.time if known else stamp(facts.now)
 
 
 def _endpoints(version: Version, course: Course, namespace: str) -> Endpoints | None:
