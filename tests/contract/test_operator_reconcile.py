@@ -35,6 +35,11 @@ def status(phase: str) -> ModelVersionStatus:
     return ModelVersionStatus.model_validate({"phase": phase})
 
 
+async def without_record(place) -> None:
+    path = f"/api/v1/namespaces/{place.namespace}/configmaps/{RECORD}"
+    await place.gateway._call("DELETE", path, absent_is_none=True)
+
+
 def quarantine(letter: str) -> Quarantine:
     return Quarantine(digest=digest(letter), version="1.0.0", reason="Flips", message="m", time="2026-01-01T00:00:00Z")
 
@@ -211,9 +216,7 @@ async def test_a_foreign_record_is_not_touched_holds_everything_and_says_so_once
 async def test_a_record_that_somebody_broke_holds_the_model_until_it_is_mended(place):
     operate, _ = await champion(place)
     labels = {names.MANAGED_BY: names.MANAGER, names.MODEL: MODEL}
-    await place.gateway._call(
-        "DELETE", f"/api/v1/namespaces/{place.namespace}/configmaps/{RECORD}", absent_is_none=True
-    )
+    await without_record(place)
     made = await place.create(api.CONFIG_MAPS, RECORD, None, data={"record.json": "{"}, metadata={"labels": labels})
     await operate(place.key)
     assert (await place.condition("v1", "Stalled"))["reason"] == "RecordUnreadable"
@@ -226,6 +229,7 @@ async def test_a_record_that_somebody_broke_holds_the_model_until_it_is_mended(p
 
 async def test_versions_can_be_deleted_whatever_stands_where_the_record_shall_be(place):
     operate, _ = await champion(place)
+    await without_record(place)
     await place.create(api.CONFIG_MAPS, RECORD, None, data={"theirs": "yes"})
     await place.gateway.delete(
         api.MODEL_VERSIONS, place.namespace, "v1", (await place.get(api.MODEL_VERSIONS, "v1"))["metadata"]["uid"]
@@ -256,7 +260,7 @@ async def test_events_are_written_on_transitions_about_the_right_object(place):
     events = await place.gateway.list(api.EVENTS, place.namespace)
     uid = (await place.get(api.MODEL_VERSIONS, "v1"))["metadata"]["uid"]
     assert {event["involvedObject"]["uid"] for event in events} == {uid}
-    assert "Serving" in {event["reason"] for event in events}
+    assert "Promoted" in {event["reason"] for event in events}
     await operate(place.key)
     assert len(await place.gateway.list(api.EVENTS, place.namespace)) == len(events)
 
@@ -372,6 +376,7 @@ async def test_versions_leave_a_namespace_that_is_being_deleted(place):
     operate.memories[place.key].record = ModelRecord(quarantined=(quarantine("9"),))
     labels = {names.MANAGED_BY: names.MANAGER, names.MODEL: MODEL}
     data = {"record.json": ModelRecord(quarantined=(quarantine("9"),)).model_dump_json(by_alias=True)}
+    await without_record(place)
     made = await place.create(api.CONFIG_MAPS, RECORD, None, data=data, metadata={"labels": labels})
     await operate(place.key)
     place.plane.kubectl("delete", "namespace", place.namespace, "--wait=false")

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelward_api.modelversion import Analysis
 from modelward_api.wire import PairedCounts, ProfileCounts
 from modelward_operator.desired.record import LEDGER, RECORD, config_map, read, record_name
 from modelward_operator.domain.ledger import MOST_FOLDED, MOST_INSTANCES
-from modelward_operator.domain.record import Ledger, ModelRecord, Quarantine
+from modelward_operator.domain.record import DecisionRecord, Evidence, Ledger, ModelRecord, Quarantine
 
 LIMIT = 1024 * 1024
 """Bytes that a ConfigMap may hold."""
@@ -24,8 +25,25 @@ profiles = st.builds(
     features=st.dictionaries(st.text(max_size=9), st.lists(st.integers(0, 10**6), max_size=4).map(tuple), max_size=3),
 )
 keys = st.text(st.characters(codec="utf-8"), max_size=20)
+evidence = st.fixed_dictionaries(
+    {"challenger": digests, "champion": digests | st.none(), "counts": counts, "analysis": st.just(Analysis())}
+).map(lambda fields: Evidence(**fields))
+decisions = st.fixed_dictionaries(
+    {
+        "time": st.just("2026-01-01T00:00:00Z"),
+        "outcome": st.sampled_from(["promote", "rollback", "release"]),
+        "model_version": st.just("v2"),
+        "version": st.just("2.0.0"),
+        "champion": st.sampled_from(["v1", None]),
+        "reason": st.just("R"),
+        "message": st.text(max_size=50),
+        "evidence": evidence,
+        "evidence_digest": digests,
+    }
+).map(lambda fields: DecisionRecord(**fields))
 records = st.builds(
     ModelRecord,
+    decisions=st.lists(decisions, max_size=2).map(tuple),
     quarantined=st.lists(
         st.builds(
             Quarantine,

@@ -26,8 +26,8 @@ class Quarantine(Document):
 class Evidence(Document):
     """What a decision rested on, whole: whoever has it can judge it again."""
 
-    challenger: Digest | None
-    champion: Digest | None
+    challenger: Digest | None = None
+    champion: Digest | None = None
     """None when there was nothing to compare with."""
     analysis: Analysis
     counts: PairedCounts
@@ -47,7 +47,7 @@ class DecisionRecord(Document):
     outcome: Outcome
     model_version: str
     version: SemVer
-    champion: str | None
+    champion: str | None = None
     """The ModelVersion that answered all requests when it was decided."""
     reason: str
     message: str
