@@ -230,3 +230,10 @@ def test_decisions_outlive_the_versions():
 
 def _written(observation, decision):
     return tuple(replace(v, status=decision.statuses[v.name]) for v in observation.versions)
+
+
+def test_rolling_back_another_name_of_what_answers_does_not_quarantine_what_answers():
+    again = replace(canary(**OUT), artifact=champion().artifact)
+    decision = decide(observed(champion(), again, serves="v1"))
+    assert phases(decision) == {"v1": "Champion", "v2": "RolledBack"}
+    assert decision.record.quarantined == ()

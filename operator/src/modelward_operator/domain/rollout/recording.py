@@ -35,7 +35,7 @@ def next_record(
     leader = versions.get(champion or "")
     challengers = [versions[name] for name, course in courses.items() if course.phase in UNDER_WAY]
     return ModelRecord(
-        quarantined=_quarantines(observation, courses, now)[-KEPT_QUARANTINES:],
+        quarantined=_quarantines(observation, courses, _digest(leader) if leader else None, now)[-KEPT_QUARANTINES:],
         decisions=_decisions(observation, courses, counts, now)[-KEPT_DECISIONS:],
         ledger=ledger.keep_only(
             observation.record.ledger,
@@ -55,13 +55,18 @@ def decided(record: ModelRecord, version: Version) -> Decided | None:
     return Decided(time=last.time, outcome=last.outcome, reason=last.reason, evidence_digest=last.evidence_digest)
 
 
-def _quarantines(observation: Observation, courses: Mapping[str, Course], now: datetime) -> tuple[Quarantine, ...]:
+def _quarantines(
+    observation: Observation, courses: Mapping[str, Course], serving: Digest | None, now: datetime
+) -> tuple[Quarantine, ...]:
+    """With those that come and without those that are released. What answers now, under whatever name, is none of them."""
     versions = {v.name: v for v in observation.versions}
     released = {(_digest(versions[n]), versions[n].status.rolled_back_at) for n, c in courses.items() if _releases(c)}
     known = [entry for entry in observation.record.quarantined if (entry.digest, entry.time) not in released]
     for name, course in courses.items():
         version = versions[name]
-        if not course.quarantine or version.artifact is None or quarantined(observation, version.artifact.digest):
+        if not course.quarantine or version.artifact is None or version.artifact.digest == serving:
+            continue
+        if quarantined(observation, version.artifact.digest):
             continue
         known.append(
             Quarantine(
