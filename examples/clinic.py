@@ -115,9 +115,12 @@ class Clinic:
         """Read a file of the artifact store."""
         return base64.b64decode(self.kubectl("exec", "store", "--", "base64", f"{STORE}/{path}"))
 
-    def train(self, number: int, **spec: Any) -> dict[str, Any]:
-        """Apply a TrainingJob of the example."""
+    def train(self, number: int, *, as_model: str = "mortality", **spec: Any) -> dict[str, Any]:
+        """Apply a TrainingJob of the example; of another model, it promotes nothing."""
         job = yaml.safe_load((MANIFESTS / f"trainingjob-v{number}.yaml").read_text())
+        if as_model != "mortality":
+            spec = {"model": as_model, "promote": None, **spec}
+            job["metadata"]["name"] = f"{as_model}-v{number}"
         job["spec"].update(spec)
         self.apply(job)
         return job

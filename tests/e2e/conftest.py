@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -120,7 +121,7 @@ def client(ward: Ward, champion: str, events: str):
     yield replay
     counts = replay.stop()
     ward.kubectl("delete", "pod", "client", "--wait=false", "--grace-period=0", "--force")
-    assert counts["failed"] == 0, counts
+    assert counts["failed"] == 0, json.dumps(counts)
     assert counts["ok"] == counts["sent"]
 
 

@@ -62,9 +62,9 @@ def test_a_bundle_with_another_digest_never_serves(ward, client):
     assert set(client.counts()["versions"]) == {"1.0.0"}
 
 
-def test_of_two_new_versions_one_waits(ward, champion):
+def test_of_two_new_versions_one_waits_if_it_supersedes_nobody(ward, champion):
     ward.version("v2", "v2", rollout={**QUICK, "paused": True})
-    ward.version("v3", "v3", rollout=QUICK)
+    ward.version("v3", "v3", rollout={**QUICK, "supersedes": False})
     ward.wait("v3 waits", lambda: ward.condition("modelversion", "v3", "Ready").get("reason") == "WaitingForRollout")
     assert ward.get("deployment", "v3") is None
 
