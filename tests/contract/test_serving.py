@@ -164,6 +164,15 @@ def test_mirrored_requests_are_pairs_and_their_callers_get_the_champions_answer(
     assert champion.evidence().counts.answered == 0
 
 
+def test_a_challenger_that_scores_higher_is_counted_where_the_scores_part(launch):
+    champion, challenger = launch(), launch("2.0.0", shift=-4.0)
+    champion.exchange(champion.lease_to(challenger, 100))
+    champion.ask(age=50)
+    counts = champion.evidence().counts
+    assert counts.higher_challenger == (0, 0, 0, 0, 0, 1, 1, 0, 0), "0.5 and 0.73"
+    assert not any(counts.higher_champion)
+
+
 def test_an_encounter_stays_with_its_arm(launch):
     champion, challenger = launch(), launch("2.0.0")
     champion.exchange(champion.lease_to(challenger, 50, sticky="X-Encounter-Id"))

@@ -231,6 +231,25 @@ class Analysis(Document):
             "Evidence for more rolls back; promotion needs an upper bound below it. 1 allows all.",
         ),
     ] = 0.1
+    latency_shift: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="By how much the share of answers slower than an eighth, a quarter or half of latencyObjective may grow. "
+            "Evidence for more rolls back; promotion needs an upper bound below it. The champion's time is without the network "
+            "between the two: give an objective well above that. 1 allows all.",
+        ),
+    ] = 0.5
+    score_shift: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="By how much the share of requests that score at or above 0.1, 0.2 ... 0.9 may differ. Evidence for more "
+            "rolls back; promotion needs an upper bound below it. 1 allows all: the shift is then only reported.",
+        ),
+    ] = 1.0
     alpha: Annotated[
         float,
         Field(
@@ -356,14 +375,17 @@ class SignalEvidence(Document):
     """What one signal says so far."""
 
     name: Annotated[
-        Literal["validity", "errors", "latency", "flips"],
-        Field(description="The signal: validity, errors, latency or flips."),
+        Literal["validity", "errors", "latency", "flips", "latency-shift", "score-shift"],
+        Field(description="The signal: validity, errors, latency, flips, latency-shift or score-shift."),
     ]
     verdict: Annotated[
         Verdict, Field(description="Hold: not enough evidence. Pass: harm is bounded below the margin. Harm: shown.")
     ]
     samples: Annotated[int, Field(description="Pairs that the signal rests on.")]
-    estimate: Annotated[float | None, Field(description="The estimated extra rate (for flips: the rate).")] = None
+    estimate: Annotated[
+        float | None,
+        Field(description="The estimated extra rate (for flips: the rate; for shifts: at the worst level)."),
+    ] = None
     bound: Annotated[float | None, Field(description="Its upper confidence bound, valid at any time.")] = None
     threshold: Annotated[float, Field(description="What the bound must stay below.")]
     log_evidence: Annotated[float | None, Field(description="Natural logarithm of the evidence for harm.")] = None

@@ -12,6 +12,7 @@ MOST_CHALLENGERS = 8
 
 
 _COUNTED = tuple(name for name, field in PairedCounts.model_fields.items() if field.annotation is int)
+_BY_LEVEL = {name: field.default for name, field in PairedCounts.model_fields.items() if name not in _COUNTED}
 
 
 @dataclass(slots=True)
@@ -19,6 +20,7 @@ class Tally:
     """What is known of one challenger."""
 
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTED, 0))
+    by_level: dict[str, list[int]] = field(default_factory=lambda: {name: [*zero] for name, zero in _BY_LEVEL.items()})
     tripped: str | None = None
 
 
@@ -33,6 +35,10 @@ class Pair:
     invalid: bool = False
     flip: bool | None = None
     """None when there was nothing to compare."""
+    slower: tuple[int, int] = (0, 0)
+    """How many of LATENCY_LEVELS the challenger's answer took longer than, and the champion's; only if both answered."""
+    higher: tuple[int, int] = (0, 0)
+    """How many of SCORE_LEVELS the first row's score reaches, the challenger's and the champion's; only if both answered."""
 
 
 class LeaseHolder:
@@ -105,6 +111,8 @@ class LeaseHolder:
         if pair.flip is not None:
             counts["compared"] += 1
             counts["flips"] += pair.flip
+            _count_crossed(tally.by_level, "slower", *pair.slower)
+            _count_crossed(tally.by_level, "higher", *pair.higher)
         if counts["opening_pairs"] < OPENING:
             counts["opening_pairs"] += 1
             counts["opening_errors"] += pair.error_challenger and not pair.error_champion
@@ -116,7 +124,9 @@ class LeaseHolder:
     def evidence(self) -> tuple[PairedEvidence, ...]:
         """All tallies."""
         return tuple(
-            PairedEvidence(challenger=digest, counts=PairedCounts(**tally.counts), tripped=tally.tripped)
+            PairedEvidence(
+                challenger=digest, counts=PairedCounts(**tally.counts, **tally.by_level), tripped=tally.tripped
+            )
             for digest, tally in self._tallies.items()
         )
 
@@ -143,3 +153,15 @@ def _count(counts: dict[str, int], what: str, challenger: bool, champion: bool) 
         counts[f"{what}_challenger"] += 1
     elif champion:
         counts[f"{what}_champion"] += 1
+
+
+def _count_crossed(by_level: dict[str, list[int]], what: str, challenger: int, champion: int) -> None:
+    """Count a pair at the levels that only one of the two passed: those from the lower number up to the higher."""
+    if challenger > champion:
+        crossed = by_level[f"{what}_challenger"]
+        for level in range(champion, challenger):
+            crossed[level] += 1
+    elif champion > challenger:
+        crossed = by_level[f"{what}_champion"]
+        for level in range(challenger, champion):
+            crossed[level] += 1

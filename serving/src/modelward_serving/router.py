@@ -7,6 +7,7 @@ import itertools
 import math
 import random
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -14,7 +15,7 @@ from enum import Enum
 import numpy as np
 
 from modelward_api import names
-from modelward_api.wire import TrafficLease
+from modelward_api.wire import LATENCY_LEVELS, SCORE_LEVELS, TrafficLease
 from modelward_serving.answer import Answer
 from modelward_serving.breaker import Breaker
 from modelward_serving.challengers import Challengers
@@ -27,6 +28,9 @@ MOST_MIRRORED = 64
 """Requests that may be under way to the challenger for evidence alone; beyond that, evidence waits."""
 PATIENCE = 2.0
 """How many deadlines an answer for evidence alone is waited for."""
+
+_SCORES: list[float] = np.array(SCORE_LEVELS, np.float32).tolist()
+"""The levels as scores are given: 0.7 reaches 0.7."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +156,11 @@ INVALID_HEADER = "x-modelward-invalid"
 
 def _pair(lease: TrafficLease, own: Own, asked: Asked) -> Pair:
     deadline = lease.deadline_ms / 1000
-    flip = None
+    flip, slower, higher = None, (0, 0), (0, 0)
     if own.answer is not None and asked.answer is not None:
         flip = bool(np.any(own.answer.decisions != asked.answer.decisions))
+        slower = _levels_exceeded(asked.seconds / deadline), _levels_exceeded(own.seconds / deadline)
+        higher = _levels_reached(asked.answer), _levels_reached(own.answer)
     return Pair(
         error_challenger=asked.error,
         error_champion=own.answer is None,
@@ -162,4 +168,16 @@ def _pair(lease: TrafficLease, own: Own, asked: Asked) -> Pair:
         late_champion=own.seconds > deadline,
         invalid=asked.invalid,
         flip=flip,
+        slower=slower,
+        higher=higher,
     )
+
+
+def _levels_exceeded(part: float) -> int:
+    """How many of LATENCY_LEVELS an answer exceeds that took this part of the deadline."""
+    return bisect_left(LATENCY_LEVELS, part)
+
+
+def _levels_reached(answer: Answer) -> int:
+    """How many of SCORE_LEVELS the first row's score is at or above."""
+    return bisect_right(_SCORES, answer.scores.item(0))

@@ -142,6 +142,7 @@ BAD = {
     ),
     "missed deadlines": clean(400, late_challenger=20),
     "decisions that differ far more often than allowed": clean(100, flips=60),
+    "answers that are in time and yet far slower": clean(100, slower_challenger=(95, 90, 0)),
 }
 
 

@@ -115,3 +115,19 @@ def test_a_challenger_is_not_blamed_for_requests_on_which_the_champion_fails_too
     (evidence,) = holder.evidence()
     assert evidence.tripped is None
     assert (evidence.counts.errors_both, evidence.counts.invalid, evidence.counts.opening_errors) == (OPENING, 0, 0)
+
+
+def test_a_pair_counts_at_the_levels_that_only_one_of_the_two_passed(holder):
+    holder.saw_pair(OTHER, Pair(flip=False, slower=(2, 1), higher=(3, 5)))
+    holder.saw_pair(OTHER, Pair(flip=False, slower=(0, 1), higher=(9, 0)))
+    holder.saw_pair(OTHER, Pair(flip=False, slower=(3, 3), higher=(4, 4)))
+    counts = holder.evidence()[0].counts
+    assert (counts.slower_challenger, counts.slower_champion) == ((0, 1, 0), (1, 0, 0))
+    assert counts.higher_challenger == (1,) * 9
+    assert counts.higher_champion == (0, 0, 0, 1, 1, 0, 0, 0, 0)
+
+
+def test_a_pair_without_both_answers_counts_at_no_level(holder):
+    holder.saw_pair(OTHER, Pair(error_challenger=True, slower=(3, 0), higher=(9, 0)))
+    counts = holder.evidence()[0].counts
+    assert not any((*counts.slower_challenger, *counts.higher_challenger))

@@ -9,7 +9,16 @@ from modelward_api.modelversion import Analysis, SignalEvidence, Verdict
 from modelward_api.wire import PairedCounts
 from modelward_operator.domain import statistics
 
-_WORDS = {"validity": "validity", "errors": "errors", "latency": "missed deadlines", "flips": "changed decisions"}
+_WORDS = {
+    "validity": "validity",
+    "errors": "errors",
+    "latency": "missed deadlines",
+    "flips": "changed decisions",
+    "latency-shift": "more slow answers",
+    "score-shift": "scores moved",
+}
+_ALLOWED = frozenset({"flips", "latency-shift", "score-shift"})
+"""Signals with an allowance of their own; the others share the error margin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +38,9 @@ def assess(counts: PairedCounts, tripped: str | None, analysis: Analysis) -> Ass
 
     Harm is called by any one signal, so they share ``alpha``. A pass needs every signal, so each bound has all of ``alpha``: a
     challenger that is truly worse than a margin would have to get past the test made for just that (intersection-union).
+    A signal that is allowed everything is reported, neither tested nor waited for.
     """
-    tested = 3 if analysis.flip_allowance < 1 else 2
-    evidence_needed = log(tested / analysis.alpha)
+    evidence_needed = log(_tested(analysis) / analysis.alpha)
     signals = (
         _validity(counts, tripped),
         _difference(
@@ -39,6 +48,10 @@ def assess(counts: PairedCounts, tripped: str | None, analysis: Analysis) -> Ass
         ),
         _difference("latency", counts.pairs, counts.late_challenger, counts.late_champion, analysis, evidence_needed),
         _flips(counts, analysis, evidence_needed),
+        _shift(
+            "latency-shift", counts.compared, _slower(counts), analysis.latency_shift, analysis.alpha, evidence_needed
+        ),
+        _shift("score-shift", counts.compared, _moved(counts), analysis.score_shift, analysis.alpha, evidence_needed),
     )
     return _together(signals, counts, tripped)
 
@@ -53,6 +66,11 @@ def significant(value: float, digits: int = 4) -> float:
     if value == 0:
         return 0.0
     return round(value, digits - 1 - floor(log10(abs(value))))
+
+
+def _tested(analysis: Analysis) -> int:
+    """Signals that can call harm by evidence: errors, latency, and those that are not allowed everything."""
+    return 2 + sum(allowed < 1 for allowed in (analysis.flip_allowance, analysis.latency_shift, analysis.score_shift))
 
 
 def _validity(counts: PairedCounts, tripped: str | None) -> SignalEvidence:
@@ -106,6 +124,39 @@ def _flips(counts: PairedCounts, analysis: Analysis, evidence_needed: float) -> 
     )
 
 
+def _slower(counts: PairedCounts) -> statistics.Crossings:
+    """One-sided: nobody minds answers that come earlier."""
+    return tuple(zip(counts.slower_challenger, counts.slower_champion, strict=True))
+
+
+def _moved(counts: PairedCounts) -> statistics.Crossings:
+    """Two-sided: up and down."""
+    up = tuple(zip(counts.higher_challenger, counts.higher_champion, strict=True))
+    return (*up, *((champion, challenger) for challenger, champion in up))
+
+
+def _shift(
+    name: str, pairs: int, crossings: statistics.Crossings, allowance: float, alpha: float, evidence_needed: float
+) -> SignalEvidence:
+    """Of the worst level. The same rule as for every signal: too little data holds, and a pass needs the bound."""
+    evidence = statistics.log_evidence_of_shift(crossings, pairs, allowance)
+    bound = statistics.shift_bound(crossings, pairs, alpha)
+    needed = statistics.shift_needed(crossings, pairs, allowance, alpha) if allowance < 1 else 0
+    return SignalEvidence.model_validate(
+        {
+            "name": name,
+            "verdict": _verdict(evidence >= evidence_needed, allowance >= 1 or bound < allowance),
+            "samples": pairs,
+            "estimate": significant(max(up - down for up, down in crossings) / pairs) if pairs else None,
+            "bound": significant(bound),
+            "threshold": allowance,
+            "log_evidence": significant(evidence),
+            "evidence_needed": significant(evidence_needed),
+            "samples_needed": _rounded_up(needed),
+        }
+    )
+
+
 def _verdict(harm: bool, bounded: bool) -> Verdict:
     return "Harm" if harm else "Pass" if bounded else "Hold"
 
@@ -135,8 +186,8 @@ def _harm_message(signal: SignalEvidence) -> str:
     what = _WORDS[signal.name]
     rate = percent(signal.estimate or 0.0)
     odds = f"evidence e^{significant(signal.log_evidence or 0.0, 2):g} of e^{signal.evidence_needed:.1f} needed"
-    if signal.name == "flips":
-        return f"Harm: {rate} changed decisions, {percent(signal.threshold)} allowed; {odds}"
+    if signal.name in _ALLOWED:
+        return f"Harm: {rate} {what}, {percent(signal.threshold)} allowed; {odds}"
     return f"Harm: {rate} more {what} than the champion on the same {signal.samples} requests; {odds}"
 
 
@@ -154,8 +205,9 @@ def _hold_message(held: list[SignalEvidence]) -> str:
     progress = f"Holding: {signal.samples} of about {signal.samples_needed} requests"
     if signal.bound is None:
         return progress
-    if signal.name == "flips":
-        return f"{progress}; changed decisions at most {percent(signal.bound)}, allowed {percent(signal.threshold)}"
+    if signal.name in _ALLOWED:
+        what = _WORDS[signal.name]
+        return f"{progress}; {what} at most {percent(signal.bound)}, allowed {percent(signal.threshold)}"
     return f"{progress}; harm at most {percent(signal.bound)}, margin {percent(signal.threshold)}"
 
 

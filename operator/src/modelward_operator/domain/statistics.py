@@ -1,12 +1,15 @@
-"""Every formula that a decision rests on. Counts in, numbers out: no state, no I/O, the standard library only.
+"""Every formula that a decision rests on. Counts in, numbers out: no state, no I/O, the standard library only (ADR 12).
 
 The tests may be looked at after every request: their error rates hold at any stopping time (Ville's inequality on
-non-negative supermartingales), but for the drift test, which is a Bayes factor with a simulated error rate.
+non-negative supermartingales), but for the drift test, which is a Bayes factor with a simulated error rate. They assume
+nothing of how requests depend on one another; a null hypothesis is about each next pair, given all pairs before it.
+docs/evidence.md has the simulated error rates and delays.
 
 References:
     Grünwald, de Heide, Koolen: Safe testing. JRSS-B 2024, arXiv 1906.07801.
     Lindon, Malek: Anytime-valid inference for multinomial count data. NeurIPS 2022; arXiv 2205.14762.
     Waudby-Smith, Ramdas: Estimating means of bounded random variables by betting. JRSS-B 2024, arXiv 2010.09686.
+    Vovk, Wang: E-values: calibration, combination and applications. Annals of Statistics 2021, arXiv 1912.06116.
     Roberts: A comparison of some control chart procedures. Technometrics 1966; Shiryaev: Theory Probab. Appl. 1963.
     Lin: Divergence measures based on the Shannon entropy. IEEE Trans. Inf. Theory 1991.
 """
@@ -15,10 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import exp, fsum, inf, isinf, lgamma, log, log1p, log2
+from typing import TypeAlias
 
 __all__ = [
     "DRIFT_CONCENTRATION",
     "OPENING",
+    "Crossings",
     "accumulate",
     "hard_failure",
     "harm_bound",
@@ -26,10 +31,13 @@ __all__ = [
     "log_drift_evidence",
     "log_evidence_of_excess",
     "log_evidence_of_harm",
+    "log_evidence_of_shift",
     "log_wealth",
     "pairs_needed",
     "population_stability_index",
     "rate_bound",
+    "shift_bound",
+    "shift_needed",
 ]
 
 OPENING = 20
@@ -41,6 +49,13 @@ DRIFT_CONCENTRATION = 50.0
 _BETS = tuple(2.0**-j for j in range(9))
 _PRIOR = tuple(10.0 / (9.0 * (j + 1) * (j + 2)) for j in range(9))
 """Bet sizes, as fractions of the largest allowed, and the capital each starts with (sums to 1)."""
+_GAMBLERS = tuple(
+    (bet, log(capital), log1p(-bet) if bet < 1 else -inf) for bet, capital in zip(_BETS, _PRIOR, strict=True)
+)
+"""Each bet with the logarithms of its capital at the start, and of what an X = 1 leaves of it."""
+
+Crossings: TypeAlias = Sequence[tuple[int, int]]
+"""By level: pairs in which only the challenger passed it, and pairs in which only the champion did."""
 
 _MOST_PAIRS = 10_000_000
 
@@ -87,13 +102,10 @@ def log_wealth(mean: float, up: float, down: float, level: float) -> float:
     (Waudby-Smith and Ramdas, section 4, with lambda = -t / (1 - mean)). It depends on the counts only, so the order of the
     requests does not matter. Counts may be fractions, for projections.
     """
-    odds = 1.0 / (1.0 - mean)
+    gain, still = (1.0 + mean) / (1.0 - mean), mean / (1.0 - mean)
     return _log_sum(
-        log(capital)
-        + _times_log(up, 1.0 - bet)
-        + _times_log(down, 1.0 + bet * (1.0 + mean) * odds)
-        + _times_log(level, 1.0 + bet * mean * odds)
-        for bet, capital in zip(_BETS, _PRIOR, strict=True)
+        capital + (up * loss if up else 0.0) + down * log1p(bet * gain) + level * log1p(bet * still)
+        for bet, capital, loss in _GAMBLERS
     )
 
 
@@ -102,6 +114,9 @@ def harm_bound(only_challenger: int, only_champion: int, pairs: int, alpha: floa
 
     The smallest mean whose 'the difference is at least this' the gamblers of :func:`log_wealth` have refuted, i.e.
     log_wealth >= ln(1/alpha), with X = 1 for pairs where only the challenger failed and -1 where only the champion did.
+    The wealth grows with the mean, so the means that are refuted are all those from the bound up; if the difference is d all
+    along, P(the bound is ever below d) = P(the wealth against d ever reaches 1/alpha) <= alpha. Of a difference that changes
+    it bounds the least, not the latest: what sets in late is for the evidence, and for the drift monitors.
 
     Returns:
         The bound, from -1 to 1; 1 when nothing was seen.
@@ -147,6 +162,41 @@ def pairs_needed(only_challenger: int, only_champion: int, pairs: int, margin: f
         middle = (low + high) // 2
         low, high = (low, middle) if suffices(middle) else (middle, high)
     return high
+
+
+def log_evidence_of_shift(crossings: Crossings, pairs: int, allowance: float) -> float:
+    """Log e-value against 'at no level does the challenger pass more often than the champion, by over ``allowance``'.
+
+    A one-sided Kolmogorov-Smirnov test at fixed levels: at each, the gamblers of :func:`log_wealth` bet the other way,
+    that the mean of X (1 where only the challenger passes the level, -1 where only the champion does) is above the
+    allowance. The mean of e-processes over the levels is one, however they depend on one another (Vovk and Wang, section 3).
+    For two sides give each level twice, the second time turned round.
+
+    Returns:
+        The natural logarithm of e; 0 when everything is allowed or nothing was seen.
+    """
+    if allowance >= 1 or pairs <= 0:
+        return 0.0
+    wealth = [log_wealth(-allowance, down, up, pairs - up - down) for up, down in crossings]
+    return _log_sum(wealth) - log(len(wealth))
+
+
+def shift_bound(crossings: Crossings, pairs: int, alpha: float) -> float:
+    """Upper confidence bound, valid at any time, on the largest growth over the levels: the largest :func:`harm_bound`.
+
+    It needs no correction for the number of levels: to miss, it must miss at the level that is truly the worst.
+    """
+    worst = -1.0
+    for up, down in sorted(crossings, key=lambda crossed: crossed[1] - crossed[0]):
+        if worst < 1 and log_wealth(worst, up, down, pairs - up - down) < log(1 / alpha):
+            worst = harm_bound(up, down, pairs, alpha)
+    return worst
+
+
+def shift_needed(crossings: Crossings, pairs: int, allowance: float, alpha: float) -> int | None:
+    """About how many pairs in all until :func:`shift_bound` is at the allowance: the most that a level needs, or None."""
+    needed = [pairs_needed(up, down, pairs, allowance, alpha) for up, down in crossings]
+    return None if None in needed else max(n for n in needed if n is not None)
 
 
 def hard_failure(invalid: int, opening_errors: int, opening_pairs: int, tripped: str | None) -> str | None:
@@ -219,13 +269,6 @@ def _log_marginal(counts: Sequence[int], weights: Sequence[float]) -> float:
     total = fsum(weights)
     cells = fsum(lgamma(w + c) - lgamma(w) for w, c in zip(weights, counts, strict=True))
     return lgamma(total) - lgamma(total + sum(counts)) + cells
-
-
-def _times_log(count: float, value: float) -> float:
-    """``count * ln(value)`` with 0 ln 0 = 0."""
-    if count <= 0:
-        return 0.0
-    return count * log(value) if value > 0 else -inf
 
 
 def _log_sum(logs: Iterable[float]) -> float:
