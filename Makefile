@@ -1,6 +1,6 @@
 # Modelward. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving clean format e2e
+.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e
 
 UV ?= uv
 RUN := $(UV) run --frozen --all-packages
@@ -58,6 +58,9 @@ bench: environment ## Ours and plain BentoML on the same model in one run, as ra
 bench-serving: environment ## Ours and five other servers, over REST and gRPC (makes an environment for each)
 	$(RUN) python -m tests.bench.serving --all --rows 1 32 --connections 1 16 64 --json build/benchmarks.json
 	$(RUN) python -m tests.bench.publish build/benchmarks.json
+
+bench-evidence: environment ## How often the evidence is wrong and how soon it is right, simulated: docs/evidence.md
+	$(RUN) python -m tests.bench.evidence
 
 clean: ## Remove caches and what was built
 	-$(RUN) python -m tests.cluster down

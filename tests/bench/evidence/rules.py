@@ -52,14 +52,19 @@ def repeated_z(seen: Seen) -> Called:
 
 
 def obrien_fleming(seen: Seen) -> Called:
-    """The group-sequential z-test with boundary C sqrt(K / k), for a number K of looks that is fixed beforehand.
+    """The group-sequential z-test, one-sided at 5%, for a number of looks that is fixed beforehand."""
+    return z(seen) >= obrien_fleming_boundary(len(seen.requests))
+
+
+def obrien_fleming_boundary(looks: int) -> NDArray[np.float64]:
+    """[looks]: C sqrt(looks / k) at look k.
 
     C is that of a Brownian motion watched all the time, 2 (1 - Phi(C)) = alpha, brought down for discrete looks by
-    0.5826 / sqrt(K) (Siegmund: Sequential Analysis, 1985, chapter X; O'Brien, Fleming: Biometrics 1979).
+    0.5826 / sqrt(looks) (O'Brien, Fleming: Biometrics 1979; Siegmund: Sequential Analysis, 1985, chapter X).
     """
-    looks = len(seen.requests)
     constant = stats.norm.isf(ALPHA / 2) - 0.5826 / sqrt(looks)
-    return z(seen) >= constant * np.sqrt(looks / np.arange(1, looks + 1))
+    boundary: NDArray[np.float64] = constant * np.sqrt(looks / np.arange(1, looks + 1))
+    return boundary
 
 
 def threshold_ratio(seen: Seen) -> Called:
@@ -69,7 +74,10 @@ def threshold_ratio(seen: Seen) -> Called:
 
 
 def threshold_rate(seen: Seen) -> Called:
-    """As Flagger's examples: a success rate below 99% in an interval fails its check; the fifth failed check rolls back."""
+    """As Flagger's examples have it: a success rate below 99% in an interval fails its check; the fifth failed check rolls back.
+
+    Failed checks add up: good intervals between them do not take them back (its scheduler.go).
+    """
     requests = np.diff(seen.canary, axis=1, prepend=0)
     failures = np.diff(seen.canary_failures, axis=1, prepend=0)
     return np.cumsum(failures > 0.01 * requests, axis=1) >= 5
