@@ -6,7 +6,7 @@ import base64
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelward_api.modelversion import Analysis
@@ -66,11 +66,13 @@ records = st.builds(
 
 
 @given(records)
+@settings(suppress_health_check=[HealthCheck.too_slow])  # digests are long
 def test_what_is_written_is_what_is_read(record):
     assert read(config_map("n", "m", record)) == record
 
 
 @given(records)
+@settings(suppress_health_check=[HealthCheck.too_slow])  # digests are long
 def test_the_same_record_gives_the_same_bytes(record):
     again = ModelRecord.model_validate(record.to_json())
     assert config_map("n", "m", again) == config_map("n", "m", record)
