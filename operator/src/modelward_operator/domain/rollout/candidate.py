@@ -16,7 +16,7 @@ from modelward_operator.domain.clock import elapsed, stamp
 from modelward_operator.domain.evidence import Assessment
 from modelward_operator.domain.observation import Failure, Version
 from modelward_operator.domain.rollout.course import Course
-from modelward_operator.domain.rollout.size import pods
+from modelward_operator.domain.rollout.size import beside, mirrored, pods
 from modelward_operator.domain.trust import refused_for
 
 UNSERVABLE = frozenset(
@@ -273,9 +273,11 @@ def _reason(version: Version, reason: str, message: str) -> tuple[str, str]:
 
 
 def _first_pods(case: Case) -> int:
-    """A challenger starts with one pod; what takes over without a canary has all of them at once."""
-    at_once = case.champion is None or case.version.spec.rollout.strategy == "direct"
-    return _all_pods(case) if at_once else 1
+    """A challenger starts with what its first step takes; what takes over without a canary has all of them at once."""
+    rollout = case.version.spec.rollout
+    if case.champion is None or rollout.strategy == "direct":
+        return _all_pods(case)
+    return beside(case.champion, case.version, 0 if rollout.strategy == "shadow" else rollout.steps[0].weight)
 
 
 def _all_pods(case: Case) -> int:
@@ -305,12 +307,16 @@ def _rolled_back(case: Case, reason: str, message: str, *, quarantine: bool) -> 
 
 
 def _trial(case: Case, phase: str, reason: str, message: str, weight: float) -> Course:
+    mirror, replicas = case.version.spec.rollout.mirror, 1
+    if case.champion is not None:
+        replicas = beside(case.champion, case.version, weight)
+        mirror = mirrored(case.champion, replicas, weight, mirror)
     return replace(
         Course("Canary", reason, message),
         phase=phase,  # type: ignore[arg-type]
-        replicas=1,
+        replicas=replicas,
         weight=weight,
-        mirror=case.version.spec.rollout.mirror,
+        mirror=mirror,
         assessment=case.assessment,
         champion=_champion_name(case),
         step=case.version.status.step,
