@@ -38,7 +38,7 @@ def mirrored(champion: Version, pods: int, weight: float, wanted: float) -> floa
     """
     share = weight / 100
     left = min(1.0, pods / max(1, _present(champion))) - share
-    return 0.0 if left <= 0 else min(wanted, left / (1 - share))
+    return min(wanted, left / (1 - share)) if left > 0 else 0.0
 
 
 def so_far(weight: float, ready: int, pods: int) -> float:
