@@ -1,6 +1,6 @@
 # Modelward. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving clean format e2e
+.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving fuzz clean format e2e
 
 UV ?= uv
 RUN := $(UV) run --frozen --all-packages
@@ -58,6 +58,9 @@ bench: environment ## Ours and plain BentoML on the same model in one run, as ra
 bench-serving: environment ## Ours and five other servers, over REST and gRPC (makes an environment for each)
 	$(RUN) python -m tests.bench.serving --all --rows 1 32 --connections 1 16 64 --json build/benchmarks.json
 	$(RUN) python -m tests.bench.publish build/benchmarks.json
+
+fuzz: environment ## Bytes that a fuzzer finds, against the decoders, for five minutes (Linux)
+	$(UV) run --frozen --all-packages --with atheris python -m tests.fuzz -max_total_time=300 -max_len=4096
 
 clean: ## Remove caches and what was built
 	-$(RUN) python -m tests.cluster down
