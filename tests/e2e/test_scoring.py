@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 
+import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
@@ -23,6 +24,7 @@ for line in sys.stdin:
 
 
 NAME = "mortality-1985-1986"
+INDEX = "batch.kubernetes.io/job-completion-index"
 MANY = """
 import csv, itertools
 header, *rows = csv.reader(open("/var/lib/modelward/store/data/monica-1985-1986.csv"))
@@ -56,10 +58,11 @@ def scored(ward, **spec):
     return ended(ward)
 
 
-def running_shard(ward):
-    """A pod that scores."""
+def running_shards(ward):
+    """The pods that score, by their shard's file."""
     pods = ward.list("pods", "--selector", f"modelward.io/scorebatch={NAME}")
-    return next((pod for pod in pods if pod["status"].get("phase") == "Running"), None)
+    running = (pod["metadata"] for pod in pods if pod["status"].get("phase") == "Running")
+    return {f"shard-{int(pod['labels'][INDEX]):05}.json": pod["name"] for pod in running}
 
 
 def test_a_file_gets_the_scores_that_requests_get(ward, champion):
@@ -105,25 +108,32 @@ def test_a_bundle_that_is_not_the_champions_any_more_fails_at_once_and_says_so(w
 
 
 def test_a_shard_that_is_killed_is_scored_again_and_no_other(ward, champion):
-    rows, folder = 2_000_000, "scores/killed"
+    rows, folder = 4_000_000, "scores/killed"
     ward.kubectl("exec", "store", "--", "python", "-c", MANY % rows)
     given = {"uri": "store://data/many.csv", "format": "csv"}
     apply(ward, input=given, output={"uri": f"store://{folder}"}, keepColumns=["number"], parallelism=1)
 
     def written():
         """When each shard was written."""
-        listed = ward.kubectl("exec", "store", "--", "sh", "-c", f"stat -c '%n %y' {STORE}/{folder}/*.json || true")
-        return {line.split()[0]: line for line in listed.splitlines() if line}
+        script = f"cd {STORE}/{folder} && find . -name '*.json' -printf '%f %T+\\n' || true"
+        return dict(line.split() for line in ward.kubectl("exec", "store", "--", "sh", "-c", script).splitlines())
 
-    ward.wait("a shard that is done, and one that is not", lambda: written() and running_shard(ward), 120)
-    before, killed = written(), running_shard(ward)["metadata"]["name"]
-    ward.kubectl("delete", "pod", killed, "--grace-period=0", "--force")
-    assert 1 <= len(written()) < 4, "it was killed in mid-work"
+    def under_way():
+        """A pod in mid-work, once another shard is done."""
+        running, done = running_shards(ward), written()
+        return next(((pod, shard) for shard, pod in running.items() if done and shard not in done), None)
+
+    pod, killed = ward.wait("a shard that is done, and one that is not", under_way, 120)
+    ward.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+    before = written()
+    assert killed not in before, "it was killed in mid-work"
     status = ended(ward)
     assert (status["phase"], status["rows"], status["scored"]) == ("Complete", rows, rows), json.dumps(status)
     after = written()
     assert {shard: after[shard] for shard in before} == before
+    assert len(after) == 4
     shards = [ward.take(f"{folder}/shard-{n:05}.parquet") for n in range(4)]
     numbers = [pyarrow.parquet.read_table(io.BytesIO(content))["number"] for content in shards]
-    assert all(len(found) for found in numbers)
-    assert sorted(int(n) for found in numbers for n in found.to_pylist()) == list(range(rows))
+    assert all(len(column) for column in numbers)
+    found = np.sort(np.concatenate([column.cast("int64").to_numpy() for column in numbers]))
+    assert np.array_equal(found, np.arange(rows))
