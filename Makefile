@@ -1,6 +1,6 @@
 # Modelward. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e
+.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e fuzz
 
 UV ?= uv
 RUN := $(UV) run --frozen --all-packages
@@ -61,6 +61,9 @@ bench-serving: environment ## Ours and five other servers, over REST and gRPC (m
 
 bench-evidence: environment ## How often the evidence is wrong and how soon it is right, simulated: docs/evidence.md
 	$(RUN) python -m tests.bench.evidence
+
+fuzz: environment ## Bytes that a fuzzer finds, against the decoders, for five minutes (Linux)
+	$(UV) run --frozen --all-packages --with atheris python -m tests.fuzz -max_total_time=300 -max_len=4096
 
 clean: ## Remove caches and what was built
 	-$(RUN) python -m tests.cluster down

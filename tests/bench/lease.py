@@ -1,7 +1,8 @@
 """What a canary costs the champion: its requests a second without a lease, and with leases, as ratios.
 
 The champion on one core, the challenger and the load on another. `10 %, evidence from these alone` asks the challenger for every
-tenth request and waits for it; `10 %, evidence from all` lets it score the others too, as far as 64 at a time go.
+tenth request and waits for it; `10 %, evidence from others, too` is what a rollout does: it scores as many of the others as the
+champion's allowance for that lets through.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ LEASES = {
     "no lease": None,
     "a lease at 0 %, no evidence": (0.0, 0.0),
     "10 %, evidence from these alone": (10.0, 0.0),
-    "10 %, evidence from all": (10.0, 1.0),
+    "10 %, evidence from others, too": (10.0, 1.0),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelward_api import names
-from modelward_api.wire import BatchOutcome
+from modelward_api.wire import BatchOutcome, FetchOutcome
 from modelward_operator.engine import gateway as api
 from modelward_operator.engine import resync
 from modelward_operator.engine.queue import Key
@@ -137,6 +137,24 @@ async def test_bad_input_is_told_with_its_field(place):
     assert await operate(key) is None
     stalled = await place.condition("b", "Stalled", api.SCORE_BATCHES)
     assert (stalled["reason"], stalled["message"]) == ("MissingColumn", "spec.input.uri: no column age")
+
+
+async def test_a_bundle_that_cannot_be_fetched_is_told(place):
+    await champion(place)
+    key = await given(place)
+    operate = place.reconciler()
+    await operate(key)
+    labels = {names.SCORE_BATCH: "b", "batch.kubernetes.io/job-completion-index": "0"}
+    containers = {"initContainers": [{"name": "fetch", "image": "i"}], "containers": [{"name": "batch", "image": "i"}]}
+    await place.create(api.PODS, "b-scores-0", containers, metadata={"labels": labels})
+    told = FetchOutcome(verified=False, reason="DigestMismatch", message="another bundle").model_dump_json()
+    state = {"terminated": {"exitCode": 65, "message": told}}
+    fetch = {"name": "fetch", "image": "i", "imageID": "", "ready": False, "restartCount": 0, "state": state}
+    await place.say(api.PODS, "b-scores-0", {"phase": "Failed", "initContainerStatuses": [fetch]})
+    await place.say(api.JOBS, "b-scores", verdict("Failed", reason="PodFailurePolicy", message="exit 65"))
+    assert await operate(key) is None
+    stalled = await place.condition("b", "Stalled", api.SCORE_BATCHES)
+    assert (stalled["reason"], stalled["message"]) == ("DigestMismatch", "ModelVersion v1: another bundle")
 
 
 async def test_suspension_and_parallelism_reach_the_job(place):

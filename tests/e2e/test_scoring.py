@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 
+import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
 import yaml
 
-from examples.clinic import MANIFESTS
+from examples.clinic import MANIFESTS, STORE
 from examples.replay import request_body
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
@@ -22,18 +23,46 @@ for line in sys.stdin:
 """
 
 
-def scored(ward, **spec):
-    """Apply the example, changed; its status at the end."""
+NAME = "mortality-1985-1986"
+INDEX = "batch.kubernetes.io/job-completion-index"
+MANY = """
+import csv, itertools
+header, *rows = csv.reader(open("/var/lib/modelward/store/data/monica-1985-1986.csv"))
+with open("/var/lib/modelward/store/data/many.csv", "w") as out:
+    out.write(",".join(["number", *header]) + "\\n")
+    lines = [",".join(row) + "\\n" for row in rows]
+    out.writelines(f"{n},{line}" for n, line in zip(range(%d), itertools.cycle(lines)))
+"""
+"""The same patients over and over, each row with a number of its own."""
+
+
+def apply(ward, **spec):
+    """The example, changed."""
     batch = yaml.safe_load((MANIFESTS / "scorebatch.yaml").read_text())
     batch["spec"].update(spec)
-    name = batch["metadata"]["name"]
     ward.apply(batch)
 
-    def ended():
-        status = ward.status("scorebatch", name)
+
+def ended(ward):
+    """Its status at the end."""
+
+    def over():
+        status = ward.status("scorebatch", NAME)
         return status if status.get("phase") in ("Complete", "Failed") else None
 
-    return ward.wait("the scores", ended, 180)
+    return ward.wait("the scores", over, 180)
+
+
+def scored(ward, **spec):
+    apply(ward, **spec)
+    return ended(ward)
+
+
+def running_shards(ward):
+    """The pods that score, by their shard's file."""
+    pods = ward.list("pods", "--selector", f"modelward.io/scorebatch={NAME}")
+    running = (pod["metadata"] for pod in pods if pod["status"].get("phase") == "Running")
+    return {f"shard-{int(pod['labels'][INDEX]):05}.json": pod["name"] for pod in running}
 
 
 def test_a_file_gets_the_scores_that_requests_get(ward, champion):
@@ -62,3 +91,49 @@ def test_a_file_without_a_column_fails_at_once_and_says_which(ward, champion):
     assert (status["phase"], failed["status"], failed["reason"]) == ("Failed", "True", "MissingColumn"), json.dumps(
         status
     )
+
+
+def test_a_bundle_that_is_not_the_champions_any_more_fails_at_once_and_says_so(ward, champion):
+    path = ward.bundles["v1"].uri.removeprefix("store://")
+    kept = ward.take(path)
+    ward.put_bytes(path, ward.take(ward.bundles["v2"].uri.removeprefix("store://")))
+    try:
+        status = scored(ward, parallelism=1, backoffLimit=6)
+    finally:
+        ward.put_bytes(path, kept)
+    failed = next(c for c in status["conditions"] if c["type"] == "Failed")
+    assert (status["phase"], failed["reason"]) == ("Failed", "DigestMismatch"), json.dumps(status)
+    assert failed["message"].startswith("ModelVersion v1: ")
+    assert len(ward.list("pods", "--selector", f"modelward.io/scorebatch={NAME}")) == 1
+
+
+def test_a_shard_that_is_killed_is_scored_again_and_no_other(ward, champion):
+    rows, folder = 4_000_000, "scores/killed"
+    ward.kubectl("exec", "store", "--", "python", "-c", MANY % rows)
+    given = {"uri": "store://data/many.csv", "format": "csv"}
+    apply(ward, input=given, output={"uri": f"store://{folder}"}, keepColumns=["number"], parallelism=1)
+
+    def written():
+        """When each shard was written."""
+        script = f"cd {STORE}/{folder} && find . -name '*.json' -printf '%f %T+\\n' || true"
+        return dict(line.split() for line in ward.kubectl("exec", "store", "--", "sh", "-c", script).splitlines())
+
+    def under_way():
+        """A pod in mid-work, once another shard is done."""
+        running, done = running_shards(ward), written()
+        return next(((pod, shard) for shard, pod in running.items() if done and shard not in done), None)
+
+    pod, killed = ward.wait("a shard that is done, and one that is not", under_way, 120)
+    ward.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+    before = written()
+    assert killed not in before, "it was killed in mid-work"
+    status = ended(ward)
+    assert (status["phase"], status["rows"], status["scored"]) == ("Complete", rows, rows), json.dumps(status)
+    after = written()
+    assert {shard: after[shard] for shard in before} == before
+    assert len(after) == 4
+    shards = [ward.take(f"{folder}/shard-{n:05}.parquet") for n in range(4)]
+    numbers = [pyarrow.parquet.read_table(io.BytesIO(content))["number"] for content in shards]
+    assert all(len(column) for column in numbers)
+    found = np.sort(np.concatenate([column.cast("int64").to_numpy() for column in numbers]))
+    assert np.array_equal(found, np.arange(rows))

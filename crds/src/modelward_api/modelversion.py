@@ -282,7 +282,8 @@ class Rollout(Document):
         Fraction,
         Field(
             description="The fraction of the champion's other requests that the new version scores too, for evidence only. "
-            "At 1 every request is a pair, and low traffic suffices.",
+            "At 1 every request is a pair, and low traffic suffices. Where the champion has more pods than the new version "
+            "has at its weight, no more than its pods can score.",
         ),
     ] = 1.0
     analysis: Annotated[Analysis, Field(description="What the evidence must show.")] = Analysis()

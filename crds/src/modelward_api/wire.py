@@ -205,7 +205,7 @@ class TrainingOutcome(Document):
 
 
 INVALID_INPUT_EXIT_CODE = 65
-"""A training or scoring pod that failed for its input (EX_DATAERR): the Job is not tried again."""
+"""A training or scoring pod that failed for its input or its bundle (EX_DATAERR): the Job is not tried again."""
 
 
 class BatchOutcome(Document):

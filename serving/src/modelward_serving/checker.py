@@ -22,6 +22,7 @@ from modelward_serving.tensors import (
     MOST_ROWS,
     BinaryTensor,
     InferenceRequest,
+    NumberTensor,
     RefusedError,
     RequestedOutput,
     Tensor,
@@ -166,10 +167,14 @@ class Checker:
         count, width = tensor.shape
         if tensor.parameters or tensor.datatype not in DTYPES or not 1 <= count <= MOST_ROWS:
             return None
-        found = _singles(tensor) if isinstance(tensor, BinaryTensor) else _at_once(tensor.data or [])
+        if isinstance(tensor, NumberTensor):
+            found: np.ndarray | None = tensor.numbers
+        else:
+            found = _singles(tensor) if isinstance(tensor, BinaryTensor) else _at_once(tensor.data or [])
         if found is None or len(found) != count * width:
             return None
-        return np.ascontiguousarray(found.reshape(count, width).T)
+        with np.errstate(over="ignore"):
+            return np.ascontiguousarray(found.reshape(count, width).T, dtype=np.float32)
 
     def _packed(self, tensor: Tensor) -> np.ndarray:
         """One [rows, columns] tensor with the columns in the signature's order."""
@@ -297,7 +302,10 @@ def _flat(tensor: Tensor, where: str) -> list[Any]:
         raise RefusedError(422, "MissingData", f"{where}.data", "the values, or as many bytes as binary_data_size says")
     values: list[Any] = tensor.data
     if values and isinstance(values[0], list):
-        values = list(chain.from_iterable(row if isinstance(row, list) else (row,) for row in values))
+        width = len(values[0])
+        if len(values) != tensor.shape[0] or any(not isinstance(row, list) or len(row) != width for row in values):
+            raise RefusedError(422, "WrongShape", f"{where}.data", "rows as the shape says, or their values alone")
+        values = list(chain.from_iterable(values))
     return values
 
 

@@ -12,70 +12,72 @@ from modelward_api.names import SCORE
 from modelward_api.wire import ProfileCounts
 from modelward_serving.coded import Coded
 
-MOST_AT_ONCE = 1024
-"""Rows that are binned at once: more would only need more memory."""
+MOST_AT_ONCE = 255
+"""Rows that are compared at once: how many of them reach a cut fits a byte."""
 
 
 class NumberCounter:
     """The cells of several numeric features at once, each in the order of FeatureReference.counts.
 
-    The limits of a feature's range and the edges of its bins cut the line into pieces. How many cuts are not above a value says
-    in which piece it lies, and a table says which cell that is. A value above no cut lies below the range, or is missing.
+    The limits of a feature's range and the edges of its bins cut the line into pieces. While serving, only how many values reach
+    each cut is counted; what lies between two cuts is the difference, and a table says which cell that is. A value that reaches
+    no cut lies below the range, or is missing.
     """
 
     def __init__(self, references: list[FeatureReference]) -> None:
         cuts = [_cuts(reference) for reference in references]
-        width = max(map(len, cuts), default=0) + 1
-        self._cuts = np.full((len(references), 1, width), np.inf, dtype=np.float32)
-        self._table = np.zeros((len(references), width + 1), dtype=np.intp)
+        width = max(map(len, cuts), default=1)
+        self._cuts = np.full((width, len(references)), np.inf, dtype=np.float32)
+        self._table = np.zeros((width + 1, len(references)), dtype=np.intp)
         sizes = [reference.bins + 3 for reference in references]
         starts = np.cumsum([0, *sizes]).tolist()
         for row, (reference, found) in enumerate(zip(references, cuts, strict=True)):
-            self._cuts[row, 0, : len(found)] = found
+            self._cuts[: len(found), row] = found
             cells = [starts[row] + cell for cell in _cells_of_pieces(reference, found)]
-            self._table[row] = cells + cells[-1:] * (width - len(found))
-        self._missing = np.array([s + r.bins for s, r in zip(starts, references, strict=False)], np.intp).reshape(-1, 1)
-        self._rows = np.arange(len(references)).reshape(-1, 1)
-        self._cells = np.zeros(starts[-1], dtype=np.int64)
-        self._of_single_rows = [0] * starts[-1]
-        self._row_cuts, self._row_table = self._cuts[:, 0, :], self._table.reshape(-1)
-        self._row_starts = np.arange(len(references)) * (width + 1)
-        self._only_cuts = self._cuts[0, 0].tolist() if len(references) == 1 else None
+            self._table[:, row] = cells + cells[-1:] * (width - len(found))
+        self._missing_cells = np.array([s + r.bins for s, r in zip(starts, references, strict=False)], dtype=np.intp)
+        self._size = starts[-1]
         self._slices = {r.name: slice(s, s + n) for r, s, n in zip(references, starts, sizes, strict=False)}
+        self._rows = 0
+        self._reached = np.zeros(self._cuts.shape, dtype=np.int64)
+        self._missing = np.zeros(len(references), dtype=np.int64)
+        self._only_cuts = self._cuts[:, 0].tolist() if len(references) == 1 else None
+        self._of_single_rows = [0] * (width + 1)
+        """By piece."""
 
     def count(self, values: np.ndarray) -> None:
         """Count [features, rows] of float32, NaN for missing."""
-        if values.shape[1] == 1 and self._count_row(values):
+        rows = values.shape[1]
+        if rows == 1 and self._only_cuts is not None and (value := values.item()) == value:
+            self._of_single_rows[bisect_right(self._only_cuts, value)] += 1
             return
-        for start in range(0, values.shape[1], MOST_AT_ONCE):
-            part = values[:, start : start + MOST_AT_ONCE]
-            pieces = (self._cuts <= part[:, :, None]).sum(axis=2)
-            cells = self._table[self._rows, pieces]
-            if not pieces.all():
-                cells = np.where(part != part, self._missing, cells)
-            self._cells += np.bincount(cells.reshape(-1), minlength=len(self._cells))
+        for start in range(0, rows, MOST_AT_ONCE):
+            self._count(values[:, start : start + MOST_AT_ONCE].T)
+        self._rows += rows
 
-    def _count_row(self, values: np.ndarray) -> bool:
-        """Count a row alone in few steps; False if one of its values lies above no cut, or is infinite."""
-        if self._only_cuts is not None:
-            value = values.item()
-            piece = bisect_right(self._only_cuts, value)
-            if not 0 < piece < len(self._only_cuts) or value != value:
-                return False
-            self._of_single_rows[self._row_table.item(piece)] += 1
-            return True
-        # The first cut that is above a value has as many before it as are not; where there is none, argmax says 0, too.
-        pieces = (self._row_cuts > values).argmax(axis=1)
-        if np.count_nonzero(pieces) != len(pieces):
-            return False
-        counts = self._of_single_rows
-        for cell in self._row_table.take(pieces + self._row_starts).tolist():
-            counts[cell] += 1
-        return True
+    def _count(self, part: np.ndarray) -> None:
+        """Count [rows, features], at most MOST_AT_ONCE."""
+        if len(part) == 1:
+            reached = self._cuts <= part
+            all_reach = np.count_nonzero(reached[0])
+        else:
+            reaching = self._cuts <= np.ascontiguousarray(part)[:, None, :]
+            reached = np.add.reduce(reaching.view(np.uint8), axis=0, dtype=np.uint8)
+            all_reach = np.count_nonzero(reached[0] == len(part))
+        np.add(self._reached, reached, out=self._reached)
+        if all_reach < part.shape[1]:
+            self._missing += np.isnan(part).sum(axis=0)
 
     def read(self) -> dict[str, tuple[int, ...]]:
         """The cells by feature."""
-        cells = self._cells + np.array(self._of_single_rows, dtype=np.int64)
+        at_least = np.vstack([np.full_like(self._missing, self._rows), self._reached, np.zeros_like(self._missing)])
+        pieces = at_least[:-1] - at_least[1:]
+        pieces[0] -= self._missing
+        if self._only_cuts is not None:
+            pieces[:, 0] += np.array(self._of_single_rows, dtype=np.int64)
+        cells = np.zeros(self._size, dtype=np.int64)
+        np.add.at(cells, self._table, pieces)
+        cells[self._missing_cells] += self._missing
         return {name: tuple(cells[where].tolist()) for name, where in self._slices.items()}
 
 

@@ -10,7 +10,7 @@ from obstore.store import from_url
 
 from modelward_api.bundle import UnverifiedBundleError
 from modelward_api.store import InvalidAddressError, resolve, split
-from modelward_api.wire import FetchOutcome
+from modelward_api.wire import INVALID_INPUT_EXIT_CODE, FetchOutcome
 from modelward_serving.bundle import unpack
 from modelward_serving.termination import tell
 
@@ -49,8 +49,10 @@ def fetch(uri: str, digest: str, into: Path, store: str | None) -> FetchOutcome:
 
 
 def run(uri: str, digest: str, into: Path, store: str | None, termination_log: Path) -> int:
-    """Fetch and leave the outcome in the termination log; 0 when verified."""
+    """Fetch and leave the outcome in the termination log; 0 when verified, 1 when another try may help, else 65."""
     outcome = fetch(uri, digest, into, store)
     log.info("%s: %s", outcome.reason, outcome.message)
     tell(termination_log, outcome.to_json())
-    return 0 if outcome.verified else 1
+    if outcome.verified:
+        return 0
+    return 1 if outcome.reason == "StoreUnavailable" else INVALID_INPUT_EXIT_CODE

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from modelward_api.names import DECISION, SCORE
+from modelward_serving import packed
 from modelward_serving.answer import Answer, Given
 from modelward_serving.checker import Rows
 from modelward_serving.tensors import LARGEST_BODY, BinaryTensor, Forward, InferenceRequest, RefusedError
@@ -18,14 +19,14 @@ _decoder = msgspec.json.Decoder(InferenceRequest)
 _encoder = msgspec.json.Encoder()
 
 
-def decode(body: bytes, json_length: bytes | None = None) -> InferenceRequest:
+def decode(body: bytes | bytearray, json_length: bytes | None = None) -> InferenceRequest:
     """A request's document; its binary tensors, if any, follow after ``json_length`` bytes.
 
     Raises:
         RefusedError: 400 when it is no request.
     """
     if json_length is None:
-        return _document(body)
+        return packed.read(body) or _document(body)
     if not json_length.isdigit() or int(json_length) > len(body):
         rule = "the length in bytes of the JSON that the body begins with"
         raise RefusedError(400, "NotARequest", "Inference-Header-Content-Length", rule)
@@ -47,7 +48,7 @@ def decode(body: bytes, json_length: bytes | None = None) -> InferenceRequest:
     return request
 
 
-def _document(content: bytes | memoryview) -> InferenceRequest:
+def _document(content: bytes | bytearray | memoryview) -> InferenceRequest:
     try:
         request = _decoder.decode(content)
     except msgspec.ValidationError as error:

@@ -16,6 +16,7 @@ import numpy as np
 
 from modelward_api import names
 from modelward_api.wire import LATENCY_LEVELS, SCORE_LEVELS, TrafficLease
+from modelward_serving.allowance import Allowance
 from modelward_serving.answer import Answer
 from modelward_serving.breaker import Breaker
 from modelward_serving.challengers import Challengers
@@ -81,6 +82,7 @@ class Router:
         self._turn = itertools.count()
         self._mirrored: set[asyncio.Task[None]] = set()
         self._breaker = Breaker()
+        self._allowance = Allowance()
 
     def lease(self) -> TrafficLease | None:
         """The lease in force."""
@@ -99,7 +101,9 @@ class Router:
     def answered(self, lease: TrafficLease, plan: Plan, rows: Rows, own: Own, forward: Callable[[], Forward]) -> None:
         """The champion answers, or failed, as planned: count that, and ask the challenger for evidence if that is the plan."""
         self._holder.saw_request(lease.challenger.digest)
-        if plan is not Plan.MIRROR or len(self._mirrored) >= MOST_MIRRORED or not self._lets_through(lease):
+        if plan is not Plan.MIRROR or len(self._mirrored) >= MOST_MIRRORED:
+            return
+        if not self._allowance.takes(self._clock()) or not self._lets_through(lease):
             return
         task = asyncio.get_running_loop().create_task(self._mirror(lease, forward(), rows, own))
         self._mirrored.add(task)

@@ -89,7 +89,25 @@ class BinaryTensor:
     data: None = None
 
 
-Tensor = InputTensor | BinaryTensor
+@dataclass(slots=True)
+class NumberTensor:
+    """One input whose values are numbers in one array. It takes an InputTensor's place and looks like one."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    numbers: np.ndarray
+    """[n] of float64; none is missing."""
+    parameters: dict[str, Any] | None = None
+
+    @property
+    def data(self) -> list[float]:
+        """The values, for those who want objects."""
+        found: list[float] = self.numbers.tolist()
+        return found
+
+
+Tensor = InputTensor | BinaryTensor | NumberTensor
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,7 +174,7 @@ def test_a_batch_has_one_index_a_shard_and_each_is_tried_again_by_itself():
     assert (spec["backoffLimitPerIndex"], spec["maxFailedIndexes"]) == (2, 0)
     rules = spec["podFailurePolicy"]["rules"]
     assert [rule["action"] for rule in rules] == ["FailJob", "Ignore"]
-    assert rules[0]["onExitCodes"] == {"containerName": "batch", "operator": "In", "values": [65]}
+    assert rules[0]["onExitCodes"] == {"operator": "In", "values": [65]}, "of the fetch, too"
 
 
 def test_a_batch_scores_with_the_bundle_that_was_verified_and_cannot_change_it():

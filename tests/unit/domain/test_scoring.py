@@ -174,6 +174,13 @@ def test_a_job_that_gave_up_fails_with_what_is_known(job, problem, said):
     assert reason(score(given(job=failing, pod_problem=problem), NOW), "Failed") == said
 
 
+def test_a_bundle_that_is_not_what_it_should_be_fails_it_with_whose_it_is():
+    failing = replace(JOB, failure=Failure("PodFailurePolicy", "exit 65"))
+    decision = score(given(job=failing, pod_problem=Failure("DigestMismatch", "another bundle")), NOW)
+    assert reason(decision, "Failed") == reason(decision, "Stalled") == "DigestMismatch"
+    assert decision.status.message == "ModelVersion v1: another bundle"
+
+
 def test_input_that_changed_under_way_fails_and_stops_the_job():
     decision = score(given(job=JOB, outcomes=(shard(0), shard(1, input_digest=digest("j")))), NOW)
     assert reason(decision, "Failed") == "InputChanged"

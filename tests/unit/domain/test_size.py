@@ -83,3 +83,64 @@ def test_a_champion_whose_autoscaling_is_removed_has_its_replicas_again():
 def test_bounds_that_cross_are_refused():
     with pytest.raises(ValueError, match="minReplicas must not be greater"):
         Autoscaling(min_replicas=3, max_replicas=2)
+
+
+def beside(champion_pods, weight, serving=None):
+    """A canary at a weight beside a champion with so many pods: its pods, and the fraction that is mirrored."""
+    candidate = version(
+        "v2",
+        "Canary",
+        pods=1,
+        serving=serving or {"replicas": 10},
+        rollout={"steps": [{"weight": weight, "minRequests": 100}]},
+        champion="v1",
+        step=0,
+    )
+    champion = version("v1", "Champion", pods=champion_pods, serving={"replicas": champion_pods})
+    decision = decide(observed(champion, candidate, serves="v1", paired=clean(5)))
+    return decision.workloads["v2"], decision.leases[0].mirror
+
+
+@pytest.mark.parametrize(
+    ("champion_pods", "weight", "pods"), [(1, 5, 1), (1, 100, 1), (4, 5, 1), (4, 26, 2), (10, 50, 5), (10, 51, 6)]
+)
+def test_a_challengers_pods_follow_its_weight(champion_pods, weight, pods):
+    assert beside(champion_pods, weight)[0] == pods
+
+
+@pytest.mark.parametrize(
+    ("serving", "pods"),
+    [({"replicas": 2}, 2), ({"autoscaling": {"minReplicas": 1, "maxReplicas": 3}}, 3)],
+    ids=["replicas", "maxReplicas"],
+)
+def test_a_challenger_has_no_more_pods_than_it_may_have_when_it_answers_all(serving, pods):
+    assert beside(10, 50, serving)[0] == pods
+
+
+@pytest.mark.parametrize("champion_pods", [1, 2, 3, 10])
+@pytest.mark.parametrize("weight", [1, 5, 20, 50, 99])
+def test_a_challengers_pod_is_asked_no_more_than_a_champions(champion_pods, weight):
+    pods, mirror = beside(champion_pods, weight)
+    asked = weight / 100 + (1 - weight / 100) * mirror
+    assert asked == pytest.approx(pods / champion_pods), "and no less: the more evidence, the sooner it is decided"
+
+
+def test_beside_one_pod_a_challenger_scores_every_request():
+    assert beside(1, 5) == (1, pytest.approx(1.0))
+
+
+def test_the_fraction_that_a_person_set_is_not_exceeded():
+    candidate = version("v2", "Canary", pods=1, rollout={"mirror": 0.25}, champion="v1", step=0)
+    decision = decide(observed(version("v1", "Champion", pods=1), candidate, serves="v1", paired=clean(5)))
+    assert decision.leases[0].mirror == 0.25
+
+
+def test_while_a_challengers_pods_start_those_that_are_ready_get_no_more_than_before():
+    steps = [{"weight": 10, "minRequests": 1}, {"weight": 50, "minRequests": 100}]
+    champion = version("v1", "Champion", pods=10, serving={"replicas": 10})
+    candidate = version(
+        "v2", "Canary", pods=1, serving={"replicas": 10}, rollout={"steps": steps}, champion="v1", step=1
+    )
+    decision = decide(observed(champion, candidate, serves="v1", paired=clean(5)))
+    assert (decision.workloads["v2"], decision.leases[0].weight) == (5, 10.0)
+    assert decision.statuses["v2"].weight.requested == 50.0

@@ -44,7 +44,7 @@ def test_a_rollout_waits_for_pods_that_speak_as_the_changed_spec_says():
     changed = replace(changed, pods=tuple(replace(pod, tls=False) for pod in changed.pods))
     decision = decide(observed(secure("v1", "Champion"), changed, serves="v1", paired=clean(10)))
     assert phases(decision)["v2"] == "Deploying"
-    assert condition(decision, "v2", "Ready").reason == "TlsChanging"
+    assert condition(decision, "v2", "Ready").reason == "PodsChanging"
 
 
 def test_a_new_model_needs_nobody_to_agree_with():

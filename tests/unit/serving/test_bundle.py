@@ -11,6 +11,7 @@ import pytest
 from modelward_api.bundle import TreeExplainer, UnverifiedBundleError
 from modelward_serving import bundle
 from modelward_serving.fetch import fetch
+from modelward_serving.fetch import run as fetched
 from modelward_serving.predictor import Predictor
 from modelward_serving.session import UnservableError
 from tests.unit.serving import bundles
@@ -132,6 +133,21 @@ def test_a_fetch_that_fails_says_why_and_writes_nothing(tmp_path, made, uri, dig
     outcome = fetch(uri, digest or made[1], tmp_path / "into", stored(tmp_path, made))
     assert (outcome.verified, outcome.reason) == (False, reason)
     assert not (tmp_path / "into").exists()
+
+
+@pytest.mark.parametrize(
+    ("uri", "digest", "code"),
+    [
+        ("store://m.bentomodel", None, 0),
+        ("store://m.bentomodel", "sha256:" + "0" * 64, 65),
+        ("store://nobody", None, 65),
+        ("http://127.0.0.1:9/m.bentomodel", None, 1),
+    ],
+)
+def test_a_fetch_is_worth_another_try_only_when_the_store_is_away(tmp_path, made, uri, digest, code):
+    log = tmp_path / "log"
+    assert fetched(uri, digest or made[1], tmp_path / "into", stored(tmp_path, made), log) == code
+    assert json.loads(log.read_text())["verified"] is (code == 0)
 
 
 def test_scores_other_than_the_golden_ones_are_not_served(tmp_path):

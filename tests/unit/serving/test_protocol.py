@@ -172,6 +172,13 @@ def test_one_packed_tensor_is_the_same_as_a_tensor_for_each_column():
         np.testing.assert_array_equal(rows_of(content, checker=numeric()).numbers, [[1, 4], [2, np.nan], [3, 6]])
 
 
+@pytest.mark.parametrize("data", [[[1, 2], [3, 4], [5, 6]], [[1, 2], [3, 4, 5, 6]], [[1, 2, 3], 4, 5, 6]])
+def test_rows_that_are_not_as_the_shape_says_are_refused(data):
+    content = json.dumps({"inputs": [{"name": "x", "shape": [2, 3], "datatype": "FP64", "data": data}]}).encode()
+    with pytest.raises(RefusedError, match="rows as the shape says"):
+        rows_of(content, checker=numeric())
+
+
 def binary(*tensors) -> tuple[bytes, int]:
     """A request with binary tensors: (name, shape, datatype, bytes)."""
     inputs = [

@@ -34,12 +34,10 @@ def job_name(name: str) -> str:
 
 
 def job(namespace: str, name: str, uid: str, spec: ScoreBatchSpec, chosen: Chosen, settings: Settings) -> Manifest:
-    """The Job: bad input fails it at once; anything else is tried again, each shard by itself."""
+    """The Job: bad input or a wrong bundle fails it at once; anything else is tried again, each shard by itself."""
     rules = [
-        {
-            "action": "FailJob",
-            "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [INVALID_INPUT_EXIT_CODE]},
-        },
+        # Of any container: what fetches the bundle says so of a wrong one, what scores of wrong input.
+        {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [INVALID_INPUT_EXIT_CODE]}},
         # A node that is drained is no fault of the scoring.
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     ]

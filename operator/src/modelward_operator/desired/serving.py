@@ -15,6 +15,7 @@ from modelward_operator.desired.pod import (
     store_volumes,
 )
 from modelward_operator.desired.settings import Settings
+from modelward_operator.domain.trust import fingerprint
 
 BUNDLE = "/bundle"
 KEYS = "/etc/modelward/control"
@@ -70,7 +71,7 @@ def deployment(
             "selector": {"matchLabels": selector},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
-                "metadata": {"labels": {**labels(name, spec, artifact), **_scheme(spec)}},
+                "metadata": {"labels": {**labels(name, spec, artifact), **_speech(spec)}},
                 "spec": _pod(namespace, selector, spec, artifact, timeout, settings),
             },
         },
@@ -133,9 +134,10 @@ def _metadata(namespace: str, name: str, uid: str, spec: ModelVersionSpec) -> Ma
     }
 
 
-def _scheme(spec: ModelVersionSpec) -> dict[str, str]:
-    """A label for those who ask pods by their address: the operator, Prometheus."""
-    return {names.SCHEME: "https"} if spec.serving.tls else {}
+def _speech(spec: ModelVersionSpec) -> dict[str, str]:
+    """Labels for those who ask pods by their address: the operator, Prometheus."""
+    callers = fingerprint(spec.serving.authentication)
+    return ({names.SCHEME: "https"} if spec.serving.tls else {}) | ({names.CALLERS: callers} if callers else {})
 
 
 def _tls_volume(tls: Tls | None) -> list[Manifest]:

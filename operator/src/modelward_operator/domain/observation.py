@@ -13,6 +13,7 @@ from modelward_api.modelversion import Artifact, ModelVersionSpec, ModelVersionS
 from modelward_api.scorebatch import ScoreBatchSpec, ScoreBatchStatus
 from modelward_api.trainingjob import TrainingJobSpec, TrainingJobStatus
 from modelward_api.wire import BatchOutcome, TrainingOutcome, TrainingProgress
+from modelward_operator.domain import trust
 from modelward_operator.domain.record import ModelRecord
 
 
@@ -34,6 +35,8 @@ class Pod:
     ready: bool = False
     tls: bool = False
     """Whether it speaks TLS."""
+    callers: str = ""
+    """The fingerprint of whose tokens it takes."""
     verified: bool = False
     """The init container fetched the bundle and found its digest right."""
     failure: Failure | None = None
@@ -79,6 +82,15 @@ class Version:
     def tls(self) -> bool:
         """Whether its pods shall speak TLS."""
         return self.spec.serving.tls is not None
+
+    @property
+    def callers(self) -> str:
+        """Whose tokens its pods shall take, as a fingerprint."""
+        return trust.fingerprint(self.spec.serving.authentication)
+
+    def is_spoken_by(self, pod: Pod) -> bool:
+        """Whether a pod of it speaks to callers as its spec says now: it may be older than the spec."""
+        return pod.tls == self.tls and pod.callers == self.callers
 
     @property
     def is_autoscaled(self) -> bool:

@@ -13,7 +13,7 @@ from modelward_api.wire import BatchOutcome
 from modelward_operator.domain.clock import stamp
 from modelward_operator.domain.conditions import State, Summary, conclude
 from modelward_operator.domain.decision import Note, ScoringDecision
-from modelward_operator.domain.observation import Chosen, Failure, Observation, ScoringObservation, Version
+from modelward_operator.domain.observation import BatchJob, Chosen, Failure, Observation, ScoringObservation, Version
 from modelward_operator.domain.rollout.course import REFUSED
 from modelward_operator.domain.rollout.roles import cast, quarantined
 
@@ -24,6 +24,9 @@ WHILE_RUNNING = 15.0
 
 PASSING = frozenset({"StoreUnavailable", "InternalError"})
 """Reasons of a pod's failure that another try may mend."""
+
+UNFETCHED = frozenset({"DigestMismatch", "ArtifactNotFound", "ArtifactUnreadable", "BadSignature"})
+"""Reasons of a bundle that cannot be had."""
 
 ScoringPhase = Literal["Pending", "Running", "Complete", "Failed"]
 
@@ -141,7 +144,7 @@ def fails(observation: ScoringObservation) -> Stage | None:
         return None
     # Pods that were stopped for another's bad input have nothing to say.
     said = [o for o in observation.outcomes if not o.succeeded and o.reason not in PASSING]
-    failure = told(said[-1]) if said else observation.pod_problem
+    failure = told(said[-1]) if said else _of_bundle(observation.pod_problem, observation.job)
     if failure is None or observation.job.failure.reason == "DeadlineExceeded":
         failure = observation.job.failure
     return Stage("Failed", failure.reason, failure.message, stalled=True)
@@ -213,6 +216,13 @@ def told(outcome: BatchOutcome) -> Failure:
     """What a pod that failed has said."""
     where = f"{outcome.field}: " if outcome.field and not outcome.message.startswith(outcome.field) else ""
     return Failure(outcome.reason, f"{where}{outcome.message}")
+
+
+def _of_bundle(failure: Failure | None, job: BatchJob) -> Failure | None:
+    """What the fetch of a bundle says is about the ModelVersion: whose it is must be said here."""
+    if failure is None or failure.reason not in UNFETCHED or job.chosen is None:
+        return failure
+    return Failure(failure.reason, f"ModelVersion {job.chosen.model_version}: {failure.message}")
 
 
 def _finished(observation: ScoringObservation) -> dict[int, BatchOutcome]:

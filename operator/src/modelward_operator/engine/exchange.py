@@ -165,5 +165,5 @@ class Exchange:
 
 def _answers(pod: Pod, version: Version | None = None) -> bool:
     """Whether it can be asked; as a challenger of that version also, whether it speaks as the version now does."""
-    speaks = version is None or pod.tls == version.tls
+    speaks = version is None or version.is_spoken_by(pod)
     return pod.ready and pod.ip is not None and not pod.deleting and speaks

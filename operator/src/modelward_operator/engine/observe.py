@@ -242,13 +242,14 @@ def pod(manifest: Manifest) -> Pod:
     """One serving pod, with what its containers say of a failure."""
     status = manifest.get("status") or {}
     conditions = {c["type"]: c for c in status.get("conditions", [])}
-    inits = status.get("initContainerStatuses") or []
+    inits, labels = status.get("initContainerStatuses") or [], manifest["metadata"].get("labels") or {}
     verified = bool(inits) and all((c.get("state") or {}).get("terminated", {}).get("exitCode") == 0 for c in inits)
     return Pod(
         name=manifest["metadata"]["name"],
         uid=manifest["metadata"].get("uid", ""),
         ip=status.get("podIP"),
-        tls=(manifest["metadata"].get("labels") or {}).get(names.SCHEME) == "https",
+        tls=labels.get(names.SCHEME) == "https",
+        callers=labels.get(names.CALLERS, ""),
         ready=conditions.get("Ready", {}).get("status") == "True",
         verified=verified,
         failure=problem(status),

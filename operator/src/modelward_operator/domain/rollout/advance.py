@@ -20,6 +20,7 @@ from modelward_operator.domain.rollout.bystander import Place
 from modelward_operator.domain.rollout.course import ENDED, Course
 from modelward_operator.domain.rollout.handback import handed_back
 from modelward_operator.domain.rollout.roles import Roles, cast, selected
+from modelward_operator.domain.rollout.size import so_far
 from modelward_operator.domain.rollout.status import Facts, invalid_status, next_status, note
 
 ROLLOUT_PERIOD, STANDBY_PERIOD, QUIET_PERIOD, AT_ONCE = 1.0, 3.0, 15.0, 0.2
@@ -199,7 +200,8 @@ def _order_of_champion(plan: Plan, champion: Version, versions: Mapping[str, Ver
             version = versions[name]
             sticky = champion.spec.serving.sticky_header or version.spec.serving.sticky_header
             deadline = 1000 * seconds(version.spec.rollout.analysis.latency_objective)
-            return LeaseOrder(champion.name, name, course.weight, course.mirror, sticky, deadline)
+            weight = so_far(course.weight, version.ready_pods, course.replicas)
+            return LeaseOrder(champion.name, name, weight, course.mirror, sticky, deadline)
     return LeaseOrder(champion.name, None)
 
 

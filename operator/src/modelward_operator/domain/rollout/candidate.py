@@ -16,7 +16,8 @@ from modelward_operator.domain.clock import elapsed, stamp
 from modelward_operator.domain.evidence import Assessment
 from modelward_operator.domain.observation import Failure, Version
 from modelward_operator.domain.rollout.course import Course
-from modelward_operator.domain.rollout.size import pods
+from modelward_operator.domain.rollout.size import beside, mirrored, pods
+from modelward_operator.domain.trust import refused_for
 
 UNSERVABLE = frozenset(
     {"DigestMismatch", "ArtifactNotFound", "ArtifactUnreadable", "BadSignature", "ParityFailed", "ModelUnloadable"}
@@ -98,7 +99,9 @@ def has_taken_over(case: Case) -> Course | None:
 
 
 def speaks_otherwise(case: Case) -> Course | None:
-    """https on one side only: callers would break at the promotion, and the champion could not ask it until then."""
+    """Callers would break at the promotion, and the champion could not ask it until then: https on one side only, or its
+    callers' tokens refused.
+    """
     champion, version = case.champion, case.version
     if champion is None or not version.ready_pods:
         return None
@@ -106,9 +109,20 @@ def speaks_otherwise(case: Case) -> Course | None:
         with_it, without = (version, champion) if version.tls else (champion, version)
         message = f"{with_it.name} has spec.serving.tls and {without.name} has none: give both the same"
         return Course("Deploying", "TlsDiffers", message, replicas=_first_pods(case), stalled=True)
-    if not any(pod.ready and not pod.deleting and pod.tls == version.tls for pod in version.pods):
-        message = "spec.serving.tls was changed: waiting for pods that speak so"
-        return Course("Deploying", "TlsChanging", message, replicas=_first_pods(case))
+    if (why := refused_for(champion.spec.serving.authentication, version.spec.serving.authentication)) is not None:
+        message = (
+            f"{version.name} would refuse callers of {champion.name}: {why}. Give both the same serving.authentication"
+        )
+        return Course("Deploying", "AuthenticationDiffers", message, replicas=_first_pods(case), stalled=True)
+    return _speaks_not_yet(case, champion)
+
+
+def _speaks_not_yet(case: Case, champion: Version) -> Course | None:
+    """The specs agree, but no pod of it speaks so yet, or one of the champion's from before the change still answers."""
+    for version, enough in ((case.version, any), (champion, all)):
+        if not enough(version.is_spoken_by(pod) for pod in version.pods if pod.ready and not pod.deleting):
+            message = f"spec.serving of {version.name} was changed: waiting for pods that speak so"
+            return Course("Deploying", "PodsChanging", message, replicas=_first_pods(case))
     return None
 
 
@@ -259,9 +273,11 @@ def _reason(version: Version, reason: str, message: str) -> tuple[str, str]:
 
 
 def _first_pods(case: Case) -> int:
-    """A challenger starts with one pod; what takes over without a canary has all of them at once."""
-    at_once = case.champion is None or case.version.spec.rollout.strategy == "direct"
-    return _all_pods(case) if at_once else 1
+    """A challenger starts with what its first step takes; what takes over without a canary has all of them at once."""
+    rollout = case.version.spec.rollout
+    if case.champion is None or rollout.strategy == "direct":
+        return _all_pods(case)
+    return beside(case.champion, case.version, 0 if rollout.strategy == "shadow" else rollout.steps[0].weight)
 
 
 def _all_pods(case: Case) -> int:
@@ -291,12 +307,16 @@ def _rolled_back(case: Case, reason: str, message: str, *, quarantine: bool) -> 
 
 
 def _trial(case: Case, phase: str, reason: str, message: str, weight: float) -> Course:
+    mirror, replicas = case.version.spec.rollout.mirror, 1
+    if case.champion is not None:
+        replicas = beside(case.champion, case.version, weight)
+        mirror = mirrored(case.champion, replicas, weight, mirror)
     return replace(
         Course("Canary", reason, message),
         phase=phase,  # type: ignore[arg-type]
-        replicas=1,
+        replicas=replicas,
         weight=weight,
-        mirror=case.version.spec.rollout.mirror,
+        mirror=mirror,
         assessment=case.assessment,
         champion=_champion_name(case),
         step=case.version.status.step,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from modelward_operator.domain.observation import Version
 
 
@@ -16,3 +18,34 @@ def pods(version: Version, at_least: int = 0) -> int:
         return version.spec.serving.replicas
     grown = version.workload.replicas if version.workload else 0
     return min(max(scaling.min_replicas, at_least, grown), scaling.max_replicas)
+
+
+def beside(champion: Version, challenger: Version, weight: float) -> int:
+    """The pods of a challenger that answers ``weight`` percent of the champion's callers: each as many as one of the champion's.
+
+    One at least, and never more than the challenger may have when it answers all.
+    """
+    scaling = challenger.spec.serving.autoscaling
+    most = scaling.max_replicas if scaling else challenger.spec.serving.replicas
+    return max(1, min(math.ceil(_present(champion) * weight / 100), most))
+
+
+def mirrored(champion: Version, pods: int, weight: float, wanted: float) -> float:
+    """The fraction of the champion's other requests that so many challenger pods can score too, at most ``wanted``.
+
+    A challenger pod is asked no more often than a champion's: with what it answers by weight, all of them score the fraction
+    pods / champion pods of all requests. More would make it late, and that would look like its own fault.
+    """
+    share = weight / 100
+    left = min(1.0, pods / max(1, _present(champion))) - share
+    return min(wanted, left / (1 - share)) if left > 0 else 0.0
+
+
+def so_far(weight: float, ready: int, pods: int) -> float:
+    """The percentage that a challenger can answer while some of its pods still start; with none at all nothing is held back."""
+    return weight * min(1.0, ready / pods) if ready and pods else weight
+
+
+def _present(version: Version) -> int:
+    """Its pods, also those that are about to be ready again."""
+    return max(version.ready_pods, version.workload.replicas if version.workload else 0)

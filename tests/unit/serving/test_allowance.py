@@ -1,0 +1,33 @@
+"""Evidence beside a champion's own work: thousands a minute, and never all of what a busy champion answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from modelward_serving.allowance import A_SECOND, AT_ONCE, Allowance
+
+
+def taken(every: float, seconds: float) -> int:
+    """How many of the requests that come so often are asked for evidence, too."""
+    allowance = Allowance()
+    return sum(allowance.takes(100 + number * every) for number in range(round(seconds / every)))
+
+
+def test_a_calm_champion_has_each_request_scored_twice():
+    assert taken(every=0.002, seconds=10) == 5000
+
+
+@pytest.mark.parametrize("every", [0.0005, 0.0001])
+def test_a_busy_one_no_more_than_its_allowance(every):
+    assert taken(every, seconds=10) == pytest.approx(10 * A_SECOND + AT_ONCE, abs=2)
+
+
+def test_a_burst_is_taken_as_it_comes():
+    allowance = Allowance()
+    assert sum(allowance.takes(100.0) for _ in range(1000)) == AT_ONCE
+
+
+def test_rest_does_not_add_up():
+    allowance = Allowance()
+    assert allowance.takes(100.0)
+    assert sum(allowance.takes(9000.0) for _ in range(1000)) == AT_ONCE
