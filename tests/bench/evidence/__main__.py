@@ -100,13 +100,13 @@ def repeated(runs: int, rng: np.random.Generator) -> str:
 
 
 def cost() -> str:
-    """Milliseconds that the operator takes to judge a rollout, the best of five runs of a hundred."""
+    """Milliseconds that the operator takes to judge a rollout, the best of fifty runs of ten."""
     strict, counts = Analysis(score_shift=0.2), PairedCounts(
         pairs=2000, compared=1950, flips=60, errors_challenger=30, errors_champion=20, late_challenger=9, late_champion=8,
         slower_challenger=(300, 90, 20), slower_champion=(250, 80, 25),
         higher_challenger=(9, 20, 40, 60, 80, 60, 40, 20, 9), higher_champion=(8, 25, 35, 70, 75, 50, 45, 25, 8),
     )  # fmt: skip
-    best = min(timeit.repeat(lambda: assess(counts, None, strict), number=100, repeat=5)) / 100
+    best = min(timeit.repeat(lambda: assess(counts, None, strict), number=10, repeat=50)) / 10
     return f"Judging all six signals of a rollout takes {1000 * best:.1f} ms of one core."
 
 
