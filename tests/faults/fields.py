@@ -37,6 +37,9 @@ UNOWNED = frozenset(
     }
 )
 
+ATOMIC = frozenset({("spec", "selector"), ("spec", "template", "spec", "nodeSelector")})
+"""Maps that are one value, as their schema says (x-kubernetes-map-type: atomic)."""
+
 
 def applied(live: Manifest, config: Manifest, manager: str, owners: Owners) -> tuple[Manifest, Owners]:
     """What comes of applying a configuration by force, and who owns what then."""
@@ -87,7 +90,7 @@ def leaves(value: Any, at: Path = ()) -> dict[Path, Any]:
     """The fields that have owners, by path."""
     if at in UNOWNED:
         return {}
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and value and at not in ATOMIC:
         return {path: leaf for name, part in value.items() for path, leaf in leaves(part, (*at, name)).items()}
     return {at: value}
 

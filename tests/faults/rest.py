@@ -61,8 +61,8 @@ def _weights_sum_to_100(world: World) -> None:
     """In the statuses, and in the leases that the pods hold."""
     weights = {name: ((m.get("status") or {}).get("weight") or {}) for name, m in world.versions().items()}
     requested = {name: weight.get("requested", 0.0) for name, weight in weights.items()}
-    champions = [name for name, phase in world.phases().items() if phase == "Champion"]
-    if not champions:
+    champions = [name for name, phase in world.phases().items() if phase == "Champion" and _is_readable(world, name)]
+    if not champions or not _is_readable(world, world.serves()):
         return
     assert champions == [world.serves()], world.tell()
     assert sum(requested.values()) == 100, requested
@@ -92,12 +92,9 @@ def _nothing_is_left_of_earlier_specs(world: World) -> None:
     """A→B is as a fresh B, and A→B→A as A: the Deployments are what a first apply on an empty server would make."""
     for name, deployment in _all(world.server, api.DEPLOYMENTS).items():
         version = world.version(name)
-        if version is None or "deletionTimestamp" in deployment["metadata"]:
-            continue
-        try:
-            spec = ModelVersionSpec.model_validate(version["spec"])
-        except ValueError:
+        if version is None or not _is_readable(world, name):
             continue  # kept as it was until the spec can be read again
+        spec = ModelVersionSpec.model_validate(version["spec"])
         artifact = Artifact.model_validate(version["spec"]["artifact"])
         replicas = deployment["spec"]["replicas"]
         uid = version["metadata"]["uid"]
@@ -105,6 +102,14 @@ def _nothing_is_left_of_earlier_specs(world: World) -> None:
         fresh = ApiServer(world.now).apply(api.DEPLOYMENTS, wanted)
         assert deployment["spec"] == fresh["spec"]
         assert deployment["metadata"]["labels"] == fresh["metadata"]["labels"]
+
+
+def _is_readable(world: World, name: str | None) -> bool:
+    try:
+        ModelVersionSpec.model_validate((world.version(name or "") or {}).get("spec"))
+    except ValueError:
+        return False
+    return True
 
 
 def everything(world: World) -> dict[str, Any]:

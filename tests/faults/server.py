@@ -111,7 +111,6 @@ class ApiServer:
     def replace(self, resource: Resource, manifest: Manifest, manager: str = UPDATE) -> Manifest:
         stored = self._expected(resource, manifest)
         new = copy.deepcopy(manifest)
-        new["metadata"] = {**stored.manifest["metadata"], **new["metadata"]}
         new["status"] = stored.manifest.get("status")
         owners = fields.updated(stored.manifest, new, manager, stored.owners)
         return self._change(resource, stored, new, owners)

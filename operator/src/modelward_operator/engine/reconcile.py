@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import aiohttp
@@ -50,6 +49,10 @@ UNTIL_MENDED = 15.0
 """Seconds until a second look at what a person must mend and no watch tells of."""
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(slots=True)
 class Reconciler:
     """Works on keys; the decisions are given to it as functions."""
@@ -65,7 +68,7 @@ class Reconciler:
     refused: dict[str, Failure] = field(default_factory=dict)
     """By TrainingJob's uid: why its ModelVersion was refused. It would be again: the spec is immutable."""
     progress_port: int = names.PROGRESS_PORT
-    now: Callable[[], datetime] = partial(datetime.now, UTC)
+    now: Callable[[], datetime] = _now
     monotonic: Callable[[], float] = time.monotonic
     """Seconds."""
 
