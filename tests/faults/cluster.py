@@ -35,6 +35,9 @@ class Cluster:
         self._due: dict[str, float] = {}
         """By pod: when it is ready, or gone."""
         self._addresses = 0
+        self._hashes: dict[str, str] = {}
+        self._seen = -1
+        """The version of the API server after which there was nothing left to do."""
         self.corrupt: set[str] = set()
         """Digests whose bundle is another one in the store."""
 
@@ -44,15 +47,17 @@ class Cluster:
 
     def step(self) -> None:
         """All controllers, once."""
+        for name in [name for name, when in self._due.items() if when <= self._clock()]:
+            del self._due[name]
+            self._come_due(name)
+        if self._seen == self._server.version:
+            return
         self._server.collect_garbage()
         for deployment in self._server.list(api.DEPLOYMENTS, NAMESPACE):
             self._roll(deployment)
         self._server.collect_garbage()
         self.pods = {name: pod for name, pod in self.pods.items() if self._server.get(api.PODS, NAMESPACE, name)}
-        for name, when in list(self._due.items()):
-            if when <= self._clock():
-                del self._due[name]
-                self._come_due(name)
+        self._seen = self._server.version
 
     def of(self, version: str) -> list[Manifest]:
         """The pods of that version."""
@@ -76,7 +81,7 @@ class Cluster:
 
     def _roll(self, deployment: Manifest) -> None:
         """RollingUpdate with one pod more than wanted and none fewer."""
-        template = _hash(deployment["spec"]["template"])
+        template = self._hash(deployment)
         wanted = deployment["spec"]["replicas"]
         pods = [m for m in self._server.list(api.PODS, NAMESPACE) if _owner(m) == deployment["metadata"]["uid"]]
         pods = [m for m in pods if not _is_deleting(m)]
@@ -90,6 +95,14 @@ class Cluster:
         ready = sum(_is_ready(m) for m in pods)
         for pod in [m for m in old if _is_ready(m)][: max(0, ready - wanted)]:
             self._end(pod)
+
+    def _hash(self, deployment: Manifest) -> str:
+        metadata = deployment["metadata"]
+        key = f"{metadata['uid']} {metadata['generation']}"
+        if key not in self._hashes:
+            written = json.dumps(deployment["spec"]["template"], sort_keys=True)
+            self._hashes[key] = hashlib.sha256(written.encode()).hexdigest()[:10]
+        return self._hashes[key]
 
     def _create(self, deployment: Manifest, template: str) -> None:
         metadata, spec = deployment["spec"]["template"]["metadata"], deployment["spec"]["template"]["spec"]
@@ -178,7 +191,3 @@ def _owner(manifest: Manifest) -> str | None:
 def _environment(manifest: Manifest) -> list[Any]:
     found: list[Any] = manifest["spec"]["containers"][0]["env"]
     return found
-
-
-def _hash(template: Manifest) -> str:
-    return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:10]

@@ -53,6 +53,11 @@ class Shelf:
 
     states: list[dict[Name, Stored]] = field(default_factory=lambda: [{}])
 
+    @property
+    def now(self) -> dict[Name, Stored]:
+        """As it is."""
+        return self.states[-1]
+
     def at(self, lag: int) -> dict[Name, Stored]:
         """As it was that many changes ago."""
         return self.states[max(0, len(self.states) - 1 - lag)]
@@ -108,12 +113,14 @@ class ApiServer:
         new, owners = fields.applied(stored.manifest, manifest, manager, stored.owners)
         return self._change(resource, stored, new, owners)
 
-    def replace(self, resource: Resource, manifest: Manifest, manager: str = UPDATE) -> Manifest:
+    def replace(
+        self, resource: Resource, manifest: Manifest, manager: str = UPDATE, *, validated: bool = True
+    ) -> Manifest:
         stored = self._expected(resource, manifest)
         new = copy.deepcopy(manifest)
         new["status"] = stored.manifest.get("status")
         owners = fields.updated(stored.manifest, new, manager, stored.owners)
-        return self._change(resource, stored, new, owners)
+        return self._change(resource, stored, new, owners, validated=validated)
 
     def replace_status(self, resource: Resource, manifest: Manifest) -> Manifest:
         stored = self._expected(resource, manifest)
@@ -121,32 +128,25 @@ class ApiServer:
         return self._change(resource, stored, new, stored.owners)
 
     def patch(
-        self,
-        resource: Resource,
-        namespace: str,
-        name: str,
-        patch: Manifest,
-        manager: str = UPDATE,
-        *,
-        validated: bool = True,
+        self, resource: Resource, namespace: str, name: str, patch: Manifest, manager: str = UPDATE
     ) -> Manifest | None:
-        stored = self._shelf(resource).at(0).get((namespace, name))
+        stored = self._shelf(resource).now.get((namespace, name))
         if stored is None:
             return None
         _expect(resource, {"metadata": {"name": name, **(patch.get("metadata") or {})}}, stored)
         new = fields.merged(stored.manifest, patch)
         new["status"] = stored.manifest.get("status")
         owners = fields.updated(stored.manifest, new, manager, stored.owners)
-        return self._change(resource, stored, new, owners, validated=validated)
+        return self._change(resource, stored, new, owners)
 
     def patch_status(self, resource: Resource, namespace: str, name: str, status: Manifest) -> None:
         """As controllers and kubelets do."""
-        stored = self._shelf(resource).at(0)[namespace, name]
+        stored = self._shelf(resource).now[namespace, name]
         new = {**stored.manifest, "status": fields.merged(stored.manifest.get("status"), status)}
         self._change(resource, stored, new, stored.owners)
 
     def delete(self, resource: Resource, namespace: str, name: str, uid: str | None = None) -> None:
-        stored = self._shelf(resource).at(0).get((namespace, name))
+        stored = self._shelf(resource).now.get((namespace, name))
         if stored is None:
             return
         metadata = stored.manifest["metadata"]
@@ -162,22 +162,20 @@ class ApiServer:
 
     def collect_garbage(self) -> None:
         """Remove what belonged to objects that are gone."""
-        while orphans := [(r, s) for r, s in self._everything() if self._is_orphaned(s.manifest)]:
+        while orphans := self._orphans():
             for resource, stored in orphans:
                 self._remove(resource, stored)
 
-    def _everything(self) -> list[tuple[Resource, Stored]]:
-        return [(resource, stored) for resource, shelf in self._shelves.items() for stored in shelf.at(0).values()]
-
-    def _is_orphaned(self, manifest: Manifest) -> bool:
-        owners = {owner["uid"] for owner in manifest["metadata"].get("ownerReferences", [])}
-        return bool(owners) and not owners & {s.manifest["metadata"]["uid"] for _, s in self._everything()}
+    def _orphans(self) -> list[tuple[Resource, Stored]]:
+        objects = [(resource, stored) for resource, shelf in self._shelves.items() for stored in shelf.now.values()]
+        uids = {stored.manifest["metadata"]["uid"] for _, stored in objects}
+        return [(r, s) for r, s in objects if (owners := _owners(s.manifest)) and not owners & uids]
 
     def _shelf(self, resource: Resource) -> Shelf:
         return self._shelves.setdefault(resource, Shelf())
 
     def _stored(self, resource: Resource, metadata: Manifest) -> Stored | None:
-        return self._shelf(resource).at(0).get((metadata["namespace"], metadata["name"]))
+        return self._shelf(resource).now.get((metadata["namespace"], metadata["name"]))
 
     def _expected(self, resource: Resource, manifest: Manifest) -> Stored:
         stored = self._stored(resource, manifest["metadata"])
@@ -235,6 +233,10 @@ class ApiServer:
     def _tell(self, change: Change) -> None:
         for listener in list(self.listeners):
             listener(change)
+
+
+def _owners(manifest: Manifest) -> set[str]:
+    return {owner["uid"] for owner in manifest["metadata"].get("ownerReferences", ())}
 
 
 def _expect(resource: Resource, manifest: Manifest, stored: Stored) -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 
 from hypothesis import HealthCheck, Phase, settings
@@ -14,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from modelward_operator.engine import gateway as api
 from modelward_operator.engine.gateway import InvalidObjectError
-from tests.faults import rest
+from tests.faults import LONG, rest
 from tests.faults.cluster import NOWHERE
 from tests.faults.gateway import MISHAPS, Fault
 from tests.faults.pods import LOSSES
@@ -29,6 +28,8 @@ ROLLOUTS = (
     {"strategy": "shadow"},
     {**QUICK, "keepWarm": "10s"},
     {**QUICK, "deadline": "20s"},
+    {**QUICK, "supersedes": False},
+    {**QUICK, "withdrawn": True},
 )
 SERVINGS = (
     {"replicas": 1},
@@ -48,14 +49,14 @@ some = st.integers(0, 10)
 class Faults(RuleBasedStateMachine):
     """A world in which anything may happen."""
 
-    @initialize(rate=st.sampled_from((0, 200)), champion=st.booleans())
-    def begin(self, rate, champion):
+    @initialize(rate=st.sampled_from((0, 200)), past=st.sampled_from(((), ("v1",), ("v1", "v2"))))
+    def begin(self, rate, past):
         self.world = World()
         self.world.start()
         self.world.callers.rate = rate
-        if champion:
-            self.world.create("v1")
-            self.world.until(lambda: self.world.phase("v1") == "Champion", "v1 answers")
+        for name in past:
+            self.world.create(name, rollout={"strategy": "direct"})
+            self.world.until(lambda name=name: self.world.phase(name) == "Champion", f"{name} answers")
 
     # People.
 
@@ -75,6 +76,12 @@ class Faults(RuleBasedStateMachine):
     @rule(name=names)
     def write_what_cannot_be_read(self, name):
         self._edit(name, validated=False, rollout=UNREADABLE)
+
+    @rule(name=names)
+    def release(self, name):
+        rolled_back = self.world.status(name).get("rolledBackAt")
+        if rolled_back is not None:
+            self._edit(name, rollout={**QUICK, "release": rolled_back})
 
     @rule(name=names)
     def delete(self, name):
@@ -191,8 +198,6 @@ class Faults(RuleBasedStateMachine):
         if running:
             what(running[number % len(running)])
 
-
-LONG = os.environ.get("MODELWARD_FAULTS") == "long"
 
 TestFaults = Faults.TestCase
 TestFaults.settings = settings(

@@ -97,13 +97,9 @@ class World:
         self.server.create(api.MODEL_VERSIONS, manifest, PERSON)
 
     def edit(self, name: str, *, validated: bool = True, **spec: Any) -> None:
-        """Put these parts of a ModelVersion's spec in the place of what they were; None removes one."""
+        """Put these parts of a ModelVersion's spec in the place of what they were."""
         before: Any = self.version(name)
-        removed = {part: dict.fromkeys(before["spec"].get(part) or {}) for part in spec}
-        for patch in (removed, spec):
-            self.server.patch(
-                api.MODEL_VERSIONS, NAMESPACE, name, {"spec": patch}, PERSON, validated=validated and patch is spec
-            )
+        self.server.replace(api.MODEL_VERSIONS, {**before, "spec": before["spec"] | spec}, PERSON, validated=validated)
 
     def delete(self, name: str) -> None:
         """Delete a ModelVersion."""
@@ -181,8 +177,11 @@ class World:
         return {m["metadata"]["name"]: m for m in self.server.list(api.MODEL_VERSIONS, NAMESPACE)}
 
     def phase(self, name: str) -> str | None:
-        found: str | None = ((self.version(name) or {}).get("status") or {}).get("phase")
+        found: str | None = self.status(name).get("phase")
         return found
+
+    def status(self, name: str) -> Any:
+        return (self.version(name) or {}).get("status") or {}
 
     def phases(self) -> dict[str, str | None]:
         return {name: self.phase(name) for name in self.versions()}
