@@ -17,7 +17,8 @@ LATENCY = 0.002
 READ_ANEW = (api.LEASES, api.SECRETS)
 """What nobody would keep a copy of."""
 
-Mishap = Literal["crash before", "crash after", "answer lost", "409", "403", "500"]
+Mishap = Literal["crash before", "crash after", "answer lost", "409", "403", "500", "suspended"]
+"""Suspended: the machine stands still, and goes on later with what was read before."""
 MISHAPS: tuple[Mishap, ...] = ("crash before", "crash after", "answer lost", "409", "403", "500")
 
 
@@ -102,11 +103,14 @@ class MemoryGateway:
         mishap = self._faults.strike(writes=True)
         if resource in self._faults.forbidden:
             raise GatewayError(403, "forbidden")
-        if mishap not in (None, "crash after", "answer lost"):
+        if mishap == "suspended":
+            self._awake.clear()
+            await self._awake.wait()
+        elif mishap not in (None, "crash after", "answer lost"):
             await self._suffer(mishap)
         self._faults.writes += 1
         made = work(resource, *arguments)
-        if mishap is not None:
+        if mishap in ("crash after", "answer lost"):
             await self._suffer(mishap)
         await self._travel()
         return made

@@ -23,6 +23,9 @@ class Story:
     """Versions that have taken over, one after another."""
     happens: Callable[[World], None]
     ends: Phases
+    sequel: Callable[[World], None]
+    """What somebody does next."""
+    ends_then: Phases
 
 
 def promotion(place: World) -> None:
@@ -42,15 +45,43 @@ def superseding(place: World) -> None:
     place.create("v3", rollout=QUICK)
 
 
-def withdrawal(place: World) -> None:
-    place.edit("v2", rollout={"withdrawn": True})
+def withdraw(name: str) -> Callable[[World], None]:
+    return lambda place: place.edit(name, rollout={"withdrawn": True})
+
+
+def replace_by(name: str) -> Callable[[World], None]:
+    return lambda place: place.create(name, rollout={"strategy": "direct", "keepWarm": "0s"})
 
 
 STORIES = {
-    "promotion": Story(("v1",), promotion, {"v1": "Standby", "v2": "Champion"}),
-    "rollback": Story(("v1",), rollback, {"v1": "Champion", "v2": "RolledBack"}),
-    "superseding": Story(("v1",), superseding, {"v1": "Standby", "v2": "Retired", "v3": "Champion"}),
-    "withdrawal": Story(("v1", "v2"), withdrawal, {"v1": "Champion", "v2": "RolledBack"}),
+    "promotion": Story(
+        ("v1",),
+        promotion,
+        {"v1": "Standby", "v2": "Champion"},
+        withdraw("v2"),
+        {"v1": "Champion", "v2": "RolledBack"},
+    ),
+    "rollback": Story(
+        ("v1",),
+        rollback,
+        {"v1": "Champion", "v2": "RolledBack"},
+        replace_by("v4"),
+        {"v1": "Retired", "v2": "RolledBack", "v4": "Champion"},
+    ),
+    "superseding": Story(
+        ("v1",),
+        superseding,
+        {"v1": "Standby", "v2": "Retired", "v3": "Champion"},
+        withdraw("v3"),
+        {"v1": "Champion", "v2": "Retired", "v3": "RolledBack"},
+    ),
+    "withdrawal": Story(
+        ("v1", "v2"),
+        withdraw("v2"),
+        {"v1": "Champion", "v2": "RolledBack"},
+        replace_by("v4"),
+        {"v1": "Retired", "v2": "RolledBack", "v4": "Champion"},
+    ),
 }
 
 
@@ -97,3 +128,22 @@ def test_it_ends_the_same_whatever_befalls_any_of_its_writes(told, mishap: Misha
             story.happens(place)
             end(place, story)
             assert rest.made(place) == made, f"write {number}"
+
+
+def test_an_operator_that_was_suspended_at_any_of_its_writes_undoes_nothing_when_it_goes_on(told):
+    story, writes, _ = told
+    for number in range(1, writes + 1):
+        with world() as place:
+            begin(place, story)
+            place.faults.planned.append(Fault("suspended", number))
+            story.happens(place)
+            place.until(lambda: place.phases() == story.ends, "the end of the story")
+            story.sequel(place)
+            place.until(lambda: place.phases() == story.ends_then, "the end of the sequel")
+            place.wait(20.0)
+            before = rest.everything(place)
+            place.resume()
+            place.wait(40.0)
+            assert place.invariants.violations == [], f"write {number}"
+            assert place.callers.unanswered == 0, f"write {number}"
+            assert rest.everything(place) == before, f"write {number}"

@@ -48,6 +48,8 @@ class World:
         self.network.listeners.append(self.invariants.told)
         self.processes: list[Process] = []
         self._started = 0
+        self._operated = False
+        """Whether somebody sees to it that an operator runs."""
         self._background = [self.loop.create_task(work) for work in (self._tick(), self._supervise())]
 
     def now(self) -> datetime:
@@ -68,6 +70,7 @@ class World:
     def start(self) -> Process:
         """Start an operator, beside those that are there."""
         self._started += 1
+        self._operated = True
         name = f"operator-{self._started}"
         process = Process(name, self.server, self.network, self.faults, self.watches, self.now, self.loop)
         process.start()
@@ -142,10 +145,9 @@ class World:
                     process.hear(Change("MODIFIED", resource, manifest))
 
     def suspend(self) -> None:
-        """The machine of the operators is suspended; another one starts an operator."""
+        """The operators' machine is suspended: another one is started elsewhere."""
         for process in self.processes:
             process.awake.clear()
-        self.start()
 
     def resume(self) -> None:
         """They go on where they were, with what they had read."""
@@ -208,8 +210,8 @@ class World:
             await asyncio.sleep(RESTART)
             for process in [p for p in self.processes if p.ended]:
                 self.processes.remove(process)
-                if not self.processes:
-                    self.start()
+            if self._operated and not any(process.awake.is_set() for process in self.processes):
+                self.start()
 
 
 @contextmanager
