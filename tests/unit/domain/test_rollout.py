@@ -359,6 +359,14 @@ def test_a_version_that_cannot_be_read_is_told_so_and_its_pods_stay():
     assert condition(decision, "v2", "Stalled").reason == "InvalidSpec"
 
 
+def test_nothing_takes_over_from_a_champion_that_cannot_be_read():
+    invalid = InvalidVersion("v1", 3, champion().status, "spec.rollout: nonsense")
+    waiting = version("v2", "Deploying", pods=1)
+    decision = decide(observed(waiting, serves="v1", invalid=(invalid,)))
+    assert (decision.serve, phases(decision)["v2"]) == (None, "Deploying")
+    assert condition(decision, "v2", "Stalled").reason == "ChampionUnreadable"
+
+
 def test_a_crash_between_quarantine_and_handing_back_is_mended():
     known = Quarantine(digest=digest("1"), version="1.0.0", reason="Drift", message="age", time="2026-01-01T00:00:00Z")
     record = ModelRecord(quarantined=(known,))

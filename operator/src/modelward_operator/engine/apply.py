@@ -108,8 +108,12 @@ async def _write_record(turn: Round, decision: Decision) -> None:
         return  # it is not ours to write, and the model's last version goes
     if _is_due(turn, decision):
         manifest = records.config_map(turn.namespace, turn.model, decision.record)
+        seen = turn.seen.record_manifest
         try:
-            await turn.gateway.apply(api.CONFIG_MAPS, manifest)
+            if seen is None:
+                await turn.gateway.create(api.CONFIG_MAPS, manifest)
+            else:
+                await turn.gateway.apply(api.CONFIG_MAPS, _as_seen(manifest, seen))
         except NamespaceEndsError:
             log.info("the record of %s/%s goes with its namespace", turn.namespace, turn.model)
         turn.memory.record, turn.memory.record_written = decision.record, turn.clock
@@ -160,12 +164,12 @@ async def _have_workload(turn: Round, version: Version, replicas: int, *, autosc
         return  # an earlier ModelVersion's of this name, soon collected
     if not autoscaled:
         await _delete(turn, api.AUTOSCALERS, turn.seen.autoscalers.get(version.name))
-    left = autoscaled and await _is_left_to_the_autoscaler(turn, version.name, replicas, current)
-    said = None if left else replicas
+    left = await _left_to_the_autoscaler(turn, version.name, replicas, current) if autoscaled else None
+    said = replicas if left is None else None
     wanted = serving.deployment(
         turn.namespace, version.name, version.uid, version.spec, version.artifact, said, turn.settings
     )
-    await _have(turn, api.DEPLOYMENTS, wanted, current)
+    await _have(turn, api.DEPLOYMENTS, wanted, left or current)
     if autoscaled and version.spec.serving.autoscaling is not None:
         scaler = serving.autoscaler(
             turn.namespace, version.name, version.uid, version.spec, version.spec.serving.autoscaling
@@ -178,19 +182,19 @@ async def _have_workload(turn: Round, version: Version, replicas: int, *, autosc
         turn.memory.applied[key] = ("", "")
 
 
-async def _is_left_to_the_autoscaler(turn: Round, name: str, replicas: int, current: Manifest | None) -> bool:
-    """Whether we say nothing of the number of pods any more.
+async def _left_to_the_autoscaler(turn: Round, name: str, replicas: int, current: Manifest | None) -> Manifest | None:
+    """The Deployment, if we say nothing of the number of its pods any more.
 
     What an apply leaves out, and nobody else owns, falls back to its default: one pod. So the number is first applied in another
     manager's name, from whom the autoscaler takes it with its first change. Of a Deployment that is not there yet, or has no
     pods (an autoscaler does nothing for those), we say it ourselves for one more time.
     """
     if current is None or not current["spec"].get("replicas", 1):
-        return False
-    if owns_replicas(current):
-        handed = serving.replicas_only(turn.namespace, name, replicas)
-        await turn.gateway.apply(api.DEPLOYMENTS, handed, names.SCALE_MANAGER)
-    return True
+        return None
+    if not owns_replicas(current):
+        return current
+    handed = serving.replicas_only(turn.namespace, name, replicas)
+    return await turn.gateway.apply(api.DEPLOYMENTS, _as_seen(handed, current), names.SCALE_MANAGER)
 
 
 async def _serve(turn: Round, version: str) -> None:
@@ -207,8 +211,16 @@ async def _have(turn: Round, resource: Resource, wanted: Manifest, current: Mani
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
     if current is not None and turn.memory.applied.get(key) == (digest, _state(current)):
         return
-    made = await turn.gateway.apply(resource, wanted)
+    made = await turn.gateway.apply(resource, _as_seen(wanted, current))
     turn.memory.applied[key] = (digest, _state(made))
+
+
+def _as_seen(wanted: Manifest, seen: Manifest | None) -> Manifest:
+    """On condition that the object is still what the decision rests on: whoever was asleep meanwhile is refused."""
+    if seen is None:
+        return wanted
+    condition = {name: seen["metadata"][name] for name in ("uid", "resourceVersion")}
+    return {**wanted, "metadata": {**wanted["metadata"], **condition}}
 
 
 def _state(manifest: Manifest) -> str:

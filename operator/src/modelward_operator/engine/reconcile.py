@@ -49,6 +49,10 @@ UNTIL_MENDED = 15.0
 """Seconds until a second look at what a person must mend and no watch tells of."""
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(slots=True)
 class Reconciler:
     """Works on keys; the decisions are given to it as functions."""
@@ -64,6 +68,9 @@ class Reconciler:
     refused: dict[str, Failure] = field(default_factory=dict)
     """By TrainingJob's uid: why its ModelVersion was refused. It would be again: the spec is immutable."""
     progress_port: int = names.PROGRESS_PORT
+    now: Callable[[], datetime] = _now
+    monotonic: Callable[[], float] = time.monotonic
+    """Seconds."""
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile a key; returns when to look again."""
@@ -97,9 +104,9 @@ class Reconciler:
             monitors=seen.monitors,
             invalid=seen.invalid,
         )
-        decision = self.advance(observation, datetime.now(UTC))
+        decision = self.advance(observation, self.now())
         turn = Round(
-            self.gateway, self.exchange, self.settings, key.namespace, key.name, seen, memory, time.monotonic()
+            self.gateway, self.exchange, self.settings, key.namespace, key.name, seen, memory, self.monotonic()
         )
         await carry_out(turn, decision)
         metrics.tell(key.namespace, key.name, decision)
@@ -115,7 +122,7 @@ class Reconciler:
             if _is_deleting(manifest) or status.phase in ENDED or status.phase == "Standby":
                 continue
             generation = manifest["metadata"].get("generation", 0)
-            told = complaint.stalled(status, generation, failure, datetime.now(UTC), ready="Unknown")
+            told = complaint.stalled(status, generation, failure, self.now(), ready="Unknown")
             await write_status(self.gateway, api.MODEL_VERSIONS, manifest, told)
             if complaint.is_new(status, failure):
                 note = Note("ModelVersion", name, "Warning", failure.reason, failure.message)
@@ -127,7 +134,7 @@ class Reconciler:
             manifest = seen.monitor_manifests[name]
             status = tolerant(DriftMonitorStatus, manifest.get("status"))
             failure, generation = Failure("InvalidSpec", message), manifest["metadata"].get("generation", 0)
-            told = complaint.stalled(status, generation, failure, datetime.now(UTC))
+            told = complaint.stalled(status, generation, failure, self.now())
             await write_status(self.gateway, api.DRIFT_MONITORS, manifest, told)
 
     async def training(self, key: Key) -> float | None:
@@ -139,18 +146,18 @@ class Reconciler:
         try:
             spec = TrainingJobSpec.model_validate(manifest["spec"])
         except ValidationError as error:
-            told = complaint.stalled(status, generation, Failure("InvalidSpec", explain(error)), datetime.now(UTC))
+            told = complaint.stalled(status, generation, Failure("InvalidSpec", explain(error)), self.now())
             await write_status(self.gateway, api.TRAINING_JOBS, manifest, told)
             return None
         job = await self.gateway.get(api.JOBS, key.namespace, key.name)
         document = await self._document(key, job)
         if (name := jobs.left_over(manifest, job, document)) is not None:
             failure = Failure("WaitingForCleanup", f"{name} of an earlier TrainingJob {key.name} is being removed")
-            told = complaint.waiting(status, generation, failure, datetime.now(UTC))
+            told = complaint.waiting(status, generation, failure, self.now())
             await write_status(self.gateway, api.TRAINING_JOBS, manifest, told)
             return UNTIL_COLLECTED
         observation = await self._observe_training(manifest, spec, status, job, document)
-        decision = self.train(observation, datetime.now(UTC))
+        decision = self.train(observation, self.now())
         await self._carry_out_training(manifest, observation, decision)
         newly_refused = observation.version_refused is None and observation.uid in self.refused
         return AGAIN if newly_refused else decision.requeue_after

@@ -12,7 +12,7 @@ from modelward_api.wire import PairedCounts
 from modelward_operator.domain import drift, ledger
 from modelward_operator.domain.decision import Decision, LeaseOrder, Note
 from modelward_operator.domain.evidence import assess
-from modelward_operator.domain.observation import InvalidVersion, Observation, Version
+from modelward_operator.domain.observation import Failure, InvalidVersion, Observation, Version
 from modelward_operator.domain.record import ModelRecord
 from modelward_operator.domain.rollout import bystander, recording
 from modelward_operator.domain.rollout import candidate as trial
@@ -81,8 +81,8 @@ def _judge(observation: Observation, champion: Version | None, now: datetime) ->
 
 
 def _plan(observation: Observation, roles: Roles, drifting: str | None, now: datetime) -> Plan:
-    if observation.service is not None and not observation.service.ours:
-        return _name_taken(observation, roles)
+    if (halt := _halt(observation)) is not None:
+        return _halted(observation, roles, halt)
     courses = handed_back(observation, roles, drifting)
     champion = roles.standby if courses else roles.champion
     counts, promoted = PairedCounts(), False
@@ -106,12 +106,24 @@ def _case(observation: Observation, version: Version, champion: Version | None, 
     return trial.Case(version, champion, counts, assessment, selected(observation, version), now)
 
 
-def _name_taken(observation: Observation, roles: Roles) -> Plan:
-    """Nothing moves, and nothing is touched: the Service belongs to somebody else."""
-    message = (
-        f"Service {observation.model} exists and is not managed by Modelward: "
-        "delete or rename it, or choose another spec.model"
-    )
+def _halt(observation: Observation) -> Failure | None:
+    """Why nothing may move: a person must act first."""
+    if observation.service is not None and not observation.service.ours:
+        message = (
+            f"Service {observation.model} exists and is not managed by Modelward: "
+            "delete or rename it, or choose another spec.model"
+        )
+        return Failure("NameTaken", message)
+    answering = observation.service.selects if observation.service else None
+    for invalid in observation.invalid:
+        if answering in (None, invalid.name) and (invalid.name == answering or invalid.status.phase == "Champion"):
+            message = f"ModelVersion {invalid.name} is the champion, and its spec cannot be read: correct it first"
+            return Failure("ChampionUnreadable", message)
+    return None
+
+
+def _halted(observation: Observation, roles: Roles, why: Failure) -> Plan:
+    """Nothing moves, and nothing is touched."""
     courses = {}
     for version in observation.versions:
         phase = version.status.phase or "Pending"
@@ -119,7 +131,7 @@ def _name_taken(observation: Observation, roles: Roles) -> Plan:
             courses[version.name] = bystander.as_before(version)
         else:
             size = version.workload.replicas if version.workload else 0
-            courses[version.name] = Course(phase, "NameTaken", message, replicas=size, stalled=True)
+            courses[version.name] = Course(phase, why.reason, why.message, replicas=size, stalled=True)
     return Plan(courses, roles.champion.name if roles.champion else None)
 
 
