@@ -57,9 +57,11 @@ class Watched(KubernetesGateway):
         self.crash: Callable[[int], str | None] = lambda _: None
         """Asked at each write, with its number: 'before', 'after', or None."""
         self.number = 0
+        self.reads = 0
 
     async def _call(self, method: str, path: str, *arguments: Any, **more: Any) -> Any:
         if method == "GET":
+            self.reads += 1
             return await super()._call(method, path, *arguments, **more)
         self.number += 1
         when = self.crash(self.number)

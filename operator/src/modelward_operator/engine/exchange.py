@@ -23,7 +23,8 @@ from modelward_operator.engine.signing import Signer
 log = logging.getLogger(__name__)
 
 TIMEOUT = aiohttp.ClientTimeout(total=2.0, connect=1.0)
-LEASE_SECONDS = 10.0
+LEASE_SECONDS, STANDBY_LEASE_SECONDS = 10.0, 30.0
+"""How long a lease lives unless it is renewed: a champion's, and a standby's, which has late callers answered by the champion."""
 MOST_DOCUMENTS = 256
 
 
@@ -35,6 +36,13 @@ class Held:
     """By holder."""
     leases: dict[str, TrafficLease] = field(default_factory=dict)
     """By holder: the lease made of the order, renewed as it is until its content changes."""
+
+
+def raises(before: LeaseOrder | None, order: LeaseOrder) -> bool:
+    """Whether an order gives a challenger callers, or more of them than the one before."""
+    if order.challenger is None:
+        return False
+    return before is None or before.challenger != order.challenger or order.weight > before.weight
 
 
 class Exchange:
@@ -115,7 +123,7 @@ class Exchange:
             mirror=order.mirror,
             sticky_header=order.sticky_header,
             deadline_ms=order.deadline_ms,
-            ttl_seconds=LEASE_SECONDS,
+            ttl_seconds=STANDBY_LEASE_SECONDS if order.turn_away else LEASE_SECONDS,
             turn_away=order.turn_away,
         )
         if lease != before:
