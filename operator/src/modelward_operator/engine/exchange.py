@@ -45,6 +45,11 @@ def raises(before: LeaseOrder | None, order: LeaseOrder) -> bool:
     return before is None or before.challenger != order.challenger or order.weight > before.weight
 
 
+def connections() -> aiohttp.ClientSession:
+    """The connections to all pods, kept between two exchanges: each pod has one, however many there are."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+
 class Exchange:
     """Talks to serving pods. A pod that does not answer is left alone: its lease expires by itself."""
 
@@ -90,7 +95,8 @@ class Exchange:
         calls = []
         for holder in sorted(holders & set(versions)):
             request = self._request(held, versions, versions[holder], profile)
-            calls += [self._exchange(pod, request) for pod in versions[holder].pods if _answers(pod)]
+            body = json.dumps(request.to_json()).encode()
+            calls += [self._exchange(pod, body) for pod in versions[holder].pods if _answers(pod)]
         return [answer for answer in await asyncio.gather(*calls) if answer is not None]
 
     def _request(self, held: Held, versions: Mapping[str, Version], holder: Version, profile: bool) -> ExchangeRequest:
@@ -131,8 +137,7 @@ class Exchange:
         held.leases[holder.name] = lease
         return lease
 
-    async def _exchange(self, pod: Pod, request: ExchangeRequest) -> ExchangeResponse | None:
-        body = json.dumps(request.to_json()).encode()
+    async def _exchange(self, pod: Pod, body: bytes) -> ExchangeResponse | None:
         try:
             response = ExchangeResponse.model_validate_json(await self._ask(pod, "POST", names.EXCHANGE_PATH, body))
         except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:

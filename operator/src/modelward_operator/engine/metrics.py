@@ -16,6 +16,7 @@ FAILURES = Counter("modelward_reconcile_failures", "Reconciles that ended in an 
 CONFLICTS = Counter("modelward_reconcile_conflicts", "Reconciles that found somebody else's write.", ["kind"])
 SECONDS = Histogram("modelward_reconcile_seconds", "Duration of a reconcile.", ["kind"])
 API_CALLS = Counter("modelward_api_calls", "Calls to the API server.", ["verb", "resource"])
+MODELS = Gauge("modelward_models", "Models that this process has looked at and that are there.")
 QUEUED = Gauge("modelward_queue_depth", "Keys waiting for a worker.")
 PHASE = Gauge(
     "modelward_modelversion_phase", "1 for the phase that a version is in.", ["namespace", "model", "name", "phase"]
@@ -65,6 +66,9 @@ def tell(namespace: str, model: str, decision: Decision) -> None:
         PHASE.labels(*key, phase).set(1)
         WEIGHT.labels(*key).set(status.weight.requested if status.weight else 0)
         _tell_evidence(key, status)
+    if not told:
+        del _phases[namespace, model]
+    MODELS.set(len(_phases))
     _tell_drift(namespace, model, decision)
     for note in decision.notes:
         TRANSITIONS.labels(namespace, model, note.reason).inc()

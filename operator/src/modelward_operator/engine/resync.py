@@ -35,7 +35,7 @@ async def run(
 ) -> None:
     """List all and enqueue, for ever, with jitter. The first time at once; sooner while the API server is away.
 
-    What a watch has missed is worked on at once; all else within the period, spread over it.
+    What a watch has missed is worked on at once; from the second time on, all else is spread over the period.
     """
     watched, before = list(namespaces), store.order
     while True:
@@ -50,7 +50,7 @@ async def run(
             for key in news:
                 queue.add(key)
             for key in rest:
-                queue.add(key, random.uniform(0, period))
+                queue.add(key, random.uniform(0, period) if store.filled.is_set() else 0.0)
         if not failed:
             store.filled.set()
             store.forget_gone(before)

@@ -18,7 +18,7 @@ from modelward_operator.domain.scoring import score
 from modelward_operator.domain.training import train
 from modelward_operator.engine import epoch, health, metrics, resync, signing
 from modelward_operator.engine.cache import CachedGateway
-from modelward_operator.engine.exchange import Exchange
+from modelward_operator.engine.exchange import Exchange, connections
 from modelward_operator.engine.gateway import GatewayError, KubernetesGateway
 from modelward_operator.engine.queue import WorkQueue
 from modelward_operator.engine.reconcile import Reconciler
@@ -43,7 +43,7 @@ async def run(settings: Settings, *, health_port: int, metrics_port: int) -> Non
     stop = asyncio.Event()
     _heed_signals(stop)
     gateway = await KubernetesGateway.connect(os.environ.get("KUBECONFIG"))
-    async with aiohttp.ClientSession() as session:
+    async with connections() as session:
         try:
             await _run(settings, gateway, session, stop, health_port, metrics_port)
         finally:
