@@ -160,8 +160,8 @@ def model_version(model: int, version: int) -> Manifest:
             "governance": {
                 "intendedUse": "Risk of death in hospital within 48 hours of admission, shown to the ward's team",
                 "population": "Adults admitted to general wards of the participating hospitals",
-                "risks": "Patients in palliative care are scored as well",
-                "limitations": "Not validated for patients under 18 years",
+                "risks": ["Patients in palliative care are scored as well"],
+                "limitations": ["Not validated for patients under 18 years"],
                 "owner": "clinical-ai@hospital.example",
             },
         },

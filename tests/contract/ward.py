@@ -163,13 +163,16 @@ class Ward:
         return Key("Model", self.namespace, MODEL)
 
     def reconciler(
-        self, decide: Callable[[Observation, datetime], Decision] = advance, epoch: int = 1, gateway: Any = None
+        self,
+        decide: Callable[[Observation, datetime], Decision] = advance,
+        epoch: int = 1,
+        gateway: Any = None,
+        fresh: Any = None,
     ) -> Reconciler:
         """An operator that has just been started."""
-        exchange = Exchange(self.session, epoch, SIGNER, self.port)
-        return Reconciler(
-            gateway or self.gateway, exchange, self.session, SETTINGS, decide, train, score, progress_port=self.port
-        )
+        exchange, port = Exchange(self.session, epoch, SIGNER, self.port), self.port
+        own = gateway or self.gateway
+        return Reconciler(own, exchange, self.session, SETTINGS, decide, train, score, progress_port=port, fresh=fresh)
 
     async def version(self, name: str, **spec: Any) -> dict[str, Any]:
         """Create a ModelVersion named v1, v2 ..."""

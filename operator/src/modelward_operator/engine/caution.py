@@ -45,8 +45,8 @@ def turns_callers(seen: Seen, _: Held, decision: Decision) -> bool:
 
 
 def gives_callers(_: Seen, held: Held, decision: Decision) -> bool:
-    """A challenger gets callers, or more of them."""
-    return any(raises(held.orders.get(order.holder), order) for order in decision.leases)
+    """A challenger gets callers, or more of them. That a standby's late callers get the champion's answer is no such gift."""
+    return any(raises(held.orders.get(order.holder), order) for order in decision.leases if not order.turn_away)
 
 
 def makes_or_scales(seen: Seen, _: Held, decision: Decision) -> bool:
