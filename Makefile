@@ -1,6 +1,6 @@
 # Modelward. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving clean format e2e
+.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving bench-operator clean format e2e
 
 UV ?= uv
 RUN := $(UV) run --frozen --all-packages
@@ -57,6 +57,11 @@ bench: environment ## Ours and plain BentoML on the same model in one run, as ra
 bench-serving: environment ## Ours and five other servers, over REST and gRPC (makes an environment for each)
 	$(RUN) python -m tests.bench.serving --all --rows 1 32 --connections 1 16 64 --json build/benchmarks.json
 	$(RUN) python -m tests.bench.publish build/benchmarks.json
+
+bench-operator: environment ## Thousands of ModelVersions on a real API server: resync, memory, latency, calls
+	$(RUN) python -m tests.bench.operator --sizes 100 500 1000 5000 --json build/operator.json
+	$(RUN) python -m tests.bench.exchange --json build/exchange.json
+	$(RUN) python -m tests.bench.publish_operator build/operator.json build/exchange.json
 
 clean: ## Remove caches and what was built
 	-$(RUN) python -m tests.cluster down
