@@ -1,6 +1,6 @@
 # Modelward. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e fuzz
+.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e fuzz bench-operator
 
 UV ?= uv
 RUN := $(UV) run --frozen --all-packages
@@ -64,6 +64,11 @@ bench-evidence: environment ## How often the evidence is wrong and how soon it i
 
 fuzz: environment ## Bytes that a fuzzer finds, against the decoders, for five minutes (Linux)
 	$(UV) run --frozen --all-packages --with atheris python -m tests.fuzz -max_total_time=300 -max_len=4096
+
+bench-operator: environment ## Thousands of ModelVersions on a real API server: resync, memory, latency, calls
+	$(RUN) python -m tests.bench.operator --sizes 100 500 1000 5000 --json build/operator.json
+	$(RUN) python -m tests.bench.exchange --json build/exchange.json
+	$(RUN) python -m tests.bench.publish_operator build/operator.json build/exchange.json
 
 clean: ## Remove caches and what was built
 	-$(RUN) python -m tests.cluster down

@@ -9,6 +9,7 @@ from modelward_api.wire import BatchOutcome, FetchOutcome
 from modelward_operator.engine import gateway as api
 from modelward_operator.engine import resync
 from modelward_operator.engine.queue import Key
+from modelward_operator.engine.store import Store
 from tests.contract.test_operator_training import FOREIGN_JOB, verdict
 from tests.contract.ward import MODEL, ward
 from tests.unit.domain.given import digest
@@ -194,7 +195,7 @@ async def test_a_batch_applied_anew_waits_until_the_one_before_is_collected(plac
 async def test_batches_and_their_jobs_are_found_again(place):
     await champion(place)
     key = await given(place)
-    assert key in await resync.keys(place.gateway, place.namespace)
+    assert key in set().union(*await resync.look(place.gateway, Store(), place.namespace))
     await place.reconciler()(key)
     job = await place.get(api.JOBS, "b-scores")
     assert list(resync.of(job, "Job")) == [key]

@@ -57,9 +57,11 @@ class Watched(KubernetesGateway):
         self.crash: Callable[[int], str | None] = lambda _: None
         """Asked at each write, with its number: 'before', 'after', or None."""
         self.number = 0
+        self.reads = 0
 
     async def _call(self, method: str, path: str, *arguments: Any, **more: Any) -> Any:
         if method == "GET":
+            self.reads += 1
             return await super()._call(method, path, *arguments, **more)
         self.number += 1
         when = self.crash(self.number)
@@ -161,13 +163,16 @@ class Ward:
         return Key("Model", self.namespace, MODEL)
 
     def reconciler(
-        self, decide: Callable[[Observation, datetime], Decision] = advance, epoch: int = 1, gateway: Any = None
+        self,
+        decide: Callable[[Observation, datetime], Decision] = advance,
+        epoch: int = 1,
+        gateway: Any = None,
+        fresh: Any = None,
     ) -> Reconciler:
         """An operator that has just been started."""
-        exchange = Exchange(self.session, epoch, SIGNER, self.port)
-        return Reconciler(
-            gateway or self.gateway, exchange, self.session, SETTINGS, decide, train, score, progress_port=self.port
-        )
+        exchange, port = Exchange(self.session, epoch, SIGNER, self.port), self.port
+        own = gateway or self.gateway
+        return Reconciler(own, exchange, self.session, SETTINGS, decide, train, score, progress_port=port, fresh=fresh)
 
     async def version(self, name: str, **spec: Any) -> dict[str, Any]:
         """Create a ModelVersion named v1, v2 ..."""

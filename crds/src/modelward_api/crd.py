@@ -392,6 +392,7 @@ def definition(kind: Kind) -> Schema:
                         {"name": name, "type": type_, "jsonPath": path, **({"priority": priority} if priority else {})}
                         for name, type_, path, priority in kind.columns
                     ],
+                    "selectableFields": [{"jsonPath": ".spec.model"}],
                     "schema": {"openAPIV3Schema": schema},
                 }
             ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from math import inf, log
@@ -61,6 +62,13 @@ def judge(monitor: Monitor, watched: Watched | None, window: ProfileCounts | Non
     if not enough or elapsed(monitor.status.window_since, now) < seconds(monitor.spec.interval):
         return Judgement(_concluded(monitor, monitor.status, known, now), window)
     return _judged(monitor, watched, [known[name] for name in chosen], known, fresh, now)
+
+
+def is_due(monitor: Monitor, opened: bool, champions: Collection[str], now: datetime) -> bool:
+    """Whether it needs the counts now: its window has lasted, or none is open on who answers. Else they need not be asked for."""
+    status = monitor.status
+    is_open = opened and status.champion in champions and status.window_since is not None
+    return not is_open or elapsed(status.window_since, now) >= seconds(monitor.spec.interval)
 
 
 def with_outcome(status: DriftMonitorStatus, do: str, feature: str, outcome: str, now: datetime) -> DriftMonitorStatus:

@@ -19,7 +19,7 @@ from modelward_operator.domain.decision import Decision, LeaseOrder, Note
 from modelward_operator.domain.observation import Failure, Version
 from modelward_operator.domain.record import ModelRecord
 from modelward_operator.engine import gateway as api
-from modelward_operator.engine.exchange import Exchange, Held
+from modelward_operator.engine.exchange import Exchange, Held, raises
 from modelward_operator.engine.gateway import Gateway, GatewayError, Manifest, NamespaceEndsError, Resource
 from modelward_operator.engine.observe import Seen, is_ours, owned_by, owns_replicas
 
@@ -90,17 +90,11 @@ def _split(held: Held, decision: Decision) -> tuple[list[LeaseOrder], list[Lease
         changes_hands = before is not None and before.challenger not in (None, order.challenger)
         if changes_hands and order.challenger is not None:
             lowering.append(LeaseOrder(order.holder, None))
-        (raising if _raises(before, order) else lowering).append(order)
+        (raising if raises(before, order) else lowering).append(order)
     wanted = {order.holder for order in decision.leases}
     lowering += [LeaseOrder(h, None) for h, order in held.orders.items() if h not in wanted and order.challenger]
     held.orders = {h: order for h, order in held.orders.items() if h in wanted or order.challenger}
     return lowering, raising
-
-
-def _raises(before: LeaseOrder | None, order: LeaseOrder) -> bool:
-    if order.challenger is None:
-        return False
-    return before is None or before.challenger != order.challenger or order.weight > before.weight
 
 
 async def _write_record(turn: Round, decision: Decision) -> None:

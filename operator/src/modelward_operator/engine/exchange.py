@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import logging
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -18,13 +19,16 @@ from modelward_api.bundle import BundleDocuments
 from modelward_api.wire import Challenger, ExchangeRequest, ExchangeResponse, TrafficLease
 from modelward_operator.domain.decision import LeaseOrder
 from modelward_operator.domain.observation import Pod, Version
+from modelward_operator.domain.rollout.course import ENDED
 from modelward_operator.engine.signing import Signer
 
 log = logging.getLogger(__name__)
 
 TIMEOUT = aiohttp.ClientTimeout(total=2.0, connect=1.0)
-LEASE_SECONDS = 10.0
-MOST_DOCUMENTS = 256
+LEASE_SECONDS, STANDBY_LEASE_SECONDS = 10.0, 30.0
+"""How long a lease lives unless it is renewed: a champion's, and a standby's, which has late callers answered by the champion."""
+MOST_DOCUMENTS = 4096
+"""Bundles whose documents are remembered, compressed: a few kilobytes each."""
 
 
 @dataclass(slots=True)
@@ -35,6 +39,18 @@ class Held:
     """By holder."""
     leases: dict[str, TrafficLease] = field(default_factory=dict)
     """By holder: the lease made of the order, renewed as it is until its content changes."""
+
+
+def raises(before: LeaseOrder | None, order: LeaseOrder) -> bool:
+    """Whether an order gives a challenger callers, or more of them than the one before."""
+    if order.challenger is None:
+        return False
+    return before is None or before.challenger != order.challenger or order.weight > before.weight
+
+
+def connections() -> aiohttp.ClientSession:
+    """The connections to all pods, kept between two exchanges: each pod has one, however many there are."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
 
 class Exchange:
@@ -48,7 +64,7 @@ class Exchange:
         self._epoch = epoch
         self._port = control_port
         self._sequence = itertools.count(1)
-        self._documents: dict[Digest, BundleDocuments] = {}
+        self._documents: dict[Digest, bytes] = {}
 
     async def renew(self, held: Held, versions: Mapping[str, Version], profile: bool) -> list[ExchangeResponse]:
         """Tell every pod that can hold a lease what it holds already, and collect what was counted."""
@@ -64,16 +80,16 @@ class Exchange:
         return await self._tell(held, versions, set(chosen), False)
 
     async def documents(self, versions: Iterable[Version]) -> dict[Digest, BundleDocuments]:
-        """The bundle documents of those versions whose pods have told them, now or before."""
+        """The bundle documents of those versions whose pods have told them, now or before; not of what has ended."""
         found = {}
         for version in versions:
-            if version.artifact is None:
+            if version.artifact is None or (version.status.phase in ENDED and not version.pods):
                 continue
             digest = version.artifact.digest
             if digest not in self._documents:
                 await self._ask_for_documents(digest, version.pods)
             if digest in self._documents:
-                found[digest] = self._documents[digest]
+                found[digest] = BundleDocuments.model_validate_json(zlib.decompress(self._documents[digest]))
         return found
 
     async def _tell(
@@ -82,7 +98,8 @@ class Exchange:
         calls = []
         for holder in sorted(holders & set(versions)):
             request = self._request(held, versions, versions[holder], profile)
-            calls += [self._exchange(pod, request) for pod in versions[holder].pods if _answers(pod)]
+            body = json.dumps(request.to_json()).encode()
+            calls += [self._exchange(pod, body) for pod in versions[holder].pods if _answers(pod)]
         return [answer for answer in await asyncio.gather(*calls) if answer is not None]
 
     def _request(self, held: Held, versions: Mapping[str, Version], holder: Version, profile: bool) -> ExchangeRequest:
@@ -115,7 +132,7 @@ class Exchange:
             mirror=order.mirror,
             sticky_header=order.sticky_header,
             deadline_ms=order.deadline_ms,
-            ttl_seconds=LEASE_SECONDS,
+            ttl_seconds=STANDBY_LEASE_SECONDS if order.turn_away else LEASE_SECONDS,
             turn_away=order.turn_away,
         )
         if lease != before:
@@ -123,8 +140,7 @@ class Exchange:
         held.leases[holder.name] = lease
         return lease
 
-    async def _exchange(self, pod: Pod, request: ExchangeRequest) -> ExchangeResponse | None:
-        body = json.dumps(request.to_json()).encode()
+    async def _exchange(self, pod: Pod, body: bytes) -> ExchangeResponse | None:
         try:
             response = ExchangeResponse.model_validate_json(await self._ask(pod, "POST", names.EXCHANGE_PATH, body))
         except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
@@ -139,14 +155,15 @@ class Exchange:
             if not _answers(pod):
                 continue
             try:
-                documents = BundleDocuments.model_validate_json(await self._ask(pod, "GET", names.DOCUMENTS_PATH))
+                told = await self._ask(pod, "GET", names.DOCUMENTS_PATH)
+                documents = BundleDocuments.model_validate_json(told)
             except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
                 log.info("pod %s did not tell its bundle's documents: %s", pod.name, type(error).__name__)
                 continue
             if documents.digest == digest:
                 while len(self._documents) >= MOST_DOCUMENTS:
                     self._documents.pop(next(iter(self._documents)))
-                self._documents[digest] = documents
+                self._documents[digest] = zlib.compress(told)
                 return
 
     async def _ask(self, pod: Pod, method: str, path: str, body: bytes = b"") -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -11,9 +11,34 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from modelward_api import API_VERSION, names
+from modelward_operator.engine import metrics
 
 Manifest = dict[str, Any]
+Page = list[Manifest]
 REQUEST_TIMEOUT = 15.0
+PAGE = 500
+"""Objects in one answer to a listing: what is decoded at once bounds the memory."""
+
+OURS = f"{names.MANAGED_BY}={names.MANAGER}"
+"""The label selector of all that the operator makes."""
+_OURS_OF, _ON_MODEL = f"{OURS},{names.MODEL}=", "spec.model="
+
+
+def ours_of(model: str) -> str:
+    """The label selector of what the operator has made for a model."""
+    return _OURS_OF + model
+
+
+def on_model(model: str) -> str:
+    """The field selector of the objects that people have made on a model: the CRDs have it as a selectable field."""
+    return _ON_MODEL + model
+
+
+def model_of(selector: str, fields: str) -> str | None:
+    """The model that is asked for by one of these two; None when something else is."""
+    if selector.startswith(_OURS_OF):
+        return selector.removeprefix(_OURS_OF)
+    return fields.removeprefix(_ON_MODEL) if fields.startswith(_ON_MODEL) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +53,12 @@ class Resource:
     def root(self) -> str:
         """The path of its API group and version."""
         return f"/api/{self.api_version}" if "/" not in self.api_version else f"/apis/{self.api_version}"
+
+    @property
+    def group_version(self) -> tuple[str, str]:
+        """Its API group, empty for the first of all, and its version."""
+        group, _, version = self.api_version.rpartition("/")
+        return group, version
 
 
 MODEL_VERSIONS = Resource(API_VERSION, "ModelVersion", "modelversions")
@@ -69,8 +100,13 @@ class NamespaceEndsError(GatewayError):
 class Gateway(Protocol):
     """What the engine asks of an API server."""
 
-    async def list(self, resource: Resource, namespace: str | None, selector: str = "") -> list[Manifest]:
-        """All objects (with those labels) of a namespace, or of all of them."""
+    async def list(
+        self, resource: Resource, namespace: str | None, selector: str = "", fields: str = ""
+    ) -> list[Manifest]:
+        """All objects (with those labels, and those fields) of a namespace, or of all of them."""
+
+    def pages(self, resource: Resource, namespace: str | None, selector: str = "") -> AsyncIterator[Page]:
+        """The same, in parts: all of one moment, though they are asked for one after another."""
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
         """One object, or None."""
@@ -103,11 +139,10 @@ class Gateway(Protocol):
 
 
 class KubernetesGateway:
-    """A Gateway over kubernetes.aio. Counts its calls by verb."""
+    """A Gateway over kubernetes.aio."""
 
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
-        self.calls: dict[str, int] = {}
 
     @classmethod
     async def connect(cls, kubeconfig: str | None = None) -> KubernetesGateway:
@@ -125,18 +160,37 @@ class KubernetesGateway:
         """Close the connections."""
         await self._api.close()  # type: ignore[no-untyped-call]
 
-    async def list(self, resource: Resource, namespace: str | None, selector: str = "") -> list[Manifest]:
-        """All objects of a namespace (None: of all namespaces) that have those labels."""
-        answer = await self._call("GET", _path(resource, namespace), {"labelSelector": selector} if selector else {})
-        items: list[Manifest] = (answer or {}).get("items", [])
-        return items
+    async def list(
+        self, resource: Resource, namespace: str | None, selector: str = "", fields: str = ""
+    ) -> list[Manifest]:
+        """All objects of a namespace (None: of all namespaces) that have those labels and fields."""
+        found: list[Manifest] = []
+        async for page in self.pages(resource, namespace, selector, fields):
+            found += page
+        return found
+
+    async def pages(
+        self, resource: Resource, namespace: str | None, selector: str = "", fields: str = ""
+    ) -> AsyncIterator[Page]:
+        """The same in parts, as the API server has it at the moment of the first."""
+        query = {"labelSelector": selector, "fieldSelector": fields, "limit": str(PAGE)}
+        query = {key: value for key, value in query.items() if value}
+        while True:
+            _count("list", resource)
+            answer = await self._call("GET", _path(resource, namespace), query) or {}
+            yield answer.get("items") or []
+            if not (more := (answer.get("metadata") or {}).get("continue")):
+                return
+            query["continue"] = more
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
         """One object, or None."""
+        _count("get", resource)
         return await self._call("GET", _path(resource, namespace, name), absent_is_none=True)
 
     async def apply(self, resource: Resource, manifest: Manifest, manager: str = names.FIELD_MANAGER) -> Manifest:
         """Server-side apply; returns the object."""
+        _count("apply", resource)
         metadata = manifest["metadata"]
         return await self._must(
             "PATCH",
@@ -148,28 +202,33 @@ class KubernetesGateway:
 
     async def create(self, resource: Resource, manifest: Manifest) -> Manifest:
         """Create; ConflictError if it exists."""
+        _count("create", resource)
         path = _path(resource, manifest["metadata"]["namespace"])
         return await self._must("POST", path, {"fieldManager": names.FIELD_MANAGER}, manifest)
 
     async def replace_status(self, resource: Resource, manifest: Manifest) -> Manifest:
         """Replace the status at the observed resourceVersion."""
+        _count("update", resource)
         metadata = manifest["metadata"]
         path = _path(resource, metadata["namespace"], metadata["name"]) + "/status"
         return await self._must("PUT", path, {"fieldManager": names.FIELD_MANAGER}, manifest)
 
     async def replace(self, resource: Resource, manifest: Manifest) -> Manifest:
         """Replace at the observed resourceVersion."""
+        _count("update", resource)
         metadata = manifest["metadata"]
         path = _path(resource, metadata["namespace"], metadata["name"])
         return await self._must("PUT", path, {"fieldManager": names.FIELD_MANAGER}, manifest)
 
     async def patch(self, resource: Resource, namespace: str, name: str, patch: Manifest) -> Manifest | None:
         """Merge patch; None if the object is gone."""
+        _count("patch", resource)
         path, query = _path(resource, namespace, name), {"fieldManager": names.FIELD_MANAGER}
         return await self._call("PATCH", path, query, patch, "application/merge-patch+json", absent_is_none=True)
 
     async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
         """Delete that very object, its dependants in the background."""
+        _count("delete", resource)
         options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         await self._call("DELETE", _path(resource, namespace, name), {}, options, absent_is_none=True)
 
@@ -189,7 +248,6 @@ class KubernetesGateway:
         *,
         absent_is_none: bool = False,
     ) -> Manifest | None:
-        self.calls[method] = self.calls.get(method, 0) + 1
         request = await self._api.param_serialize(
             method,
             path,
@@ -209,6 +267,10 @@ class KubernetesGateway:
             raise _error(answer.status, content)
         found: Manifest = json.loads(content)
         return found
+
+
+def _count(verb: str, resource: Resource) -> None:
+    metrics.API_CALLS.labels(verb, resource.plural).inc()
 
 
 def _path(resource: Resource, namespace: str | None, name: str | None = None) -> str:

@@ -15,6 +15,8 @@ RECONCILES = Counter("modelward_reconciles", "Reconciles.", ["kind"])
 FAILURES = Counter("modelward_reconcile_failures", "Reconciles that ended in an error.", ["kind"])
 CONFLICTS = Counter("modelward_reconcile_conflicts", "Reconciles that found somebody else's write.", ["kind"])
 SECONDS = Histogram("modelward_reconcile_seconds", "Duration of a reconcile.", ["kind"])
+API_CALLS = Counter("modelward_api_calls", "Calls to the API server.", ["verb", "resource"])
+MODELS = Gauge("modelward_models", "Models that this process has looked at and that are there.")
 QUEUED = Gauge("modelward_queue_depth", "Keys waiting for a worker.")
 PHASE = Gauge(
     "modelward_modelversion_phase", "1 for the phase that a version is in.", ["namespace", "model", "name", "phase"]
@@ -29,9 +31,10 @@ PAIRS = Gauge("modelward_evidence_pairs", "Pairs that a signal rests on.", ["nam
 DRIFTING = Gauge("modelward_drift", "1 while a monitor calls drift.", ["namespace", "model", "monitor"])
 TRANSITIONS = Counter("modelward_transitions", "Transitions of versions, by reason.", ["namespace", "model", "reason"])
 
-_phases: dict[tuple[str, str, str], str] = {}
+_phases: dict[tuple[str, str], dict[str, str]] = {}
+"""By namespace and model: the phase that is told of each version."""
 _signals: dict[tuple[str, str, str], set[str]] = {}
-_monitors: set[tuple[str, str, str]] = set()
+_monitors: dict[tuple[str, str], set[str]] = {}
 
 
 @contextmanager
@@ -50,26 +53,35 @@ def reconcile(kind: str) -> Iterator[None]:
 
 def tell(namespace: str, model: str, decision: Decision) -> None:
     """The state of a model after a decision; what is gone is no longer told."""
-    for key in [k for k in _phases if k[:2] == (namespace, model) and k[2] not in decision.statuses]:
-        PHASE.remove(*key, _phases.pop(key))
-        WEIGHT.remove(*key)
-        _forget_evidence(key)
+    told = _phases.setdefault((namespace, model), {})
+    for name in told.keys() - decision.statuses.keys():
+        PHASE.remove(namespace, model, name, told.pop(name))
+        WEIGHT.remove(namespace, model, name)
+        _forget_evidence((namespace, model, name))
     for name, status in decision.statuses.items():
         key, phase = (namespace, model, name), status.phase or "Pending"
-        if (before := _phases.get(key)) not in (None, phase):
+        if (before := told.get(name)) not in (None, phase):
             PHASE.remove(*key, before)
-        _phases[key] = phase
+        told[name] = phase
         PHASE.labels(*key, phase).set(1)
         WEIGHT.labels(*key).set(status.weight.requested if status.weight else 0)
         _tell_evidence(key, status)
-    for key in [k for k in _monitors if k[:2] == (namespace, model) and k[2] not in decision.monitors]:
-        _monitors.discard(key)
-        DRIFTING.remove(*key)
-    for name, monitor in decision.monitors.items():
-        _monitors.add((namespace, model, name))
-        DRIFTING.labels(namespace, model, name).set(monitor.state == "Drifting")
+    if not told:
+        del _phases[namespace, model]
+    MODELS.set(len(_phases))
+    _tell_drift(namespace, model, decision)
     for note in decision.notes:
         TRANSITIONS.labels(namespace, model, note.reason).inc()
+
+
+def _tell_drift(namespace: str, model: str, decision: Decision) -> None:
+    told = _monitors.setdefault((namespace, model), set())
+    for name in told - decision.monitors.keys():
+        told.discard(name)
+        DRIFTING.remove(namespace, model, name)
+    for name, monitor in decision.monitors.items():
+        told.add(name)
+        DRIFTING.labels(namespace, model, name).set(monitor.state == "Drifting")
 
 
 def _tell_evidence(key: tuple[str, str, str], status: ModelVersionStatus) -> None:

@@ -54,21 +54,19 @@ class Seen:
 
 async def see(gateway: Gateway, namespace: str, model: str) -> Seen:
     """Read everything that belongs to one model."""
-    selector = f"{names.MODEL}={model}"
+    selector, fields = api.ours_of(model), api.on_model(model)
     lists = asyncio.gather(
-        gateway.list(api.MODEL_VERSIONS, namespace),
+        gateway.list(api.MODEL_VERSIONS, namespace, fields=fields),
         gateway.list(api.PODS, namespace, selector),
         gateway.list(api.DEPLOYMENTS, namespace, selector),
-        gateway.list(api.AUTOSCALERS, namespace, f"{selector},{names.MANAGED_BY}={names.MANAGER}"),
-        gateway.list(api.DRIFT_MONITORS, namespace),
+        gateway.list(api.AUTOSCALERS, namespace, selector),
+        gateway.list(api.DRIFT_MONITORS, namespace, fields=fields),
     )
     singles = asyncio.gather(
         gateway.get(api.SERVICES, namespace, model),
         gateway.get(api.CONFIG_MAPS, namespace, records.record_name(model)),
     )
     (objects, pods, workloads, autoscalers, monitors), (service, record) = await asyncio.gather(lists, singles)
-    objects = [m for m in objects if m["spec"].get("model") == model]
-    monitors = [m for m in monitors if m["spec"].get("model") == model]
     deployments = {m["metadata"]["name"]: m for m in workloads}
     versions, invalid = [], []
     for manifest in objects:

@@ -20,6 +20,7 @@ from modelward_operator.desired import training as manifests
 from modelward_operator.desired.settings import Settings
 from modelward_operator.domain import ledger
 from modelward_operator.domain.decision import Decision, Note, TrainingDecision
+from modelward_operator.domain.drift import is_due
 from modelward_operator.domain.observation import Failure, HeldLease, Observation, TrainingObservation
 from modelward_operator.domain.record import ModelRecord
 from modelward_operator.domain.rollout.course import ENDED
@@ -27,6 +28,7 @@ from modelward_operator.domain.training import version_name
 from modelward_operator.engine import complaint, jobs, metrics, scoring
 from modelward_operator.engine import gateway as api
 from modelward_operator.engine.apply import Memory, Round, carry_out, write_event, write_status
+from modelward_operator.engine.caution import is_of_consequence
 from modelward_operator.engine.exchange import Exchange
 from modelward_operator.engine.gateway import ConflictError, Gateway, InvalidObjectError, Manifest
 from modelward_operator.engine.observe import (
@@ -71,6 +73,8 @@ class Reconciler:
     now: Callable[[], datetime] = _now
     monotonic: Callable[[], float] = time.monotonic
     """Seconds."""
+    fresh: Gateway | None = None
+    """Where to look again before anything of consequence is done, when ``gateway`` may be behind."""
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile a key; returns when to look again."""
@@ -90,7 +94,22 @@ class Reconciler:
         if isinstance(seen.record, Failure) and any(not _is_deleting(m) for m in seen.manifests.values()):
             return await self._hold(key, seen, seen.record)
         versions = {version.name: version for version in seen.versions}
-        answers = await self.exchange.renew(memory.held, versions, profile=bool(seen.monitors))
+        answers = await self.exchange.renew(memory.held, versions, profile=_needs_profiles(seen, self.now()))
+        decision = await self._decide(key, memory, seen, answers)
+        if self.fresh is not None and is_of_consequence(seen, memory.held, decision):
+            seen = await see(self.fresh, key.namespace, key.name)
+            decision = await self._decide(key, memory, seen, answers)
+        turn = Round(
+            self.gateway, self.exchange, self.settings, key.namespace, key.name, seen, memory, self.monotonic()
+        )
+        await carry_out(turn, decision)
+        metrics.tell(key.namespace, key.name, decision)
+        if not seen.manifests and not seen.monitors:
+            self.memories.pop(key, None)
+            return None
+        return decision.requeue_after
+
+    async def _decide(self, key: Key, memory: Memory, seen: Seen, answers: list[ExchangeResponse]) -> Decision:
         documents = await self.exchange.documents(seen.versions)
         observation = Observation(
             namespace=key.namespace,
@@ -104,16 +123,7 @@ class Reconciler:
             monitors=seen.monitors,
             invalid=seen.invalid,
         )
-        decision = self.advance(observation, self.now())
-        turn = Round(
-            self.gateway, self.exchange, self.settings, key.namespace, key.name, seen, memory, self.monotonic()
-        )
-        await carry_out(turn, decision)
-        metrics.tell(key.namespace, key.name, decision)
-        if not seen.manifests and not seen.monitors:
-            self.memories.pop(key, None)
-            return None
-        return decision.requeue_after
+        return self.advance(observation, self.now())
 
     async def _hold(self, key: Key, seen: Seen, failure: Failure) -> float:
         """Decide nothing without the record: a digest that was rolled back might return. Leases run out by themselves."""
@@ -164,7 +174,7 @@ class Reconciler:
 
     async def scoring(self, key: Key) -> float | None:
         """One ScoreBatch."""
-        return await scoring.reconcile(self.gateway, self.settings, self.score, key)
+        return await scoring.reconcile(self.fresh or self.gateway, self.settings, self.score, key)
 
     async def _document(self, key: Key, job: Manifest | None) -> Manifest | None:
         """The ConfigMap with the spec; of interest only while the Job is not made."""
@@ -247,6 +257,12 @@ class Reconciler:
 
 def _is_deleting(manifest: Manifest) -> bool:
     return "deletionTimestamp" in manifest["metadata"]
+
+
+def _needs_profiles(seen: Seen, now: datetime) -> bool:
+    windows = seen.record.ledger.windows if isinstance(seen.record, ModelRecord) else {}
+    champions = [v.name for v in seen.versions if v.status.phase == "Champion"]
+    return any(is_due(monitor, monitor.name in windows, champions, now) for monitor in seen.monitors)
 
 
 def _record(seen: Seen, memory: Memory, answers: Iterable[ExchangeResponse]) -> ModelRecord:

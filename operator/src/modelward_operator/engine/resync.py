@@ -9,38 +9,67 @@ from collections.abc import Iterable, Iterator
 
 from modelward_api import names
 from modelward_operator.engine import gateway as api
-from modelward_operator.engine.gateway import Gateway, GatewayError, Manifest
+from modelward_operator.engine.gateway import OURS, Gateway, GatewayError, Manifest, Resource
 from modelward_operator.engine.queue import Key, WorkQueue
+from modelward_operator.engine.store import Store
 
 log = logging.getLogger(__name__)
 
 PERIOD, PERIOD_AFTER_FAILURE = 60.0, 2.0
 
+LISTED: tuple[tuple[Resource, str], ...] = (
+    (api.MODEL_VERSIONS, ""),
+    (api.DRIFT_MONITORS, ""),
+    (api.TRAINING_JOBS, ""),
+    (api.SCORE_BATCHES, ""),
+    (api.SERVICES, OURS),
+    (api.DEPLOYMENTS, OURS),
+    (api.AUTOSCALERS, OURS),
+    (api.PODS, OURS),
+)
+"""Kinds, and which of them: what people make, and what we have made of it, leftovers included."""
 
-async def run(gateway: Gateway, queue: WorkQueue, namespaces: Iterable[str | None], period: float = PERIOD) -> None:
-    """List all and enqueue, for ever, with jitter. The first time at once; sooner while the API server is away."""
-    watched = list(namespaces)
+
+async def run(
+    gateway: Gateway, queue: WorkQueue, store: Store, namespaces: Iterable[str | None], period: float = PERIOD
+) -> None:
+    """List all and enqueue, for ever, with jitter. The first time at once; sooner while the API server is away.
+
+    What a watch has missed is worked on at once; from the second time on, all else is spread over the period.
+    """
+    watched, before = list(namespaces), store.order
     while True:
-        pause = period
+        began, failed = store.order, False
         for namespace in watched:
             try:
-                for key in await keys(gateway, namespace):
-                    queue.add(key)
+                news, rest = await look(gateway, store, namespace)
             except GatewayError as error:
                 log.warning("resync of %s: %s", namespace or "all namespaces", error)
-                pause = min(period, PERIOD_AFTER_FAILURE)
-        await asyncio.sleep(pause * random.uniform(0.8, 1.2))
+                failed = True
+                continue
+            for key in news:
+                queue.add(key)
+            for key in rest:
+                queue.add(key, random.uniform(0, period) if store.filled.is_set() else 0.0)
+        if not failed:
+            store.filled.set()
+            store.forget_gone(before)
+            before = began
+        await asyncio.sleep((min(period, PERIOD_AFTER_FAILURE) if failed else period) * random.uniform(0.8, 1.2))
 
 
-async def keys(gateway: Gateway, namespace: str | None) -> set[Key]:
-    """All keys that there is anything of, leftovers included."""
-    found = set()
-    for resource in (api.MODEL_VERSIONS, api.DRIFT_MONITORS, api.TRAINING_JOBS, api.SCORE_BATCHES):
-        for manifest in await gateway.list(resource, namespace):
-            found |= set(of(manifest, resource.kind))
-    for manifest in await gateway.list(api.SERVICES, namespace, f"{names.MANAGED_BY}={names.MANAGER}"):
-        found |= set(of(manifest, "Service"))
-    return found
+async def look(gateway: Gateway, store: Store, namespace: str | None) -> tuple[set[Key], set[Key]]:
+    """Bring the store to what the API server lists; returns the keys of what was not known so, and all others."""
+    news: set[Key] = set()
+    rest: set[Key] = set()
+    for resource, selector in LISTED:
+        sweep = store.begin(resource, namespace)
+        async for page in gateway.pages(resource, namespace, selector):
+            changed = store.take(sweep, page)
+            news |= {key for manifest in changed for key in of(manifest, resource.kind)}
+            rest |= {key for manifest in page for key in of(manifest, resource.kind)}
+        news |= {Key("Model", where, model) for where, model in store.end(sweep)}
+    return news, rest - news
 
 
 def of(manifest: Manifest, kind: str) -> Iterator[Key]:

@@ -38,6 +38,7 @@ class Signer:
     def __init__(self, ring: Keyring) -> None:
         self.ring = ring
         self._told: dict[str, tuple[Keyring, float]] = {}
+        self._loaded: tuple[dict[str, str], jwt.PyJWK] | None = None
 
     def sign(self, pod_uid: str, method: str, path: str, body: bytes, now: datetime | None = None) -> str:
         """A token for one request to one pod."""
@@ -52,7 +53,9 @@ class Signer:
             "jti": secrets.token_hex(12),
             **control.bound(method, path, body),
         }
-        return jwt.encode(claims, jwt.PyJWK.from_dict(key), control.ALGORITHM, {"kid": key["kid"]})
+        if self._loaded is None or self._loaded[0] != key:  # loading takes longer than signing
+            self._loaded = key, jwt.PyJWK.from_dict(key)
+        return jwt.encode(claims, self._loaded[1], control.ALGORITHM, {"kid": key["kid"]})
 
     async def publish(self, gateway: Gateway, namespace: str, clock: float) -> None:
         """Have the public keys where that namespace's pods read them, before pods begin that need them."""

@@ -1,4 +1,4 @@
-"""The edge to kopf: events become keys, and nothing else happens here."""
+"""The edge to kopf: events are remembered and become keys, and nothing else happens here."""
 
 from __future__ import annotations
 
@@ -6,30 +6,24 @@ from typing import Any
 
 import kopf
 
-from modelward_api import GROUP, VERSION
+from modelward_operator.engine import gateway as api
+from modelward_operator.engine.gateway import OURS, PAGE, Resource
 from modelward_operator.engine.queue import WorkQueue
-from modelward_operator.engine.resync import of
+from modelward_operator.engine.resync import LISTED, of
+from modelward_operator.engine.store import Store
 
 SETTLE = 0.05
 """Seconds in which events of one key become one reconcile."""
 
-WATCHED = (
-    (GROUP, VERSION, "modelversions", "ModelVersion"),
-    (GROUP, VERSION, "trainingjobs", "TrainingJob"),
-    (GROUP, VERSION, "driftmonitors", "DriftMonitor"),
-    (GROUP, VERSION, "scorebatches", "ScoreBatch"),
-    ("apps", "v1", "deployments", "Deployment"),
-    ("", "v1", "pods", "Pod"),
-    ("", "v1", "services", "Service"),
-    ("batch", "v1", "jobs", "Job"),
-)
+WATCHED = (*LISTED, (api.JOBS, OURS))
+"""Kinds, and the labels that the API server selects by: pods of others cost us nothing."""
 
 
-def registry(queue: WorkQueue) -> kopf.OperatorRegistry:
-    """A registry whose handlers only enqueue."""
+def registry(queue: WorkQueue, store: Store) -> kopf.OperatorRegistry:
+    """A registry whose handlers only remember and enqueue."""
     found = kopf.OperatorRegistry()
-    for group, version, plural, kind in WATCHED:
-        _watch(found, queue, group, version, plural, kind)
+    for resource, _ in WATCHED:
+        _watch(found, queue, store, resource)
     kopf.on.login(registry=found, id="login", errors=kopf.ErrorsMode.TEMPORARY)(_login)
     return found
 
@@ -45,6 +39,12 @@ def settings() -> kopf.OperatorSettings:
     chosen.watching.server_timeout = 240
     chosen.watching.client_timeout = 300
     chosen.watching.connect_timeout = 10
+    chosen.watching.chunk_size = PAGE
+    for resource, labels in WATCHED:
+        if labels:
+            chosen.watching.label_selectors[(*resource.group_version, resource.plural)] = labels
+    # Each object's worker lives that long, and holds the object.
+    chosen.queueing.idle_timeout = 0.1
     chosen.networking.request_timeout = 30
     chosen.networking.connect_timeout = 10
     chosen.networking.error_backoffs = (1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 60)
@@ -54,8 +54,14 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-def _watch(found: kopf.OperatorRegistry, queue: WorkQueue, group: str, version: str, plural: str, kind: str) -> None:
-    @kopf.on.event(group, version, plural, registry=found, id=f"enqueue-{plural}")
-    async def enqueue(body: kopf.Body, **_: Any) -> None:
-        for key in of(dict(body), kind):
+def _watch(found: kopf.OperatorRegistry, queue: WorkQueue, store: Store, resource: Resource) -> None:
+    @kopf.on.event(*resource.group_version, resource.plural, registry=found, id=f"enqueue-{resource.plural}")
+    async def enqueue(event: kopf.RawEvent, **_: Any) -> None:
+        manifest: Any = event["object"]
+        if event["type"] == "DELETED":
+            metadata = manifest["metadata"]
+            store.drop(resource, metadata["namespace"], metadata["name"], metadata["uid"])
+        else:
+            store.put(resource, manifest)
+        for key in of(manifest, resource.kind):
             queue.add(key, SETTLE)

@@ -17,10 +17,12 @@ from modelward_operator.domain.rollout import advance
 from modelward_operator.domain.scoring import score
 from modelward_operator.domain.training import train
 from modelward_operator.engine import epoch, health, metrics, resync, signing
-from modelward_operator.engine.exchange import Exchange
+from modelward_operator.engine.cache import CachedGateway
+from modelward_operator.engine.exchange import Exchange, connections
 from modelward_operator.engine.gateway import GatewayError, KubernetesGateway
 from modelward_operator.engine.queue import WorkQueue
 from modelward_operator.engine.reconcile import Reconciler
+from modelward_operator.engine.store import Store
 from modelward_operator.handlers import events
 
 log = logging.getLogger(__name__)
@@ -41,7 +43,7 @@ async def run(settings: Settings, *, health_port: int, metrics_port: int) -> Non
     stop = asyncio.Event()
     _heed_signals(stop)
     gateway = await KubernetesGateway.connect(os.environ.get("KUBECONFIG"))
-    async with aiohttp.ClientSession() as session:
+    async with connections() as session:
         try:
             await _run(settings, gateway, session, stop, health_port, metrics_port)
         finally:
@@ -59,7 +61,9 @@ async def _run(
     number = await epoch.begin(gateway, settings.pod_namespace, settings.pod_name)
     log.info("epoch %d begins", number)
     signer = await signing.begin(gateway, settings.pod_namespace)
-    reconciler = Reconciler(gateway, Exchange(session, number, signer), session, settings, advance, train, score)
+    store = Store()
+    exchange, cached = Exchange(session, number, signer), CachedGateway(gateway, store)
+    reconciler = Reconciler(cached, exchange, session, settings, advance, train, score, fresh=gateway)
     queue, watchdog, ready = WorkQueue(reconciler), health.Watchdog(), asyncio.Event()
     metrics.QUEUED.set_function(lambda: len(queue))
     start_http_server(metrics_port)
@@ -73,9 +77,9 @@ async def _run(
 
     runner = await health.serve(health_port, alive, lambda: None if ready.is_set() else "kopf is not watching yet")
     tasks = {
-        asyncio.create_task(_kopf(settings, queue, stop, ready), name="kopf"),
+        asyncio.create_task(_kopf(settings, queue, store, stop, ready), name="kopf"),
         asyncio.create_task(queue.run(), name="queue"),
-        asyncio.create_task(resync.run(gateway, queue, settings.namespaces or (None,)), name="resync"),
+        asyncio.create_task(resync.run(gateway, queue, store, settings.namespaces or (None,)), name="resync"),
         asyncio.create_task(_watch(watchdog), name="watchdog"),
         asyncio.create_task(epoch.hold(gateway, settings.pod_namespace, settings.pod_name, number), name="epoch"),
         asyncio.create_task(signing.hold(gateway, settings.pod_namespace, signer), name="keys"),
@@ -92,10 +96,10 @@ async def _run(
         task.result()
 
 
-async def _kopf(settings: Settings, queue: WorkQueue, stop: asyncio.Event, ready: asyncio.Event) -> None:
+async def _kopf(settings: Settings, queue: WorkQueue, store: Store, stop: asyncio.Event, ready: asyncio.Event) -> None:
     others = asyncio.all_tasks()
     watching = await kopf.spawn_tasks(
-        registry=events.registry(queue),
+        registry=events.registry(queue, store),
         settings=events.settings(),
         namespaces=settings.namespaces,
         clusterwide=not settings.namespaces,

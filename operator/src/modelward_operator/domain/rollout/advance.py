@@ -23,8 +23,8 @@ from modelward_operator.domain.rollout.roles import Roles, cast, selected
 from modelward_operator.domain.rollout.size import so_far
 from modelward_operator.domain.rollout.status import Facts, invalid_status, next_status, note
 
-ROLLOUT_PERIOD, STANDBY_PERIOD, QUIET_PERIOD, AT_ONCE = 1.0, 3.0, 15.0, 0.2
-"""Seconds between two looks at a model: leases live ten."""
+ROLLOUT_PERIOD, START_PERIOD, STANDBY_PERIOD, QUIET_PERIOD, AT_ONCE = 1.0, 3.0, 10.0, 60.0, 0.2
+"""Seconds between two looks at a model that no watch asks for: a challenger's lease lives ten, a standby's thirty."""
 
 
 _NONE = PairedCounts()
@@ -233,7 +233,9 @@ def _period(observation: Observation, courses: Mapping[str, Course], serve: str 
     phases = {course.phase for course in courses.values()}
     if phases & {"Canary", "Shadow", "Promoting"}:
         return ROLLOUT_PERIOD
-    if "Standby" in phases or phases & {"Verifying", "Deploying"}:
+    if phases & {"Verifying", "Deploying"}:
+        return START_PERIOD
+    if "Standby" in phases:
         return STANDBY_PERIOD
     return min([QUIET_PERIOD, *(max(1.0, seconds(m.spec.interval)) for m in observation.monitors)])
 

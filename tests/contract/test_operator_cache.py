@@ -1,0 +1,168 @@
+"""Looks from what the watches have told, against a real API server. No watch runs here: a test tells what it wants told."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from modelward_api import names
+from modelward_operator.engine import gateway as api
+from modelward_operator.engine.cache import CachedGateway
+from modelward_operator.engine.observe import see
+from modelward_operator.engine.resync import look
+from modelward_operator.engine.store import KEPT, Store
+from tests.contract.ward import MODEL, Ward, monitor, ward
+
+
+class Hearsay:
+    """An operator that hears of the cluster only what it is told, and what it writes itself."""
+
+    def __init__(self, place: Ward) -> None:
+        self.place, self.store = place, Store()
+        self.gateway = CachedGateway(place.gateway, self.store)
+        self.operate = place.reconciler(gateway=self.gateway, fresh=place.gateway)
+
+    async def listen(self) -> set:
+        """List everything, as now and then; returns whom something new concerns."""
+        news, _ = await look(self.place.gateway, self.store, self.place.namespace)
+        self.store.filled.set()
+        return news
+
+    async def reconcile(self) -> list[str]:
+        """What one reconcile writes."""
+        self.place.gateway.writes()
+        await self.operate(self.place.key)
+        return self.place.gateway.writes()
+
+    async def settle(self) -> None:
+        """A champion with one pod, at rest."""
+        await self.listen()
+        await self.reconcile()
+        await self.place.pod("v1")
+        for _ in range(4):
+            await self.listen()
+            await self.reconcile()
+        assert (await self.place.status("v1"))["phase"] == "Champion"
+
+
+@pytest.fixture
+async def hearsay(control_plane):
+    async with ward(control_plane) as place:
+        await place.version("v1")
+        found = Hearsay(place)
+        await found.settle()
+        yield found
+
+
+async def test_a_quiet_look_is_one_call_and_a_second_reconcile_writes_nothing(hearsay):
+    for _ in range(2):
+        before = hearsay.place.gateway.reads
+        assert await hearsay.reconcile() == []
+        assert hearsay.place.gateway.reads - before == 1
+
+
+async def test_a_look_sees_what_is_there(hearsay):
+    place = hearsay.place
+    await place.create(api.DRIFT_MONITORS, "watch", monitor("watch", place.namespace)["spec"])
+    await place.version("v2", model="another")
+    await hearsay.listen()
+    told = await see(hearsay.gateway, place.namespace, MODEL)
+    there = await see(place.gateway, place.namespace, MODEL)
+    assert (told.versions, told.monitors, told.service) == (there.versions, there.monitors, there.service)
+    assert [v.name for v in told.versions] == ["v1"]
+    assert len(told.versions[0].pods) == 1
+
+
+async def test_its_own_writes_are_seen_before_any_watch_tells(control_plane):
+    async with ward(control_plane) as place:
+        await place.version("v1")
+        hearsay = Hearsay(place)
+        await hearsay.listen()
+        assert await hearsay.reconcile() != []
+        told, there = [await see(g, place.namespace, MODEL) for g in (hearsay.gateway, place.gateway)]
+        assert {n: m["metadata"]["resourceVersion"] for n, m in told.manifests.items()} == {
+            n: m["metadata"]["resourceVersion"] for n, m in there.manifests.items()
+        }
+        assert told.deployments.keys() == there.deployments.keys() == {"v1"}
+        assert told.versions == there.versions
+
+
+async def test_a_deletion_that_no_watch_told_heals_when_everything_is_listed(hearsay):
+    place = hearsay.place
+    service = await place.get(api.SERVICES, MODEL)
+    await place.gateway.delete(api.SERVICES, place.namespace, MODEL, service["metadata"]["uid"])
+    assert await hearsay.reconcile() == []
+    assert await hearsay.listen() == {place.key}
+    assert await hearsay.reconcile() == [f"PATCH services {MODEL}"]
+    assert await hearsay.listen() == set()
+
+
+async def test_a_pod_that_is_gone_without_a_word_is_not_counted_after_the_listing(hearsay):
+    place = hearsay.place
+    (pod,) = (await see(place.gateway, place.namespace, MODEL)).versions[0].pods
+    path = f"/api/v1/namespaces/{place.namespace}/pods/{pod.name}"
+    await place.gateway._call("DELETE", path, {}, {"gracePeriodSeconds": 0})
+    assert (await see(hearsay.gateway, place.namespace, MODEL)).versions[0].ready_pods == 1
+    assert await hearsay.listen() == {place.key}
+    assert (await see(hearsay.gateway, place.namespace, MODEL)).versions[0].ready_pods == 0
+
+
+async def test_what_it_deletes_itself_is_gone_at_once_and_what_a_finalizer_holds_is_not(hearsay):
+    place = hearsay.place
+    service = await place.get(api.SERVICES, MODEL)
+    await hearsay.gateway.delete(api.SERVICES, place.namespace, MODEL, service["metadata"]["uid"])
+    assert hearsay.store.get(api.SERVICES, place.namespace, MODEL) is None
+    version = await place.get(api.MODEL_VERSIONS, "v1")
+    await hearsay.gateway.delete(api.MODEL_VERSIONS, place.namespace, "v1", version["metadata"]["uid"])
+    held = hearsay.store.get(api.MODEL_VERSIONS, place.namespace, "v1")
+    assert held["metadata"]["deletionTimestamp"]
+
+
+async def test_the_last_version_is_not_let_go_while_another_has_come_unheard(hearsay):
+    """It has heard of the deletion of v1 and not of v2: on that alone, callers would lose their Service."""
+    place = hearsay.place
+    await place.version("v2")
+    place.plane.kubectl("delete", "mv", "v1", "--namespace", place.namespace, "--wait=false")
+    hearsay.store.put(api.MODEL_VERSIONS, await place.get(api.MODEL_VERSIONS, "v1"))
+    writes = await hearsay.reconcile()
+    assert not [entry for entry in writes if entry.startswith("DELETE")], writes
+    assert (await place.get(api.SERVICES, MODEL))["spec"]["selector"][names.MODEL_VERSION] == "v1"
+    assert names.FINALIZER in (await place.get(api.MODEL_VERSIONS, "v1"))["metadata"]["finalizers"]
+
+
+async def test_a_status_on_an_old_reading_is_refused_and_told_right_after_the_listing(hearsay):
+    place = hearsay.place
+    change = {"spec": {"rollout": {"paused": True}}}
+    await place.gateway.patch(api.MODEL_VERSIONS, place.namespace, "v1", change)
+    assert await hearsay.reconcile() == []
+    assert await hearsay.listen() == {place.key}
+    await hearsay.reconcile()
+    found = await place.get(api.MODEL_VERSIONS, "v1")
+    assert found["status"]["observedGeneration"] == found["metadata"]["generation"] == 2
+
+
+async def test_a_service_of_somebody_else_is_seen_though_no_watch_tells_of_it(control_plane):
+    async with ward(control_plane) as place:
+        await place.create(api.SERVICES, MODEL, {"selector": {"app": "theirs"}, "ports": [{"port": 80}]})
+        await place.version("v1")
+        hearsay = Hearsay(place)
+        await hearsay.listen()
+        for _ in range(3):
+            await hearsay.reconcile()
+        assert (await place.condition("v1", "Stalled"))["reason"] == "NameTaken"
+
+
+async def test_nothing_is_believed_before_everything_was_listed_once(hearsay):
+    starting = CachedGateway(hearsay.place.gateway, Store())
+    looking = asyncio.create_task(see(starting, hearsay.place.namespace, MODEL))
+    done, _ = await asyncio.wait({looking}, timeout=0.5)
+    assert not done
+    await look(hearsay.place.gateway, starting.store, hearsay.place.namespace)
+    starting.store.filled.set()
+    assert [v.name for v in (await looking).versions] == ["v1"]
+
+
+async def test_all_that_a_look_reads_from_memory_is_kept(hearsay):
+    held = {resource for resource in KEPT if hearsay.store.of_model(resource, hearsay.place.namespace, MODEL)}
+    assert held == {api.MODEL_VERSIONS, api.DEPLOYMENTS, api.PODS, api.SERVICES}
