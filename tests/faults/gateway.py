@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from modelward_api import names
 from modelward_operator.engine import gateway as api
-from modelward_operator.engine.gateway import ConflictError, GatewayError, Manifest, Resource
+from modelward_operator.engine.gateway import ConflictError, GatewayError, Manifest, Page, Resource
 from tests.faults.server import ApiServer
 
 LATENCY = 0.002
@@ -64,8 +64,21 @@ class MemoryGateway:
         self._awake = awake
         self._die = die
 
-    async def list(self, resource: Resource, namespace: str | None, selector: str = "") -> list[Manifest]:
-        return await self._read(resource, self._server.list, resource, namespace, selector)
+    async def list(
+        self, resource: Resource, namespace: str | None, selector: str = "", fields: str = ""
+    ) -> list[Manifest]:
+        return await self._read(resource, self._server.list, resource, namespace, selector, fields)
+
+    async def pages(self, resource: Resource, namespace: str | None, selector: str = "") -> AsyncIterator[Page]:
+        """Not behind: what a listing does not name is taken for gone, so the API server asks a majority of etcd for it."""
+        await self._travel()
+        if (mishap := self._faults.strike(writes=False)) is not None:
+            await self._suffer(mishap)
+        found = self._server.list(resource, namespace, selector)
+        middle = len(found) // 2
+        for page in (found[:middle], found[middle:]):
+            await self._travel()
+            yield page
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
         return await self._read(resource, self._server.get, resource, namespace, name)

@@ -13,10 +13,12 @@ from modelward_operator.domain.rollout import advance
 from modelward_operator.domain.scoring import score
 from modelward_operator.domain.training import train
 from modelward_operator.engine import epoch, resync, signing
+from modelward_operator.engine.cache import CachedGateway
 from modelward_operator.engine.exchange import Exchange
 from modelward_operator.engine.gateway import GatewayError
 from modelward_operator.engine.queue import WorkQueue
 from modelward_operator.engine.reconcile import Reconciler
+from modelward_operator.engine.store import Store
 from modelward_operator.handlers.events import SETTLE, WATCHED
 from tests.faults.gateway import Faults, MemoryGateway
 from tests.faults.pods import Network
@@ -27,7 +29,7 @@ HOME = "modelward"
 SETTINGS = Settings(serving_image="serving:1", training_image="training:1", store_claim="store")
 TRAVEL = 0.01
 """Seconds from a change until a watch tells it."""
-KINDS = frozenset(kind for _, _, _, kind in WATCHED)
+SELECTORS = dict(WATCHED)
 
 
 @dataclass
@@ -73,6 +75,7 @@ class Process:
     """Cleared while the machine is suspended: what was read before is used after."""
     task: asyncio.Task[None] | None = None
     _queue: WorkQueue | None = None
+    _store: Store = field(default_factory=Store)
 
     def start(self) -> None:
         """Begin."""
@@ -100,17 +103,16 @@ class Process:
         self.epoch = await epoch.begin(gateway, HOME, self.name)
         signer = await signing.begin(gateway, HOME)
         session = self.network.session(self.awake)
-        exchange = Exchange(session, self.epoch, signer)
-        reconciler = Reconciler(
-            gateway, exchange, session, SETTINGS, advance, train, score, now=self.now, monotonic=self.loop.time
-        )
+        exchange, store = Exchange(session, self.epoch, signer), Store()
+        cached, clocks = CachedGateway(gateway, store), {"now": self.now, "monotonic": self.loop.time}
+        reconciler = Reconciler(cached, exchange, session, SETTINGS, advance, train, score, fresh=gateway, **clocks)
         queue = WorkQueue(reconciler)
-        self._queue = queue
+        self._queue, self._store = queue, store
         self.server.listeners.append(self.hear)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(queue.run())
-                group.create_task(resync.run(gateway, queue, (None,)))
+                group.create_task(resync.run(gateway, queue, store, (None,)))
                 group.create_task(epoch.hold(gateway, HOME, self.name, self.epoch))
         finally:
             self.server.listeners.remove(self.hear)
@@ -119,13 +121,26 @@ class Process:
 
     def hear(self, change: Change) -> None:
         """The API server has something to tell."""
-        if change.resource.kind not in KINDS or self.watches.silent:
+        if not _is_watched(change) or self.watches.silent:
             return
         for delay in self.watches.delays():
-            self.loop.call_later(delay, self._enqueue, change)
+            self.loop.call_later(delay, self._told, change)
 
-    def _enqueue(self, change: Change) -> None:
+    def _told(self, change: Change) -> None:
         """As handlers/events.py does."""
-        if self._queue is not None and not self.ended:
-            for key in resync.of(change.manifest, change.resource.kind):
-                self._queue.add(key, SETTLE)
+        if self._queue is None or self.ended:
+            return
+        metadata = change.manifest["metadata"]
+        if change.verb == "DELETED":
+            self._store.drop(change.resource, metadata["namespace"], metadata["name"], metadata["uid"])
+        else:
+            self._store.put(change.resource, change.manifest)
+        for key in resync.of(change.manifest, change.resource.kind):
+            self._queue.add(key, SETTLE)
+
+
+def _is_watched(change: Change) -> bool:
+    if change.resource not in SELECTORS:
+        return False
+    name, _, value = SELECTORS[change.resource].partition("=")
+    return not name or (change.manifest["metadata"].get("labels") or {}).get(name) == value

@@ -79,13 +79,18 @@ class ApiServer:
         self.version = 0
         self.listeners: list[Callable[[Change], None]] = []
 
-    def list(self, resource: Resource, namespace: str | None, selector: str = "", lag: int = 0) -> list[Manifest]:
+    def list(
+        self, resource: Resource, namespace: str | None, selector: str = "", model: str = "", lag: int = 0
+    ) -> list[Manifest]:
+        """The objects with those labels, and with that field (``spec.model=NAME``)."""
         wanted = dict(part.split("=") for part in selector.split(",") if part).items()
         found = [stored.manifest for stored in self._shelf(resource).at(lag).values()]
         return [
             m
             for m in sorted(found, key=lambda m: (m["metadata"]["namespace"], m["metadata"]["name"]))
-            if namespace in (None, m["metadata"]["namespace"]) and wanted <= (m["metadata"].get("labels") or {}).items()
+            if namespace in (None, m["metadata"]["namespace"])
+            and wanted <= (m["metadata"].get("labels") or {}).items()
+            and model in ("", f"spec.model={(m.get('spec') or {}).get('model')}")
         ]
 
     def get(self, resource: Resource, namespace: str, name: str, lag: int = 0) -> Manifest | None:
