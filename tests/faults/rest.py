@@ -118,13 +118,17 @@ def everything(world: World) -> dict[str, Any]:
 
 
 def made(world: World) -> dict[str, str]:
-    """What the operator has made, without what differs from one life of an object to the next."""
+    """What the operator has made, without what differs from one life of an object to the next, or is an autoscaler's."""
     found = {}
+    scaled = _all(world.server, api.AUTOSCALERS)
     for resource in (api.DEPLOYMENTS, api.SERVICES, api.DISRUPTION_BUDGETS, api.AUTOSCALERS):
         for name, manifest in _all(world.server, resource).items():
             labels = manifest["metadata"].get("labels") or {}
             assert labels.get(names.MANAGED_BY) == names.MANAGER
-            found[f"{resource.kind} {name}"] = json.dumps([labels, manifest["spec"]], sort_keys=True)
+            spec = manifest["spec"]
+            if resource == api.DEPLOYMENTS and name in scaled:
+                spec = {**spec, "replicas": "the autoscaler's"}
+            found[f"{resource.kind} {name}"] = json.dumps([labels, spec], sort_keys=True)
     return found
 
 

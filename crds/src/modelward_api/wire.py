@@ -136,7 +136,9 @@ class ExchangeRequest(Document):
 
     epoch: int
     lease: TrafficLease | None = None
-    """The lease to hold from now on; None ends any lease that an epoch up to this one gave."""
+    """The lease to hold from now on; None ends any lease that was given before."""
+    sequence: int | None = None
+    """The place of an end among the leases of its epoch: one that comes late ends none that was given after it. None: now."""
     keep: bool = False
     """Leave the lease as it is, not renewed: an operator that has just started reads the counts before it decides."""
     profile: bool = False

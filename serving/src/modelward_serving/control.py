@@ -78,7 +78,7 @@ class Control:
     def _take(self, request: ExchangeRequest, now: float) -> str | None:
         if request.lease is not None and request.lease.challenger.tls != self._tls:
             return "TlsDiffers"  # values of patients do not leave this pod in plain text while it has a certificate
-        return self._holder.take(request.epoch, request.lease, now)
+        return self._holder.take(request.epoch, request.lease, now, request.sequence)
 
     async def _live(self, _: web.Request) -> web.Response:
         return web.json_response({"live": True})

@@ -49,25 +49,27 @@ class LeaseHolder:
         self._digest = digest
         self._lease: TrafficLease | None = None
         self._until = 0.0
-        self._epoch = 0
+        self._newest = (0, 0)
+        """Epoch and sequence of the newest that was told: what comes late is older."""
         self._tallies: dict[str, Tally] = {}
 
-    def take(self, epoch: int, lease: TrafficLease | None, now: float) -> str | None:
-        """Hold a lease from now on (None: none). Returns why it was refused, or None."""
-        if epoch < self._epoch:
+    def take(self, epoch: int, lease: TrafficLease | None, now: float, end: int | None = None) -> str | None:
+        """Hold a lease from now on (None: none; ``end`` is its sequence). Returns why it was refused, or None."""
+        if epoch < self._newest[0]:
             return "StaleEpoch"
-        if lease is None:
-            self._epoch, self._lease = epoch, None
-            return None
-        if lease.model != self._model:
+        if lease is not None and lease.model != self._model:
             return "WrongModel"
-        if lease.champion != self._digest:
+        if lease is not None and lease.champion != self._digest:
             return "WrongDigest"
-        held = self._lease
-        if held is not None and (lease.epoch, lease.sequence) < (held.epoch, held.sequence):
+        told = max(self._newest, (epoch, 0)) if end is None else (epoch, end)
+        if lease is not None:
+            told = (lease.epoch, lease.sequence)
+        if told < self._newest:
             return "StaleEpoch"
-        self._epoch, self._lease, self._until = epoch, lease, now + lease.ttl_seconds
-        self._tally(lease.challenger.digest)
+        self._newest, self._lease = told, lease
+        if lease is not None:
+            self._until = now + lease.ttl_seconds
+            self._tally(lease.challenger.digest)
         return None
 
     def active(self, now: float) -> TrafficLease | None:

@@ -63,6 +63,25 @@ def test_none_ends_the_lease(holder):
     assert holder.active(1.0) is None
 
 
+def test_a_lease_that_comes_after_its_end_is_refused(holder):
+    holder.take(1, lease(sequence=3), now=0.0)
+    holder.take(1, None, now=1.0, end=4)
+    assert holder.take(1, lease(sequence=3), now=2.0) == "StaleEpoch"
+    assert holder.active(2.0) is None
+
+
+def test_an_end_that_comes_late_ends_no_newer_lease(holder):
+    holder.take(1, lease(sequence=5), now=0.0)
+    assert holder.take(1, None, now=1.0, end=4) == "StaleEpoch"
+    assert holder.active(1.0) is not None
+
+
+def test_a_new_operator_begins_to_count_anew(holder):
+    holder.take(1, lease(sequence=5), now=0.0)
+    assert holder.take(2, None, now=1.0, end=1) is None
+    assert holder.take(2, lease(epoch=2, sequence=2), now=2.0) is None
+
+
 def test_one_invalid_answer_trips_for_good(holder):
     holder.take(1, lease(), now=0.0)
     holder.saw_pair(OTHER, Pair(error_challenger=True, invalid=True))

@@ -169,11 +169,21 @@ async def _have_workload(turn: Round, version: Version, replicas: int, *, autosc
             turn.namespace, version.name, version.uid, version.spec, version.spec.serving.autoscaling
         )
         await _have(turn, api.AUTOSCALERS, scaler, turn.seen.autoscalers.get(version.name))
-    budget = serving.disruption_budget(turn.namespace, version.name, version.uid, version.spec)
+    await _have_budget(turn, version, replicas)
+
+
+async def _have_budget(turn: Round, version: Version, replicas: int) -> None:
+    """A disruption budget where there is more than one pod; nobody else touches it, so it is looked at once a process."""
     key = (api.DISRUPTION_BUDGETS.kind, version.name)
-    if replicas > 1 and key not in turn.memory.applied:
-        await turn.gateway.apply(api.DISRUPTION_BUDGETS, budget)
-        turn.memory.applied[key] = ("", "")
+    told = "" if replicas > 1 else "none"
+    if turn.memory.applied.get(key) == (told, version.uid):
+        return
+    if replicas > 1:
+        wanted = serving.disruption_budget(turn.namespace, version.name, version.uid, version.spec)
+        await turn.gateway.apply(api.DISRUPTION_BUDGETS, wanted)
+    else:
+        await _drop_budget(turn, version.name)
+    turn.memory.applied[key] = (told, version.uid)
 
 
 async def _left_to_the_autoscaler(turn: Round, name: str, replicas: int, current: Manifest | None) -> Manifest | None:
@@ -230,12 +240,16 @@ async def _drop(turn: Round, decision: Decision) -> None:
         if wanted or "deletionTimestamp" in manifest["metadata"] or not _is_a_versions(turn, manifest):
             continue
         await _delete(turn, api.AUTOSCALERS, turn.seen.autoscalers.get(name))
-        budget = await turn.gateway.get(api.DISRUPTION_BUDGETS, turn.namespace, name)
-        await _delete(turn, api.DISRUPTION_BUDGETS, budget if budget and is_ours(budget) else None)
+        await _drop_budget(turn, name)
         await _delete(turn, api.DEPLOYMENTS, manifest)
     service = turn.seen.service_manifest
     if decision.drop_service and service is not None and is_ours(service):
         await turn.gateway.delete(api.SERVICES, turn.namespace, turn.model, service["metadata"]["uid"])
+
+
+async def _drop_budget(turn: Round, name: str) -> None:
+    budget = await turn.gateway.get(api.DISRUPTION_BUDGETS, turn.namespace, name)
+    await _delete(turn, api.DISRUPTION_BUDGETS, budget if budget and is_ours(budget) else None)
 
 
 async def _delete(turn: Round, resource: Resource, manifest: Manifest | None) -> None:

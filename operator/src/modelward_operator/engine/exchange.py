@@ -39,6 +39,8 @@ class Held:
     """By holder."""
     leases: dict[str, TrafficLease] = field(default_factory=dict)
     """By holder: the lease made of the order, renewed as it is until its content changes."""
+    ends: dict[str, int] = field(default_factory=dict)
+    """By holder without a lease: the place of that among what it was told."""
 
 
 def raises(before: LeaseOrder | None, order: LeaseOrder) -> bool:
@@ -107,14 +109,16 @@ class Exchange:
         if order is None:
             return ExchangeRequest(epoch=self._epoch, keep=True, profile=profile)
         lease = self._lease(held, order, versions, holder)
-        return ExchangeRequest(epoch=self._epoch, lease=lease, profile=profile)
+        sequence = held.ends.get(holder.name)
+        return ExchangeRequest(epoch=self._epoch, lease=lease, sequence=sequence, profile=profile)
 
     def _lease(
         self, held: Held, order: LeaseOrder, versions: Mapping[str, Version], holder: Version
     ) -> TrafficLease | None:
         challenger = versions.get(order.challenger or "")
         if challenger is None or challenger.artifact is None or holder.artifact is None:
-            held.leases.pop(holder.name, None)
+            if held.leases.pop(holder.name, None) is not None or holder.name not in held.ends:
+                held.ends[holder.name] = next(self._sequence)
             return None
         before = held.leases.get(holder.name)
         lease = TrafficLease(
@@ -138,6 +142,7 @@ class Exchange:
         if lease != before:
             lease = lease.model_copy(update={"sequence": next(self._sequence)})
         held.leases[holder.name] = lease
+        held.ends.pop(holder.name, None)
         return lease
 
     async def _exchange(self, pod: Pod, body: bytes) -> ExchangeResponse | None:
