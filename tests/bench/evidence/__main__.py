@@ -1,4 +1,4 @@
-"""`make bench-evidence`: simulates, prints the tables, and writes them and the plot into docs/evidence.md. About a minute."""
+"""`make bench-evidence`: simulates, prints the tables, and writes them and the plot into docs/evidence.md. A few minutes."""
 
 from __future__ import annotations
 
