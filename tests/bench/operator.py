@@ -340,11 +340,14 @@ async def _watch(plane: ControlPlane, answered: dict[tuple[str, int], float]) ->
     """When each generation of each version was first said to be observed."""
     config = json.loads(plane.kubeconfig.read_text())
     server, token = config["clusters"][0]["cluster"]["server"], config["users"][0]["user"]["token"]
-    url = f"{server}{api.MODEL_VERSIONS.root}/namespaces/{NAMESPACE}/{api.MODEL_VERSIONS.plural}?watch=true"
+    url = f"{server}{api.MODEL_VERSIONS.root}/namespaces/{NAMESPACE}/{api.MODEL_VERSIONS.plural}"
     headers = {"Authorization": f"Bearer {token}"}
     timeout = aiohttp.ClientTimeout(total=None)
     session = aiohttp.ClientSession(headers=headers, timeout=timeout, read_bufsize=1 << 20)
-    async with session, session.get(url, ssl=False) as stream:
+    async with session:
+        async with session.get(f"{url}?limit=1", ssl=False) as answer:
+            since = (await answer.json())["metadata"]["resourceVersion"]  # else each object is told of at first
+        stream = await session.get(f"{url}?watch=true&resourceVersion={since}", ssl=False)
         async for line in stream.content:
             manifest = json.loads(line)["object"]
             seen = (manifest.get("status") or {}).get("observedGeneration")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -21,7 +22,7 @@ class Hearsay:
     def __init__(self, place: Ward) -> None:
         self.place, self.store = place, Store()
         self.gateway = CachedGateway(place.gateway, self.store)
-        self.operate = place.reconciler(gateway=self.gateway, fresh=place.gateway)
+        self.operate = place.reconciler(gateway=self.gateway, fresh=place.gateway, store=self.store)
 
     async def listen(self) -> set:
         """List everything, as now and then; returns whom something new concerns."""
@@ -39,7 +40,7 @@ class Hearsay:
         """A champion with one pod, at rest."""
         await self.listen()
         await self.reconcile()
-        await self.place.pod("v1")
+        self.pod = await self.place.pod("v1")
         for _ in range(4):
             await self.listen()
             await self.reconcile()
@@ -55,11 +56,36 @@ async def hearsay(control_plane):
         yield found
 
 
-async def test_a_quiet_look_is_one_call_and_a_second_reconcile_writes_nothing(hearsay):
-    for _ in range(2):
-        before = hearsay.place.gateway.reads
-        assert await hearsay.reconcile() == []
-        assert hearsay.place.gateway.reads - before == 1
+async def test_a_second_reconcile_writes_nothing_and_asks_the_api_server_nothing(hearsay):
+    before = hearsay.place.gateway.reads
+    assert await hearsay.reconcile() == []
+    assert hearsay.place.gateway.reads == before
+
+
+async def test_a_model_at_rest_has_its_leases_renewed(hearsay):
+    asked = len(hearsay.pod.asked)
+    for _ in range(3):
+        await hearsay.reconcile()
+    assert len(hearsay.pod.asked) == asked + 3
+
+
+async def test_a_look_that_has_heard_something_is_one_call(hearsay):
+    place = hearsay.place
+    for paused in (True, False):
+        change = {"spec": {"rollout": {"paused": paused}}}
+        await hearsay.gateway.patch(api.MODEL_VERSIONS, place.namespace, "v1", change)
+        before = place.gateway.reads
+        assert await hearsay.reconcile() == ["PUT modelversions v1/status"]
+        assert place.gateway.reads == before + 1
+
+
+async def test_what_no_watch_tells_of_is_looked_at_after_a_while(hearsay):
+    """The record: a person may edit it."""
+    memory = hearsay.operate.memories[hearsay.place.key]
+    memory.rest = replace(memory.rest, until=0.0)
+    before = hearsay.place.gateway.reads
+    assert await hearsay.reconcile() == []
+    assert hearsay.place.gateway.reads == before + 1
 
 
 async def test_a_look_sees_what_is_there(hearsay):

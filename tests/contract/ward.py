@@ -167,12 +167,12 @@ class Ward:
         decide: Callable[[Observation, datetime], Decision] = advance,
         epoch: int = 1,
         gateway: Any = None,
-        fresh: Any = None,
+        **more: Any,
     ) -> Reconciler:
         """An operator that has just been started."""
         exchange, port = Exchange(self.session, epoch, SIGNER, self.port), self.port
         own = gateway or self.gateway
-        return Reconciler(own, exchange, self.session, SETTINGS, decide, train, score, progress_port=port, fresh=fresh)
+        return Reconciler(own, exchange, self.session, SETTINGS, decide, train, score, progress_port=port, **more)
 
     async def version(self, name: str, **spec: Any) -> dict[str, Any]:
         """Create a ModelVersion named v1, v2 ..."""

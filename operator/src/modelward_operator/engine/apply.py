@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +30,23 @@ COUNTS_PERIOD = 5.0
 """Seconds between two writes of the record while only counts have grown."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing is to be done for a model until something is heard of it, but to renew the leases that its pods hold."""
+
+    heard: int
+    until: float
+    """Monotonic, in seconds: then it is looked at in any case."""
+    again: float
+    """Seconds between two renewals."""
+    versions: Mapping[str, Version]
+    """Whose pods hold leases, and whom they ask."""
+
+    def lasts(self, heard: int, clock: float) -> bool:
+        """Whether nothing was heard, and it is not time to look."""
+        return heard == self.heard and clock < self.until
+
+
 @dataclass(slots=True)
 class Memory:
     """What the engine remembers of one model between two reconciles; losing it costs a few reads and writes."""
@@ -39,6 +57,7 @@ class Memory:
     latest: ModelRecord | None = None
     """As it was last decided: counts may be ahead of what is written, windows and quarantine never are."""
     record_written: float = float("-inf")
+    rest: Rest | None = None
     applied: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     """By kind and name: what was applied (a hash), and the state of the object that came of it."""
 

@@ -12,6 +12,7 @@ import aiohttp
 from pydantic import ValidationError
 
 from modelward_api import names
+from modelward_api.base import seconds
 from modelward_api.driftmonitor import DriftMonitorStatus
 from modelward_api.modelversion import ModelVersionStatus
 from modelward_api.trainingjob import TrainingJobSpec, TrainingJobStatus
@@ -23,11 +24,12 @@ from modelward_operator.domain.decision import Decision, Note, TrainingDecision
 from modelward_operator.domain.drift import is_due
 from modelward_operator.domain.observation import Failure, HeldLease, Observation, TrainingObservation
 from modelward_operator.domain.record import ModelRecord
+from modelward_operator.domain.rollout.advance import QUIET_PERIOD
 from modelward_operator.domain.rollout.course import ENDED
 from modelward_operator.domain.training import version_name
 from modelward_operator.engine import complaint, jobs, metrics, scoring
 from modelward_operator.engine import gateway as api
-from modelward_operator.engine.apply import Memory, Round, carry_out, write_event, write_status
+from modelward_operator.engine.apply import Memory, Rest, Round, carry_out, write_event, write_status
 from modelward_operator.engine.caution import is_of_consequence
 from modelward_operator.engine.exchange import Exchange
 from modelward_operator.engine.gateway import ConflictError, Gateway, InvalidObjectError, Manifest
@@ -40,6 +42,7 @@ from modelward_operator.engine.observe import (
     training_outcome,
 )
 from modelward_operator.engine.queue import Key
+from modelward_operator.engine.store import Store
 
 Advance = Callable[[Observation, datetime], Decision]
 Train = Callable[[TrainingObservation, datetime], TrainingDecision]
@@ -75,6 +78,8 @@ class Reconciler:
     """Seconds."""
     fresh: Gateway | None = None
     """Where to look again before anything of consequence is done, when ``gateway`` may be behind."""
+    store: Store | None = None
+    """What ``gateway`` reads from; None if it reads from the API server."""
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile a key; returns when to look again."""
@@ -88,7 +93,10 @@ class Reconciler:
 
     async def model(self, key: Key) -> float | None:
         """One model with all its versions."""
-        memory = self.memories.setdefault(key, Memory())
+        memory, heard = self.memories.setdefault(key, Memory()), self._heard(key)
+        if memory.rest is not None and memory.rest.lasts(heard, self.monotonic()):
+            await self.exchange.renew(memory.held, memory.rest.versions, profile=False)
+            return memory.rest.again
         seen = await see(self.gateway, key.namespace, key.name)
         await self._tell_unreadable_monitors(seen)
         if isinstance(seen.record, Failure) and any(not _is_deleting(m) for m in seen.manifests.values()):
@@ -107,7 +115,12 @@ class Reconciler:
         if not seen.manifests and not seen.monitors:
             self.memories.pop(key, None)
             return None
+        is_quiet = self.store is not None and heard == self._heard(key)  # nothing was written, either
+        memory.rest = _rest(seen, decision, heard, turn.clock) if is_quiet else None
         return decision.requeue_after
+
+    def _heard(self, key: Key) -> int:
+        return self.store.heard(key.namespace, key.name) if self.store is not None else 0
 
     async def _decide(self, key: Key, memory: Memory, seen: Seen, answers: list[ExchangeResponse]) -> Decision:
         documents = await self.exchange.documents(seen.versions)
@@ -257,6 +270,15 @@ class Reconciler:
 
 def _is_deleting(manifest: Manifest) -> bool:
     return "deletionTimestamp" in manifest["metadata"]
+
+
+def _rest(seen: Seen, decision: Decision, heard: int, clock: float) -> Rest | None:
+    """How long to rest where no rollout is under way or waits for one."""
+    if seen.invalid or any(v.status.phase not in ("Champion", "Standby", *ENDED) for v in seen.versions):
+        return None
+    period = min([QUIET_PERIOD, *(seconds(monitor.spec.interval) for monitor in seen.monitors)])
+    holding = {v.name: v for v in seen.versions if v.status.phase not in ENDED}
+    return Rest(heard, clock + period, decision.requeue_after, holding)
 
 
 def _needs_profiles(seen: Seen, now: datetime) -> bool:

@@ -49,6 +49,7 @@ class Store:
         """Set once everything was listed: before that, what is not here may well exist."""
         self._kept: defaultdict[Resource, dict[tuple[str, str], Kept]] = defaultdict(dict)
         self._of_model: defaultdict[tuple[Resource, str, str], set[str]] = defaultdict(set)
+        self._heard: dict[tuple[str, str], int] = {}
         self._gone: dict[str, int] = {}
         """By uid, which does not come again: when its end was told. A listing may still name it."""
         self._order = 0
@@ -60,6 +61,10 @@ class Store:
         """The objects of a model, by name."""
         found = self._of_model.get((resource, namespace, model), ())
         return [json.loads(self._kept[resource][namespace, name].packed) for name in sorted(found)]
+
+    def heard(self, namespace: str, model: str) -> int:
+        """A number that grows whenever something of that model changes."""
+        return self._heard.get((namespace, model), 0)
 
     def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
         """One object, if it is known."""
@@ -75,10 +80,11 @@ class Store:
         before = self._kept[resource].get(key)
         if before is not None and before.version >= version:
             return False
-        self._forget(resource, key)
         self._order += 1
+        self._forget(resource, key)
         self._kept[resource][key] = Kept(metadata["uid"], version, model, _pack(resource, manifest), self._order)
         self._of_model[resource, key[0], model].add(key[1])
+        self._heard[key[0], model] = self._order
         return True
 
     def drop(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
@@ -123,6 +129,7 @@ class Store:
         before = self._kept[resource].pop(key, None)
         if before is None:
             return
+        self._heard[key[0], before.model] = self._order
         same = self._of_model[resource, key[0], before.model]
         same.discard(key[1])
         if not same:

@@ -33,6 +33,19 @@ def _login(**arguments: Any) -> kopf.ConnectionInfo | None:
     return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
 
 
+class _NothingRemembered(kopf.DiffBaseStorage):
+    """kopf compares each object with the one before, for handlers that we have none of: a copy of each, for each event."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        pass
+
+
 def settings() -> kopf.OperatorSettings:
     """kopf as it is safe to use: bounded requests, no Events, no peering, no finalizers of its own."""
     chosen = kopf.OperatorSettings()
@@ -50,6 +63,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.networking.error_backoffs = (1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 60)
     chosen.peering.standalone = True
     chosen.posting.enabled = False
+    chosen.persistence.diffbase_storage = _NothingRemembered()
     chosen.scanning.disabled = True
     return chosen
 

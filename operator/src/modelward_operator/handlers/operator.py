@@ -63,7 +63,7 @@ async def _run(
     signer = await signing.begin(gateway, settings.pod_namespace)
     store = Store()
     exchange, cached = Exchange(session, number, signer), CachedGateway(gateway, store)
-    reconciler = Reconciler(cached, exchange, session, settings, advance, train, score, fresh=gateway)
+    reconciler = Reconciler(cached, exchange, session, settings, advance, train, score, fresh=gateway, store=store)
     queue, watchdog, ready = WorkQueue(reconciler), health.Watchdog(), asyncio.Event()
     metrics.QUEUED.set_function(lambda: len(queue))
     start_http_server(metrics_port)
