@@ -11,6 +11,7 @@ from modelward_serving.bundle import Bundle
 from modelward_serving.checker import Checker, Rows
 from modelward_serving.counters import ProfileCounter
 from modelward_serving.session import Session
+from modelward_serving.strata import Strata
 from modelward_serving.tensors import InferenceRequest, InputTensor
 
 
@@ -29,7 +30,8 @@ class Predictor:
         self.checker = Checker(bundle.signature)
         numeric = [column.name for column in self.checker.numeric]
         categorical = [column.name for column in self.checker.categorical]
-        self.profile = ProfileCounter(bundle.reference, numeric, categorical)
+        self.strata = Strata(bundle.signature)
+        self.profile = ProfileCounter(bundle.reference, numeric, categorical, self.strata)
         self._threshold = np.float32(bundle.signature.operating_threshold)
 
     def answer(self, rows: Rows) -> Answer:
