@@ -229,8 +229,14 @@ REFUSED = {
         subgroups({"column": "sex"}, allowed=[]),
         "spec.evaluation.subgroups[].column: a categorical column needs allowedValues",
     ),
-    "cuts that fall": (subgroups({"column": "age", "cuts": [65, 40]}), "spec.evaluation.subgroups[].cuts: they must grow"),
-    "one cut twice": (subgroups({"column": "age", "cuts": [40, 40]}), "spec.evaluation.subgroups[].cuts: they must grow"),
+    "cuts that fall": (
+        subgroups({"column": "age", "cuts": [65, 40]}),
+        "spec.evaluation.subgroups[].cuts: they must grow",
+    ),
+    "one cut twice": (
+        subgroups({"column": "age", "cuts": [40, 40]}),
+        "spec.evaluation.subgroups[].cuts: they must grow",
+    ),
     "subgroups by one column twice": (subgroups({"column": "sex"}, {"column": "sex"}), "Duplicate"),
     "more subgroups than are counted": (
         subgroups({"column": "age", "cuts": [50]}, {"column": "sex"}, allowed=["m", "f", *map(str, range(29))]),

@@ -53,9 +53,9 @@ class DriftMonitorSpec(Document):
     subgroups: Annotated[
         tuple[Annotated[str, Field(max_length=63)], ...],
         Field(
-            description="What is watched in each of the model's subgroups, too: the score by default; features by their names. An "
+            description="What is watched in each of the model's subgroups, too: the score by default; features by name. An "
             "empty list watches the whole alone.",
-            max_length=16,
+            max_length=4,
         ),
     ] = ("score",)
     tests: Annotated[DriftTests, Field(description="When a shift counts.")] = DriftTests()

@@ -261,8 +261,8 @@ class Analysis(Document):
     subgroups: Annotated[
         Literal["guard", "report"],
         Field(
-            description="guard: evidence for harm in any declared subgroup rolls back, though the average looks fine. report: it is "
-            "shown alone.",
+            description="guard: evidence for harm in any declared subgroup rolls back, though the average looks fine. report: it "
+            "is shown alone.",
         ),
     ] = "guard"
     subgroup_minimum: Annotated[
@@ -426,7 +426,9 @@ class SubgroupEvidence(Document):
     ] = None
     estimate: Annotated[
         float | None,
-        Field(description="The estimated extra rate (for flips: the rate); absent while it rests on fewer than 11 events."),
+        Field(
+            description="The estimated extra rate (for flips: the rate); absent while it rests on fewer than 11 events."
+        ),
     ] = None
     log_evidence: Annotated[
         float | None, Field(description="Natural logarithm of the evidence for harm; absent as the estimate is.")
@@ -486,7 +488,9 @@ class ModelVersionStatus(Document):
     evidence: Annotated[tuple[SignalEvidence, ...], Field(description="What each signal says.")] = ()
     subgroups: Annotated[
         tuple[SubgroupEvidence, ...],
-        Field(description="What the declared subgroups show, the most telling first.", max_length=8),
+        Field(
+            description="What the declared subgroups show; if they have more strata, the most telling.", max_length=8
+        ),
     ] = ()
     decided: Annotated[Decided | None, Field(description="The last promotion or rollback of this version.")] = None
     rolled_back_at: Annotated[

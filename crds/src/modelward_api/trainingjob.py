@@ -123,8 +123,8 @@ class EvaluationSpec(Document):
     subgroups: Annotated[
         tuple[DeclaredSubgroup, ...],
         Field(
-            description="Whose requests are counted and tested apart in rollouts, and whose scores are monitored apart. 32 groups "
-            "at most, all columns together.",
+            description="Whose requests are counted and tested apart in rollouts, and whose scores are monitored apart. At most "
+            "32 groups, all columns together.",
             max_length=8,
         ),
     ] = ()

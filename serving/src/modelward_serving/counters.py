@@ -149,9 +149,7 @@ class TextCounter:
 class ProfileCounter:
     """All features and the score of one model: of all rows, and of those of each stratum."""
 
-    def __init__(
-        self, reference: ReferenceProfile, numeric: list[str], categorical: list[str], strata: Strata
-    ) -> None:
+    def __init__(self, reference: ReferenceProfile, numeric: list[str], categorical: list[str], strata: Strata) -> None:
         features = {feature.name: feature for feature in reference.features}
         slots = len(strata.slots)
         self._strata = strata
@@ -186,9 +184,7 @@ class ProfileCounter:
         whole = [by_slot[slot] for slot in self._strata.whole]
         return ProfileCounts(
             rows=self._rows,
-            features={
-                name: tuple(map(sum, zip(*(own[name] for own in whole), strict=True))) for name in by_slot[0]
-            },
+            features={name: tuple(map(sum, zip(*(own[name] for own in whole), strict=True))) for name in by_slot[0]},
             strata={name: own for name, own in zip(self._strata.slots, by_slot, strict=True) if name is not None},
         )
 

@@ -22,7 +22,9 @@ def strata_of(age, sex, columns=COLUMNS):
     return strata.names_of_row(np.array([[age]], np.float32), [np.array([[sex]], object)])
 
 
-@pytest.mark.parametrize(("age", "stratum"), [(39.9, "age<40"), (40, "40<=age<65"), (64.9, "40<=age<65"), (65, "age>=65")])
+@pytest.mark.parametrize(
+    ("age", "stratum"), [(39.9, "age<40"), (40, "40<=age<65"), (64.9, "40<=age<65"), (65, "age>=65")]
+)
 def test_a_cut_belongs_to_what_is_above_it(age, stratum):
     assert strata_of(age, "f") == ("sex=f", stratum)
 

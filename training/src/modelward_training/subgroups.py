@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from modelward_api.bundle import MOST_STRATA, Subgroup
@@ -60,7 +62,7 @@ def _subgroup(column: Column | None, wanted: DeclaredSubgroup, field: str) -> Su
 
 def _pieces(name: str, cuts: tuple[float, ...]) -> tuple[str, ...]:
     limits = [f"{cut:.10g}" for cut in cuts]
-    between = [f"{low}<={name}<{high}" for low, high in zip(limits, limits[1:], strict=False)]
+    between = [f"{low}<={name}<{high}" for low, high in pairwise(limits)]
     return (f"{name}<{limits[0]}", *between, f"{name}>={limits[-1]}")
 
 
