@@ -69,7 +69,7 @@ class FeatureDrift(Document):
     """What one feature shows."""
 
     name: Annotated[str, Field(description="The feature, or 'score'; of a subgroup, such as score[sex=female].")]
-    rows: Annotated[int, Field(description="Rows in the window that was judged last.")]
+    rows: Annotated[int, Field(description="Rows in the window that was judged last; of a subgroup, about so many.")]
     log_evidence: Annotated[
         float, Field(description="Natural logarithm of the accumulated evidence for drift (Shiryaev-Roberts).")
     ]

@@ -14,7 +14,7 @@ from modelward_api.wire import ProfileCounts
 from modelward_operator.domain import statistics
 from modelward_operator.domain.clock import elapsed, stamp
 from modelward_operator.domain.conditions import Summary, conclude
-from modelward_operator.domain.evidence import significant
+from modelward_operator.domain.evidence import rounded, significant
 from modelward_operator.domain.ledger import since
 from modelward_operator.domain.observation import Monitor
 
@@ -136,7 +136,8 @@ def _judged(
     shown = [look(reference, fresh.features.get(reference.name)) for reference in window.features]
     for stratum, references in window.strata.items():
         if stratum in window.judged:
-            shown += [look(reference, fresh.strata[stratum].get(name)) for name, reference in references.items()]
+            own = [look(reference, fresh.strata[stratum].get(name)) for name, reference in references.items()]
+            shown += [feature.model_copy(update={"rows": rounded(feature.rows)}) for feature in own]
         else:
             shown += [before[reference.name] for reference in references.values() if reference.name in before]
     worst = max(shown, key=lambda feature: (feature.drifting, feature.log_evidence - threshold, feature.psi))

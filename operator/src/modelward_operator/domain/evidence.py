@@ -75,6 +75,12 @@ def significant(value: float, digits: int = 4) -> float:
     return round(value, digits - 1 - floor(log10(abs(value))))
 
 
+def rounded(count: int) -> int:
+    """To tens, and to two digits: a small count does not follow from the others that are told."""
+    unit = 10 ** max(1, floor(log10(count)) - 1) if count else 1
+    return round(count / unit) * unit
+
+
 def tested(analysis: Analysis) -> int:
     """Signals that can call harm by evidence: errors, latency, and those that are not allowed everything."""
     return 2 + sum(allowed < 1 for allowed in (analysis.flip_allowance, analysis.latency_shift, analysis.score_shift))

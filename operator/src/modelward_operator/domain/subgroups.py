@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import floor, log10
 from typing import Literal
 
 from modelward_api.modelversion import Analysis, SubgroupEvidence
 from modelward_api.wire import PairedCounts
 from modelward_operator.domain import evidence, statistics
-from modelward_operator.domain.evidence import WORDS, Assessment, percent, significant
+from modelward_operator.domain.evidence import WORDS, Assessment, percent, rounded, significant
 
 FEWEST_PAIRS = 20
 """With fewer, that nothing was found in a stratum says nothing."""
@@ -115,11 +114,9 @@ def _evidence(finding: Finding, pairs: int, harmed: bool, needed: float) -> Subg
 
 
 def _about(count: int) -> str:
-    """'<11', or to tens and at most two digits."""
     if count < SMALLEST:
         return f"<{SMALLEST}" if count else "0"
-    unit = 10 ** max(1, floor(log10(count)) - 1)
-    return f"about {round(count / unit) * unit}"
+    return f"about {rounded(count)}"
 
 
 def _listed(strata: list[str]) -> str:
