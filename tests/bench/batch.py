@@ -43,8 +43,8 @@ def frame(rows: int, options: argparse.Namespace, seed: int) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def train(folder: Path, options: argparse.Namespace) -> served.Bundle:
-    """A model of those columns."""
+def train(folder: Path, options: argparse.Namespace, subgroups: int = 0) -> served.Bundle:
+    """A model of those columns, of which so many are subgroups of two strata each."""
     data = frame(5000, options, 0)
     weights = np.random.default_rng(1).normal(0, 0.02, options.numeric)
     logit = sum(data[f"n{i}"].fill_null(100).to_numpy() * w for i, w in enumerate(weights))
@@ -63,7 +63,10 @@ def train(folder: Path, options: argparse.Namespace) -> served.Bundle:
         },
         "split": {"method": "random"},
         "estimator": {"algorithm": options.algorithm},
-        "evaluation": {"bootstrap": 0},
+        "evaluation": {
+            "bootstrap": 0,
+            "subgroups": [{"column": f"n{i}", "cuts": [100]} for i in range(subgroups)],
+        },
         "output": {"uri": "store://models"},
     }
     outcome = pipeline.run("bench", TrainingJobSpec.model_validate(spec), f"file://{folder}", Progress())

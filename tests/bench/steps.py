@@ -68,19 +68,23 @@ def steps(predictor: Predictor, body: bytes) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--features", type=int, default=20)
+    parser.add_argument("--subgroups", type=int, default=0, help="how many of them are subgroups of two strata, too")
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 32])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         settings = argparse.Namespace(numeric=options.features, categorical=0, algorithm="logistic-regression")
-        predictor = Predictor(train(folder, settings))
+        predictor = Predictor(train(folder, settings, options.subgroups))
         bodies = write_bodies(folder, options.rows, options.features)[JSON]
         found = {rows: steps(predictor, bodies[rows].read_bytes()) for rows in options.rows}
     print(f"{'us':10}" + "".join(f"{rows:>8} row{'s' if rows > 1 else ' '}" for rows in found))
     for step in next(iter(found.values())):
         print(f"{step:10}" + "".join(f"{by_step[step]:12.1f}" for by_step in found.values()))
     for rows, by_step in found.items():
-        print(f"counting: {by_step['count'] / rows:.2f} us a row of {options.features} features, {rows} at a time")
+        print(
+            f"counting: {by_step['count'] / rows:.2f} us a row of {options.features} features "
+            f"with {options.subgroups} subgroups, {rows} at a time"
+        )
 
 
 if __name__ == "__main__":

@@ -107,6 +107,17 @@ def nameless(spec):
     spec["version"] = "2.0.0-rc.1.with-a-long-tail-of-words"
 
 
+def subgroups(*declared, allowed=None):
+    """A training with these subgroups; ``allowed`` are the categories of sex."""
+
+    def change(spec):
+        spec["evaluation"]["subgroups"] = list(declared)
+        sex = next(c for c in spec["data"]["columns"] if c["name"] == "sex")
+        sex["allowedValues"] = ["m", "f"] if allowed is None else allowed
+
+    return training(change)
+
+
 STEPS = {"steps": [{"weight": 50}, {"weight": 10}]}
 TWICE = {"steps": [{"weight": 50}, {"weight": 50}]}
 GREEDY = {"resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": "512Mi"}}}
@@ -202,6 +213,35 @@ REFUSED = {
         training(lambda spec: spec.update(activeDeadline="0s")),
         "spec.activeDeadline: at least 1s",
     ),
+    "a subgroup by a column that is no feature": (
+        subgroups({"column": "yronset", "cuts": [86]}),
+        "spec.evaluation.subgroups[].column: declare it in spec.data.columns as a feature",
+    ),
+    "a subgroup by a number without cuts": (
+        subgroups({"column": "age"}),
+        "spec.evaluation.subgroups[].cuts: give them to a numeric or integer column",
+    ),
+    "a subgroup by a category with cuts": (
+        subgroups({"column": "sex", "cuts": [1]}),
+        "spec.evaluation.subgroups[].cuts: give them to a numeric or integer column",
+    ),
+    "a subgroup by categories that nobody has named": (
+        subgroups({"column": "sex"}, allowed=[]),
+        "spec.evaluation.subgroups[].column: a categorical column needs allowedValues",
+    ),
+    "cuts that fall": (
+        subgroups({"column": "age", "cuts": [65, 40]}),
+        "spec.evaluation.subgroups[].cuts: they must grow",
+    ),
+    "one cut twice": (
+        subgroups({"column": "age", "cuts": [40, 40]}),
+        "spec.evaluation.subgroups[].cuts: they must grow",
+    ),
+    "subgroups by one column twice": (subgroups({"column": "sex"}, {"column": "sex"}), "Duplicate"),
+    "more subgroups than are counted": (
+        subgroups({"column": "age", "cuts": [50]}, {"column": "sex"}, allowed=["m", "f", *map(str, range(29))]),
+        "spec.evaluation.subgroups: at most 32 groups",
+    ),
     "a monitor that looks all the time": (monitor(interval="0s"), "spec.interval: at least 1s"),
     "a feature watched twice": (monitor(features=["age", "age"]), "Duplicate"),
     "a column declared twice": (training(twice), "Duplicate"),
@@ -264,6 +304,11 @@ def test_defaults_are_filled_in(created):
     assert [step["weight"] for step in spec["rollout"]["steps"]] == [5, 20, 50]
     assert spec["rollout"]["analysis"]["alpha"] == 0.05
     assert spec["serving"]["replicas"] == 1
+
+
+def test_as_many_subgroups_are_accepted_as_are_counted(control_plane):
+    document = subgroups({"column": "age", "cuts": [50]}, {"column": "sex"}, allowed=["m", "f", *map(str, range(28))])
+    control_plane.kubectl("create", "--dry-run=server", "--validate=strict", "--filename", "-", document=document)
 
 
 @pytest.mark.parametrize("number", ["2", 2])

@@ -8,7 +8,7 @@ import pytest
 
 from modelward_api import names
 from modelward_api.modelversion import ModelVersionStatus
-from modelward_api.wire import PairedCounts, ProfileCounts
+from modelward_api.wire import PairedCounts, PairedEvidence, ProfileCounts
 from modelward_operator.desired import record as records
 from modelward_operator.desired.service import service
 from modelward_operator.domain import ledger
@@ -327,6 +327,33 @@ async def test_counts_of_the_pods_reach_the_decision_and_outlive_the_operator(pl
     await place.reconciler(script, epoch=2)(place.key)
     record = script.seen[0].record
     assert ledger.paired_totals(record.ledger, digest("2"), digest("1")) == PairedCounts(pairs=40, flips=2)
+
+
+async def test_harm_in_one_subgroup_is_written_where_people_read_it_without_small_numbers(place):
+    operate, pod = await champion(place)
+    await place.version("v2")
+    for _ in range(2):
+        await operate(place.key)
+        await place.pod("v2")
+    await operate(place.key)
+    assert (await place.status("v2"))["phase"] == "Canary"
+    women = PairedCounts(pairs=400, compared=400, errors_challenger=60)
+    strata = {
+        "sex=f": women,
+        "sex=m": PairedCounts(pairs=3600, compared=3600, errors_champion=60),
+        "sex=x": PairedCounts(pairs=7, compared=7),
+    }
+    whole = sum(strata.values(), PairedCounts())
+    pod.evidence = (PairedEvidence(challenger=digest("2"), counts=whole, strata=strata),)
+    await operate(place.key)
+    told = await place.status("v2")
+    assert (told["phase"], told["history"][-1]["reason"]) == ("RolledBack", "SubgroupHarm")
+    assert told["message"].startswith("Harm in sex=f: 15% more errors than the champion on the same about 400 requests")
+    assert [(s["stratum"], s["state"], s["pairs"]) for s in told["subgroups"]] == [
+        ("sex=f", "Harm", "about 400"),
+        ("sex=m", "Quiet", "about 3600"),
+        ("sex=x", "InsufficientData", "<11"),
+    ]
 
 
 async def test_a_person_releases_a_digest_by_editing_the_record(place):

@@ -223,3 +223,19 @@ def test_on_sigterm_it_answers_on_and_asks_callers_to_connect_anew(launch):
     answer = server.ask()
     assert (answer.status_code, answer.headers["connection"]) == (200, "close")
     assert server.process.wait(timeout=15) == 0
+
+
+def test_both_strata_of_a_subgroup_are_counted_apart_and_told_in_the_exchange(launch):
+    subgroups = (bundles.BY_SEX, bundles.BY_AGE)
+    champion, challenger = launch(subgroups=subgroups), launch("2.0.0", shift=-9.0, subgroups=subgroups)
+    champion.exchange(champion.lease_to(challenger, 100))
+    for age, sex in ((70.0, "f"), (95.0, "f"), (30.0, "m"), (70.0, MARK)):
+        assert champion.ask(age=age, sex=sex).status_code == 200
+    told = champion.exchange(keep=True, profile=True)
+    paired = {name: (c.pairs, c.flips) for name, c in told.evidence[0].strata.items()}
+    assert paired == {"sex=f": (2, 1), "sex=m": (1, 0), "age<40": (1, 0), "40<=age<65": (0, 0), "age>=65": (3, 2)}
+    assert told.evidence[0].counts.pairs == 4
+    rows = {name: sum(cells["score"]) for name, cells in told.profile.strata.items()}
+    assert rows == {name: pairs for name, (pairs, _) in paired.items()}
+    assert told.profile.strata["sex=f"]["age"] == (0, 0, 2, 0, 0, 0)
+    assert MARK not in told.model_dump_json() + champion.log.read_text()

@@ -17,6 +17,8 @@ from modelward_api.base import Digest, Document, Fraction, Name, SemVer
 from modelward_api.columns import Column
 
 FORMAT = 1
+MOST_STRATA = 32
+"""Strata of all declared subgroups of a model together: each has counters of its own in every pod."""
 
 
 class Manifest(Document):
@@ -37,6 +39,28 @@ class Manifest(Document):
         return "sha256:" + hashlib.sha256(self.canonical()).hexdigest()
 
 
+class Subgroup(Document):
+    """How one input of the model tells groups of patients apart, whose counts are kept apart.
+
+    A categorical column has one stratum a category, any other one between two cuts: stratum i holds
+    cuts[i-1] <= x < cuts[i], compared as FP32. What is missing, implausible or not declared is in none of them.
+    """
+
+    column: str
+    strata: tuple[str, ...]
+    """Their names, such as sex=female or 40<=age<65, made of what was declared: never of a value that was asked."""
+    categories: tuple[str, ...] = ()
+    cuts: tuple[float, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_each(self) -> Self:
+        if len(self.strata) != (len(self.categories) or len(self.cuts) + 1):
+            raise ValueError(f"subgroup {self.column} has another number of strata than categories or pieces")
+        if list(self.cuts) != sorted(set(self.cuts)):
+            raise ValueError(f"the cuts of subgroup {self.column} do not grow")
+        return self
+
+
 class Signature(Document):
     """What the model takes and gives.
 
@@ -52,6 +76,26 @@ class Signature(Document):
     positive: str
     operating_threshold: Fraction
     """A row is called positive when score >= operating_threshold."""
+    subgroups: tuple[Subgroup, ...] = ()
+    """Bundles of before there were subgroups have none."""
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """The names of all subgroups' strata."""
+        return tuple(name for subgroup in self.subgroups for name in subgroup.strata)
+
+    @model_validator(mode="after")
+    def _tells_its_subgroups(self) -> Self:
+        columns = {column.name: column for column in self.inputs}
+        for subgroup in self.subgroups:
+            column = columns.get(subgroup.column)
+            if column is None or (column.kind == "categorical") != bool(subgroup.categories):
+                raise ValueError(f"subgroup {subgroup.column} is no input of the model, or one of another kind")
+        if len(set(self.strata)) < len(self.strata):
+            raise ValueError("two strata of the subgroups have the same name")
+        if len(self.strata) > MOST_STRATA:
+            raise ValueError(f"the subgroups have {len(self.strata)} strata; there may be {MOST_STRATA}")
+        return self
 
 
 class FeatureReference(Document):
@@ -93,6 +137,16 @@ class ReferenceProfile(Document):
     rows: int
     features: tuple[FeatureReference, ...]
     score: FeatureReference
+    strata: dict[str, dict[str, tuple[int, ...]]] = {}
+    """By stratum of the subgroups, then by feature, ``score`` included: its rows in the same cells as above."""
+
+    def of_stratum(self, stratum: str, feature: str) -> FeatureReference | None:
+        """The reference of a feature, or of the score, in one stratum: as the whole's, named ``age[sex=female]``."""
+        whole = next((known for known in (*self.features, self.score) if known.name == feature), None)
+        counts = self.strata.get(stratum, {}).get(feature)
+        if whole is None or counts is None:
+            return None
+        return whole.model_copy(update={"name": f"{feature}[{stratum}]", "counts": counts})
 
 
 class Metric(Document):

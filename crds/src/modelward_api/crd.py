@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 from modelward_api import GROUP, VERSION
+from modelward_api.bundle import MOST_STRATA
 from modelward_api.driftmonitor import DriftMonitorSpec, DriftMonitorStatus
 from modelward_api.modelversion import ModelVersionSpec, ModelVersionStatus
 from modelward_api.scorebatch import ScoreBatchSpec, ScoreBatchStatus
@@ -215,6 +216,44 @@ _COLUMNS = (
         ".label.positive",
     ),
 )
+_SUBGROUP = "spec.evaluation.subgroups"
+
+
+def _subgroups(of_column: str, message: str) -> Rule:
+    """A rule on the column ``c`` of each subgroup ``s``."""
+    every = f"self.evaluation.subgroups.all(s, self.data.columns.all(c, c.name != s.column || ({of_column})))"
+    return Rule("spec", every, f"{_SUBGROUP}[].{message}", ".evaluation.subgroups")
+
+
+_SUBGROUPS = (
+    Rule(
+        "spec",
+        "self.evaluation.subgroups.all(s, self.data.columns.exists(c, c.name == s.column && c.role == 'feature'))",
+        f"{_SUBGROUP}[].column: declare it in spec.data.columns as a feature: pods know nothing else of a request",
+        ".evaluation.subgroups",
+    ),
+    _subgroups(
+        f"(size(s.cuts) > 0) == (c.kind in {_MEASURED})",
+        "cuts: give them to a numeric or integer column, such as [40, 65, 80], and to no other",
+    ),
+    _subgroups(
+        "c.kind != 'categorical' || size(c.allowedValues) > 0",
+        "column: a categorical column needs allowedValues, which name the groups",
+    ),
+    Rule(
+        "spec",
+        "self.evaluation.subgroups.map(s, size(s.cuts) > 0 ? size(s.cuts) + 1 : self.data.columns.filter(c, c.name == s.column)"
+        f".map(c, c.kind == 'boolean' ? 2 : size(c.allowedValues)).sum()).sum() <= {MOST_STRATA}",
+        f"{_SUBGROUP}: at most {MOST_STRATA} groups, all columns together",
+        ".evaluation.subgroups",
+    ),
+    Rule(
+        f"{_SUBGROUP}[]",
+        "self.cuts.isSorted() && self.cuts.all(a, self.cuts.exists_one(b, a == b))",
+        f"{_SUBGROUP}[].cuts: they must grow",
+        ".cuts",
+    ),
+)
 _SPLIT = (
     Rule(
         "spec",
@@ -266,7 +305,7 @@ KINDS = (
             Rule("spec", _ONE_SOURCE, "spec: give either artifact or trainingJobRef, and not both"),
             *_settings("spec"),
         ),
-        {"status.conditions": "type", "status.evidence": "name"},
+        {"status.conditions": "type", "status.evidence": "name", "status.subgroups": "stratum"},
     ),
     Kind(
         "TrainingJob",
@@ -289,13 +328,14 @@ KINDS = (
             *(_immutable(name, _NEW_JOB) for name in _JOB_FIELDS),
             *_COLUMN,
             *_COLUMNS,
+            *_SUBGROUPS,
             *_SPLIT,
             _PROMOTED_NAME,
             _resources("spec.resources"),
             _at_least_a_second("spec.activeDeadline"),
             *_settings("spec.promote.template"),
         ),
-        {"status.conditions": "type", "spec.data.columns": "name"},
+        {"status.conditions": "type", "spec.data.columns": "name", "spec.evaluation.subgroups": "column"},
     ),
     Kind(
         "DriftMonitor",
@@ -314,7 +354,7 @@ KINDS = (
         ),
         (NAME, _at_least_a_second("spec.interval")),
         {"status.conditions": "type"},
-        ("spec.features",),
+        ("spec.features", "spec.subgroups"),
     ),
     Kind(
         "ScoreBatch",

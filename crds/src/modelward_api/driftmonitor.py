@@ -50,6 +50,14 @@ class DriftMonitorSpec(Document):
         tuple[Annotated[str, Field(max_length=63)], ...],
         Field(description="The features to watch; all by default. 'score' is always watched.", max_length=512),
     ] = ()
+    subgroups: Annotated[
+        tuple[Annotated[str, Field(max_length=63)], ...],
+        Field(
+            description="What is watched in each of the model's subgroups, too: the score by default; features by name. An "
+            "empty list watches the whole alone.",
+            max_length=4,
+        ),
+    ] = ("score",)
     tests: Annotated[DriftTests, Field(description="When a shift counts.")] = DriftTests()
     actions: Annotated[
         tuple[Action, ...],
@@ -60,8 +68,8 @@ class DriftMonitorSpec(Document):
 class FeatureDrift(Document):
     """What one feature shows."""
 
-    name: Annotated[str, Field(description="The feature, or 'score'.")]
-    rows: Annotated[int, Field(description="Rows in the window that was judged last.")]
+    name: Annotated[str, Field(description="The feature, or 'score'; of a subgroup, such as score[sex=female].")]
+    rows: Annotated[int, Field(description="Rows in the window that was judged last; of a subgroup, about so many.")]
     log_evidence: Annotated[
         float, Field(description="Natural logarithm of the accumulated evidence for drift (Shiryaev-Roberts).")
     ]

@@ -258,6 +258,22 @@ class Analysis(Document):
             description="The chance, over the whole rollout and all signals, of calling harm where there is none.",
         ),
     ] = 0.05
+    subgroups: Annotated[
+        Literal["guard", "report"],
+        Field(
+            description="guard: evidence for harm in any declared subgroup rolls back, though the average looks fine. report: it "
+            "is shown alone.",
+        ),
+    ] = "guard"
+    subgroup_minimum: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="Promote only after so many pairs in each declared subgroup. 0: a subgroup that is seldom seen holds "
+            "nothing up.",
+        ),
+    ] = 0
 
 
 class Rollout(Document):
@@ -396,6 +412,32 @@ class SignalEvidence(Document):
     ] = None
 
 
+class SubgroupEvidence(Document):
+    """What the signal that speaks most against the version says in one stratum of a subgroup. Small numbers are not told."""
+
+    stratum: Annotated[str, Field(description="Whose requests, such as sex=female.")]
+    state: Annotated[
+        Literal["InsufficientData", "Quiet", "Harm"],
+        Field(description="InsufficientData: too few pairs to say anything. Quiet: no harm is shown. Harm: it is."),
+    ]
+    pairs: Annotated[str, Field(description="How many pairs: a number, or '<11'.")]
+    signal: Annotated[
+        Literal["errors", "latency", "flips"] | None, Field(description="The signal: errors, latency or flips.")
+    ] = None
+    estimate: Annotated[
+        float | None,
+        Field(
+            description="The estimated extra rate (for flips: the rate); absent while it rests on fewer than 11 events."
+        ),
+    ] = None
+    log_evidence: Annotated[
+        float | None, Field(description="Natural logarithm of the evidence for harm; absent as the estimate is.")
+    ] = None
+    evidence_needed: Annotated[
+        float | None, Field(description="The logarithm at which harm is called, over all strata and signals (e-BH).")
+    ] = None
+
+
 class Decided(Document):
     """The last promotion or rollback; the ConfigMap MODEL-modelward has it in full."""
 
@@ -444,6 +486,12 @@ class ModelVersionStatus(Document):
     weight: Annotated[Weight | None, Field(description="Requested and actual weight.")] = None
     verdict: Annotated[Verdict | None, Field(description="What the evidence says: Hold, Pass or Harm.")] = None
     evidence: Annotated[tuple[SignalEvidence, ...], Field(description="What each signal says.")] = ()
+    subgroups: Annotated[
+        tuple[SubgroupEvidence, ...],
+        Field(
+            description="What the declared subgroups show; if they have more strata, the most telling.", max_length=8
+        ),
+    ] = ()
     decided: Annotated[Decided | None, Field(description="The last promotion or rollback of this version.")] = None
     rolled_back_at: Annotated[
         Timestamp | None, Field(description="When its digest was last rolled back; spec.rollout.release asks for it.")

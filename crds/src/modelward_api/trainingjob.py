@@ -93,6 +93,26 @@ class Estimator(Document):
     ] = "sigmoid"
 
 
+class DeclaredSubgroup(Document):
+    """Groups of patients, by one feature, whom a version must not harm though the average looks fine."""
+
+    column: Annotated[
+        str,
+        Field(
+            description="A feature: categorical with allowedValues (a group each), boolean, or a number with cuts.",
+            max_length=63,
+        ),
+    ]
+    cuts: Annotated[
+        tuple[float, ...],
+        Field(
+            description="Where a numeric or integer column is cut: 40 and 65 make three groups, of which the second holds 40 and "
+            "not 65.",
+            max_length=15,
+        ),
+    ] = ()
+
+
 class EvaluationSpec(Document):
     """How the model is judged."""
 
@@ -100,6 +120,14 @@ class EvaluationSpec(Document):
         Fraction, Field(description="A row is called positive at this probability and above.")
     ] = 0.5
     bootstrap: Annotated[int, Field(ge=0, le=10_000, description="Bootstrap samples for the 95% intervals.")] = 500
+    subgroups: Annotated[
+        tuple[DeclaredSubgroup, ...],
+        Field(
+            description="Whose requests are counted and tested apart in rollouts, and whose scores are monitored apart. At most "
+            "32 groups, all columns together.",
+            max_length=8,
+        ),
+    ] = ()
 
 
 class Output(Document):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from modelward_api.base import Digest, Document, Fraction, Name, SemVer
-from modelward_api.bundle import Metric
+from modelward_api.bundle import MOST_STRATA, Metric
 
 
 class Challenger(Document):
@@ -108,10 +108,6 @@ class PairedCounts(Document):
         return PairedCounts(**{f: both(getattr(self, f), getattr(other, f)) for f in PairedCounts.model_fields})
 
 
-MOST_STRATA = 32
-"""Subgroup strata that a pod counts apart."""
-
-
 class PairedEvidence(Document):
     """One pod's counters for one challenger."""
 
@@ -129,6 +125,8 @@ class ProfileCounts(Document):
     rows: int = 0
     features: dict[str, tuple[int, ...]] = {}
     """By feature name, the score included under ``score``; cells in the order of FeatureReference.counts."""
+    strata: Annotated[dict[str, dict[str, tuple[int, ...]]], Field(max_length=MOST_STRATA)] = {}
+    """By stratum of each declared subgroup, such as ``sex=female``: the same of its rows."""
 
 
 class ExchangeRequest(Document):

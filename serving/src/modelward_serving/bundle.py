@@ -113,8 +113,11 @@ def load(directory: Path, digest: str) -> Bundle:
         golden = Golden.model_validate_json(files[names.GOLDEN_FILE])
         explainer = _explainer(files.get(names.EXPLAINER_FILE), signature)
         return Bundle(digest, files[names.MODEL_FILE], signature, reference, golden, documents, explainer)
-    except (KeyError, ValidationError) as error:
+    except KeyError as error:
         raise UnverifiedBundleError(f"a document is missing or cannot be read: {type(error).__name__}") from error
+    except ValidationError as error:
+        wrong = error.errors(include_input=False, include_url=False)[0]
+        raise UnverifiedBundleError(f"its {error.title} cannot be read: {wrong['msg']}") from error
 
 
 def _explainer(content: bytes | None, signature: Signature) -> Explainer | None:

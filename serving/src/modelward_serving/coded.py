@@ -16,6 +16,10 @@ class Coded:
     codes: np.ndarray
     """[n] of integers into ``texts``."""
 
+    def item(self, row: int) -> str:
+        """The text of one row, as NumPy's arrays tell it."""
+        return str(self.texts[self.codes[row]])
+
     def take(self, rows: np.ndarray) -> Coded:
         """Those rows only."""
         return Coded(self.texts, self.codes[rows])

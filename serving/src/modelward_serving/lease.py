@@ -16,11 +16,23 @@ _BY_LEVEL = {name: field.default for name, field in PairedCounts.model_fields.it
 
 
 @dataclass(slots=True)
+class Counts:
+    """Those of PairedCounts."""
+
+    plain: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTED, 0))
+    by_level: dict[str, list[int]] = field(default_factory=lambda: {name: [*zero] for name, zero in _BY_LEVEL.items()})
+
+    def told(self) -> PairedCounts:
+        """As they travel."""
+        return PairedCounts(**self.plain, **self.by_level)
+
+
+@dataclass(slots=True)
 class Tally:
     """What is known of one challenger."""
 
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTED, 0))
-    by_level: dict[str, list[int]] = field(default_factory=lambda: {name: [*zero] for name, zero in _BY_LEVEL.items()})
+    whole: Counts
+    strata: dict[str, Counts]
     tripped: str | None = None
 
 
@@ -39,14 +51,17 @@ class Pair:
     """How many of LATENCY_LEVELS the challenger's answer took longer than, and the champion's; only if both answered."""
     higher: tuple[int, int] = (0, 0)
     """How many of SCORE_LEVELS the first row's score reaches, the challenger's and the champion's; only if both answered."""
+    strata: tuple[str, ...] = ()
+    """The strata that the first row is in."""
 
 
 class LeaseHolder:
-    """The lease in force, and the tallies of the challengers so far."""
+    """The lease in force, and the tallies of the challengers so far, of all requests and by stratum."""
 
-    def __init__(self, model: str, digest: str) -> None:
+    def __init__(self, model: str, digest: str, strata: tuple[str, ...] = ()) -> None:
         self._model = model
         self._digest = digest
+        self._strata = strata
         self._lease: TrafficLease | None = None
         self._until = 0.0
         self._newest = (0, 0)
@@ -96,38 +111,30 @@ class LeaseHolder:
 
     def saw_request(self, digest: str) -> None:
         """A request came while that challenger held a lease."""
-        self._tally(digest).counts["requests"] += 1
+        self._tally(digest).whole.plain["requests"] += 1
 
     def saw_answer(self, digest: str, fallback: bool) -> None:
         """A request was the challenger's by weight: its caller got its answer, or the champion's."""
-        self._tally(digest).counts["fallbacks" if fallback else "answered"] += 1
+        self._tally(digest).whole.plain["fallbacks" if fallback else "answered"] += 1
 
     def saw_pair(self, digest: str, pair: Pair) -> None:
         """Count one pair; trip on a hard failure."""
         tally = self._tally(digest)
-        counts = tally.counts
-        counts["pairs"] += 1
-        _count(counts, "errors", pair.error_challenger, pair.error_champion)
-        _count(counts, "late", pair.late_challenger, pair.late_champion)
-        counts["invalid"] += pair.invalid and not pair.error_champion
-        if pair.flip is not None:
-            counts["compared"] += 1
-            counts["flips"] += pair.flip
-            _count_crossed(tally.by_level, "slower", *pair.slower)
-            _count_crossed(tally.by_level, "higher", *pair.higher)
-        if counts["opening_pairs"] < OPENING:
-            counts["opening_pairs"] += 1
-            counts["opening_errors"] += pair.error_challenger and not pair.error_champion
+        for counts in (tally.whole, *(tally.strata[stratum] for stratum in pair.strata)):
+            _count_pair(counts, pair)
         if pair.invalid and not pair.error_champion:
             tally.tripped = tally.tripped or "InvalidAnswer"
-        elif counts["opening_errors"] > OPENING / 2:
+        elif tally.whole.plain["opening_errors"] > OPENING / 2:
             tally.tripped = tally.tripped or "OpeningErrors"
 
     def evidence(self) -> tuple[PairedEvidence, ...]:
         """All tallies."""
         return tuple(
             PairedEvidence(
-                challenger=digest, counts=PairedCounts(**tally.counts, **tally.by_level), tripped=tally.tripped
+                challenger=digest,
+                counts=tally.whole.told(),
+                strata={stratum: counts.told() for stratum, counts in tally.strata.items()},
+                tripped=tally.tripped,
             )
             for digest, tally in self._tallies.items()
         )
@@ -136,7 +143,7 @@ class LeaseHolder:
         if digest not in self._tallies:
             while len(self._tallies) >= MOST_CHALLENGERS:
                 self._tallies.pop(next(iter(self._tallies)))
-            self._tallies[digest] = Tally()
+            self._tallies[digest] = Tally(Counts(), {stratum: Counts() for stratum in self._strata})
         return self._tallies[digest]
 
 
@@ -146,6 +153,22 @@ def draw(model: str, sticky: str | None, chance: float) -> float:
         return chance
     hashed = hashlib.blake2b(f"{model}\0{sticky}".encode(), digest_size=8).digest()
     return int.from_bytes(hashed) / 2**64
+
+
+def _count_pair(counts: Counts, pair: Pair) -> None:
+    plain = counts.plain
+    plain["pairs"] += 1
+    _count(plain, "errors", pair.error_challenger, pair.error_champion)
+    _count(plain, "late", pair.late_challenger, pair.late_champion)
+    plain["invalid"] += pair.invalid and not pair.error_champion
+    if pair.flip is not None:
+        plain["compared"] += 1
+        plain["flips"] += pair.flip
+        _count_crossed(counts.by_level, "slower", *pair.slower)
+        _count_crossed(counts.by_level, "higher", *pair.higher)
+    if plain["opening_pairs"] < OPENING:
+        plain["opening_pairs"] += 1
+        plain["opening_errors"] += pair.error_challenger and not pair.error_champion
 
 
 def _count(counts: dict[str, int], what: str, challenger: bool, champion: bool) -> None:

@@ -11,6 +11,7 @@ from modelward_serving.bundle import Bundle
 from modelward_serving.checker import Checker, Rows
 from modelward_serving.counters import ProfileCounter
 from modelward_serving.session import Session
+from modelward_serving.strata import Strata
 from modelward_serving.tensors import InferenceRequest, InputTensor
 
 
@@ -19,9 +20,14 @@ class InvalidScoreError(Exception):
 
 
 class Predictor:
-    """The model of this pod."""
+    """The model of this pod.
 
-    def __init__(self, bundle: Bundle) -> None:
+    Args:
+        bundle: Verified.
+        by_stratum: Whether the rows of each stratum are counted apart, too.
+    """
+
+    def __init__(self, bundle: Bundle, *, by_stratum: bool = True) -> None:
         self.bundle = bundle
         self.model = bundle.signature.model
         self.version = bundle.signature.version
@@ -29,7 +35,8 @@ class Predictor:
         self.checker = Checker(bundle.signature)
         numeric = [column.name for column in self.checker.numeric]
         categorical = [column.name for column in self.checker.categorical]
-        self.profile = ProfileCounter(bundle.reference, numeric, categorical)
+        self.strata = Strata(bundle.signature if by_stratum else bundle.signature.model_copy(update={"subgroups": ()}))
+        self.profile = ProfileCounter(bundle.reference, numeric, categorical, self.strata)
         self._threshold = np.float32(bundle.signature.operating_threshold)
 
     def answer(self, rows: Rows) -> Answer:

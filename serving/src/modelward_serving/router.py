@@ -23,6 +23,7 @@ from modelward_serving.challengers import Challengers
 from modelward_serving.checker import Rows
 from modelward_serving.lease import LeaseHolder, Pair, draw
 from modelward_serving.rest import parse_answer
+from modelward_serving.strata import Strata
 from modelward_serving.tensors import Forward
 
 MOST_MIRRORED = 64
@@ -72,7 +73,9 @@ class Router:
         model: str,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        strata: Strata | None = None,
     ) -> None:
+        self._strata = strata
         self._holder = holder
         self._challengers = challengers
         self._model = model
@@ -116,7 +119,7 @@ class Router:
         if not self._lets_through(lease):
             return own.answer, False
         asked = await self._ask(lease, forward, rows, lease.deadline_ms / 1000)
-        self._saw(lease, own, asked)
+        self._saw(lease, rows, own, asked)
         good = asked.answer is not None
         self._holder.saw_answer(digest, fallback=not good)
         return (asked.answer, True) if good else (own.answer, False)
@@ -126,10 +129,11 @@ class Router:
 
     async def _mirror(self, lease: TrafficLease, forward: Forward, rows: Rows, own: Own) -> None:
         asked = await self._ask(lease, forward, rows, PATIENCE * lease.deadline_ms / 1000)
-        self._saw(lease, own, asked)
+        self._saw(lease, rows, own, asked)
 
-    def _saw(self, lease: TrafficLease, own: Own, asked: Asked) -> None:
-        self._holder.saw_pair(lease.challenger.digest, _pair(lease, own, asked))
+    def _saw(self, lease: TrafficLease, rows: Rows, own: Own, asked: Asked) -> None:
+        strata = self._strata.names_of_row(rows.seen, rows.texts) if self._strata is not None else ()
+        self._holder.saw_pair(lease.challenger.digest, _pair(lease, strata, own, asked))
         self._breaker.saw(lease.challenger.digest, asked.answer is not None, self._clock())
 
     async def _ask(self, lease: TrafficLease, forward: Forward, rows: Rows, patience: float) -> Asked:
@@ -158,7 +162,7 @@ INVALID_HEADER = "x-modelward-invalid"
 """Set on a 500 of a model that gave no probability."""
 
 
-def _pair(lease: TrafficLease, own: Own, asked: Asked) -> Pair:
+def _pair(lease: TrafficLease, strata: tuple[str, ...], own: Own, asked: Asked) -> Pair:
     deadline = lease.deadline_ms / 1000
     flip, slower, higher = None, (0, 0), (0, 0)
     if own.answer is not None and asked.answer is not None:
@@ -174,6 +178,7 @@ def _pair(lease: TrafficLease, own: Own, asked: Asked) -> Pair:
         flip=flip,
         slower=slower,
         higher=higher,
+        strata=strata,
     )
 
 

@@ -96,9 +96,9 @@ def _give_up(options: Options, reason: str, message: str) -> int:
 
 async def _serve(options: Options, predictor: Predictor, started: float, certificates: Certificates | None) -> None:
     metrics = Metrics(predictor.model, predictor.version, predictor.bundle.digest)
-    holder = LeaseHolder(predictor.model, predictor.bundle.digest)
+    holder = LeaseHolder(predictor.model, predictor.bundle.digest, predictor.strata.names)
     with contextlib.closing(Challengers(certificates)) as challengers:
-        router = Router(holder, challengers, predictor.model)
+        router = Router(holder, challengers, predictor.model, strata=predictor.strata)
         behind = Behind(predictor)
         inference = Inference(predictor, router)
         timeout = options.request_timeout

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from modelward_api.bundle import MOST_STRATA
 from modelward_api.modelversion import Analysis
 from modelward_api.wire import PairedCounts, ProfileCounts
 from modelward_operator.desired.record import LEDGER, RECORD, config_map, read, record_name
@@ -17,12 +18,13 @@ from modelward_operator.domain.record import DecisionRecord, Evidence, Ledger, M
 
 LIMIT = 1024 * 1024
 """Bytes that a ConfigMap may hold."""
-digests = st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True)
+digests = st.integers(0, 2**256 - 1).map(lambda number: f"sha256:{number:064x}")
 counts = st.builds(PairedCounts, pairs=st.integers(0, 10**9), flips=st.integers(0, 10**6))
 profiles = st.builds(
     ProfileCounts,
     rows=st.integers(0, 10**9),
     features=st.dictionaries(st.text(max_size=9), st.lists(st.integers(0, 10**6), max_size=4).map(tuple), max_size=3),
+    strata=st.just({}) | st.just({"sex=f": {"score": (1, 0, 2)}}),
 )
 keys = st.text(st.characters(codec="utf-8"), max_size=20)
 evidence = st.fixed_dictionaries(
@@ -58,6 +60,7 @@ records = st.builds(
     ledger=st.builds(
         Ledger,
         paired=st.dictionaries(digests, st.dictionaries(keys, counts, max_size=3), max_size=2),
+        strata=st.just({}) | st.just({"sha256:" + "a" * 64: {"c/i": {"sex=f": PairedCounts(pairs=3)}}}),
         profiles=st.dictionaries(digests, st.dictionaries(keys, profiles, max_size=3), max_size=2),
         windows=st.dictionaries(keys, profiles, max_size=2),
         folded=st.lists(keys, max_size=3).map(tuple),
@@ -113,11 +116,20 @@ def test_what_is_no_record_is_refused_with_what_to_do(change):
 def test_the_longest_ledger_that_can_come_about_fits_a_config_map():
     draw = random.Random(1)
     feature = {f"feature_{n}": tuple(draw.randint(0, 10**7) for _ in range(15)) for n in range(64)}
-    rows = {f"{n:032x}": ProfileCounts(rows=10**8, features=feature) for n in range(MOST_INSTANCES)}
+    names = [f"stratum_{n}" for n in range(MOST_STRATA)]
+
+    def scores():
+        return {name: {"score": tuple(draw.randint(0, 10**7) for _ in range(13))} for name in names}
+
+    rows = {f"{n:032x}": ProfileCounts(rows=10**8, features=feature, strata=scores()) for n in range(MOST_INSTANCES)}
     paired = {f"{n:016x}/{n:032x}": PairedCounts(pairs=draw.randint(0, 10**9)) for n in range(MOST_INSTANCES)}
+    strata = {
+        key: {name: PairedCounts(pairs=draw.randint(0, 10**9), flips=draw.randint(0, 10**6)) for name in names}
+        for key in paired
+    }
     folded = tuple(f"{draw.getrandbits(128):032x}" for _ in range(MOST_FOLDED))
     digest = "sha256:" + "a" * 64
-    ledger = Ledger(paired={digest: paired}, profiles={digest: rows}, folded=folded)
+    ledger = Ledger(paired={digest: paired}, strata={digest: strata}, profiles={digest: rows}, folded=folded)
     made = config_map("n", "m", ModelRecord(ledger=ledger))
     assert len(base64.b64decode(made["binaryData"][LEDGER])) < LIMIT / 2
 

@@ -82,13 +82,20 @@ def version(
     )
 
 
-def observed(*versions: Version, serves: str | None = None, paired: PairedCounts | None = None, **more) -> Observation:
-    """An observation; ``paired`` is what the champion (first version) counted against the second."""
+def observed(
+    *versions: Version,
+    serves: str | None = None,
+    paired: PairedCounts | None = None,
+    strata: dict[str, PairedCounts] | None = None,
+    **more,
+) -> Observation:
+    """An observation; ``paired`` is what the champion (first version) counted against the second, also by stratum."""
     record = more.pop("record", ModelRecord())
     if paired is not None:
         champion, challenger = versions[0].artifact.digest, versions[1].artifact.digest
-        counts = {challenger: {instance_key(champion, "i1"): paired}}
-        record = record.model_copy(update={"ledger": record.ledger.model_copy(update={"paired": counts})})
+        key = instance_key(champion, "i1")
+        counts = {"paired": {challenger: {key: paired}}, "strata": {challenger: {key: strata}} if strata else {}}
+        record = record.model_copy(update={"ledger": record.ledger.model_copy(update=counts)})
     service = ModelService(serves, ours=True) if serves else None
     return Observation("clinic", MODEL, versions, more.pop("service", service), record, **more)
 

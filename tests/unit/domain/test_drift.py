@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -133,3 +134,58 @@ def test_counters_that_went_backwards_open_a_new_window_instead_of_an_alarm():
 )
 def test_a_monitor_needs_counts_once_an_interval_and_when_it_begins(seconds, opened, champions, due):
     assert is_due(monitor(status=OPEN), opened, champions, NOW + timedelta(seconds=seconds)) is due
+
+
+BY_SEX = {sex: {"score": (100,) * 5 + (0, 0, 0), "age": (100,) * 5 + (0, 0, 0)} for sex in ("sex=f", "sex=m")}
+
+
+def split(women, men):
+    """All rows, and those of women and men, whose scores lie so."""
+    strata = {"sex=f": women, "sex=m": men}
+    both = tuple(map(sum, zip(women, men, strict=True)))
+    cells = {sex: {"score": (*own, 0, 0, 0), "age": (*own, 0, 0, 0)} for sex, own in strata.items()}
+    return counted(SAME, both).model_copy(update={"strata": cells, "rows": sum(both)})
+
+
+def watching_subgroups(women, men, **spec):
+    observation = watching(SAME, **spec)
+    known = documents("v1")
+    reference = known.reference.model_copy(update={"strata": BY_SEX})
+    start = split((0,) * 5, (0,) * 5)
+    observation = replace(observation, documents={digest("1"): known.model_copy(update={"reference": reference})})
+    return with_profile(observation, "v1", split(women, men), {"watch": start})
+
+
+def test_a_shift_in_the_scores_of_one_subgroup_is_called_though_the_whole_is_quiet():
+    _, status = judged(watching_subgroups((2, 3, 5, 30, 60), (58, 57, 55, 30, 0)))
+    drifts = {feature.name: feature.drifting for feature in status.features}
+    assert drifts["score"] is False
+    assert drifts["score[sex=f]"]
+    assert status.state == "Drifting"
+
+
+def test_subgroups_are_counted_among_what_is_tested():
+    _, alone = judged(watching_subgroups(SAME, SAME, subgroups=[]))
+    _, status = judged(watching_subgroups(SAME, SAME))
+    assert [f.name for f in alone.features] == ["age", "score"]
+    assert [f.name for f in status.features] == ["age", "score", "score[sex=f]", "score[sex=m]"]
+    assert status.features[0].threshold > alone.features[0].threshold
+
+
+def test_features_of_subgroups_are_watched_by_name():
+    _, status = judged(watching_subgroups(SAME, SAME, subgroups=["age"]))
+    assert [f.name for f in status.features][2:] == ["age[sex=f]", "age[sex=m]"]
+
+
+def test_a_subgroup_of_few_rows_waits_for_more_and_nothing_is_told_of_it():
+    decision, status = judged(watching_subgroups((1, 1, 1, 1, 0), SAME))
+    assert "score[sex=f]" not in {feature.name for feature in status.features}
+    window = decision.record.ledger.windows["watch"]
+    assert (sum(window.strata["sex=f"]["score"]), sum(window.strata["sex=m"]["score"])) == (0, 100), (
+        "its window goes on"
+    )
+
+
+def test_a_watched_feature_of_subgroups_that_the_model_does_not_have_is_told():
+    _, status = judged(watching_subgroups(SAME, SAME, subgroups=["score", "agee"]))
+    assert "spec.subgroups[1]" in next(c for c in status.conditions if c.type == "Stalled").message

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,6 +35,7 @@ APT = {
 KINDS: tuple[dict[str, Any], ...] = ({}, {}, {"strategy": "direct"}, {"strategy": "shadow"}, {"supersedes": False})
 
 Edge = tuple[str, str, str]
+NOBODY: Mapping[str, PairedCounts] = {}
 
 
 @dataclass
@@ -124,18 +125,25 @@ class World:
             self.versions[one.name] = replace(one, pods=(Pod(f"{one.name}-0", failure=failure),))
 
     def _harm(self, one: Version) -> None:
-        self._count(one, self.chance.choice((clean(5000, invalid=1), clean(5000, errors_challenger=400))))
+        women = {"sex=f": clean(400, errors_challenger=60)}
+        average = clean(5000, errors_challenger=60, errors_champion=60)
+        harms = ((clean(5000, invalid=1), {}), (clean(5000, errors_challenger=400), {}), (average, women))
+        self._count(one, *self.chance.choice(harms))
 
     def _pass(self, one: Version) -> None:
         self._count(one, clean(3000))
 
-    def _count(self, one: Version, counts: PairedCounts) -> None:
+    def _count(self, one: Version, counts: PairedCounts, strata: Mapping[str, PairedCounts] = NOBODY) -> None:
         champion = self.versions.get(one.status.champion or "")
         if one.status.phase not in ("Canary", "Promoting") or champion is None or champion.artifact is None:
             return
-        against, ledger = {instance_key(champion.artifact.digest, "i"): counts}, self.record.ledger
-        paired = {**ledger.paired, (one.artifact or champion.artifact).digest: against}
-        self.record = self.record.model_copy(update={"ledger": ledger.model_copy(update={"paired": paired})})
+        key, ledger = instance_key(champion.artifact.digest, "i"), self.record.ledger
+        own = (one.artifact or champion.artifact).digest
+        read = {
+            "paired": {**ledger.paired, own: {key: counts}},
+            "strata": {**ledger.strata, own: {key: dict(strata)}},
+        }
+        self.record = self.record.model_copy(update={"ledger": ledger.model_copy(update=read)})
 
     def _withdraw(self, one: Version) -> None:
         self._ask(one, withdrawn=True)

@@ -22,6 +22,7 @@ from modelward_api.bundle import (
     ReferenceProfile,
     ScoreLink,
     Signature,
+    Subgroup,
     file_digest,
 )
 
@@ -34,6 +35,8 @@ COLUMNS = (
     {"name": "age", "kind": "numeric", "nullable": True},
     {"name": "sex", "kind": "categorical", "allowedValues": ("f", "m")},
 )
+BY_SEX = Subgroup(column="sex", strata=("sex=f", "sex=m"), categories=("f", "m"))
+BY_AGE = Subgroup(column="age", strata=("age<40", "40<=age<65", "age>=65"), cuts=(40.0, 65.0))
 NAN_ABOVE = 90.0
 
 
@@ -74,10 +77,18 @@ def explains(weight: float = 0.1, shift: float = -5.0) -> Explainer:
     return Explainer(features=("age", "sex"), link=ScoreLink(), model=model)
 
 
-def signature(model: str = "mortality", version: str = "1.0.0") -> Signature:
+def signature(
+    model: str = "mortality", version: str = "1.0.0", subgroups: tuple[Subgroup, ...] = (), columns: tuple = COLUMNS
+) -> Signature:
     """What the graph takes."""
     return Signature(
-        model=model, version=version, inputs=COLUMNS, label="outcome", positive="dead", operating_threshold=0.5
+        model=model,
+        version=version,
+        inputs=columns,
+        label="outcome",
+        positive="dead",
+        operating_threshold=0.5,
+        subgroups=subgroups,
     )
 
 
@@ -88,13 +99,14 @@ def write(
     golden: float | None = None,
     model: str = "mortality",
     explainer: Explainer | None = None,
+    subgroups: tuple[Subgroup, ...] = (),
     **how,
 ) -> str:
     """Write an unpacked bundle and return its digest."""
     weight, shift = how.get("weight", 0.1), how.get("shift", -5.0)
     expected = 1 / (1 + math.exp(-(weight * 55 + shift))) if golden is None else golden
     documents = {
-        names.SIGNATURE_FILE: signature(model, version),
+        names.SIGNATURE_FILE: signature(model, version, subgroups),
         names.REFERENCE_FILE: ReferenceProfile(rows=300, features=(AGE, SEX), score=SCORE),
         names.EVALUATION_FILE: Evaluation(train_rows=300, test_rows=100, test_events=20, metrics=()),
         names.PARITY_FILE: ParityReport(rows=100, max_abs_difference=0, tolerance=1e-5, passed=True, opset=18),

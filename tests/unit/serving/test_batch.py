@@ -328,9 +328,10 @@ def test_small_cells_are_not_told(tmp_path, run):
 def test_counts_are_those_of_requests():
     texts = np.array([["f"], ["m"], [""], ["x"], ["f"]], dtype=object)
     plain, coded = TextCounter(bundles.SEX), TextCounter(bundles.SEX)
-    plain.count(texts)
-    coded.count(Coded(np.array(["x", "f", "m", ""], dtype=object), np.array([1, 2, 3, 0, 1])))
-    assert plain.read() == coded.read() == (2, 1, 1, 0, 1)
+    places = [np.zeros(len(texts), dtype=np.intp)]
+    plain.count(texts, places)
+    coded.count(Coded(np.array(["x", "f", "m", ""], dtype=object), np.array([1, 2, 3, 0, 1])), places)
+    assert plain.read() == coded.read() == [(2, 1, 1, 0, 1)]
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv"])

@@ -150,3 +150,14 @@ def test_a_pair_without_both_answers_counts_at_no_level(holder):
     holder.saw_pair(OTHER, Pair(error_challenger=True, slower=(3, 0), higher=(9, 0)))
     counts = holder.evidence()[0].counts
     assert not any((*counts.slower_challenger, *counts.higher_challenger))
+
+
+def test_a_pair_counts_in_each_stratum_of_its_request_and_all_strata_are_told():
+    holder = LeaseHolder("m", OWN, ("sex=f", "sex=m", "age>=65"))
+    holder.saw_pair(OTHER, Pair(error_challenger=True, strata=("sex=f", "age>=65")))
+    holder.saw_pair(OTHER, Pair(flip=True, strata=("sex=f",)))
+    holder.saw_pair(OTHER, Pair(flip=True))
+    (evidence,) = holder.evidence()
+    told = {name: (c.pairs, c.errors_challenger, c.flips) for name, c in evidence.strata.items()}
+    assert told == {"sex=f": (2, 1, 1), "sex=m": (0, 0, 0), "age>=65": (1, 1, 0)}
+    assert (evidence.counts.pairs, evidence.counts.flips) == (3, 2)

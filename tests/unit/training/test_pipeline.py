@@ -12,7 +12,7 @@ import yaml
 from examples import monica
 from modelward_api import names
 from modelward_api.attribution import linked
-from modelward_api.bundle import ReferenceProfile
+from modelward_api.bundle import ReferenceProfile, Signature
 from modelward_api.trainingjob import TrainingJobSpec
 from modelward_serving import bundle as served
 from modelward_training import __main__ as command
@@ -131,24 +131,53 @@ def test_the_reference_profile_counts_every_training_row_in_each_feature(store):
     assert list(edges) == sorted(set(edges))
 
 
+BY_AGE = [{"column": "sex"}, {"column": "age", "cuts": [50, 60]}]
+
+
+def test_the_reference_profile_is_told_for_each_stratum_of_the_declared_subgroups(store):
+    outcome = train(store, spec(evaluation__subgroups=BY_AGE))
+    files = opened(store, outcome)
+    strata = ("sex=m", "sex=f", "age<50", "50<=age<60", "age>=60")
+    assert Signature.model_validate_json(files[names.SIGNATURE_FILE]).strata == strata
+    profile = ReferenceProfile.model_validate_json(files[names.REFERENCE_FILE])
+    for subgroup in (strata[:2], strata[2:]):
+        parts = [profile.of_stratum(stratum, "score").counts for stratum in subgroup]
+        assert tuple(map(sum, zip(*parts, strict=True))) == profile.score.counts, "each row is in one stratum of each"
+    assert profile.of_stratum("sex=f", "sex").counts[0] == 0, "no men among the women"
+
+
+def test_a_stratum_of_few_rows_has_no_reference_and_says_so(store):
+    outcome = train(store, spec(evaluation__subgroups=[{"column": "age", "cuts": [36]}]))
+    profile = ReferenceProfile.model_validate_json(opened(store, outcome)[names.REFERENCE_FILE])
+    assert set(profile.strata) == {"age>=36"}
+    assert "age<36: fewer than 100 training rows, so its drift is not watched" in outcome.warnings
+
+
 def test_serving_counts_the_training_rows_into_the_same_cells(store):
     from modelward_serving.counters import ProfileCounter
+    from modelward_serving.strata import Strata
     from modelward_training.check import check
     from modelward_training.divide import divide
     from modelward_training.load import load
 
-    trained = spec()
+    trained = spec(evaluation__subgroups=BY_AGE)
     outcome = train(store, trained)
-    profile = ReferenceProfile.model_validate_json(opened(store, outcome)[names.REFERENCE_FILE])
+    files = opened(store, outcome)
+    signature = Signature.model_validate_json(files[names.SIGNATURE_FILE])
+    profile = ReferenceProfile.model_validate_json(files[names.REFERENCE_FILE])
     rows, _ = divide(trained.split, check(trained, load(trained.data, f"file://{store}").frame))
     numeric = [c.name for c in rows.features if c.kind != "categorical"]
     categorical = [c.name for c in rows.features if c.kind == "categorical"]
     numbers = np.array([rows.columns[name] for name in numeric], dtype=np.float32)
     texts = [rows.columns[name].reshape(-1, 1) for name in categorical]
-    counter = ProfileCounter(profile, numeric, categorical)
+    counter = ProfileCounter(profile, numeric, categorical, Strata(signature))
     counter.count(numbers, texts, np.zeros(len(rows), dtype=np.float32))
-    counted = counter.read().features
-    assert all(counted[feature.name] == feature.counts for feature in profile.features)
+    counted = counter.read()
+    assert all(counted.features[feature.name] == feature.counts for feature in profile.features)
+    for stratum, reference in profile.strata.items():
+        assert {k: v for k, v in counted.strata[stratum].items() if k != "score"} == {
+            k: v for k, v in reference.items() if k != "score"
+        }
 
 
 def changed(column, value):
@@ -162,6 +191,18 @@ BAD = {
     "a header without rows": (lambda rows: [], {}, "EmptyData", "spec.data.sources[0]"),
     "a column that is not there": (SAME, {"data__columns__2__name": "agee"}, "UnknownColumn", "spec.data.columns[2].name"),
     "a unit that is none": (SAME, {"data__columns__2__unit": "years of age"}, "InvalidUnit", "spec.data.columns[2].unit"),
+    "a subgroup that is no feature": (
+        SAME,
+        {"evaluation__subgroups": [{"column": "yronset", "cuts": [86]}]},
+        "InvalidSubgroup",
+        "spec.evaluation.subgroups[0].column",
+    ),
+    "a subgroup of a number without cuts": (
+        SAME,
+        {"evaluation__subgroups": [{"column": "age"}]},
+        "InvalidSubgroup",
+        "spec.evaluation.subgroups[0].cuts",
+    ),
     "an unknown parameter": (SAME, {"estimator__params": {"depht": 3}}, "UnknownParameter", "spec.estimator.params.depht"),
     "an impossible parameter": (SAME, {"estimator__params": {"C": -1.0}}, "InvalidParameter", "spec.estimator.params"),
     "one class only": (changed("outcome", "live"), {}, "OneClass", "spec.data.label.positive"),

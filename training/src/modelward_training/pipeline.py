@@ -10,7 +10,16 @@ import numpy as np
 
 from modelward_api import names
 from modelward_api.base import Document
-from modelward_api.bundle import Evaluation, Explainer, Lineage, Metric, ParityReport, ReferenceProfile, Signature
+from modelward_api.bundle import (
+    Evaluation,
+    Explainer,
+    Lineage,
+    Metric,
+    ParityReport,
+    ReferenceProfile,
+    Signature,
+    Subgroup,
+)
 from modelward_api.trainingjob import TrainingJobSpec
 from modelward_api.wire import TrainingOutcome
 from modelward_training import bundle, export, model
@@ -19,8 +28,9 @@ from modelward_training.divide import divide
 from modelward_training.evaluate import evaluate
 from modelward_training.explain import explainer
 from modelward_training.load import load
-from modelward_training.profile import golden_rows, reference_profile
+from modelward_training.profile import FEWEST_OF_A_STRATUM, golden_rows, reference_profile
 from modelward_training.progress import Progress
+from modelward_training.subgroups import declared
 
 PACKAGES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "polars", "numpy", "modelward-training")
 
@@ -39,6 +49,7 @@ def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress)
         OSError: the store cannot be reached now.
     """
     started, seed = time.monotonic(), spec.split.seed
+    subgroups = declared(spec)
     with progress.step("load"):
         loaded = load(spec.data, store)
     with progress.step("check", f"{loaded.frame.height} rows"):
@@ -56,12 +67,14 @@ def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress)
     with progress.step("export"):
         graph = export.export(fitted, train)
         parity = export.compare(graph, fitted, test)
-        profile = reference_profile(train, export.infer(graph, train.columns).astype(np.float64))
+        profile = reference_profile(train, export.infer(graph, train.columns).astype(np.float64), subgroups)
         explained, unexplained = explainer(graph, fitted, train, test, profile)
     with progress.step("bundle"):
         lineage = _lineage(name, spec, loaded.digest, fitted)
-        warnings = (*unexplained, *data.warnings)
-        content = _documents(spec, train, test, graph, metrics, parity, lineage, profile, explained, warnings)
+        warnings = (*unexplained, *_too_small(subgroups, profile), *data.warnings)
+        content = _documents(
+            spec, subgroups, train, test, graph, metrics, parity, lineage, profile, explained, warnings
+        )
         manifest, archive = bundle.assemble(spec.model, spec.version, graph, content)
         uri = bundle.put(archive, spec.output.uri, manifest, store)
     with progress.step("done"):
@@ -83,6 +96,7 @@ def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress)
 
 def _documents(
     spec: TrainingJobSpec,
+    subgroups: tuple[Subgroup, ...],
     train: Dataset,
     test: Dataset,
     graph: bytes,
@@ -100,6 +114,7 @@ def _documents(
         label=spec.data.label.column,
         positive=spec.data.label.positive,
         operating_threshold=spec.evaluation.operating_threshold,
+        subgroups=subgroups,
     )
     evaluation = Evaluation(
         train_rows=len(train),
@@ -117,6 +132,15 @@ def _documents(
         names.GOLDEN_FILE: golden_rows(graph, train, profile),
         names.LINEAGE_FILE: lineage,
     }
+
+
+def _too_small(subgroups: tuple[Subgroup, ...], profile: ReferenceProfile) -> list[str]:
+    strata = [stratum for subgroup in subgroups for stratum in subgroup.strata]
+    return [
+        f"{stratum}: fewer than {FEWEST_OF_A_STRATUM} training rows, so its drift is not watched"
+        for stratum in strata
+        if stratum not in profile.strata
+    ]
 
 
 def _lineage(name: str, spec: TrainingJobSpec, data_digest: str, fitted: model.Model) -> Lineage:

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import numpy as np
 
-from modelward_api.bundle import FeatureReference, Golden, ReferenceProfile
+from modelward_api.bundle import FeatureReference, Golden, ReferenceProfile, Subgroup
 from modelward_api.columns import Column
 from modelward_api.names import SCORE
 from modelward_training.check import Dataset
 from modelward_training.export import infer
+from modelward_training.subgroups import members
 
 BINS = 10
 FEWEST_IN_A_BIN = 20
 """Rows behind an edge: an edge between groups of patients tells nothing of one."""
+FEWEST_OF_A_STRATUM = 100
+"""Rows behind a stratum's reference: fewer are too uncertain for anything to be a shift from them."""
 GOLDEN_ROWS = 8
 
 
-def reference_profile(data: Dataset, score: np.ndarray) -> ReferenceProfile:
-    """The reference of every feature and of the score, over the training rows."""
+def reference_profile(data: Dataset, score: np.ndarray, subgroups: tuple[Subgroup, ...] = ()) -> ReferenceProfile:
+    """The reference of every feature and of the score, over the training rows, and over those of each stratum."""
     features = tuple(_feature(column, data.columns[column.name]) for column in data.features)
-    return ReferenceProfile(rows=len(data), features=features, score=_numeric(SCORE, score, None, None))
+    whole = _numeric(SCORE, score, None, None)
+    strata = {
+        stratum: {f.name: _cells(f, (score if f is whole else data.columns[f.name])[rows]) for f in (*features, whole)}
+        for stratum, rows in members(subgroups, data).items()
+        if rows.sum() >= FEWEST_OF_A_STRATUM
+    }
+    return ReferenceProfile(rows=len(data), features=features, score=whole, strata=strata)
 
 
 def golden_rows(graph: bytes, data: Dataset, profile: ReferenceProfile) -> Golden:
@@ -49,34 +58,35 @@ def _feature(column: Column, values: np.ndarray) -> FeatureReference:
         high = column.range.maximum if column.range else None
         return _numeric(column.name, values, low, high)
     categories = column.allowed_values or tuple(sorted(set(values) - {""}))
-    cells = [int((values == category).sum()) for category in categories]
-    missing = int((values == "").sum())
-    return FeatureReference(
-        name=column.name,
-        kind="categorical",
-        categories=categories,
-        counts=(*cells, missing, 0, len(values) - missing - sum(cells)),
-    )
+    bins = FeatureReference(name=column.name, kind="categorical", categories=categories, counts=())
+    return bins.model_copy(update={"counts": _cells(bins, values)})
 
 
 def _numeric(name: str, values: np.ndarray, low: float | None, high: float | None) -> FeatureReference:
+    edges = _edges(_plausible(values, low, high))
+    bins = FeatureReference(name=name, kind="numeric", edges=edges, minimum=low, maximum=high, counts=())
+    return bins.model_copy(update={"counts": _cells(bins, values)})
+
+
+def _cells(bins: FeatureReference, values: np.ndarray) -> tuple[int, ...]:
+    """How many of the values are in each cell."""
+    if bins.kind == "categorical":
+        known = [int((values == category).sum()) for category in bins.categories]
+        missing = int((values == "").sum())
+        return (*known, missing, 0, len(values) - missing - sum(known))
+    kept, missing = _plausible(values, bins.minimum, bins.maximum), int(np.isnan(values).sum())
+    places = np.searchsorted(np.array(bins.edges, dtype=np.float32), kept, side="right")
+    counts = np.bincount(places, minlength=bins.bins)
+    return (*(int(c) for c in counts), missing, len(values) - missing - len(kept), 0)
+
+
+def _plausible(values: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
+    """The numbers that are there and within their limits, as FP32."""
     given = values[~np.isnan(values)]
     inside = np.ones(len(given), dtype=bool)
     inside &= True if low is None else given >= low
     inside &= True if high is None else given <= high
-    kept = given[inside].astype(np.float32)
-    edges = _edges(kept)
-    counts = np.bincount(
-        np.searchsorted(np.array(edges, dtype=np.float32), kept, side="right"), minlength=len(edges) + 1
-    )
-    return FeatureReference(
-        name=name,
-        kind="numeric",
-        edges=edges,
-        minimum=low,
-        maximum=high,
-        counts=(*(int(c) for c in counts), len(values) - len(given), int((~inside).sum()), 0),
-    )
+    return given[inside].astype(np.float32)
 
 
 def _edges(values: np.ndarray) -> tuple[float, ...]:

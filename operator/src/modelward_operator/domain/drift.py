@@ -14,7 +14,7 @@ from modelward_api.wire import ProfileCounts
 from modelward_operator.domain import statistics
 from modelward_operator.domain.clock import elapsed, stamp
 from modelward_operator.domain.conditions import Summary, conclude
-from modelward_operator.domain.evidence import significant
+from modelward_operator.domain.evidence import rounded, significant
 from modelward_operator.domain.ledger import since
 from modelward_operator.domain.observation import Monitor
 
@@ -30,6 +30,27 @@ class Watched:
     """None while its pods could not be asked yet."""
     total: ProfileCounts
     """All rows that its pods have counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was counted in a window, and against what it is judged."""
+
+    features: list[FeatureReference]
+    """Of all rows."""
+    strata: dict[str, dict[str, FeatureReference]]
+    """By stratum and feature."""
+    judged: set[str]
+    """The strata with enough rows; the windows of the others go on."""
+    start: ProfileCounts
+    fresh: ProfileCounts
+
+    def next(self, total: ProfileCounts) -> ProfileCounts:
+        """The start of the next window."""
+        waiting = {
+            name: own for name, own in self.start.strata.items() if name in self.strata and name not in self.judged
+        }
+        return total.model_copy(update={"strata": {**total.strata, **waiting}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +75,16 @@ def judge(monitor: Monitor, watched: Watched | None, window: ProfileCounts | Non
         message = f"Waiting for the counts of {watched.name}"
         return Judgement(_unknown(monitor, "WaitingForCounts", message, now), window)
     known = _references(watched.reference)
-    chosen = _chosen(monitor, known)
     fresh = since(watched.total, window) if window is not None else None
-    if fresh is None or monitor.status.champion != watched.name:
+    if window is None or fresh is None or monitor.status.champion != watched.name:
         return Judgement(_opened(monitor, watched, known, now), watched.total)
     enough = fresh.rows >= monitor.spec.tests.minimum_rows
     if not enough or elapsed(monitor.status.window_since, now) < seconds(monitor.spec.interval):
         return Judgement(_concluded(monitor, monitor.status, known, now), window)
-    return _judged(monitor, watched, [known[name] for name in chosen], known, fresh, now)
+    strata = _strata(monitor, watched.reference)
+    judged = {stratum for stratum in strata if _rows(fresh, stratum) >= monitor.spec.tests.minimum_rows}
+    chosen = [known[name] for name in _chosen(monitor, known)]
+    return _judged(monitor, watched, Window(chosen, strata, judged, window, fresh), known, now)
 
 
 def is_due(monitor: Monitor, opened: bool, champions: Collection[str], now: datetime) -> bool:
@@ -86,20 +109,37 @@ def _chosen(monitor: Monitor, known: dict[str, FeatureReference]) -> list[str]:
     return list(dict.fromkeys(name for name in (*wanted, "score") if name in known))
 
 
+def _strata(monitor: Monitor, profile: ReferenceProfile) -> dict[str, dict[str, FeatureReference]]:
+    found: dict[str, dict[str, FeatureReference]] = {}
+    for stratum in profile.strata:
+        references = {name: profile.of_stratum(stratum, name) for name in monitor.spec.subgroups}
+        found[stratum] = {name: reference for name, reference in references.items() if reference is not None}
+    return {stratum: references for stratum, references in found.items() if references}
+
+
+def _rows(counts: ProfileCounts, stratum: str) -> int:
+    return max((sum(cells) for cells in counts.strata.get(stratum, {}).values()), default=0)
+
+
 def _judged(
-    monitor: Monitor,
-    watched: Watched,
-    features: list[FeatureReference],
-    known: dict[str, FeatureReference],
-    fresh: ProfileCounts,
-    now: datetime,
+    monitor: Monitor, watched: Watched, window: Window, known: dict[str, FeatureReference], now: datetime
 ) -> Judgement:
-    threshold = log(len(features) / monitor.spec.tests.alpha)
-    before = {feature.name: feature.log_evidence for feature in monitor.status.features}
-    shown = tuple(
-        _feature(reference, fresh, before.get(reference.name, -inf), threshold, monitor.spec.tests.minimum_effect)
-        for reference in features
-    )
+    fresh = window.fresh
+    tests = len(window.features) + sum(map(len, window.strata.values()))
+    threshold = log(tests / monitor.spec.tests.alpha)
+    before = {feature.name: feature for feature in monitor.status.features}
+
+    def look(reference: FeatureReference, counts: tuple[int, ...] | None) -> FeatureDrift:
+        evidence = before[reference.name].log_evidence if reference.name in before else -inf
+        return _feature(reference, counts, evidence, threshold, monitor.spec.tests.minimum_effect)
+
+    shown = [look(reference, fresh.features.get(reference.name)) for reference in window.features]
+    for stratum, references in window.strata.items():
+        if stratum in window.judged:
+            own = [look(reference, fresh.strata[stratum].get(name)) for name, reference in references.items()]
+            shown += [feature.model_copy(update={"rows": rounded(feature.rows)}) for feature in own]
+        else:
+            shown += [before[reference.name] for reference in references.values() if reference.name in before]
     worst = max(shown, key=lambda feature: (feature.drifting, feature.log_evidence - threshold, feature.psi))
     was_drifting = monitor.status.state == "Drifting"
     is_drifting = worst.drifting
@@ -110,22 +150,22 @@ def _judged(
             "rows": (monitor.status.rows or 0) + fresh.rows,
             "worst_feature": worst.name,
             "evidence": f"e^{worst.log_evidence:.3g} of e^{threshold:.3g}, PSI {worst.psi:.2g}",
-            "features": shown,
+            "features": tuple(shown),
             "last_alarm": stamp(now) if is_drifting and not was_drifting else monitor.status.last_alarm,
         }
     )
     return Judgement(
         _concluded(monitor, status, known, now),
-        watched.total,
+        window.next(watched.total),
         alarm=worst.name if is_drifting and not was_drifting else None,
         rollback=is_drifting and _rollback_due(monitor, now),
     )
 
 
 def _feature(
-    reference: FeatureReference, fresh: ProfileCounts, before: float, threshold: float, minimum_effect: float
+    reference: FeatureReference, found: tuple[int, ...] | None, before: float, threshold: float, minimum_effect: float
 ) -> FeatureDrift:
-    counts = fresh.features.get(reference.name, (0,) * len(reference.counts))
+    counts = found or (0,) * len(reference.counts)
     evidence = statistics.accumulate(before, statistics.log_drift_evidence(reference.counts, counts))
     psi = statistics.population_stability_index(reference.counts, counts)
     return FeatureDrift(
@@ -169,13 +209,14 @@ def _opened(
 def _concluded(
     monitor: Monitor, status: DriftMonitorStatus, known: dict[str, FeatureReference], now: datetime
 ) -> DriftMonitorStatus:
-    missing = [name for name in monitor.spec.features if name not in known]
     message = _message(monitor, status)
     summary = Summary("True", "Watching", message)
-    if missing:
-        index = monitor.spec.features.index(missing[0])
+    for field, wanted in (("features", monitor.spec.features), ("subgroups", monitor.spec.subgroups)):
+        missing = [name for name in wanted if name not in known]
+        if not missing:
+            continue
         message = (
-            f"spec.features[{index}]: the model has no feature {', '.join(map(repr, missing))}; "
+            f"spec.{field}[{wanted.index(missing[0])}]: the model has no feature {', '.join(map(repr, missing))}; "
             f"it has {', '.join(sorted(known))}. The others are watched. {message}"
         )
         summary = Summary("False", "FeatureNotFound", message, stalled=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import floor, log, log10
 
-from modelward_api.modelversion import Analysis, SignalEvidence, Verdict
+from modelward_api.modelversion import Analysis, SignalEvidence, SubgroupEvidence, Verdict
 from modelward_api.wire import PairedCounts
 from modelward_operator.domain import statistics
 
-_WORDS = {
+WORDS = {
     "validity": "validity",
     "errors": "errors",
     "latency": "missed deadlines",
@@ -30,17 +30,24 @@ class Assessment:
     message: str
     """One line for people: 'Holding: 212 of about 640 requests; harm at most 1.9%, margin 1%'."""
     reason: str
-    """A CamelCase word: HardFailure, HarmShown, InsufficientEvidence or HarmBounded."""
+    """A CamelCase word: HardFailure, HarmShown, SubgroupHarm, InsufficientEvidence or HarmBounded."""
+    subgroups: tuple[SubgroupEvidence, ...] = ()
 
 
-def assess(counts: PairedCounts, tripped: str | None, analysis: Analysis) -> Assessment:
+def assess(counts: PairedCounts, tripped: str | None, analysis: Analysis, others: int = 0) -> Assessment:
     """Judge the paired counts of one challenger against one champion.
 
     Harm is called by any one signal, so they share ``alpha``. A pass needs every signal, so each bound has all of ``alpha``: a
     challenger that is truly worse than a margin would have to get past the test made for just that (intersection-union).
     A signal that is allowed everything is reported, neither tested nor waited for.
+
+    Args:
+        counts: Of the pairs of the two.
+        tripped: Why a champion pod stopped asking the challenger, or None.
+        analysis: The margins.
+        others: How many more tests take their share of ``alpha``.
     """
-    evidence_needed = log(_tested(analysis) / analysis.alpha)
+    evidence_needed = log((tested(analysis) + others) / analysis.alpha)
     signals = (
         _validity(counts, tripped),
         _difference(
@@ -68,7 +75,13 @@ def significant(value: float, digits: int = 4) -> float:
     return round(value, digits - 1 - floor(log10(abs(value))))
 
 
-def _tested(analysis: Analysis) -> int:
+def rounded(count: int) -> int:
+    """To tens, and to two digits: a small count does not follow from the others that are told."""
+    unit = 10 ** max(1, floor(log10(count)) - 1) if count else 1
+    return round(count / unit) * unit
+
+
+def tested(analysis: Analysis) -> int:
     """Signals that can call harm by evidence: errors, latency, and those that are not allowed everything."""
     return 2 + sum(allowed < 1 for allowed in (analysis.flip_allowance, analysis.latency_shift, analysis.score_shift))
 
@@ -183,7 +196,7 @@ def _together(signals: tuple[SignalEvidence, ...], counts: PairedCounts, tripped
 
 
 def _harm_message(signal: SignalEvidence) -> str:
-    what = _WORDS[signal.name]
+    what = WORDS[signal.name]
     rate = percent(signal.estimate or 0.0)
     odds = f"evidence e^{significant(signal.log_evidence or 0.0, 2):g} of e^{signal.evidence_needed:.1f} needed"
     if signal.name in _ALLOWED:
@@ -198,7 +211,7 @@ def _hold_message(held: list[SignalEvidence]) -> str:
         signal = endless[0]
         estimate = percent(signal.estimate or 0.0)
         return (
-            f"Holding: {_WORDS[signal.name]} at {estimate} after {signal.samples} requests, "
+            f"Holding: {WORDS[signal.name]} at {estimate} after {signal.samples} requests, "
             f"margin {percent(signal.threshold)}: no pass in sight, no proof of harm either"
         )
     signal = max(held, key=lambda s: (s.samples_needed or 0) / max(1, s.samples))
@@ -206,7 +219,7 @@ def _hold_message(held: list[SignalEvidence]) -> str:
     if signal.bound is None:
         return progress
     if signal.name in _ALLOWED:
-        what = _WORDS[signal.name]
+        what = WORDS[signal.name]
         return f"{progress}; {what} at most {percent(signal.bound)}, allowed {percent(signal.threshold)}"
     return f"{progress}; harm at most {percent(signal.bound)}, margin {percent(signal.threshold)}"
 

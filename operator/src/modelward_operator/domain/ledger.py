@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from itertools import zip_longest
 from operator import add
 from typing import TypeVar
@@ -29,17 +30,21 @@ def merge(ledger: Ledger, responses: Iterable[ExchangeResponse]) -> Ledger:
     """
     answers = [response for response in responses if response.instance not in ledger.folded]
     paired = {digest: dict(readings) for digest, readings in ledger.paired.items()}
+    strata = {digest: dict(readings) for digest, readings in ledger.strata.items()}
     profiles = {digest: dict(readings) for digest, readings in ledger.profiles.items()}
     for answer in answers:
         key = instance_key(answer.digest, answer.instance)
         for evidence in answer.evidence:
             readings = paired.setdefault(evidence.challenger, {})
             readings[key] = readings[key].merge(evidence.counts) if key in readings else evidence.counts
+            if evidence.strata:
+                by_stratum = strata.setdefault(evidence.challenger, {})
+                by_stratum[key] = _by_stratum(by_stratum.get(key, {}), evidence.strata, PairedCounts.merge)
         if answer.profile is not None:
             rows = profiles.setdefault(answer.digest, {})
             known = rows.get(answer.instance)
             rows[answer.instance] = answer.profile if known is None else _later(known, answer.profile)
-    merged = ledger.model_copy(update={"paired": paired, "profiles": profiles})
+    merged = ledger.model_copy(update={"paired": paired, "strata": strata, "profiles": profiles})
     return _fold(merged, {answer.instance for answer in answers})
 
 
@@ -60,6 +65,16 @@ def paired_totals(ledger: Ledger, challenger: Digest, champion: Digest) -> Paire
     return sum((counts for key, counts in readings.items() if key.startswith(prefix)), PairedCounts())
 
 
+def strata_totals(ledger: Ledger, challenger: Digest, champion: Digest) -> dict[str, PairedCounts]:
+    """The same by stratum of the champion's declared subgroups."""
+    prefix = instance_key(champion, "")
+    total: dict[str, PairedCounts] = {}
+    for key, counts in ledger.strata.get(challenger, {}).items():
+        if key.startswith(prefix):
+            total = _by_stratum(total, counts, PairedCounts.__add__)
+    return total
+
+
 def profile_totals(ledger: Ledger, champion: Digest) -> ProfileCounts:
     """All rows that this version's pods have counted."""
     total = ProfileCounts()
@@ -69,27 +84,61 @@ def profile_totals(ledger: Ledger, champion: Digest) -> ProfileCounts:
 
 
 def since(total: ProfileCounts, start: ProfileCounts) -> ProfileCounts | None:
-    """What was counted after ``start``; None if the total is not a continuation of it (counters were lost)."""
+    """What was counted after ``start``; None if the total is not a continuation of it (counters were lost).
+
+    Of what ``start`` does not know of a stratum, nothing is told: its window has yet to begin.
+    """
+    features = _grown(total.features, start.features)
+    strata = {name: _grown(_chosen(total.strata.get(name, {}), own), own) for name, own in start.strata.items()}
+    if features is None or start.rows > total.rows or not start.features.keys() <= total.features.keys():
+        return None
+    known = {name: cells for name, cells in strata.items() if cells is not None}
+    return (
+        None
+        if len(known) < len(strata)
+        else ProfileCounts(rows=total.rows - start.rows, features=features, strata=known)
+    )
+
+
+def _grown(
+    total: Mapping[str, tuple[int, ...]], start: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]] | None:
     features: dict[str, tuple[int, ...]] = {}
-    for name, cells in total.features.items():
-        before = start.features.get(name, (0,) * len(cells))
+    for name, cells in total.items():
+        before = start.get(name, (0,) * len(cells))
         if len(before) != len(cells) or any(b > c for b, c in zip(before, cells, strict=True)):
             return None
         features[name] = tuple(c - b for b, c in zip(before, cells, strict=True))
-    if start.rows > total.rows or not start.features.keys() <= total.features.keys():
-        return None
-    return ProfileCounts(rows=total.rows - start.rows, features=features)
+    return features
 
 
 def keep_only(
-    ledger: Ledger, challengers: Collection[Digest], champions: Collection[Digest], monitors: Collection[str]
+    ledger: Ledger,
+    challengers: Collection[Digest],
+    champions: Collection[Digest],
+    monitors: Collection[str],
+    by_stratum: Collection[str] = (),
 ) -> Ledger:
-    """The ledger without what nobody will ask for again: decided challengers, former champions, deleted monitors."""
+    """The ledger without what nobody will ask for again: decided challengers, former champions, deleted monitors.
+
+    Args:
+        ledger: The counts.
+        challengers: Whose pairs are kept.
+        champions: Whose rows are kept.
+        monitors: Whose windows are kept.
+        by_stratum: The features, score included, whose cells are kept by stratum, too: the rest would fill the record.
+    """
+    profiles = {
+        champion: {key: _only(counts, by_stratum) for key, counts in rows.items()}
+        for champion, rows in _chosen(ledger.profiles, champions).items()
+    }
+    windows = {name: _only(start, by_stratum) for name, start in _chosen(ledger.windows, monitors).items()}
     return ledger.model_copy(
         update={
             "paired": _chosen(ledger.paired, challengers),
-            "profiles": _chosen(ledger.profiles, champions),
-            "windows": _chosen(ledger.windows, monitors),
+            "strata": _chosen(ledger.strata, challengers),
+            "profiles": profiles,
+            "windows": windows,
         }
     )
 
@@ -103,39 +152,59 @@ def _chosen(entries: Mapping[str, T], wanted: Collection[str]) -> dict[str, T]:
     return {key: value for key, value in entries.items() if key in wanted}
 
 
+def _only(counts: ProfileCounts, features: Collection[str]) -> ProfileCounts:
+    strata = {name: _chosen(cells, features) for name, cells in counts.strata.items()}
+    return counts.model_copy(update={"strata": {name: cells for name, cells in strata.items() if cells}})
+
+
 def _fold(ledger: Ledger, live: Collection[str]) -> Ledger:
     """Sum the oldest instances that did not answer this round into one, as soon as there are too many."""
     gone: list[str] = []
-    paired = {}
+    paired, strata = {}, {}
     for challenger, readings in ledger.paired.items():
         old = _too_many(readings, live)
         gone += [key.rpartition("/")[2] for key in old]
-        kept = {key: counts for key, counts in readings.items() if key not in old}
-        for key, counts in old.items():
-            target = f"{key.partition('/')[0]}/{_FOLDED}"
-            kept[target] = kept.get(target, PairedCounts()) + counts
-        paired[challenger] = kept
+        paired[challenger] = _folded(readings, old, PairedCounts(), PairedCounts.__add__)
+        if challenger in ledger.strata:
+            strata[challenger] = _folded(
+                ledger.strata[challenger], old, {}, partial(_by_stratum, combine=PairedCounts.__add__)
+            )
     profiles = {}
     for champion, rows in ledger.profiles.items():
-        past = _too_many(rows, live)
-        gone += past
-        current = {key: counts for key, counts in rows.items() if key not in past}
-        for profile in past.values():
-            current[_FOLDED] = _sum(current.get(_FOLDED, ProfileCounts()), profile)
-        profiles[champion] = current
+        old = _too_many(rows, live)
+        gone += old
+        profiles[champion] = _folded(rows, old, ProfileCounts(), _sum)
     if not gone:
         return ledger
-    return ledger.model_copy(
-        update={"paired": paired, "profiles": profiles, "folded": (*ledger.folded, *dict.fromkeys(gone))[-MOST_FOLDED:]}
-    )
+    folded = (*ledger.folded, *dict.fromkeys(gone))[-MOST_FOLDED:]
+    return ledger.model_copy(update={"paired": paired, "strata": strata, "profiles": profiles, "folded": folded})
 
 
-def _too_many(readings: Mapping[str, T], live: Collection[str]) -> dict[str, T]:
+def _too_many(readings: Mapping[str, object], live: Collection[str]) -> list[str]:
     excess = len(readings) - MOST_INSTANCES
     if excess <= 0:
-        return {}
+        return []
     candidates = [key for key in readings if key.rpartition("/")[2] not in live and not key.endswith(_FOLDED)]
-    return {key: readings[key] for key in candidates[:excess]}
+    return candidates[:excess]
+
+
+def _folded(readings: Mapping[str, T], old: Collection[str], nothing: T, combine: Callable[[T, T], T]) -> dict[str, T]:
+    """The readings with the old ones summed, each with those of the same champion."""
+    kept = {key: counts for key, counts in readings.items() if key not in old}
+    for key in old:
+        champion, separator, _ = key.rpartition("/")
+        target = f"{champion}{separator}{_FOLDED}"
+        kept[target] = combine(kept.get(target, nothing), readings.get(key, nothing))
+    return kept
+
+
+def _by_stratum(
+    one: Mapping[str, PairedCounts],
+    other: Mapping[str, PairedCounts],
+    combine: Callable[[PairedCounts, PairedCounts], PairedCounts],
+) -> dict[str, PairedCounts]:
+    nothing = PairedCounts()
+    return {s: combine(one.get(s, nothing), other.get(s, nothing)) for s in dict.fromkeys((*one, *other))}
 
 
 def _later(one: ProfileCounts, other: ProfileCounts) -> ProfileCounts:
@@ -147,11 +216,19 @@ def _sum(one: ProfileCounts, other: ProfileCounts) -> ProfileCounts:
 
 
 def _cellwise(one: ProfileCounts, other: ProfileCounts, combine: Callable[[int, int], int]) -> ProfileCounts:
-    names = dict.fromkeys((*one.features, *other.features))
-    features = {
-        name: tuple(
-            combine(a, b) for a, b in zip_longest(one.features.get(name, ()), other.features.get(name, ()), fillvalue=0)
-        )
+    strata = dict.fromkeys((*one.strata, *other.strata))
+    return ProfileCounts(
+        rows=combine(one.rows, other.rows),
+        features=_cells(one.features, other.features, combine),
+        strata={name: _cells(one.strata.get(name, {}), other.strata.get(name, {}), combine) for name in strata},
+    )
+
+
+def _cells(
+    one: Mapping[str, tuple[int, ...]], other: Mapping[str, tuple[int, ...]], combine: Callable[[int, int], int]
+) -> dict[str, tuple[int, ...]]:
+    names = dict.fromkeys((*one, *other))
+    return {
+        name: tuple(combine(a, b) for a, b in zip_longest(one.get(name, ()), other.get(name, ()), fillvalue=0))
         for name in names
     }
-    return ProfileCounts(rows=combine(one.rows, other.rows), features=features)

@@ -9,7 +9,7 @@ import hashlib
 import json
 
 from modelward_api.base import Digest, Document, SemVer, Timestamp
-from modelward_api.modelversion import Analysis, Outcome, SignalEvidence
+from modelward_api.modelversion import Analysis, Outcome, SignalEvidence, SubgroupEvidence
 from modelward_api.wire import PairedCounts, ProfileCounts
 
 
@@ -32,6 +32,8 @@ class Evidence(Document):
     analysis: Analysis
     counts: PairedCounts
     signals: tuple[SignalEvidence, ...] = ()
+    subgroups: tuple[SubgroupEvidence, ...] = ()
+    """As people may read it: without small numbers."""
 
     @property
     def digest(self) -> str:
@@ -60,6 +62,8 @@ class Ledger(Document):
 
     paired: dict[Digest, dict[str, PairedCounts]] = {}
     """By challenger digest, then by the champion's digest and its pod's instance (``ledger.instance_key``)."""
+    strata: dict[Digest, dict[str, dict[str, PairedCounts]]] = {}
+    """By challenger and instance as above, then by stratum of the champion's declared subgroups."""
     profiles: dict[Digest, dict[str, ProfileCounts]] = {}
     """By champion digest, then by instance."""
     windows: dict[str, ProfileCounts] = {}

@@ -10,6 +10,7 @@ References:
     Lindon, Malek: Anytime-valid inference for multinomial count data. NeurIPS 2022; arXiv 2205.14762.
     Waudby-Smith, Ramdas: Estimating means of bounded random variables by betting. JRSS-B 2024, arXiv 2010.09686.
     Vovk, Wang: E-values: calibration, combination and applications. Annals of Statistics 2021, arXiv 1912.06116.
+    Wang, Ramdas: False discovery rate control with e-values. JRSS-B 2022, arXiv 2009.02824.
     Roberts: A comparison of some control chart procedures. Technometrics 1966; Shiryaev: Theory Probab. Appl. 1963.
     Lin: Divergence measures based on the Shannon entropy. IEEE Trans. Inf. Theory 1991.
 """
@@ -25,6 +26,7 @@ __all__ = [
     "OPENING",
     "Crossings",
     "accumulate",
+    "e_bh",
     "hard_failure",
     "harm_bound",
     "jensen_shannon",
@@ -197,6 +199,28 @@ def shift_needed(crossings: Crossings, pairs: int, allowance: float, alpha: floa
     """About how many pairs in all until :func:`shift_bound` is at the allowance: the most that a level needs, or None."""
     needed = [pairs_needed(up, down, pairs, allowance, alpha) for up, down in crossings]
     return None if None in needed else max(n for n in needed if n is not None)
+
+
+def e_bh(log_evidence: Sequence[float], alpha: float) -> tuple[frozenset[int], float]:
+    """The e-BH procedure: which of K hypotheses to reject so that of those at most a share of ``alpha`` is expected to be true.
+
+    Rejects the k with the largest e-values, for the largest k with e_(k) >= K / (k alpha) (Wang and Ramdas, definition 1). It
+    holds however the e-values depend on one another. Of e-processes it may be looked at as often as one likes: at the first
+    rejection each is an e-value, and if no hypothesis is false, P(ever any rejection) <= alpha.
+
+    Args:
+        log_evidence: natural logarithms of K e-values, one a hypothesis, tested or not: the K must not depend on the data.
+        alpha: the false discovery rate.
+
+    Returns:
+        The indices of the rejected, and the logarithm that they had to reach (of the first one, if there is none).
+    """
+    order = sorted(range(len(log_evidence)), key=lambda i: -log_evidence[i])
+    needed = [log(len(order) / (rank * alpha)) for rank in range(1, len(order) + 1)]
+    passed = [rank for rank, i in enumerate(order) if log_evidence[i] >= needed[rank]]
+    if not passed:
+        return frozenset(), needed[0] if needed else inf
+    return frozenset(order[: passed[-1] + 1]), needed[passed[-1]]
 
 
 def hard_failure(invalid: int, opening_errors: int, opening_pairs: int, tripped: str | None) -> str | None:

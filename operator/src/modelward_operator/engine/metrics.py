@@ -28,12 +28,18 @@ EVIDENCE = Gauge(
     ["namespace", "model", "name", "signal"],
 )
 PAIRS = Gauge("modelward_evidence_pairs", "Pairs that a signal rests on.", ["namespace", "model", "name", "signal"])
+SUBGROUPS = Gauge(
+    "modelward_subgroup_evidence_log",
+    "Logarithm of the evidence for harm in a subgroup, by its worst signal; 0 while it rests on too few.",
+    ["namespace", "model", "name", "stratum"],
+)
 DRIFTING = Gauge("modelward_drift", "1 while a monitor calls drift.", ["namespace", "model", "monitor"])
 TRANSITIONS = Counter("modelward_transitions", "Transitions of versions, by reason.", ["namespace", "model", "reason"])
 
 _phases: dict[tuple[str, str], dict[str, str]] = {}
 """By namespace and model: the phase that is told of each version."""
 _signals: dict[tuple[str, str, str], set[str]] = {}
+_strata: dict[tuple[str, str, str], set[str]] = {}
 _monitors: dict[tuple[str, str], set[str]] = {}
 
 
@@ -92,9 +98,16 @@ def _tell_evidence(key: tuple[str, str, str], status: ModelVersionStatus) -> Non
         _signals.setdefault(key, set()).add(signal.name)
         EVIDENCE.labels(*key, signal.name).set(signal.log_evidence or 0.0)
         PAIRS.labels(*key, signal.name).set(signal.samples)
+    for stratum in _strata.get(key, set()) - {subgroup.stratum for subgroup in status.subgroups}:
+        SUBGROUPS.remove(*key, stratum)
+    _strata[key] = {subgroup.stratum for subgroup in status.subgroups}
+    for subgroup in status.subgroups:
+        SUBGROUPS.labels(*key, subgroup.stratum).set(subgroup.log_evidence or 0.0)
 
 
 def _forget_evidence(key: tuple[str, str, str]) -> None:
     for signal in _signals.pop(key, set()):
         EVIDENCE.remove(*key, signal)
         PAIRS.remove(*key, signal)
+    for stratum in _strata.pop(key, set()):
+        SUBGROUPS.remove(*key, stratum)

@@ -44,7 +44,7 @@ def _scored(options: argparse.Namespace) -> tuple[BatchOutcome, int]:
         store=options.store,
     )
     try:
-        return score.run(task, Predictor(bundle.load(options.bundle, options.digest))), 0
+        return score.run(task, Predictor(bundle.load(options.bundle, options.digest), by_stratum=False)), 0
     except InvalidInputError as error:
         return _failed(error.reason, error.message, error.field), INVALID_INPUT_EXIT_CODE
     except UnverifiedBundleError as error:

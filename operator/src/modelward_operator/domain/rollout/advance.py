@@ -9,9 +9,8 @@ from datetime import datetime
 from modelward_api.base import seconds
 from modelward_api.driftmonitor import Action
 from modelward_api.wire import PairedCounts
-from modelward_operator.domain import drift, ledger
+from modelward_operator.domain import drift, ledger, subgroups
 from modelward_operator.domain.decision import Decision, LeaseOrder, Note
-from modelward_operator.domain.evidence import assess
 from modelward_operator.domain.observation import Failure, InvalidVersion, Observation, Version
 from modelward_operator.domain.record import ModelRecord
 from modelward_operator.domain.rollout import bystander, recording
@@ -98,11 +97,13 @@ def _plan(observation: Observation, roles: Roles, drifting: str | None, now: dat
 
 
 def _case(observation: Observation, version: Version, champion: Version | None, now: datetime) -> trial.Case:
-    counts, tripped = PairedCounts(), None
+    counts, tripped, strata = PairedCounts(), None, {}
     if version.artifact and champion is not None and champion.artifact:
-        counts = ledger.paired_totals(observation.record.ledger, version.artifact.digest, champion.artifact.digest)
+        pair = version.artifact.digest, champion.artifact.digest
+        counts = ledger.paired_totals(observation.record.ledger, *pair)
+        strata = ledger.strata_totals(observation.record.ledger, *pair)
         tripped = observation.tripped.get(version.artifact.digest)
-    assessment = assess(counts, tripped, version.spec.rollout.analysis)
+    assessment = subgroups.assess(counts, tripped, strata, version.spec.rollout.analysis)
     return trial.Case(version, champion, counts, assessment, selected(observation, version), now)
 
 

@@ -42,6 +42,7 @@ def next_record(
             _digests(challengers),
             _digests([leader] if leader else []),
             {monitor.name for monitor in observation.monitors},
+            {feature for monitor in observation.monitors for feature in monitor.spec.subgroups},
         ),
     )
 
@@ -106,6 +107,7 @@ def _entry(
         analysis=version.spec.rollout.analysis,
         counts=counts if compared else PairedCounts(),
         signals=course.assessment.signals if course.assessment else (),
+        subgroups=course.assessment.subgroups if course.assessment else (),
     )
     return DecisionRecord(
         time=stamp(now),

@@ -95,7 +95,8 @@ def _is_noise(old: ModelVersionStatus, course: Course) -> bool:
 def _evidence(old: ModelVersionStatus, course: Course, quiet: bool) -> dict[str, object]:
     if course.assessment is None or quiet:
         return {}
-    return {"verdict": course.assessment.verdict, "evidence": course.assessment.signals}
+    told = course.assessment
+    return {"verdict": told.verdict, "evidence": told.signals, "subgroups": told.subgroups}
 
 
 def _weight(course: Course, counts: PairedCounts) -> Weight:
