@@ -41,7 +41,7 @@ def canary(place: World, name: str = "v2", rollout=HELD) -> None:
 
 def holds(place: World, **phases: str) -> None:
     """They are in these phases, and nothing was wrong on the way."""
-    place.until(lambda: place.phases() == phases, f"{phases}")
+    place.until(lambda: place.phases() == phases, f"{phases}", 1200)
     assert place.invariants.violations == []
 
 
