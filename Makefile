@@ -1,6 +1,6 @@
 # Modelward. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e fuzz bench-operator
+.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e fuzz bench-operator faults
 
 UV ?= uv
 RUN := $(UV) run --frozen --all-packages
@@ -23,12 +23,15 @@ demo: environment ## One model's life on a real cluster, told as it happens
 test: check ## Everything: make check, the chart, and the end-to-end tests on a real cluster
 	$(RUN) pytest tests/chart tests/e2e
 
-check: environment ## Format, lint, types, import rules, generated files, unit and contract tests
+check: environment ## Format, lint, types, import rules, generated files, unit and contract tests, faults in memory
 	$(RUN) ruff format --check --quiet .
 	$(RUN) ruff check --quiet .
 	$(RUN) mypy
 	$(RUN) lint-imports
-	$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/unit tests/contract
+	$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/unit tests/contract tests/faults
+
+faults: environment ## Look longer for what goes wrong with the operator in memory (MODELWARD_FAULTS=long)
+	MODELWARD_FAULTS=long $(RUN) pytest --numprocesses auto --dist load tests/faults
 
 format: environment ## Format, and mend what the linter can
 	$(RUN) ruff format .

@@ -41,7 +41,7 @@ def canary(place: World, name: str = "v2", rollout=HELD) -> None:
 
 def holds(place: World, **phases: str) -> None:
     """They are in these phases, and nothing was wrong on the way."""
-    place.until(lambda: place.phases() == phases, f"{phases}")
+    place.until(lambda: place.phases() == phases, f"{phases}", 1200)
     assert place.invariants.violations == []
 
 
@@ -194,7 +194,7 @@ def test_an_api_server_that_fails_every_other_call_only_takes_longer(place, mish
 # Stale reads.
 
 
-@pytest.mark.parametrize("lag", [1, 2, 3, 5, 8, 13, 21])
+@pytest.mark.parametrize("lag", [1, 3, 8, 21])
 @pytest.mark.parametrize("resource", [None, *KINDS], ids=lambda resource: resource.kind if resource else "everything")
 def test_an_operator_that_starts_with_old_readings_does_no_harm(place, resource, lag):
     champion(place)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -200,6 +201,7 @@ class Faults(RuleBasedStateMachine):
 
 
 TestFaults = Faults.TestCase
+TestFaults.pytestmark = [pytest.mark.timeout(0 if LONG else 900)]
 TestFaults.settings = settings(
     max_examples=1500 if LONG else 60,
     stateful_step_count=40,

@@ -12,6 +12,8 @@ from tests.faults.gateway import MISHAPS, Fault, Mishap
 from tests.faults.world import QUICK, World, world
 from tests.unit.domain.given import digest
 
+pytestmark = pytest.mark.timeout(900)
+
 Phases = dict[str, str | None]
 
 
@@ -104,6 +106,11 @@ def end(place: World, story: Story) -> None:
     assert place.callers.unanswered == 0
 
 
+def numbers(writes: int, stride: int) -> range:
+    """Which writes to try: all of them in a long run."""
+    return range(1, writes + 1, 1 if LONG else stride)
+
+
 @pytest.fixture(scope="module", params=STORIES.values(), ids=STORIES.keys())
 def told(request: pytest.FixtureRequest) -> tuple[Story, int, dict[str, str]]:
     """A story without any fault: how many writes it takes, and what there is at its end."""
@@ -120,8 +127,7 @@ def told(request: pytest.FixtureRequest) -> tuple[Story, int, dict[str, str]]:
 def test_it_ends_the_same_whatever_befalls_any_of_its_writes(told, mishap: Mishap):
     story, writes, made = told
     assert writes > 5
-    stride = 1 if LONG or mishap.startswith("crash") else 3
-    for number in range(1, writes + 1, stride):
+    for number in numbers(writes, 1 if mishap.startswith("crash") else 4):
         with world() as place:
             begin(place, story)
             place.faults.planned.append(Fault(mishap, number))
@@ -132,7 +138,7 @@ def test_it_ends_the_same_whatever_befalls_any_of_its_writes(told, mishap: Misha
 
 def test_an_operator_that_was_suspended_at_any_of_its_writes_undoes_nothing_when_it_goes_on(told):
     story, writes, _ = told
-    for number in range(1, writes + 1):
+    for number in numbers(writes, 3):
         with world() as place:
             begin(place, story)
             place.faults.planned.append(Fault("suspended", number))
