@@ -30,6 +30,14 @@ def cells(told: dict[str, Any]) -> dict[Cell, dict[str, float]]:
     }
 
 
+def together(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Memory and start from the last run, the cells of all."""
+    return {
+        name: {**told, "cells": [cell for run in runs for cell in run[name]["cells"]]}
+        for name, told in runs[-1].items()
+    }
+
+
 def table(figures: dict[str, Any], day: date) -> str:
     """All figures as Markdown."""
     found = {name: cells(told) for name, told in figures.items()}
@@ -79,13 +87,15 @@ def plot(figures: dict[str, Any], to: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("figures", type=Path)
+    parser.add_argument(
+        "figures", type=Path, nargs="+", help="of runs with other numbers of rows, if there are several"
+    )
     options = parser.parse_args()
-    figures = json.loads(options.figures.read_text())
+    figures = together([json.loads(path.read_text()) for path in options.figures])
     page = DOCS / "benchmarks.md"
     text = page.read_text()
     before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    day = date.fromtimestamp(options.figures.stat().st_mtime)
+    day = date.fromtimestamp(options.figures[0].stat().st_mtime)
     page.write_text(f"{before}{BEGIN}\n{table(figures, day)}\n{END}{after}")
     plot(figures, DOCS / "benchmarks.svg")
 

@@ -75,7 +75,9 @@ def test_what_is_not_explained_is_refused_with_a_reason(launch):
     assert server.explain([MARK]).status_code == 422
     url = f"http://127.0.0.1:{server.port}/v2/models"
     assert httpx.post(f"{url}/another/explain", json={}).status_code == 404
-    assert httpx.get(f"{url}/mortality/explain").status_code == 404
+    for wrong in ("explain", "infer"):
+        answer = httpx.get(f"{url}/mortality/{wrong}")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
 def test_an_explainer_of_another_model_explains_nothing(launch):

@@ -111,7 +111,9 @@ def test_a_shard_that_is_killed_is_scored_again_and_no_other(ward, champion):
     rows, folder = 4_000_000, "scores/killed"
     ward.kubectl("exec", "store", "--", "python", "-c", MANY % rows)
     given = {"uri": "store://data/many.csv", "format": "csv"}
-    apply(ward, input=given, output={"uri": f"store://{folder}"}, keepColumns=["number"], parallelism=1)
+    slow = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "300m", "memory": "1Gi"}}
+    changes = {"keepColumns": ["number"], "parallelism": 1, "resources": slow}
+    apply(ward, input=given, output={"uri": f"store://{folder}"}, **changes)
 
     def written():
         """When each shard was written."""

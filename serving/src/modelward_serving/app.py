@@ -222,6 +222,9 @@ class App:
         known = self._known(scope["method"], path)
         if known is not None:
             await self._send(send, known)
+        elif path.encode() in self.infer_paths or path in self._explanations.paths:
+            head = JSON_HEAD + b"allow: POST\r\n"
+            await self._send(send, Reply(405, head, _error("WrongMethod", "requests are sent by POST")))
         elif path.startswith("/v2"):
             rule = f"there is no such path; the model is {self._predictor.model}"
             await self._send(send, Reply(404, JSON_HEAD, _error("NotFound", rule)))
