@@ -125,8 +125,8 @@ class Lane:
         return [item["metadata"]["name"] for item in items if item["spec"]["model"] == self.model]
 
     def watch(self, name: str) -> Watch:
-        """Phase, weight, message and pairs of a version."""
-        paths = (".status.phase", ".status.weight.requested", ".status.message", ".status.evidence[1].samples")
+        """Phase and message of a version."""
+        paths = (".status.phase", ".status.message")
         return Watch(self.clinic.cluster, self.clinic.namespace, "modelversion", name, *paths)
 
     def address(self, name: str) -> str:
@@ -218,7 +218,7 @@ class Lane:
             len(meanwhile),
             len(lost),
             UNDECIDED,
-            told.words[2] if told else "",
+            told.words[1] if told else "",
         )
 
 

@@ -22,7 +22,7 @@ class Told(NamedTuple):
 
 
 class Watch(AbstractContextManager["Watch"]):
-    """Follows some fields of one object, which need not exist yet."""
+    """Follows some fields of one object, which need not exist yet; a field that it does not have is empty."""
 
     def __init__(self, cluster: Cluster, namespace: str, kind: str, name: str, *paths: str) -> None:
         template = "".join(f"{{{path}}}|" for path in paths) + r'{"\n"}'
