@@ -1,7 +1,7 @@
-"""Bundles that fail for a share of the rows, and rows that make them fail: by the rows' values alone, so every system sees the same.
+"""Bundles that fail for a share of the rows, and rows that make them fail: by the values alone, so every system sees the same.
 
-All are one small logistic regression. A champion never fails, or for 2% of the rows; a challenger fails for all rows from a moment
-on (rows change then), or for 6%. The rows on which the two fail have nothing to do with each other.
+All are one small logistic regression. A champion never fails, or for 2% of the rows; a challenger fails for all rows from a
+moment on (the rows change then), or for 6%. The rows on which the two fail have nothing to do with each other.
 """
 
 from __future__ import annotations
@@ -63,9 +63,7 @@ def row(draw: random.Random, *, bad: bool) -> bytes:
     """One row as a request of the Open Inference Protocol; a bad one is beyond what a hard fault bears."""
     first = draw.uniform(2 * BEYOND, 3 * BEYOND) if bad else draw.uniform(LOW, HIGH)
     values = [first, *(draw.uniform(LOW, HIGH) for _ in range(FEATURES - 1))]
-    inputs = [
-        {"name": f"n{i}", "shape": [1, 1], "datatype": "FP32", "data": [value]} for i, value in enumerate(values)
-    ]
+    inputs = [{"name": f"n{i}", "shape": [1, 1], "datatype": "FP32", "data": [value]} for i, value in enumerate(values)]
     return json.dumps({"inputs": inputs}).encode()
 
 

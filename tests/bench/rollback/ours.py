@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
+from typing import Any
 
 from examples.clinic import STORE, Clinic
 from modelward_api import API_VERSION, names
@@ -25,6 +25,8 @@ ROLLOUT = {
     "steps": [{"weight": 20, "minRequests": 50}],
     "analysis": {"errorMargin": 0.02, "latencyObjective": "1s"},
 }
+PATTERN = "pattern"
+WITHDRAW = '{"spec": {"rollout": {"withdrawn": true}}}'
 FIRST_PAIRS = 25
 """Requests that a challenger answers well before it begins to fail: its opening is over."""
 PODS = 90.0
@@ -86,11 +88,34 @@ class Shelf:
                 tar.addfile(member, io.BytesIO(content))
                 self._known.setdefault((model, fault), []).append(Bundle(version, f"store://{path}", digest))
         clinic.put_bytes("bundles.tar", packed.getvalue())
-        clinic.kubectl("exec", "store", "--", "tar", "--extract", "--file", f"{STORE}/bundles.tar", "--directory", STORE)
+        clinic.kubectl(
+            "exec", "store", "--", "tar", "--extract", "--file", f"{STORE}/bundles.tar", "--directory", STORE
+        )
 
     def take(self, model: str, fault: str) -> Bundle:
         """One that was not taken before."""
         return self._known[model, fault].pop(0)
+
+
+def model_version(model: str, name: str, bundle: Bundle, **rollout: object) -> dict[str, Any]:
+    """A ModelVersion of that bundle."""
+    spec = {
+        "model": model,
+        "version": bundle.version,
+        "artifact": {"uri": bundle.uri, "digest": bundle.digest},
+        "serving": {"resources": {"requests": {"cpu": "10m", "memory": "150Mi"}}},
+        "rollout": {**ROLLOUT, **rollout},
+    }
+    return {"apiVersion": API_VERSION, "kind": "ModelVersion", "metadata": {"name": name}, "spec": spec}
+
+
+def pattern(clinic: Clinic, bundle: Bundle) -> dict[str, Any]:
+    """The pod template that the operator makes for a version, and all that such pods need in the namespace."""
+    clinic.apply(model_version(PATTERN, PATTERN, bundle))
+    made = clinic.wait("a Deployment", lambda: clinic.get("deployment", PATTERN), PODS)
+    clinic.kubectl("delete", "modelversion", PATTERN, "--wait=false")
+    template: dict[str, Any] = made["spec"]["template"]
+    return template
 
 
 @dataclass(frozen=True)
@@ -109,15 +134,7 @@ class Lane:
 
     def apply(self, bundle: Bundle, **rollout: object) -> None:
         """A ModelVersion of that bundle."""
-        spec = {
-            "model": self.model,
-            "version": bundle.version,
-            "artifact": {"uri": bundle.uri, "digest": bundle.digest},
-            "serving": {"resources": {"requests": {"cpu": "10m", "memory": "150Mi"}}},
-            "rollout": {**ROLLOUT, **rollout},
-        }
-        metadata = {"name": self.name(bundle)}
-        self.clinic.apply({"apiVersion": API_VERSION, "kind": "ModelVersion", "metadata": metadata, "spec": spec})
+        self.clinic.apply(model_version(self.model, self.name(bundle), bundle, **rollout))
 
     def versions(self) -> list[str]:
         """All ModelVersions of the model."""
@@ -222,9 +239,6 @@ class Lane:
         )
 
 
-WITHDRAW = '{"spec": {"rollout": {"withdrawn": true}}}'
-
-
 def _is_rolled_back(watch: Watch, since: float) -> Told | None:
     """When the version was; None when it was promoted, or undecided all the time that there is."""
     told = watch.first(lambda phase, *_: phase in ("RolledBack", "Champion"), UNDECIDED, since)
@@ -241,11 +255,15 @@ def run(clinic: Clinic, wanted: Sequence[tuple[Scenario, int]], lanes: int, rate
     for champion in dict.fromkeys(scenario.champion for scenario, _ in wanted):
         todo = [scenario for scenario, runs in wanted if scenario.champion == champion for _ in range(runs)]
         shares = {f"{champion}-{lane}": todo[lane::lanes] for lane in range(min(lanes, len(todo)))}
-        faulty = [(model, fault) for model, share in shares.items() for fault in (champion, *(s.challenger for s in share))]
+        faulty = [
+            (model, fault) for model, share in shares.items() for fault in (champion, *(s.challenger for s in share))
+        ]
         shelf = Shelf(clinic, faulty)
         with ThreadPoolExecutor(lanes) as pool:
-            started = [pool.submit(_in_one_lane, _lane(clinic, traffic, shelf, model, rate), champion, share)
-                       for model, share in shares.items()]
+            started = [
+                pool.submit(_in_one_lane, _lane(clinic, traffic, shelf, model, rate), champion, share)
+                for model, share in shares.items()
+            ]
             for lane in started:
                 yield from lane.result()
 

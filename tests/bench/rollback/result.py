@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -13,7 +12,7 @@ class Result:
     system: str
     settings: str
     scenario: str
-    """hard: nonsense, from the first request; nonsense, after a good start; refusing, after a good start. soft: 2% -> 6%; ..."""
+    """What was wrong with the new version."""
     until_unused: float | None
     """Seconds until the last request that the new version got; None: it was not rolled back in the time that there was."""
     until_told: float | None
@@ -26,6 +25,3 @@ class Result:
     """How long the run was watched for at most, in seconds."""
     said: str = ""
     """What the system said."""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)

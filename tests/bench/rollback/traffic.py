@@ -74,7 +74,10 @@ class Client:
     async def run(self, where: Callable[[], Where]) -> None:
         """Ask until cancelled; ``where`` is called for each request."""
         connector = aiohttp.TCPConnector(limit=0, force_close=not self.keeps_connections)
-        async with aiohttp.ClientSession(connector=connector, timeout=PATIENCE) as session, asyncio.TaskGroup() as group:
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=PATIENCE) as session,
+            asyncio.TaskGroup() as group,
+        ):
             begin = time.monotonic() + self.draw.random() / self.rate
             number = 0
             while True:
