@@ -58,12 +58,9 @@ def _ours(clinic: Clinic, chosen: argparse.Namespace) -> Iterator[Result]:
 
 
 def _peers(clinic: Clinic, chosen: argparse.Namespace) -> Iterator[Result]:
-    wanted = sorted({fault for s in peers.SCENARIOS for fault in (s.champion, s.challenger)})
-    shelf = ours.Shelf(clinic, [(peers.MODEL, fault) for fault in wanted])
-    bundles = {fault: shelf.take(peers.MODEL, fault) for fault in wanted}
     with tempfile.TemporaryDirectory() as folder:
         settings = peers.Options(chosen.peer_seconds, chosen.peer_runs, chosen.rate)
-        yield from peers.run(clinic, ours.pattern(clinic, bundles["good"]), bundles, Path(folder), settings)
+        yield from peers.run(clinic, Path(folder), settings)
 
 
 if __name__ == "__main__":

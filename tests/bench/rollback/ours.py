@@ -25,7 +25,6 @@ ROLLOUT = {
     "steps": [{"weight": 20, "minRequests": 50}],
     "analysis": {"errorMargin": 0.02, "latencyObjective": "1s"},
 }
-PATTERN = "pattern"
 WITHDRAW = '{"spec": {"rollout": {"withdrawn": true}}}'
 FIRST_PAIRS = 25
 """Requests that a challenger answers well before it begins to fail: its opening is over."""
@@ -107,15 +106,6 @@ def model_version(model: str, name: str, bundle: Bundle, **rollout: object) -> d
         "rollout": {**ROLLOUT, **rollout},
     }
     return {"apiVersion": API_VERSION, "kind": "ModelVersion", "metadata": {"name": name}, "spec": spec}
-
-
-def pattern(clinic: Clinic, bundle: Bundle) -> dict[str, Any]:
-    """The pod template that the operator makes for a version, and all that such pods need in the namespace."""
-    clinic.apply(model_version(PATTERN, PATTERN, bundle))
-    made = clinic.wait("a Deployment", lambda: clinic.get("deployment", PATTERN), PODS)
-    clinic.kubectl("delete", "modelversion", PATTERN, "--wait=false")
-    template: dict[str, Any] = made["spec"]["template"]
-    return template
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ callers follow them by themselves and at once, as a gateway without any delay wo
 
 from __future__ import annotations
 
-import copy
 import json
 import random
 import subprocess
@@ -15,29 +14,31 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from examples.clinic import Clinic
 from modelward_api import names
-from tests.bench.rollback import programs
-from tests.bench.rollback.ours import HARD, OFTEN, PODS, SOFT, UNCHANGED, Bundle, Scenario
+from tests.bench.rollback import faults, programs
+from tests.bench.rollback.ours import HARD, OFTEN, PODS, SOFT, UNCHANGED, Scenario
 from tests.bench.rollback.result import Result
 from tests.bench.rollback.traffic import Answer, Background, Client, Where, infer_url
 from tests.bench.rollback.watching import Watch
 
 Manifest = dict[str, Any]
-MODEL = "peer"
+APP, APP_FILE = "app", Path(__file__).with_name("app.py")
+OLD, NEW = "1.0.0", "2.0.0"
 PROMETHEUS = "http://127.0.0.1:9090"
-LABEL = "app"
+LABEL, OURS = "app", {"bench": "peer"}
 LEAST = 5
 """Answers of the new version before it begins to fail."""
 CUT_OFF = 0.04
 """The share of failures that they allow in the soft scenarios: in the middle, which only who knows both rates can know."""
 SETTLED = 3.0
 """Seconds without an answer of the new version after which there will be none."""
-SCENARIOS = (HARD[1], SOFT, UNCHANGED)
+SCENARIOS = {"guide": (HARD[1], SOFT), "fast": (HARD[1], SOFT, UNCHANGED)}
+"""By settings. A false alarm with those of the guide would take longer than there is time."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,6 @@ class Peer(ABC):
 
     clinic: Clinic
     traffic: Background
-    pattern: Manifest
-    """A serving pod of ours, as the operator makes it."""
-    bundles: dict[str, Bundle]
-    """By fault."""
     settings: Settings
     scenario: Scenario
     client: Client
@@ -103,6 +100,9 @@ class Peer(ABC):
     def renew(self, template: Manifest) -> None:
         """Let that be the new version."""
 
+    def _metadata(self) -> Manifest:
+        return {"name": self.name, "labels": OURS}
+
     def _patch(self, kind: str, template: Manifest) -> None:
         patch = json.dumps({"spec": {"template": template}})
         self.clinic.kubectl("patch", kind, self.name, "--type=merge", "--patch", patch)
@@ -112,19 +112,27 @@ class Peer(ABC):
         return phase in ("Failed", "Degraded")
 
     def is_new(self, answer: Answer) -> bool:
-        """Whether the new version gave that answer. Refusals are always its own; nonsense is, if the good one gives none."""
-        new = self.bundles[self.scenario.challenger].version
-        return answer.version == new or answer.code == 422 or (answer.code == 500 and self.scenario.champion == "good")
+        """Whether the new version gave that answer."""
+        return answer.version == NEW
 
     def template(self, fault: str, run: int) -> Manifest:
-        """A pod template of the bundle with that fault; another run is another version."""
-        made, bundle = copy.deepcopy(self.pattern), self.bundles[fault]
-        words = made["spec"]["initContainers"][0]["command"]
-        for word, value in (("--uri", bundle.uri), ("--digest", bundle.digest)):
-            words[words.index(word) + 1] = value
-        made["metadata"] = {"labels": {LABEL: self.name, "bench": "peer"}, "annotations": {"run": str(run)}}
-        made["spec"].pop("topologySpreadConstraints", None)
-        return made
+        """Pods with that fault; another run is another version."""
+        version = NEW if fault == self.scenario.challenger else OLD
+        told = {"FAULT": json.dumps(asdict(faults.FAULTS[fault])), "VERSION": version, "RUN": str(run)}
+        container = {
+            "name": "app",
+            "image": self.clinic.cluster.image("serving"),
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["python", "/app/app.py"],
+            "env": [{"name": name, "value": value} for name, value in told.items()],
+            "ports": [{"name": "http", "containerPort": names.HTTP_PORT}],
+            "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
+            "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
+            "volumeMounts": [{"name": "app", "mountPath": "/app"}],
+        }
+        volume = {"name": "app", "configMap": {"name": APP}}
+        spec = {"terminationGracePeriodSeconds": 2, "containers": [container], "volumes": [volume]}
+        return {"metadata": {"labels": {LABEL: self.name, **OURS}}, "spec": spec}
 
     def run(self, until: float, most: int) -> list[Result]:
         """New versions, one after the other, until that time or that many."""
@@ -183,11 +191,11 @@ class Flagger(Peer):
     def begin(self) -> Callable[[], Where]:
         selector = {"matchLabels": {LABEL: self.name}}
         spec = {"replicas": 1, "selector": selector, "template": self.template(self.scenario.champion, 0)}
-        workload = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": self.name}, "spec": spec}
+        workload = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": self._metadata(), "spec": spec}
         self.clinic.apply(workload, self._metric(), self._canary())
         self.clinic.wait(f"{self.name}: its first version", lambda: self._phase() == "Initialized", 3 * PODS)
         address = {w: self._address(f"{self.name}-{w}") for w in ("primary", "canary")}
-        urls = {w: Where(infer_url(f"{found}:{names.HTTP_PORT}", MODEL), w) for w, found in address.items()}
+        urls = {w: Where(infer_url(f"{found}:{names.HTTP_PORT}", APP), w) for w, found in address.items()}
         path = ".spec.rules[0].backendRefs[*].weight"
         route = Watch(self.clinic.cluster, self.clinic.namespace, "httproute", self.name, path)
         route.until(lambda weights: weights, PODS)
@@ -266,11 +274,11 @@ class Argo(Peer):
     def begin(self) -> Callable[[], Where]:
         ports = [{"port": names.HTTP_PORT, "targetPort": names.HTTP_PORT}]
         spec = {"selector": {LABEL: self.name}, "ports": ports}
-        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": self.name}, "spec": spec}
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": self._metadata(), "spec": spec}
         self.clinic.apply(service, self._analysis(), self._rollout())
         self.clinic.wait(f"{self.name}: its first version", self._is_healthy, 3 * PODS)
         address = self.clinic.get("service", self.name)["spec"]["clusterIP"]
-        where = Where(infer_url(f"{address}:{names.HTTP_PORT}", MODEL))
+        where = Where(infer_url(f"{address}:{names.HTTP_PORT}", APP))
         return lambda: where
 
     def _is_healthy(self) -> bool:
@@ -325,6 +333,7 @@ SETTINGS: dict[type[Peer], tuple[Settings, ...]] = {
 }
 
 
+ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 PROMETHEUS_SETTINGS = """global: {{scrape_interval: 1s}}
 scrape_configs:
 - job_name: pods
@@ -356,7 +365,7 @@ def controllers(clinic: Clinic, folder: Path) -> Iterator[None]:
     with ExitStack() as stack:
         for name, words in commands.items():
             log = stack.enter_context((folder / f"{name}.log").open("wb"))
-            process = subprocess.Popen(words, stdout=log, stderr=log)
+            process = subprocess.Popen([*ENDS_WITH_US, *words], stdout=log, stderr=log)
             stack.callback(process.wait)
             stack.callback(process.terminate)
         yield
@@ -371,20 +380,28 @@ class Options:
     rate: float
 
 
-def run(
-    clinic: Clinic, pattern: Manifest, bundles: dict[str, Bundle], folder: Path, options: Options
-) -> Iterator[Result]:
+def clean(clinic: Clinic) -> None:
+    """What an earlier run has left goes."""
+    clinic.kubectl("delete", "canary,rollout", "--all", "--timeout=60s")
+    clinic.kubectl("delete", "deployment,service", "--selector", "bench=peer", "--timeout=60s")
+
+
+def run(clinic: Clinic, folder: Path, options: Options) -> Iterator[Result]:
     """Every controller with both settings in every scenario, all at the same time; none needs much of the machine."""
     traffic, found = Background(), []
+    files = {"app.py": APP_FILE.read_text()}
+    clean(clinic)
+    clinic.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": APP}, "data": files})
     until = time.time() + options.seconds
     with controllers(clinic, folder), ThreadPoolExecutor(32) as pool:
         for kind, settings in SETTINGS.items():
             for chosen in settings:
-                for scenario in SCENARIOS:
+                for scenario in SCENARIOS[chosen.short]:
                     client = Client(
                         options.rate, keeps_connections=False, draw=random.Random(f"{kind.short} {chosen.short}")
                     )
-                    peer = kind(clinic, traffic, pattern, bundles, chosen, scenario, client)
+                    peer = kind(clinic, traffic, chosen, scenario, client)
                     found.append(pool.submit(peer.run, until, options.most))
         for peer_found in found:
             yield from peer_found.result()
+        clean(clinic)

@@ -19,7 +19,7 @@ from tests.bench.rollback.result import Result
 
 PAGE, PLOT = DOCS / "benchmarks-rollback.md", DOCS / "benchmarks-rollback.svg"
 HEADER = (
-    "| | settings | rolled back | seconds until unused, p50 / p95 | until told, p50 / p95 | requests meanwhile | callers failed |",
+    "| | settings | rolled back | seconds until unused, p50 / p95 | until told, p50 / p95 | requests | callers failed |",
     "|---|---|---|---|---|---|---|",
 )
 Group = tuple[str, str]
