@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import subprocess
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -18,13 +19,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from examples.clinic import Clinic
 from modelward_api import names
 from tests.bench.rollback import faults, programs
 from tests.bench.rollback.ours import HARD, OFTEN, PODS, SOFT, UNCHANGED, Scenario
 from tests.bench.rollback.result import Result
 from tests.bench.rollback.traffic import Answer, Background, Client, Where, infer_url
-from tests.bench.rollback.watching import Watch
+from tests.bench.rollback.watching import Watch, follow, lines
 
 Manifest = dict[str, Any]
 APP, APP_FILE = "app", Path(__file__).with_name("app.py")
@@ -123,12 +126,12 @@ class Peer(ABC):
             "name": "app",
             "image": self.clinic.cluster.image("serving"),
             "imagePullPolicy": "IfNotPresent",
-            "command": ["python", "/app/app.py"],
+            "command": ["python", "/bench/app.py"],
             "env": [{"name": name, "value": value} for name, value in told.items()],
             "ports": [{"name": "http", "containerPort": names.HTTP_PORT}],
             "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
             "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
-            "volumeMounts": [{"name": "app", "mountPath": "/app"}],
+            "volumeMounts": [{"name": "app", "mountPath": "/bench"}],
         }
         volume = {"name": "app", "configMap": {"name": APP}}
         spec = {"terminationGracePeriodSeconds": 2, "containers": [container], "volumes": [volume]}
@@ -336,15 +339,21 @@ SETTINGS: dict[type[Peer], tuple[Settings, ...]] = {
 ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 PROMETHEUS_SETTINGS = """global: {{scrape_interval: 1s}}
 scrape_configs:
-- job_name: pods
-  kubernetes_sd_configs: [{{role: pod, kubeconfig_file: {kubeconfig}, namespaces: {{names: [{namespace}]}}}}]
-  relabel_configs:
-  - {{source_labels: [__meta_kubernetes_pod_label_bench], regex: peer, action: keep}}
-  - {{source_labels: [__meta_kubernetes_pod_container_port_name], regex: http, action: keep}}
-  - {{source_labels: [__meta_kubernetes_namespace], target_label: namespace}}
-  - {{source_labels: [__meta_kubernetes_pod_name], target_label: pod}}
-  - {{source_labels: [__meta_kubernetes_pod_label_rollouts_pod_template_hash], target_label: hash}}
+- {{job_name: pods, file_sd_configs: [{{files: [{targets}]}}]}}
 """
+
+
+def tell_targets(process: subprocess.Popen[str], file: Path) -> None:
+    """Every pod's address for Prometheus, at each change: Debian's knows nothing of Kubernetes."""
+    known: dict[str, Manifest] = {}
+    for namespace, pod, version, address, deleted in lines(process):
+        known.pop(pod, None)
+        if address and not deleted:
+            labels = {"namespace": namespace, "pod": pod, "hash": version}
+            known[pod] = {"targets": [f"{address}:{names.HTTP_PORT}"], "labels": labels}
+        staging = file.with_suffix(".new")
+        staging.write_text(json.dumps(list(known.values())))
+        staging.rename(file)
 
 
 @contextmanager
@@ -352,7 +361,7 @@ def controllers(clinic: Clinic, folder: Path) -> Iterator[None]:
     """Prometheus and both controllers, as processes in the node's network, until the block ends."""
     cluster = clinic.cluster
     config = folder / "prometheus.yaml"
-    config.write_text(PROMETHEUS_SETTINGS.format(kubeconfig=cluster.kubeconfig, namespace=clinic.namespace))
+    config.write_text(PROMETHEUS_SETTINGS.format(targets=folder / "targets.json"))
     kubeconfig = str(cluster.kubeconfig)
     commands = {
         "prometheus": ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'metrics'}",
@@ -368,7 +377,20 @@ def controllers(clinic: Clinic, folder: Path) -> Iterator[None]:
             process = subprocess.Popen([*ENDS_WITH_US, *words], stdout=log, stderr=log)
             stack.callback(process.wait)
             stack.callback(process.terminate)
+        paths = (".metadata.namespace", ".metadata.name", ".metadata.labels.rollouts-pod-template-hash")
+        paths += (".status.podIP", ".metadata.deletionTimestamp")
+        pods = follow(cluster, clinic.namespace, "pods", "--selector=bench=peer", *paths)
+        stack.callback(pods.terminate)
+        threading.Thread(target=tell_targets, args=(pods, folder / "targets.json"), daemon=True).start()
+        clinic.wait("Prometheus", lambda: _answers(f"{PROMETHEUS}/-/ready"), 60)
         yield
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.HTTPError:
+        return False
 
 
 @dataclass(frozen=True)

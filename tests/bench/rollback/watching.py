@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -25,21 +25,16 @@ class Watch(AbstractContextManager["Watch"]):
     """Follows some fields of one object, which need not exist yet; a field that it does not have is empty."""
 
     def __init__(self, cluster: Cluster, namespace: str, kind: str, name: str, *paths: str) -> None:
-        template = "".join(f"{{{path}}}|" for path in paths) + r'{"\n"}'
-        words = ["get", kind, "--namespace", namespace, "--field-selector", f"metadata.name={name}"]
-        words += ["--watch", "--output", f"jsonpath={template}"]
-        program = [cluster.binary("kube"), "kubectl", "--kubeconfig", cluster.kubeconfig, *words]
         self._what = f"{kind} {name}"
-        self._process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self._process = follow(cluster, namespace, kind, f"--field-selector=metadata.name={name}", *paths)
         self._told: list[Told] = []
         self._changed = threading.Condition()
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for words in lines(self._process):
             with self._changed:
-                self._told.append(Told(time.time(), tuple(line.rstrip("\n").split("|")[:-1])))
+                self._told.append(Told(time.time(), words))
                 self._changed.notify_all()
 
     @property
@@ -70,3 +65,18 @@ class Watch(AbstractContextManager["Watch"]):
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait()
+
+
+def follow(cluster: Cluster, namespace: str, kind: str, selector: str, *paths: str) -> subprocess.Popen[str]:
+    """kubectl that prints these fields of every such object at each of its changes."""
+    template = "".join(f"{{{path}}}|" for path in paths) + r'{"\n"}'
+    words = ["get", kind, "--namespace", namespace, selector, "--watch", "--output", f"jsonpath={template}"]
+    program = [cluster.binary("kube"), "kubectl", "--kubeconfig", cluster.kubeconfig, *words]
+    return subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def lines(process: subprocess.Popen[str]) -> Iterator[tuple[str, ...]]:
+    """What it prints, line by line, until its end."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        yield tuple(line.rstrip("\n").split("|")[:-1])
