@@ -158,20 +158,21 @@ class Peer(ABC):
         if self.scenario in HARD:
             time.sleep(self.client.draw.random() * min(10.0, self.settings.seconds))
             self.client.sends_bad_rows = True
-        first = self.clinic.wait("its first failure", lambda: self._failures(began), PODS, every=OFTEN)[0].came
-        start = first if self.scenario in HARD else self._of_new(began)[0].sent
-        told = watch.first(lambda phase, *_: self.is_rolled_back(phase), max(0.0, until - time.time()), first)
+        first = self.clinic.wait("its first failure", lambda: self._failures(began), PODS, every=OFTEN)[0]
+        told = watch.first(lambda phase, *_: self.is_rolled_back(phase), max(0.0, until - time.time()), first.came)
         if told is not None:
             self.clinic.wait("its last answer", lambda: not self._of_new(time.time() - SETTLED), PODS, every=0.1)
         self.client.sends_bad_rows = False
-        last = self._of_new(start)[-1].came
+        start = first.sent if self.scenario in HARD else self._of_new(began)[0].sent
+        answers = self._of_new(start)
+        end = answers[-1].came if told else until
         return Result(
             self.system,
             self.settings.told,
             self.scenario.name,
-            last - start if told else None,
+            end - start if told else None,
             told.at - start if told else None,
-            len([a for a in self.client.since(start) if a.sent <= (last if told else until)]),
+            len([answer for answer in self.client.since(start) if answer.sent <= end]),
             len(self._failures(start)),
             until - start,
             " ".join(told.words) if told else "",
