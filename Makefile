@@ -1,6 +1,6 @@
 # Modelward. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e fuzz bench-operator faults
+.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e fuzz bench-operator faults bench-rollback
 
 UV ?= uv
 RUN := $(UV) run --frozen --all-packages
@@ -72,6 +72,10 @@ bench-operator: environment ## Thousands of ModelVersions on a real API server: 
 	$(RUN) python -m tests.bench.operator --sizes 100 500 1000 5000 --json build/operator.json
 	$(RUN) python -m tests.bench.exchange --json build/exchange.json
 	$(RUN) python -m tests.bench.publish_operator build/operator.json build/exchange.json
+
+bench-rollback: environment ## Seconds until a bad version is out of use: ours, Flagger and Argo Rollouts on the same cluster (ARGS=--ours)
+	rm -f build/rollback.json
+	$(RUN) python -m tests.bench.rollback --json build/rollback.json --publish $(ARGS)
 
 clean: ## Remove caches and what was built
 	-$(RUN) python -m tests.cluster down
