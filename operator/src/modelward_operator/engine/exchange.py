@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -38,15 +38,25 @@ class Held:
 
 
 class Exchange:
-    """Talks to serving pods. A pod that does not answer is left alone: its lease expires by itself."""
+    """Talks to serving pods. A pod that does not answer is left alone: its lease expires by itself.
+
+    ``permit`` is asked before each lease goes out, and raises when this process leads no longer: a pod knows a new epoch only
+    once the new leader has spoken to it.
+    """
 
     def __init__(
-        self, session: aiohttp.ClientSession, epoch: int, signer: Signer, control_port: int = names.CONTROL_PORT
+        self,
+        session: aiohttp.ClientSession,
+        epoch: int,
+        signer: Signer,
+        control_port: int = names.CONTROL_PORT,
+        permit: Callable[[], None] = lambda: None,
     ) -> None:
         self.signer = signer
         self._session = session
         self._epoch = epoch
         self._port = control_port
+        self._permit = permit
         self._sequence = itertools.count(1)
         self._documents: dict[Digest, BundleDocuments] = {}
 
@@ -125,6 +135,7 @@ class Exchange:
 
     async def _exchange(self, pod: Pod, request: ExchangeRequest) -> ExchangeResponse | None:
         body = json.dumps(request.to_json()).encode()
+        self._permit()
         try:
             response = ExchangeResponse.model_validate_json(await self._ask(pod, "POST", names.EXCHANGE_PATH, body))
         except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:

@@ -15,6 +15,8 @@ RECONCILES = Counter("modelward_reconciles", "Reconciles.", ["kind"])
 FAILURES = Counter("modelward_reconcile_failures", "Reconciles that ended in an error.", ["kind"])
 CONFLICTS = Counter("modelward_reconcile_conflicts", "Reconciles that found somebody else's write.", ["kind"])
 SECONDS = Histogram("modelward_reconcile_seconds", "Duration of a reconcile.", ["kind"])
+LEADER = Gauge("modelward_leader", "1 while this operator leads, 0 while it stands by.")
+EPOCH = Gauge("modelward_leadership_epoch", "The epoch in which it leads; 0 while it stands by.")
 QUEUED = Gauge("modelward_queue_depth", "Keys waiting for a worker.")
 PHASE = Gauge(
     "modelward_modelversion_phase", "1 for the phase that a version is in.", ["namespace", "model", "name", "phase"]

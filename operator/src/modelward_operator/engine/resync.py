@@ -14,10 +14,10 @@ from modelward_operator.engine.queue import Key, WorkQueue
 
 log = logging.getLogger(__name__)
 
-PERIOD, PERIOD_AFTER_FAILURE = 60.0, 2.0
+PERIOD_AFTER_FAILURE = 2.0
 
 
-async def run(gateway: Gateway, queue: WorkQueue, namespaces: Iterable[str | None], period: float = PERIOD) -> None:
+async def run(gateway: Gateway, queue: WorkQueue, namespaces: Iterable[str | None], period: float) -> None:
     """List all and enqueue, for ever, with jitter. The first time at once; sooner while the API server is away."""
     watched = list(namespaces)
     while True:

@@ -13,6 +13,9 @@ from modelward_operator.engine.resync import of
 SETTLE = 0.05
 """Seconds in which events of one key become one reconcile."""
 
+SILENCE = 90.0
+"""Seconds without an event, after which a watch begins anew: the API server sends a bookmark each minute."""
+
 WATCHED = (
     (GROUP, VERSION, "modelversions", "ModelVersion"),
     (GROUP, VERSION, "trainingjobs", "TrainingJob"),
@@ -45,6 +48,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.watching.server_timeout = 240
     chosen.watching.client_timeout = 300
     chosen.watching.connect_timeout = 10
+    chosen.watching.inactivity_timeout = SILENCE
     chosen.networking.request_timeout = 30
     chosen.networking.connect_timeout = 10
     chosen.networking.error_backoffs = (1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 60)

@@ -1,4 +1,4 @@
-"""The process: kopf's watchers, the queue's workers, resync, health and metrics; one that ends ends all."""
+"""The process: it stands by until it leads; then kopf's watchers, the queue's workers and resync. One that ends ends all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Any, NoReturn
 
 import aiohttp
 import kopf
@@ -16,9 +19,11 @@ from modelward_operator.desired.settings import Settings
 from modelward_operator.domain.rollout import advance
 from modelward_operator.domain.scoring import score
 from modelward_operator.domain.training import train
-from modelward_operator.engine import epoch, health, metrics, resync, signing
+from modelward_operator.engine import health, metrics, resync, signing
+from modelward_operator.engine.election import Leadership, Standby
 from modelward_operator.engine.exchange import Exchange
 from modelward_operator.engine.gateway import GatewayError, KubernetesGateway
+from modelward_operator.engine.health import Health
 from modelward_operator.engine.queue import WorkQueue
 from modelward_operator.engine.reconcile import Reconciler
 from modelward_operator.handlers import events
@@ -32,54 +37,128 @@ class WatcherDiedError(Exception):
     """A watcher of kopf has ended: the process must be started anew."""
 
 
-ENDINGS = (WatcherDiedError, epoch.DeposedError, GatewayError)
+ENDINGS = (WatcherDiedError, GatewayError)
 """How the process ends when it must be started anew."""
 
 
-async def run(settings: Settings, *, health_port: int, metrics_port: int) -> None:
+async def run(settings: Settings, *, health_port: int, metrics_port: int, resync_period: float) -> None:
     """Run until a signal; raises when something ends that must not end."""
     stop = asyncio.Event()
     _heed_signals(stop)
-    gateway = await KubernetesGateway.connect(os.environ.get("KUBECONFIG"))
-    async with aiohttp.ClientSession() as session:
-        try:
-            await _run(settings, gateway, session, stop, health_port, metrics_port)
-        finally:
-            await gateway.close()
-
-
-async def _run(
-    settings: Settings,
-    gateway: KubernetesGateway,
-    session: aiohttp.ClientSession,
-    stop: asyncio.Event,
-    health_port: int,
-    metrics_port: int,
-) -> None:
-    number = await epoch.begin(gateway, settings.pod_namespace, settings.pod_name)
-    log.info("epoch %d begins", number)
-    signer = await signing.begin(gateway, settings.pod_namespace)
-    reconciler = Reconciler(gateway, Exchange(session, number, signer), session, settings, advance, train, score)
-    queue, watchdog, ready = WorkQueue(reconciler), health.Watchdog(), asyncio.Event()
-    metrics.QUEUED.set_function(lambda: len(queue))
     start_http_server(metrics_port)
+    async with AsyncExitStack() as stack:
+        # A connection of its own: renewals wait for nothing that the leader does.
+        gateway = await KubernetesGateway.connect(os.environ.get("KUBECONFIG"))
+        stack.push_async_callback(gateway.close)
+        process = Process(settings, stop, Standby(gateway, settings.pod_namespace, settings.pod_name))
+        runner = await health.serve(health_port, process.alive, process.ready)
+        stack.push_async_callback(runner.cleanup)
+        leadership = await process.stand_by()
+        if leadership is not None:
+            await process.lead(leadership, resync_period)
 
-    def alive() -> str | None:
-        if dead := watchdog.failed():
-            return f"{', '.join(dead)} has ended"
-        if stuck := queue.stuck(health.STUCK):
-            return f"{len(stuck)} workers are stuck"
-        return None
 
-    runner = await health.serve(health_port, alive, lambda: None if ready.is_set() else "kopf is not watching yet")
-    tasks = {
-        asyncio.create_task(_kopf(settings, queue, stop, ready), name="kopf"),
-        asyncio.create_task(queue.run(), name="queue"),
-        asyncio.create_task(resync.run(gateway, queue, settings.namespaces or (None,)), name="resync"),
-        asyncio.create_task(_watch(watchdog), name="watchdog"),
-        asyncio.create_task(epoch.hold(gateway, settings.pod_namespace, settings.pod_name, number), name="epoch"),
-        asyncio.create_task(signing.hold(gateway, settings.pod_namespace, signer), name="keys"),
-    }
+class Process:
+    """One operator of several: what it is at the moment, and how it becomes the leader."""
+
+    def __init__(self, settings: Settings, stop: asyncio.Event, standby: Standby) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._standby = standby
+        self._leadership: Leadership | None = None
+        self._queue: WorkQueue | None = None
+        self._watchdog = health.Watchdog()
+        self._watching = asyncio.Event()
+
+    def alive(self) -> Health:
+        """Whether it can go on; a standby always can."""
+        if dead := self._watchdog.failed():
+            return Health(False, f"{', '.join(dead)} has ended")
+        if self._queue is not None and (stuck := self._queue.stuck(health.STUCK)):
+            return Health(False, f"{len(stuck)} workers are stuck")
+        return Health(True)
+
+    def ready(self) -> Health:
+        """Whether it does its part: to lead, or to be able to."""
+        if self._leadership is not None:
+            told = f"leader in epoch {self._leadership.epoch}"
+            return Health(True, told) if self._watching.is_set() else Health(False, f"{told}: kopf is not watching yet")
+        if self._standby.blind():
+            return Health(False, "standby: the Lease cannot be seen")
+        return Health(True, f"standby: {self._standby.leader or 'nobody'} leads")
+
+    async def stand_by(self) -> Leadership | None:
+        """Wait for the Lease; None when it is to stop before it leads."""
+        winning = asyncio.create_task(self._standby.win(), name="standby")
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        await asyncio.wait({winning, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not winning.done():
+            winning.cancel()
+            return None
+        return winning.result()
+
+    async def lead(self, leadership: Leadership, resync_period: float) -> None:
+        """Lead until a signal, then hand the Lease back; a leader that is deposed ends at once, whatever is under way."""
+        self._leadership = leadership
+        metrics.LEADER.set(1)
+        metrics.EPOCH.set(leadership.epoch)
+        log.info("leading: epoch %d begins", leadership.epoch)
+        holding = asyncio.create_task(leadership.hold(), name="lease")
+        holding.add_done_callback(_end_if_deposed)
+        try:
+            async with AsyncExitStack() as stack:
+                gateway = await KubernetesGateway.connect(os.environ.get("KUBECONFIG"), leadership.check)
+                stack.push_async_callback(gateway.close)
+                session = await stack.enter_async_context(aiohttp.ClientSession())
+                await self._work(leadership, gateway, session, resync_period)
+        finally:
+            holding.cancel()
+            await leadership.hand_back()
+
+    async def _work(
+        self,
+        leadership: Leadership,
+        gateway: KubernetesGateway,
+        session: aiohttp.ClientSession,
+        resync_period: float,
+    ) -> None:
+        settings = self._settings
+        signer = await signing.begin(gateway, settings.pod_namespace)
+        exchange = Exchange(session, leadership.epoch, signer, permit=leadership.check)
+        queue = self._queue = WorkQueue(Reconciler(gateway, exchange, session, settings, advance, train, score))
+        metrics.QUEUED.set_function(lambda: len(queue))
+        namespaces = settings.namespaces or (None,)
+        await _until_one_ends(
+            self._stop,
+            kopf=self._kopf(queue),
+            queue=queue.run(),
+            resync=resync.run(gateway, queue, namespaces, resync_period),
+            watchdog=_watch(self._watchdog),
+            keys=signing.hold(gateway, settings.pod_namespace, signer),
+        )
+
+    async def _kopf(self, queue: WorkQueue) -> None:
+        others = asyncio.all_tasks()
+        watching = await kopf.spawn_tasks(
+            registry=events.registry(queue),
+            settings=events.settings(),
+            namespaces=self._settings.namespaces,
+            clusterwide=not self._settings.namespaces,
+            standalone=True,
+            # Else it asks for the user's name, and a user without an entry has none.
+            identity=Identity(self._settings.pod_name),
+            stop_flag=self._stop,
+            ready_flag=self._watching,
+        )
+        # kopf has put its own handlers in the place of ours, and would end the watchers before we know that it shall end.
+        _heed_signals(self._stop)
+        await kopf.run_tasks(watching, ignored=others)
+
+
+async def _until_one_ends(stop: asyncio.Event, **parts: Coroutine[Any, Any, None]) -> None:
+    """Run them until one ends or a signal comes, then end all, kopf's in its own way; raises what ended it."""
+    tasks = {asyncio.create_task(part, name=name) for name, part in parts.items()}
     stopping = asyncio.create_task(stop.wait(), name="stop")
     done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
     for task in {*tasks, stopping} - done:
@@ -87,27 +166,20 @@ async def _run(
             task.cancel()
     stop.set()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await runner.cleanup()
     for task in done - {stopping}:
         task.result()
 
 
-async def _kopf(settings: Settings, queue: WorkQueue, stop: asyncio.Event, ready: asyncio.Event) -> None:
-    others = asyncio.all_tasks()
-    watching = await kopf.spawn_tasks(
-        registry=events.registry(queue),
-        settings=events.settings(),
-        namespaces=settings.namespaces,
-        clusterwide=not settings.namespaces,
-        standalone=True,
-        # Else it asks for the user's name, and a user without an entry has none.
-        identity=Identity(settings.pod_name),
-        stop_flag=stop,
-        ready_flag=ready,
-    )
-    # kopf has put its own handlers in the place of ours, and would end the watchers before we know that it shall end.
-    _heed_signals(stop)
-    await kopf.run_tasks(watching, ignored=others)
+def _end_if_deposed(holding: asyncio.Task[None]) -> None:
+    if not holding.cancelled() and (error := holding.exception()) is not None:
+        _end_at_once(error)
+
+
+def _end_at_once(error: BaseException) -> NoReturn:
+    """Without any goodbye: what cleans up might write, and another one leads."""
+    log.error("%s; ending, to be started anew", error)
+    logging.shutdown()
+    os._exit(1)
 
 
 def _heed_signals(stop: asyncio.Event) -> None:
