@@ -29,7 +29,7 @@ NOT_INPUTS = {"outcome", "yronset"}
 MISSING = {"nk", "", "nan"}
 TIME = 10.0
 """Seconds for a request, all tries together."""
-SILENCE, CONNECTING, PAUSE = 2.0, 0.5, 0.05
+SILENCE, CONNECTING, PAUSE = 4.0, 0.5, 0.05
 """With --retry: seconds without an answer until a try is given up, to connect, and between two tries."""
 UNANSWERED = (
     "DEADLINE_EXCEEDED: Deadline Exceeded",

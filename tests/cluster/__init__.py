@@ -52,14 +52,14 @@ class Cluster:
         if self.provider == "existing":
             return  # its owner says where the images are: MODELWARD_OPERATOR_IMAGE and so on
         for name in images.NAMES:
-            archive = images.archive(name, self.layout.cache)
             if self.provider == "kind":
+                archive = images.archive(name, self.layout.cache)
                 run(["kind", "load", "image-archive", "--name", KIND_NAME, archive])
                 continue
             embedded = Embedded(self.layout)
             for node in range(embedded.nodes):
                 if not embedded.has_image(node, images.reference(name)):
-                    embedded.load(node, archive)
+                    embedded.load(node, images.archive(name, self.layout.cache))
 
 
 def provider() -> str:
