@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from examples.clinic import Replay
+from examples.clinic import MANIFESTS, Replay
 from tests.cluster import faults
 from tests.cluster.embedded import Embedded
 from tests.cluster.layout import REPOSITORY
@@ -34,6 +35,7 @@ LEASE = 10.0
 OUTAGE = 20.0
 PATIENT = {**QUICK["analysis"], "latencyObjective": "5s"}
 """Everything starts anew beside the callers, on few cores: what that takes is not what is looked at here."""
+SMALL = {"resources": {"requests": {"cpu": "20m", "memory": "200Mi"}}}
 HALF = {"steps": [{"weight": 50, "minRequests": 100}], "analysis": PATIENT}
 STEPWISE = {**QUICK, "analysis": PATIENT}
 REPORT = REPOSITORY / "build" / "faults.json"
@@ -178,8 +180,8 @@ def scene(trained: Ward, events: str) -> Iterator[Scene]:
     if embedded.nodes < 2:
         pytest.skip("faults want two nodes: `make cluster-down`, then `make cluster NODES=2`")
     clean(trained)
-    add_good(trained, 3)
-    trained.version("v1", "v1", serving={"replicas": 2, "resources": {"requests": {"cpu": "20m", "memory": "200Mi"}}})
+    add_good(trained, 4)
+    trained.version("v1", "v1", serving={**SMALL, "replicas": 2})
     trained.wait_phase("v1", "Champion")
     trained.wait(
         "two pods", lambda: (trained.get("deployment", "v1") or {}).get("status", {}).get("readyReplicas") == 2
@@ -257,3 +259,137 @@ def test_a_control_plane_that_restarts_freezes_and_dies_in_mid_canary_stops_no_p
     scene.ward.version(name, name, rollout=HALF)
     scene.ward.wait_phase(name, "Champion")
     scene.remove("v2")
+
+
+def test_a_challengers_pods_die_and_callers_notice_nothing(scene):
+    name = scene.canary("v11")
+    with scene.unnoticed("challenger's pod: deleted without grace") as row:
+        (pod,) = scene.pods(name)
+        scene.ward.kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
+        scene.answers_of("11.0.0")
+        row["then"] = scene.ward.status("modelversion", name)["phase"]
+    with scene.unnoticed("challenger's pod: kill -9") as row:
+        scene.kill(*scene.pods(name))
+        scene.goes_on(5 * RATE)
+        status = scene.ward.status("modelversion", name)
+        row["then"] = f"{status['phase']}: {status['message']}"
+    scene.remove(name)
+
+
+def test_a_champions_pods_die_and_no_request_fails(scene):
+    name = scene.champion()
+    with scene.watched("champion's pod: kill -9, one of two"):
+        scene.kill(scene.pods(name)[0])
+        scene.ward.wait("a restart", lambda: not all(ready(pod) for pod in scene.pods(name)), 30, every=0.1)
+        scene.all_ready(name, 2)
+    with scene.watched("champion's pod: deleted without grace, one of two"):
+        pod = scene.pods(name)[0]["metadata"]["name"]
+        scene.ward.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+        scene.all_ready(name, 2)
+    with scene.unnoticed("champion's pod: deleted, one of two"):
+        scene.ward.kubectl("delete", "pod", scene.pods(name)[0]["metadata"]["name"], "--wait=true")
+        scene.all_ready(name, 2)
+
+
+def test_a_partition_of_the_operator_from_the_pods_ends_the_canary_by_its_lease_and_healing_resumes_it(scene):
+    champion, name = scene.champion(), scene.canary("v12")
+    operators = [address(pod) for pod in scene.operators()]
+    pods = [address(pod) for version in (champion, name) for pod in scene.pods(version)]
+    with scene.unnoticed("operator: cut off from the serving pods") as row:
+        with faults.partition(scene.embedded, operators, pods):
+            begun = time.time()
+            scene.goes_on_for(LEASE + 3)
+            row["lease lasted"] = round(scene.last_answer_of("12.0.0") - begun, 1)
+            assert row["lease lasted"] <= LEASE + 1, "an answer may be under way when the lease expires"
+        healed = time.time()
+        scene.answers_of("12.0.0", 1)
+        row["resumed after"] = round(time.time() - healed, 1)
+    scene.answers_of("12.0.0")
+    with scene.unnoticed("challenger: cut off from the champion") as row:
+        one, other = ([address(pod) for pod in scene.pods(version)] for version in (champion, name))
+        with faults.partition(scene.embedded, one, other):
+            scene.goes_on_for(LEASE)
+            status = scene.ward.status("modelversion", name)
+            row["then"] = f"{status['phase']}: {status['message']}"
+    scene.remove(name)
+
+
+def test_a_full_store_fails_training_with_its_reason_and_stops_nothing_else(scene):
+    claim = scene.ward.get("persistentvolumeclaim", "modelward-store")["spec"]["volumeName"]
+    volume = Path(scene.ward.get("persistentvolume", claim)["spec"]["local"]["path"])
+    scene.ward.kubectl("cordon", "node1")  # the small volume is mounted on the first node only
+    try:
+        with scene.unnoticed("store: full") as row, faults.small_volume(scene.embedded, 0, volume, 8 << 20) as store:
+            filler = faults.fill(store)
+            before = bundles(store)
+            status = trained_to_its_end(scene.ward, "without-room")
+            row["then"] = f"{status['phase']}: {status['message']}"
+            assert scene.ward.condition("trainingjob", "without-room", "Failed")["reason"] == "StoreFull"
+            assert "spec.output.uri" in status["message"]
+            assert bundles(store) == before, "nothing that is half written is taken for a bundle"
+            filler.unlink()
+            status = trained_to_its_end(scene.ward, "with-room")
+            assert status["phase"] == "Complete", status
+            assert len(bundles(store) - before) == 1
+    finally:
+        scene.ward.kubectl("uncordon", "node1")
+        scene.ward.kubectl("delete", "trainingjob", "without-room", "with-room", "--ignore-not-found")
+
+
+def bundles(store: Path) -> set[Path]:
+    """Whatever stands where bundles are put."""
+    return {path for path in (store / "models").rglob("*") if path.is_file()}
+
+
+def trained_to_its_end(ward: Ward, name: str) -> dict[str, Any]:
+    job = yaml.safe_load((MANIFESTS / "trainingjob-v2.yaml").read_text())
+    job["metadata"]["name"], job["spec"]["version"], job["spec"]["promote"] = name, "2.1.0", None
+    ward.apply(job)
+
+    def ended() -> dict[str, Any] | None:
+        status = ward.status("trainingjob", name)
+        return status if status.get("phase") in ("Complete", "Failed") else None
+
+    return ward.wait(f"end of {name}", ended, 120)
+
+
+def test_a_node_goes_with_the_operator_the_challenger_and_a_champions_pod_and_no_request_fails(scene):
+    champion, name = scene.champion(), scene.canary("v13", serving={**SMALL, "nodeSelector": {HOSTNAME: "node1"}})
+    gather_an_operator(scene, 1)
+    scene.answers_of("13.0.0")
+    assert {node_of(pod) for pod in scene.pods(champion)} == {0, 1}
+    with scene.watched("node: lost, with an operator, the challenger and one of two champions") as row:
+        begun = time.monotonic()
+        faults.stop_node(scene.embedded, 1)
+        scene.ward.wait("the node is missed", lambda: not node_is_ready(scene.ward, "node1"), 90)
+        row["missed after"] = round(time.monotonic() - begun)
+        scene.goes_on()
+    with scene.watched("node: back"):
+        faults.start_node(scene.embedded, 1)
+        scene.ward.wait("the node", lambda: node_is_ready(scene.ward, "node1"), 60)
+        scene.all_ready(champion, 2)
+        status = scene.ward.wait("the rollout", lambda: rolling(scene.ward, name), 120)
+        row["then"] = f"{status['phase']}: {status['message']}"
+    scene.remove(name)
+
+
+def gather_an_operator(scene: Scene, node: int) -> None:
+    """One of the operator's pods runs on that node."""
+    if any(node_of(pod) == node for pod in scene.operators()):
+        return
+    scene.ward.kubectl("cordon", f"node{1 - node}")
+    try:
+        scene.ward.kubectl("delete", "pod", scene.operators()[0]["metadata"]["name"], "--wait=true")
+        scene.ward.kubectl("rollout", "status", "deployment/modelward", "--timeout=60s")
+    finally:
+        scene.ward.kubectl("uncordon", f"node{1 - node}")
+
+
+def node_is_ready(ward: Ward, name: str) -> bool:
+    return ready(ward.get("node", name))
+
+
+def rolling(ward: Ward, name: str) -> dict[str, Any] | None:
+    """The status of a rollout that somebody looks after."""
+    status = ward.status("modelversion", name)
+    return status if status.get("phase") == "RolledBack" or (status.get("weight") or 0) > 0 else None
