@@ -239,6 +239,19 @@ def _filled(model: type[Document]) -> ModelVersionStatus:
             "weight": {"requested": 20, "actual": 19.5},
             "verdict": "Hold",
             "evidence": [{**signal, "logEvidence": 0.25, "evidenceNeeded": 3.5, "samplesNeeded": 100}],
+            "subgroups": [
+                {
+                    "stratum": "sex=f",
+                    "state": "Quiet",
+                    "pairs": "<11",
+                    "signal": "flips",
+                    "estimate": 0.5,
+                    "logEvidence": 0.25,
+                    "evidenceNeeded": 3.5,
+                }
+            ],
+            "decided": {"time": "t", "outcome": "promote", "reason": "R", "evidenceDigest": digest("1")},
+            "rolledBackAt": "t",
             "endpoints": {"rest": "http://m", "grpc": "m:9000"},
             "conditions": [condition],
             "history": [{"time": "t", "fromPhase": "Deploying", "toPhase": "Canary", "reason": "R", "message": "m"}],

@@ -78,7 +78,7 @@ class LeaseHolder:
             return "WrongDigest"
         told = max(self._newest, (epoch, 0)) if end is None else (epoch, end)
         if lease is not None:
-            told = (lease.epoch, lease.sequence)
+            told = (max(epoch, lease.epoch), lease.sequence)
         if told < self._newest:
             return "StaleEpoch"
         self._newest, self._lease = told, lease
