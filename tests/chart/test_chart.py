@@ -227,7 +227,7 @@ ROLE = {
     "scorebatches/finalizers": {"update"},
     "deployments": {"get", "list", "watch", "create", "patch", "delete"},
     "jobs": {"get", "list", "watch", "create", "patch"},
-    "horizontalpodautoscalers": {"list", "create", "patch", "delete"},
+    "horizontalpodautoscalers": {"list", "watch", "create", "patch", "delete"},
     "poddisruptionbudgets": {"get", "create", "patch", "delete"},
     "services": {"get", "list", "watch", "create", "patch", "delete"},
     "configmaps": {"get", "create", "patch"},
