@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelward_api.bundle import ReferenceProfile
@@ -115,6 +115,7 @@ PEOPLE = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(PEOPLE, st.integers(2, 9))
 def test_rows_are_counted_alike_alone_together_and_coded(people, at_once):
     ages, sexes = zip(*people, strict=True)
@@ -125,6 +126,7 @@ def test_rows_are_counted_alike_alone_together_and_coded(people, at_once):
     assert counter.read() == alone
 
 
+@settings(deadline=None)
 @given(PEOPLE)
 def test_subgroups_change_nothing_of_the_whole(people):
     ages, sexes = zip(*people, strict=True)
