@@ -11,6 +11,8 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -156,16 +158,7 @@ async def over_http(url: str, body: bytes, headers: dict[str, str], connections:
     lines = [f"POST {parts.path} HTTP/1.1", f"host: {parts.netloc}", f"content-length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in ({"content-type": "application/json"} | headers).items()]
     request = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-    loop, latencies = asyncio.get_running_loop(), []
-    until, ended = time.perf_counter() + seconds, []
-    for _ in range(connections):
-        future = loop.create_future()
-        ended.append(future)
-        await loop.create_connection(
-            lambda future=future: _Caller(request, until, latencies, future), parts.hostname, parts.port
-        )
-    await asyncio.gather(*ended)
-    return latencies
+    return await _until(parts.hostname, parts.port, connections, seconds, partial(_Caller, request))
 
 
 async def over_grpc(address: str, method: str, body: bytes, connections: int, seconds: float) -> list[float]:
@@ -175,14 +168,18 @@ async def over_grpc(address: str, method: str, body: bytes, connections: int, se
     head += [("te", "trailers"), ("content-type", "application/grpc")]
     fields = Encoder().encode([NeverIndexedHeaderTuple(*pair) for pair in head], huffman=False)
     message = b"\0" + len(body).to_bytes(4) + body
-    loop, latencies = asyncio.get_running_loop(), []
-    until, ended = time.perf_counter() + seconds, []
+    return await _until(host, int(port), connections, seconds, partial(_GrpcCaller, fields, message))
+
+
+async def _until(
+    host: str | None, port: int | None, connections: int, seconds: float, caller: Callable[..., _Caller]
+) -> list[float]:
+    """Have so many callers ask for so long, each on a connection of its own."""
+    loop, latencies, ended = asyncio.get_running_loop(), [], []
+    until = time.perf_counter() + seconds
     for _ in range(connections):
-        future = loop.create_future()
-        ended.append(future)
-        await loop.create_connection(
-            lambda future=future: _GrpcCaller(fields, message, until, latencies, future), host, int(port)
-        )
+        ended.append(loop.create_future())
+        await loop.create_connection(partial(caller, until, latencies, ended[-1]), host, port)
     await asyncio.gather(*ended)
     return latencies
 
