@@ -74,6 +74,11 @@ class Version:
     pods: tuple[Pod, ...] = ()
 
     @property
+    def digest(self) -> Digest | None:
+        """Its bundle's digest, once that is known."""
+        return self.artifact.digest if self.artifact else None
+
+    @property
     def ready_pods(self) -> int:
         """How many of its pods answer."""
         return sum(pod.ready and not pod.deleting for pod in self.pods)

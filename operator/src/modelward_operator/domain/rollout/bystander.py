@@ -32,7 +32,7 @@ class Place:
     @property
     def quarantine(self) -> Quarantine | None:
         """The record of its digest's rollback."""
-        return quarantined(self.observation, self.version.artifact.digest if self.version.artifact else None)
+        return quarantined(self.observation, self.version.digest)
 
 
 Check = Callable[[Place], Course | None]

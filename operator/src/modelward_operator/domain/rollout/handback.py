@@ -65,7 +65,7 @@ def drifts(charge: Charge) -> Course | None:
 
 def was_rolled_back(charge: Charge) -> Course | None:
     """The record says so already: a crash came before the rest was done."""
-    known = quarantined(charge.observation, charge.champion.artifact.digest if charge.champion.artifact else None)
+    known = quarantined(charge.observation, charge.champion.digest)
     if known is None:
         return None
     return Course("RolledBack", known.reason, known.message, quarantine=True, decides="rollback")

@@ -35,7 +35,7 @@ def next_record(
     leader = versions.get(champion or "")
     challengers = [versions[name] for name, course in courses.items() if course.phase in UNDER_WAY]
     return ModelRecord(
-        quarantined=_quarantines(observation, courses, _digest(leader) if leader else None, now)[-KEPT_QUARANTINES:],
+        quarantined=_quarantines(observation, courses, leader.digest if leader else None, now)[-KEPT_QUARANTINES:],
         decisions=_decisions(observation, courses, counts, now)[-KEPT_DECISIONS:],
         ledger=ledger.keep_only(
             observation.record.ledger,
@@ -61,7 +61,7 @@ def _quarantines(
 ) -> tuple[Quarantine, ...]:
     """With those that come and without those that are released. What answers now, under whatever name, is none of them."""
     versions = {v.name: v for v in observation.versions}
-    released = {(_digest(versions[n]), versions[n].status.rolled_back_at) for n, c in courses.items() if _releases(c)}
+    released = {(versions[n].digest, versions[n].status.rolled_back_at) for n, c in courses.items() if _releases(c)}
     known = [entry for entry in observation.record.quarantined if (entry.digest, entry.time) not in released]
     for name, course in courses.items():
         version = versions[name]
@@ -102,8 +102,8 @@ def _entry(
     version, champion = versions[name], versions.get(course.champion or "")
     compared = course.assessment is not None
     evidence = Evidence(
-        challenger=_digest(version),
-        champion=_digest(champion) if champion else None,
+        challenger=version.digest,
+        champion=champion.digest if champion else None,
         analysis=version.spec.rollout.analysis,
         counts=counts if compared else PairedCounts(),
         signals=course.assessment.signals if course.assessment else (),
@@ -135,12 +135,8 @@ def _is_recorded(entries: Iterable[DecisionRecord], version: Version, course: Co
 
 
 def _is_about(entry: DecisionRecord, version: Version) -> bool:
-    return entry.evidence.challenger == _digest(version)
+    return entry.evidence.challenger == version.digest
 
 
 def _digests(versions: Iterable[Version]) -> set[Digest]:
     return {v.artifact.digest for v in versions if v.artifact}
-
-
-def _digest(version: Version) -> Digest | None:
-    return version.artifact.digest if version.artifact else None

@@ -32,7 +32,7 @@ def cast(observation: Observation) -> Roles:
     others = [v for v in observation.versions if v is not champion and not v.deleting]
     standby = _newest(v for v in others if v.status.phase == "Standby" and not v.spec.rollout.withdrawn)
     undecided = [v for v in others if v.status.phase in (None, "Pending", *UNDER_WAY)]
-    undecided = [v for v in undecided if not quarantined(observation, _digest(v))]
+    undecided = [v for v in undecided if not quarantined(observation, v.digest)]
     superseded = _superseded(undecided) if champion is not None else {}
     candidate = _candidate([v for v in undecided if v.name not in superseded])
     return Roles(champion, standby, candidate, superseded, _heir(observation, champion, standby, others))
@@ -58,7 +58,7 @@ def age(version: Version) -> tuple[float, tuple[int, ...], str]:
 def _champion(observation: Observation) -> Version | None:
     """Two versions say Champion when a crash came between two status writes: the Service then knows."""
     crowned = [v for v in observation.versions if v.status.phase == "Champion"]
-    crowned = [v for v in crowned if not quarantined(observation, _digest(v))] or crowned
+    crowned = [v for v in crowned if not quarantined(observation, v.digest)] or crowned
     chosen = next((v for v in crowned if selected(observation, v)), None) or _newest(crowned)
     if chosen is not None:
         return chosen
@@ -115,10 +115,6 @@ def _heir(
         if v.status.phase == "Retired"
         and v.artifact is not None
         and not v.spec.rollout.withdrawn
-        and not quarantined(observation, _digest(v))
+        and not quarantined(observation, v.digest)
         and any(step.to_phase == "Champion" for step in v.status.history)
     )
-
-
-def _digest(version: Version) -> Digest | None:
-    return version.artifact.digest if version.artifact else None

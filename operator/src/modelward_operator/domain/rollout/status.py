@@ -111,7 +111,7 @@ def _rolled_back_at(version: Version, course: Course, facts: Facts) -> str | Non
     old = version.status
     if course.phase not in ("RolledBack", "Quarantined") or old.phase == course.phase:
         return old.rolled_back_at
-    digest = version.artifact.digest if version.artifact else None
+    digest = version.digest
     known = next((entry for entry in facts.record.quarantined if entry.digest == digest), None)
     return known.time if known else stamp(facts.now)
 
