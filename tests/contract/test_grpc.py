@@ -176,10 +176,15 @@ def test_on_sigterm_calls_are_answered_until_their_connections_have_been_asked_t
         states = []
         channel.subscribe(states.append)
         infer(channel, typed())
+
+        def status():
+            return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest()).status
+
         server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: status() == health_pb2.HealthCheckResponse.NOT_SERVING)  # the signal takes a moment
+        states.clear()
         wait_for(lambda: infer(channel, typed()) and grpc.ChannelConnectivity.IDLE in states)
-        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
-        assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert status() == health_pb2.HealthCheckResponse.NOT_SERVING
     assert server.process.wait(timeout=15) == 0
 
 
