@@ -30,7 +30,7 @@ FIRST_PAIRS = 25
 """Requests that a challenger answers well before it begins to fail: its opening is over."""
 PODS = 90.0
 """Seconds within which pods must be ready."""
-UNDECIDED = 120.0
+UNDECIDED = 90.0
 """Seconds after which a version that is still on trial counts as not rolled back."""
 OFTEN = 0.02
 """Seconds between two looks at what the callers and the probe have seen."""
