@@ -23,6 +23,7 @@ def main() -> None:
     chosen, layout = options.parse(), Layout.from_environment()
     clinic = Clinic(Cluster("embedded", layout.conf / "admin.conf", layout), NAMESPACE)
     clinic.install()
+    clinic.kubectl("delete", "modelversions", "--all", "--timeout=120s")  # of a run that did not come to its end
     results = _known(chosen.json)
     for result in run(clinic, chosen):
         print(f"{result.system}, {result.scenario}: {result.until_told}, {result.said}", flush=True)

@@ -30,7 +30,7 @@ FIRST_PAIRS = 25
 """Requests that a challenger answers well before it begins to fail: its opening is over."""
 PODS = 90.0
 """Seconds within which pods must be ready."""
-UNDECIDED = 180.0
+UNDECIDED = 90.0
 """Seconds after which a version that is still on trial counts as not rolled back."""
 OFTEN = 0.02
 """Seconds between two looks at what the callers and the probe have seen."""
@@ -168,7 +168,7 @@ class Lane:
                 if told is not None:
                     self.clinic.wait("its last request", lambda: _is_quiet(probe), PODS, every=OFTEN)
         self.client.sends_bad_rows = False
-        self.clinic.kubectl("delete", "modelversion", name, "--wait=false")
+        self.clinic.kubectl("delete", "modelversion", name, "--wait=false", "--ignore-not-found")
         first = probe.seen[0][0] - PERIOD if scenario.at_once else began
         return self._result(scenario, first, probe.seen[-1][0] if told else None, told)
 
@@ -181,25 +181,24 @@ class Lane:
         found = self.clinic.wait("the first of them", lambda: self.client.since(changed), PODS, every=OFTEN)
         return found[0].sent
 
-    def taken_back(self, scenario: Scenario) -> Result:
+    def taken_back(self, scenario: Scenario, before: str) -> Result:
         """A version is promoted, and then taken back: the one before, kept warm, answers again."""
         bundle = self.shelf.take(self.model, scenario.challenger)
         name = self.name(bundle)
-        with self.watch(name) as watch:
+        with self.watch(name) as watch, self.watch(before) as other:
             self.apply(bundle, strategy="direct")
             watch.until(lambda phase, *_: phase == "Champion", PODS)
+            other.until(lambda phase, *_: phase == "Standby", PODS)
             self.clinic.wait("its answers", lambda: len(self._by(bundle, self.client.answers)) > FIRST_PAIRS, PODS)
             time.sleep(self.client.draw.random())
             began = time.time()
             if scenario is WITHDRAWN:
                 self.clinic.kubectl("patch", "modelversion", name, "--type=merge", "--patch", WITHDRAW)
-                told = watch.until(lambda phase, *_: phase == "RolledBack", PODS, began)
             else:
                 self.clinic.kubectl("delete", "modelversion", name, "--wait=false")
-                told = watch.until(lambda phase, *_: phase != "Champion", PODS, began)
+            told = other.until(lambda phase, *_: phase == "Champion", PODS, began)
             self.clinic.wait("the last answer", lambda: self._by_others(bundle), PODS)
-        if scenario is WITHDRAWN:
-            self.clinic.kubectl("delete", "modelversion", name, "--wait=false")
+        self.clinic.kubectl("delete", "modelversion", name, "--wait=false", "--ignore-not-found")
         last = max((a.came for a in self._by(bundle, self.client.since(began))), default=began)
         return self._result(scenario, began, last, told)
 
@@ -271,7 +270,9 @@ def _in_one_lane(lane: Lane, champion: str, scenarios: Sequence[Scenario]) -> li
     url = infer_url(f"{address}:{names.HTTP_PORT}", lane.model)
     asking = lane.traffic.start(lane.client.run(lambda: Where(url)))
     try:
-        return [lane.taken_back(s) if s in (WITHDRAWN, DELETED) else lane.on_trial(s) for s in scenarios]
+        return [
+            lane.taken_back(s, lane.name(first)) if s in (WITHDRAWN, DELETED) else lane.on_trial(s) for s in scenarios
+        ]
     finally:
         asking.cancel()
-        lane.clinic.kubectl("delete", "modelversion", "--wait=false", *lane.versions())
+        lane.clinic.kubectl("delete", "modelversion", "--wait=false", "--ignore-not-found", *lane.versions())

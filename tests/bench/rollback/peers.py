@@ -27,13 +27,15 @@ from tests.bench.rollback import faults, programs
 from tests.bench.rollback.ours import HARD, OFTEN, PODS, SOFT, UNCHANGED, Scenario
 from tests.bench.rollback.result import Result
 from tests.bench.rollback.traffic import Answer, Background, Client, Where, infer_url
-from tests.bench.rollback.watching import Watch, follow, lines
+from tests.bench.rollback.watching import Told, Watch, follow, lines
 
 Manifest = dict[str, Any]
 APP, APP_FILE = "app", Path(__file__).with_name("app.py")
 OLD, NEW = "1.0.0", "2.0.0"
 PROMETHEUS = "http://127.0.0.1:9090"
 LABEL, OURS = "app", {"bench": "peer"}
+BACK, PROMOTED = ("Failed", "Degraded"), "Succeeded"
+"""Phases: Flagger's, Argo's; and Flagger's. Argo's Rollouts pause at their one step until somebody promotes them."""
 LEAST = 5
 """Answers of the new version before it begins to fail."""
 CUT_OFF = 0.04
@@ -110,9 +112,10 @@ class Peer(ABC):
         patch = json.dumps({"spec": {"template": template}})
         self.clinic.kubectl("patch", kind, self.name, "--type=merge", "--patch", patch)
 
-    def is_rolled_back(self, phase: str) -> bool:
-        """Whether the status says so."""
-        return phase in ("Failed", "Degraded")
+    def rolled_back(self, watch: Watch, since: float, until: float) -> Told | None:
+        """When the status says so; None when it is promoted, or undecided at the end of the time that there is."""
+        told = watch.first(lambda phase, *_: phase in (*BACK, PROMOTED), max(0.0, until - time.time()), since)
+        return told if told is not None and told.words[0] in BACK else None
 
     def is_new(self, answer: Answer) -> bool:
         """Whether the new version gave that answer."""
@@ -159,13 +162,13 @@ class Peer(ABC):
             time.sleep(self.client.draw.random() * min(10.0, self.settings.seconds))
             self.client.sends_bad_rows = True
         first = self.clinic.wait("its first failure", lambda: self._failures(began), PODS, every=OFTEN)[0]
-        told = watch.first(lambda phase, *_: self.is_rolled_back(phase), max(0.0, until - time.time()), first.came)
+        told = self.rolled_back(watch, first.came, until)
         if told is not None:
             self.clinic.wait("its last answer", lambda: not self._of_new(time.time() - SETTLED), PODS, every=0.1)
         self.client.sends_bad_rows = False
         start = first.sent if self.scenario in HARD else self._of_new(began)[0].sent
         answers = self._of_new(start)
-        end = answers[-1].came if told else until
+        end = answers[-1].came if told else time.time()
         return Result(
             self.system,
             self.settings.told,
@@ -174,7 +177,7 @@ class Peer(ABC):
             told.at - start if told else None,
             len([answer for answer in self.client.since(start) if answer.sent <= end]),
             len(self._failures(start)),
-            until - start,
+            time.time() - start,
             " ".join(told.words) if told else "",
         )
 

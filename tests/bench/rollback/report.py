@@ -51,7 +51,7 @@ def _row(group: Group, results: list[Result], ours: list[Result]) -> str:
     back = [result for result in results if result.until_told is not None]
     share = f"{len(back)} of {len(results)}"
     if len(back) < len(results):
-        share += f", not within {max(r.waited for r in results if r.until_told is None) / 60:.1f} min"
+        share += f"; {max(r.waited for r in results if r.until_told is None) / 60:.1f} min watched"
     cells = [*group, share]
     for what in ("until_unused", "until_told"):
         times = [getattr(result, what) for result in back]
