@@ -78,7 +78,7 @@ class Proxy:
             _break(request)
             raise ConnectionResetError
         headers = {k: v for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP}
-        url, body = self._upstream + request.raw_path, await request.read()
+        url, body = self._upstream + request.raw_path, await request.read() or None
         async with self._session.request(request.method, url, data=body, headers=headers) as answer:
             kept = {k: v for k, v in answer.headers.items() if k.lower() not in HOP_BY_HOP}
             stream = web.StreamResponse(status=answer.status, headers=kept)
@@ -99,6 +99,8 @@ class Proxy:
         self._watches.append((plural, stream))
         try:
             yield
+        except ConnectionResetError:
+            pass  # the operator has gone
         finally:
             self._watches.remove((plural, stream))
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 WATCHER = "watcher for"
+ROOTS = ("resource observer", "namespace observer", "multidimensional multitasker", "credentials retriever")
+"""kopf's tasks that begin and feed the watchers."""
 STUCK = 120.0
 """Seconds on one key, after which its worker counts as stuck."""
 
@@ -22,22 +24,22 @@ class Health:
 
 
 class Watchdog:
-    """Remembers the watchers that were seen: one that is missing later is dead."""
+    """Remembers kopf's tasks that were seen: one that is missing later is dead."""
 
     def __init__(self) -> None:
         self._seen: dict[str, asyncio.Task[object]] = {}
 
     def failed(self) -> list[str]:
-        """Names of the watchers that have ended and were not replaced."""
+        """Names of the watchers, and of what feeds them, that have ended and were not replaced."""
         for task in asyncio.all_tasks():
-            if task.get_name().startswith(WATCHER):
+            if task.get_name().startswith((WATCHER, *ROOTS)):
                 self._seen[task.get_name()] = task
         return [name for name, task in self._seen.items() if task.done()]
 
     @property
     def watching(self) -> int:
         """How many watchers were seen."""
-        return len(self._seen)
+        return sum(name.startswith(WATCHER) for name in self._seen)
 
 
 async def serve(port: int, alive: Callable[[], Health], ready: Callable[[], Health]) -> web.AppRunner:

@@ -30,11 +30,13 @@ from modelward_operator.handlers import events
 
 log = logging.getLogger(__name__)
 
-WATCH_PERIOD = 2.0
+WATCH_PERIOD = 1.0
+UNTIL_WATCHING = 30.0
+"""Seconds in which all watchers must have begun."""
 
 
 class WatcherDiedError(Exception):
-    """A watcher of kopf has ended: the process must be started anew."""
+    """A watcher of kopf has ended, or never begun: the process must be started anew."""
 
 
 ENDINGS = (WatcherDiedError, GatewayError)
@@ -68,7 +70,7 @@ class Process:
         self._leadership: Leadership | None = None
         self._queue: WorkQueue | None = None
         self._watchdog = health.Watchdog()
-        self._watching = asyncio.Event()
+        self._watchers = len(events.WATCHED) * max(1, len(settings.namespaces))
 
     def alive(self) -> Health:
         """Whether it can go on; a standby always can."""
@@ -82,7 +84,7 @@ class Process:
         """Whether it does its part: to lead, or to be able to."""
         if self._leadership is not None:
             told = f"leader in epoch {self._leadership.epoch}"
-            return Health(True, told) if self._watching.is_set() else Health(False, f"{told}: kopf is not watching yet")
+            return Health(True, told) if self._watches() else Health(False, f"{told}: kopf is not watching yet")
         if self._standby.blind():
             return Health(False, "standby: the Lease cannot be seen")
         return Health(True, f"standby: {self._standby.leader or 'nobody'} leads")
@@ -134,7 +136,7 @@ class Process:
             kopf=self._kopf(queue),
             queue=queue.run(),
             resync=resync.run(gateway, queue, namespaces, resync_period),
-            watchdog=_watch(self._watchdog),
+            watchdog=self._watch(),
             keys=signing.hold(gateway, settings.pod_namespace, signer),
         )
 
@@ -149,11 +151,24 @@ class Process:
             # Else it asks for the user's name, and a user without an entry has none.
             identity=Identity(self._settings.pod_name),
             stop_flag=self._stop,
-            ready_flag=self._watching,
         )
         # kopf has put its own handlers in the place of ours, and would end the watchers before we know that it shall end.
         _heed_signals(self._stop)
         await kopf.run_tasks(watching, ignored=others)
+
+    async def _watch(self) -> None:
+        began = asyncio.get_running_loop().time()
+        while True:
+            if dead := self._watchdog.failed():
+                raise WatcherDiedError(f"{', '.join(dead)} has ended")
+            if not self._watches() and asyncio.get_running_loop().time() > began + UNTIL_WATCHING:
+                raise WatcherDiedError(
+                    f"{self._watchdog.watching} of {self._watchers} watchers have begun: is a CRD missing?"
+                )
+            await asyncio.sleep(WATCH_PERIOD)
+
+    def _watches(self) -> bool:
+        return not self._watchdog.failed() and self._watchdog.watching >= self._watchers
 
 
 async def _until_one_ends(stop: asyncio.Event, **parts: Coroutine[Any, Any, None]) -> None:
@@ -185,10 +200,3 @@ def _end_at_once(error: BaseException) -> NoReturn:
 def _heed_signals(stop: asyncio.Event) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-
-
-async def _watch(watchdog: health.Watchdog) -> None:
-    while True:
-        if dead := watchdog.failed():
-            raise WatcherDiedError(f"{', '.join(dead)} has ended")
-        await asyncio.sleep(WATCH_PERIOD)
