@@ -1,10 +1,10 @@
 # Modelward. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e fuzz bench-operator faults bench-rollback
+.PHONY: help setup environment demo test check generate images cluster cluster-down faults bench bench-serving bench-evidence clean format e2e fuzz bench-operator faults bench-rollback
 
 UV ?= uv
 RUN := $(UV) run --frozen --all-packages
-NODES ?= 1
+NODES ?= 2
 
 help: ## What there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -45,7 +45,7 @@ generate: environment ## The CRDs, from the models; the gRPC messages, from thei
 images: environment ## The container images, with their sizes
 	$(RUN) python -m tests.cluster images
 
-cluster: environment ## A Kubernetes: CLUSTER=existing, kind where docker and kind work, else embedded (NODES=1)
+cluster: environment ## A Kubernetes: CLUSTER=existing, kind where docker and kind work, else embedded (NODES=2)
 	$(RUN) python -m tests.cluster up --nodes $(NODES) --images
 
 cluster-down: ## Stop it, and leave nothing behind
@@ -53,6 +53,10 @@ cluster-down: ## Stop it, and leave nothing behind
 
 e2e: environment ## The end-to-end tests alone
 	$(RUN) pytest tests/e2e
+
+faults: environment ## Whatever stands around a model is broken under load, and what callers saw is written: docs/operations.md
+	$(RUN) pytest tests/e2e/test_faults.py
+	$(RUN) python -m tests.e2e.publish
 
 bench: environment ## Ours and plain BentoML on the same model in one run, as ratios; and rows a second of batches
 	$(RUN) python -m tests.bench.serving

@@ -35,6 +35,8 @@ LEASE = 10.0
 OUTAGE = 20.0
 PATIENT = {**QUICK["analysis"], "latencyObjective": "5s"}
 """Everything starts anew beside the callers, on few cores: what that takes is not what is looked at here."""
+PROMPT = QUICK["analysis"]
+"""Of a challenger that will fall silent: its callers wait as long as its objective, and they wait no longer than SILENCE."""
 SMALL = {"resources": {"requests": {"cpu": "20m", "memory": "200Mi"}}}
 TWO = {**SMALL, "replicas": 2}
 HALF = {"steps": [{"weight": 50, "minRequests": 100}], "analysis": PATIENT}
@@ -121,9 +123,9 @@ class Scene:
         (name,) = [v["metadata"]["name"] for v in versions if v.get("status", {}).get("phase") == "Champion"]
         return name
 
-    def canary(self, bundle: str, **spec: Any) -> str:
+    def canary(self, bundle: str, analysis: dict[str, Any] = PATIENT, **spec: Any) -> str:
         """A version that answers every other request for as long as it is left there; its name."""
-        held = {**HALF, "steps": [{"weight": 50, "minRequests": 1_000_000}]}
+        held = {"steps": [{"weight": 50, "minRequests": 1_000_000}], "analysis": analysis}
         self.ward.version(bundle, bundle, rollout=held, **spec)
         self.ward.wait_phase(bundle, "Canary")
         self.answers_of(self.ward.bundles[bundle].version)
@@ -294,7 +296,7 @@ def test_a_champions_pods_die_and_no_request_fails(scene):
 
 
 def test_a_partition_of_the_operator_from_the_pods_ends_the_canary_by_its_lease_and_healing_resumes_it(scene):
-    champion, name = scene.champion(), scene.canary("v12")
+    champion, name = scene.champion(), scene.canary("v12", PROMPT)
     operators = [address(pod) for pod in scene.operators()]
     pods = [address(pod) for version in (champion, name) for pod in scene.pods(version)]
     with scene.unnoticed("operator: cut off from the serving pods") as row:
@@ -356,7 +358,10 @@ def trained_to_its_end(ward: Ward, name: str) -> dict[str, Any]:
 
 
 def test_a_node_goes_with_the_operator_the_challenger_and_a_champions_pod_and_no_request_fails(scene):
-    champion, name = scene.champion(), scene.canary("v13", serving={**SMALL, "nodeSelector": {HOSTNAME: "node1"}})
+    champion, name = (
+        scene.champion(),
+        scene.canary("v13", PROMPT, serving={**SMALL, "nodeSelector": {HOSTNAME: "node1"}}),
+    )
     gather_an_operator(scene, 1)
     scene.answers_of("13.0.0")
     assert {node_of(pod) for pod in scene.pods(champion)} == {0, 1}
