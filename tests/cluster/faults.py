@@ -41,19 +41,19 @@ def kill_container(cluster: Embedded, node: int, identifier: str) -> None:
     run([*containerd, "tasks", "kill", "--signal", "SIGKILL", identifier])
 
 
-def stop_node(cluster: Embedded, node: int) -> None:
+@contextlib.contextmanager
+def lost_node(cluster: Embedded, node: int) -> Iterator[None]:
     """A node loses its power: at once nothing of it answers, not even with a refusal, and no connection is ended."""
     _cable(cluster, node, "down")
-    cgroups.kill(f"{cluster.layout.name}/node{node}")
-    for name in node_services(node):
-        wait_until(lambda name=name: services.find(cluster.layout, name) is None, f"end of {name}", 10)
-
-
-def start_node(cluster: Embedded, node: int) -> None:
-    """It comes back."""
-    _cable(cluster, node, "up")
-    for name in node_services(node):
-        cluster.start(name)
+    try:
+        cgroups.kill(f"{cluster.layout.name}/node{node}")
+        for name in node_services(node):
+            wait_until(lambda name=name: services.find(cluster.layout, name) is None, f"end of {name}", 10)
+        yield
+    finally:
+        _cable(cluster, node, "up")
+        for name in node_services(node):
+            cluster.start(name)
 
 
 def _cable(cluster: Embedded, node: int, state: str) -> None:

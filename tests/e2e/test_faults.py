@@ -365,14 +365,13 @@ def test_a_node_goes_with_the_operator_the_challenger_and_a_champions_pod_and_no
     gather_an_operator(scene, 1)
     scene.answers_of("13.0.0")
     assert {node_of(pod) for pod in scene.pods(champion)} == {0, 1}
-    with scene.watched("node: lost, with an operator, the challenger and one of two champions") as row:
-        begun = time.monotonic()
-        faults.stop_node(scene.embedded, 1)
-        scene.ward.wait("the node is missed", lambda: not node_is_ready(scene.ward, "node1"), 90)
-        row["missed after"] = round(time.monotonic() - begun)
-        scene.goes_on()
-    with scene.watched("node: back"):
-        faults.start_node(scene.embedded, 1)
+    with faults.lost_node(scene.embedded, 1):
+        with scene.watched("node: lost, with an operator, the challenger and one of two champions") as row:
+            begun = time.monotonic()
+            scene.ward.wait("the node is missed", lambda: not node_is_ready(scene.ward, "node1"), 90)
+            row["missed after"] = round(time.monotonic() - begun)
+            scene.goes_on()
+    with scene.watched("node: back") as row:
         scene.ward.wait("the node", lambda: node_is_ready(scene.ward, "node1"), 60)
         scene.all_ready(champion, 2)
         status = scene.ward.wait("the rollout", lambda: rolling(scene.ward, name), 120)
