@@ -20,6 +20,8 @@ NAMES = ("operator", "serving", "training")
 LIMITS_MB = {"operator": 250, "serving": 600, "training": 800}
 BASE = "docker.io/library/python:3.11-slim"
 SUBSTITUTE = "localhost/python:3.11-slim"
+KEPT = 3
+"""The newest archives of an image, which stay: several checkouts may share the cache."""
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 
 
@@ -37,9 +39,9 @@ def archive(name: str, cache: Path) -> Path:
     with locked(cache / "images" / "lock"):
         if not target.exists():
             _build(name, target, cache)
-            for older in target.parent.glob(f"{name}-dev-*.tar"):
-                if older != target:
-                    older.unlink()
+            built = target.parent.glob(f"{name}-dev-*.tar")
+            for older in sorted(built, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
+                older.unlink()
     return target
 
 
