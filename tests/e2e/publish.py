@@ -1,0 +1,45 @@
+"""Writes the table of docs/operations.md from the figures that tests/e2e/test_faults.py leaves in build/faults.json."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import Any
+
+from tests.cluster.layout import REPOSITORY
+
+FIGURES, PAGE = REPOSITORY / "build" / "faults.json", REPOSITORY / "docs" / "operations.md"
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+NUMBERS = ("sent", "failed", "retried", "slowest")
+
+
+def table(rows: list[dict[str, Any]], day: date) -> str:
+    """One line a fault."""
+    lines = [
+        f"Measured on {day.isoformat()} on two nodes, 30 requests a second over REST and 30 over gRPC.",
+        "",
+        "| fault | requests | failed | sent again | slowest answer | what else |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        also = "; ".join(f"{key}: {_said(value)}" for key, value in row.items() if key not in ("fault", *NUMBERS))
+        lines.append(
+            f"| {row['fault']} | {row['sent']:,} | {row['failed']} | {row['retried']} | {row['slowest']:.2f} s | {also} |"
+        )
+    return "\n".join(lines)
+
+
+def _said(value: Any) -> str:
+    return f"{value:g} s" if isinstance(value, float | int) else str(value)
+
+
+def main() -> None:
+    """Put the table between its marks."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    figures = table(json.loads(FIGURES.read_text()), date.today())
+    PAGE.write_text(f"{before}{BEGIN}\n{figures}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
