@@ -10,23 +10,32 @@ from tests.cluster.layout import REPOSITORY
 
 FIGURES, PAGE = REPOSITORY / "build" / "faults.json", REPOSITORY / "docs" / "operations.md"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
-NUMBERS = ("sent", "failed", "retried", "slowest")
+TOLD = ("fault", "operator", "sent", "failed", "retried", "slowest")
+"""What every row has; the rest is told as it is named."""
 
 
 def table(rows: list[dict[str, Any]], day: date) -> str:
     """One line a fault."""
     lines = [
-        f"Measured on {day.isoformat()} on two nodes, 30 requests a second over REST and 30 over gRPC.",
+        f"Measured on {day.isoformat()} on two nodes, 30 requests a second over REST and 30 over gRPC:"
+        f" {sum(row['sent'] for row in rows):,} requests, {sum(row['failed'] for row in rows)} failed.",
         "",
-        "| fault | requests | failed | sent again | slowest answer | what else |",
-        "|---|---|---|---|---|---|",
+        "| what fails | what callers see | what the operator does | measured |",
+        "|---|---|---|---|",
+        *(f"| {row['fault']} | {_seen(row)} | {row['operator']} | {_measured(row)} |" for row in rows),
     ]
-    for row in rows:
-        also = "; ".join(f"{key}: {_said(value)}" for key, value in row.items() if key not in ("fault", *NUMBERS))
-        lines.append(
-            f"| {row['fault']} | {row['sent']:,} | {row['failed']} | {row['retried']} | {row['slowest']:.2f} s | {also} |"
-        )
     return "\n".join(lines)
+
+
+def _seen(row: dict[str, Any]) -> str:
+    if not row["failed"] and not row["retried"]:
+        return "nothing"
+    return f"{row['failed']} failed, {row['retried']} sent again"
+
+
+def _measured(row: dict[str, Any]) -> str:
+    also = [f"{key} {_said(value)}" for key, value in row.items() if key not in TOLD]
+    return "; ".join([f"{row['sent']:,} requests", f"slowest answer {row['slowest']:.2f} s", *also])
 
 
 def _said(value: Any) -> str:

@@ -28,6 +28,7 @@ from tests.e2e.conftest import QUICK, Bundle, Ward, clean
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 
 HOSTNAME = "kubernetes.io/hostname"
+MODEL = "modelward.io/model=mortality"
 RATE = 30
 """Requests a second of each caller."""
 LEASE = 10.0
@@ -41,6 +42,7 @@ SMALL = {"resources": {"requests": {"cpu": "20m", "memory": "200Mi"}}}
 TWO = {**SMALL, "replicas": 2}
 HALF = {"steps": [{"weight": 50, "minRequests": 100}], "analysis": PATIENT}
 STEPWISE = {**QUICK, "analysis": PATIENT}
+NOTHING = "nothing: its Deployment brings another"
 REPORT = REPOSITORY / "build" / "faults.json"
 
 
@@ -94,10 +96,13 @@ class Scene:
         return max(caller.counts()["last"].get(version, 0.0) for caller in self.callers)
 
     @contextlib.contextmanager
-    def watched(self, fault: str) -> Iterator[dict[str, Any]]:
-        """What the callers notice of a fault, as one row of the report; no request of theirs may fail."""
+    def watched(self, fault: str, operator: str) -> Iterator[dict[str, Any]]:
+        """What the callers notice of a fault, as one row of the report, with what the operator does about it.
+
+        No request of theirs may fail.
+        """
         begin = [(caller.counts(), caller.log.stat().st_size) for caller in self.callers]
-        row: dict[str, Any] = {"fault": fault}
+        row: dict[str, Any] = {"fault": fault, "operator": operator}
         yield row
         self.goes_on()
         totals: Counter[str] = Counter()
@@ -111,9 +116,9 @@ class Scene:
         print(json.dumps(row))
 
     @contextlib.contextmanager
-    def unnoticed(self, fault: str) -> Iterator[dict[str, Any]]:
+    def unnoticed(self, fault: str, operator: str) -> Iterator[dict[str, Any]]:
         """The same, and no request has to be sent twice."""
-        with self.watched(fault) as row:
+        with self.watched(fault, operator) as row:
             yield row
         assert row["retried"] == 0, (row, [caller.counts()["retries"] for caller in self.callers])
 
@@ -122,6 +127,12 @@ class Scene:
         versions = self.ward.list("modelversions")
         (name,) = [v["metadata"]["name"] for v in versions if v.get("status", {}).get("phase") == "Champion"]
         return name
+
+    def samples(self, name: str) -> int:
+        """The requests that a version's evidence rests on, as far as its status tells."""
+        return max(
+            (signal["samples"] for signal in self.ward.status("modelversion", name).get("evidence", [])), default=0
+        )
 
     def canary(self, bundle: str, analysis: dict[str, Any] = PATIENT, **spec: Any) -> str:
         """A version that answers every other request for as long as it is left there; its name."""
@@ -143,6 +154,26 @@ class Scene:
         found = self.ward.list("pods", "--selector", "app.kubernetes.io/component=operator")
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
+    def leading(self) -> list[dict[str, Any]]:
+        """Whoever holds the operator's Lease, once it runs; without a Lease, all of its pods."""
+        lease = self.ward.get("lease", "modelward-operator") or {}
+        holder = lease.get("spec", {}).get("holderIdentity")
+        return [pod for pod in self.operators() if ready(pod) and holder in (None, pod["metadata"]["name"])]
+
+    def kill_operator_in(self, **phases: str) -> None:
+        """kill -9 as soon as these versions are in these phases: none of them has moved on by then."""
+        doomed = self._wait("an operator that leads", self.leading)
+        for name, phase in phases.items():
+            reached = f"--for=jsonpath={{.status.phase}}={phase}"
+            self.ward.kubectl("wait", f"modelversion/{name}", reached, "--timeout=90s")
+        self.kill(*doomed)
+        assert {name: self.ward.status("modelversion", name)["phase"] for name in phases} == phases
+        before = {pod["metadata"]["uid"]: restarts(pod) for pod in doomed}
+        self._wait(
+            "its end is noticed",
+            lambda: all(restarts(p) > before.get(p["metadata"]["uid"], -1) for p in self.operators()),
+        )
+
     def kill(self, *pods: dict[str, Any]) -> None:
         """kill -9 the process of each pod's container."""
         for pod in pods:
@@ -159,8 +190,8 @@ class Scene:
         now = [found if version is None else found.get(version, 0) for found in counts]
         return all(n >= b + answers for n, b in zip(now, before, strict=True))
 
-    def _wait(self, what: str, condition: Any, seconds: float = 60) -> None:
-        self.ward.wait(what, condition, seconds, every=0.1)
+    def _wait(self, what: str, condition: Any, seconds: float = 60) -> Any:
+        return self.ward.wait(what, condition, seconds, every=0.1)
 
 
 def node_of(pod: dict[str, Any]) -> int:
@@ -169,6 +200,10 @@ def node_of(pod: dict[str, Any]) -> int:
 
 def ready(pod: dict[str, Any]) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+
+
+def restarts(pod: dict[str, Any]) -> int:
+    return sum(container["restartCount"] for container in pod["status"].get("containerStatuses", []))
 
 
 def address(pod: dict[str, Any]) -> str:
@@ -220,41 +255,45 @@ def add_good(ward: Ward, number: int) -> None:
         ward.bundles[f"v{major}"] = Bundle(f"{major}.0.0", f"store://models/good-{major}.bentomodel", digest)
 
 
-def kill_operators_in(scene: Scene, name: str, phase: str) -> None:
-    """kill -9 as soon as the phase is told; no operator has moved on meanwhile."""
-    scene.ward.wait_phase(name, phase)
-    scene.kill(*scene.operators())
-    assert scene.ward.status("modelversion", name)["phase"] == phase
-
-
 def test_an_operator_that_is_killed_in_any_phase_goes_on_where_it_was(scene):
-    with scene.unnoticed("operator: kill -9 in every phase of a promotion and of a rollback"):
-        scene.ward.version("v2", "v2", rollout=STEPWISE, serving=TWO)
-        for phase in ("Verifying", "Canary", "Promoting", "Champion"):
-            kill_operators_in(scene, "v2", phase)
+    ward = scene.ward
+    does = "starts again, reads everything anew, and goes on in that phase at that step"
+    with scene.unnoticed("operator: kill -9 in each phase that a version can be in", does):
+        ward.version("v2", "v2", rollout={**STEPWISE, "paused": True}, serving=TWO)
+        scene.kill_operator_in(v2="Verifying")
+        ward.version("v3", "v3", rollout={**STEPWISE, "supersedes": False})
+        scene.kill_operator_in(v2="Deploying", v3="Pending")
+        ward.version("v2", "v2", rollout=STEPWISE, serving=TWO)
+        scene.kill_operator_in(v2="Canary")
+        scene.kill_operator_in(v2="Promoting")
+        scene.kill_operator_in(v2="Champion", v1="Standby")
         scene.answers_of("2.0.0")
-        assert scene.ward.status("modelversion", "v1")["phase"] == "Standby"
-        scene.ward.version("v3", "v3", rollout=STEPWISE)
-        for phase in ("Deploying", "Canary", "RolledBack"):
-            kill_operators_in(scene, "v3", phase)
-        scene.ward.wait("the end of its pods", lambda: scene.ward.get("deployment", "v3") is None)
-        status = scene.ward.status("modelversion", "v3")
-        assert status["phase"] == "RolledBack"
-        assert "changed decisions" in status["message"]
+        ward.version("v2", "v2", rollout={**STEPWISE, "keepWarm": "0s"}, serving=TWO)
+        scene.kill_operator_in(v1="Retired", v3="RolledBack")
+        ward.version("again", "v3", rollout=STEPWISE)
+        ward.version("forged", "v10", rollout=STEPWISE, digest="sha256:" + "0" * 64)
+        ward.version("shadow", "v11", rollout={**STEPWISE, "strategy": "shadow"})
+        scene.kill_operator_in(again="Quarantined", forged="Failed", shadow="Shadow")
+        samples = scene.samples("shadow")
+        ward.wait("more evidence", lambda: scene.samples("shadow") > samples)
+        assert "changed decisions" in ward.status("modelversion", "v3")["message"]
+        assert {d["metadata"]["name"] for d in ward.list("deployments", "--selector", MODEL)} == {"v2", "shadow"}
         assert scene.champion() == "v2"
-    scene.remove("v3", "v1")
+    scene.remove("v1", "v3", "again", "forged", "shadow")
 
 
 def test_a_control_plane_that_restarts_freezes_and_dies_in_mid_canary_stops_no_promotion(scene):
     name = scene.canary("v10", serving=TWO)
 
     def away(what: str, seconds: float, stop, start) -> None:
-        with scene.unnoticed(what):
+        with scene.unnoticed(what, "tries again until it is answered; the canary then goes on at its step") as row:
             stop()
             scene.goes_on_for(seconds)
             start()
+            begun = time.monotonic()
             scene.ward.wait("the API server", scene.embedded.is_ready)
-            scene.answers_of("10.0.0")
+            scene.answers_of("10.0.0", 1)
+            row["canary goes on after"] = round(time.monotonic() - begun, 1)
 
     etcd, server = (scene.embedded, "etcd"), (scene.embedded, "kube-apiserver")
     away("API server: restarted", 0, lambda: faults.kill(*server), lambda: scene.embedded.start("kube-apiserver"))
@@ -267,12 +306,12 @@ def test_a_control_plane_that_restarts_freezes_and_dies_in_mid_canary_stops_no_p
 
 def test_a_challengers_pods_die_and_callers_notice_nothing(scene):
     name = scene.canary("v11")
-    with scene.unnoticed("challenger: all its pods deleted without grace") as row:
+    with scene.unnoticed("challenger: all its pods deleted without grace", "has nobody ask it; no blame") as row:
         pods = [pod["metadata"]["name"] for pod in scene.pods(name)]
         scene.ward.kubectl("delete", "pod", *pods, "--grace-period=0", "--force")
         scene.answers_of("11.0.0")
         row["then"] = scene.ward.status("modelversion", name)["phase"]
-    with scene.unnoticed("challenger: kill -9 in all its pods") as row:
+    with scene.unnoticed("challenger: kill -9 in all its pods", "counts what it did not answer") as row:
         scene.kill(*scene.pods(name))
         scene.goes_on(5 * RATE)
         status = scene.ward.status("modelversion", name)
@@ -282,15 +321,15 @@ def test_a_challengers_pods_die_and_callers_notice_nothing(scene):
 
 def test_a_champions_pods_die_and_no_request_fails(scene):
     name = scene.champion()
-    with scene.watched("champion's pod: kill -9, one of two"):
+    with scene.watched("champion's pod: kill -9, one of two", NOTHING):
         scene.kill(scene.pods(name)[0])
         scene.ward.wait("a restart", lambda: not all(ready(pod) for pod in scene.pods(name)), 30, every=0.1)
         scene.all_ready(name, 2)
-    with scene.watched("champion's pod: deleted without grace, one of two"):
+    with scene.watched("champion's pod: deleted without grace, one of two", NOTHING):
         pod = scene.pods(name)[0]["metadata"]["name"]
         scene.ward.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
         scene.all_ready(name, 2)
-    with scene.unnoticed("champion's pod: deleted, one of two"):
+    with scene.unnoticed("champion's pod: deleted, one of two", NOTHING):
         scene.ward.kubectl("delete", "pod", scene.pods(name)[0]["metadata"]["name"], "--wait=true")
         scene.all_ready(name, 2)
 
@@ -299,7 +338,10 @@ def test_a_partition_of_the_operator_from_the_pods_ends_the_canary_by_its_lease_
     champion, name = scene.champion(), scene.canary("v12", PROMPT)
     operators = [address(pod) for pod in scene.operators()]
     pods = [address(pod) for version in (champion, name) for pod in scene.pods(version)]
-    with scene.unnoticed("operator: cut off from the serving pods") as row:
+    does = (
+        "holds; the pods' leases expire, the champion answers alone, and the canary goes on when they are reached again"
+    )
+    with scene.unnoticed("operator: cut off from the serving pods", does) as row:
         with faults.partition(scene.embedded, operators, pods):
             begun = time.time()
             scene.goes_on_for(LEASE + 3)
@@ -309,7 +351,7 @@ def test_a_partition_of_the_operator_from_the_pods_ends_the_canary_by_its_lease_
         scene.answers_of("12.0.0", 1)
         row["resumed after"] = round(time.time() - healed, 1)
     scene.answers_of("12.0.0")
-    with scene.unnoticed("challenger: cut off from the champion") as row:
+    with scene.unnoticed("challenger: cut off from the champion", "counts what it did not answer") as row:
         one, other = ([address(pod) for pod in scene.pods(version)] for version in (champion, name))
         with faults.partition(scene.embedded, one, other):
             scene.goes_on_for(LEASE)
@@ -323,7 +365,9 @@ def test_a_full_store_fails_training_with_its_reason_and_stops_nothing_else(scen
     volume = Path(scene.ward.get("persistentvolume", claim)["spec"]["local"]["path"])
     scene.ward.kubectl("cordon", "node1")  # the small volume is mounted on the first node only
     try:
-        with scene.unnoticed("store: full") as row, faults.small_volume(scene.embedded, 0, volume, 8 << 20) as store:
+        does = "fails the job with reason StoreFull; serving goes on"
+        small = faults.small_volume(scene.embedded, 0, volume, 8 << 20)
+        with scene.unnoticed("store: full", does) as row, small as store:
             filler = faults.fill(store)
             before = bundles(store)
             status = trained_to_its_end(scene.ward, "without-room")
@@ -358,20 +402,17 @@ def trained_to_its_end(ward: Ward, name: str) -> dict[str, Any]:
 
 
 def test_a_node_goes_with_the_operator_the_challenger_and_a_champions_pod_and_no_request_fails(scene):
-    champion, name = (
-        scene.champion(),
-        scene.canary("v13", PROMPT, serving={**SMALL, "nodeSelector": {HOSTNAME: "node1"}}),
-    )
+    away = {**SMALL, "nodeSelector": {HOSTNAME: "node1"}}
+    champion, name = scene.champion(), scene.canary("v13", PROMPT, serving=away)
     gather_an_operator(scene, 1)
     scene.answers_of("13.0.0")
     assert {node_of(pod) for pod in scene.pods(champion)} == {0, 1}
-    with faults.lost_node(scene.embedded, 1):
-        with scene.watched("node: lost, with an operator, the challenger and one of two champions") as row:
-            begun = time.monotonic()
-            scene.ward.wait("the node is missed", lambda: not node_is_ready(scene.ward, "node1"), 90)
-            row["missed after"] = round(time.monotonic() - begun)
-            scene.goes_on()
-    with scene.watched("node: back") as row:
+    lost = "node: lost, with an operator, the challenger and one of two champions"
+    with faults.lost_node(scene.embedded, 1), scene.watched(lost, "is away with it: rollouts stand still") as row:
+        begun = time.monotonic()
+        scene.ward.wait("the node is missed", lambda: not node_is_ready(scene.ward, "node1"), 90)
+        row["missed after"] = round(time.monotonic() - begun)
+    with scene.watched("node: back", "goes on with the rollout") as row:
         scene.ward.wait("the node", lambda: node_is_ready(scene.ward, "node1"), 60)
         scene.all_ready(champion, 2)
         status = scene.ward.wait("the rollout", lambda: rolling(scene.ward, name), 120)
