@@ -36,6 +36,8 @@ UNANSWERED = (
     "UNAVAILABLE: failed to connect",
     "UNAVAILABLE: recvmsg:",
     "UNAVAILABLE: sendmsg:",
+    "UNAVAILABLE: Stream removed (recvmsg:",
+    "UNAVAILABLE: Stream removed (sendmsg:",
     "UNAVAILABLE: Socket closed",
     "UNAVAILABLE: keepalive",
     "UNAVAILABLE: ping timeout",
