@@ -122,6 +122,13 @@ class Embedded:
                 return
         raise ClusterError(f"no service {name!r}; there are {', '.join(s.name for s in self.services())}")
 
+    def start_node(self, node: int) -> None:
+        """Start all services of a node again that was lost: its containers are known, and begin anew."""
+        containerd, *others = self._node_services(node)
+        self._start_containerd(node, containerd)
+        for service in others:
+            services.start(self.layout, service)
+
     def services(self) -> Iterator[Service]:
         """All services but the namespaces' holders."""
         yield from self._control_plane_services()
@@ -273,13 +280,17 @@ apiServer: {{certSANs: [127.0.0.1, localhost]}}
     def _node(self, node: int) -> None:
         self._node_files(node)
         containerd, *others = self._node_services(node)
-        services.start(self.layout, containerd)
-        wait_until(lambda: self._containerd_answers(node), f"containerd of node{node}", 20)
+        self._start_containerd(node, containerd)
         self._forget_containers(node, containerd)
         if not self.has_image(node, PAUSE):
             self.load(node, self._pause_archive())
         for service in others:
             services.start(self.layout, service)
+
+    def _start_containerd(self, node: int, containerd: Service) -> None:
+        """A kubelet gives up whose containerd does not answer."""
+        services.start(self.layout, containerd)
+        wait_until(lambda: self._containerd_answers(node), f"containerd of node{node}", 20)
 
     def _containerd_answers(self, node: int) -> bool:
         return run(["ctr", "--address", self.layout.socket(node), "version"], check=False).returncode == 0
@@ -294,8 +305,7 @@ apiServer: {{certSANs: [127.0.0.1, localhost]}}
             return
         run([*ctr, "rm", *old], check=False)
         services.stop(self.layout, containerd.name)
-        services.start(self.layout, containerd)
-        wait_until(lambda: self._containerd_answers(node), f"containerd of node{node}", 20)
+        self._start_containerd(node, containerd)
 
     def _node_services(self, node: int) -> Iterator[Service]:
         directory, group = self.layout.node(node), f"node{node}/system"

@@ -52,8 +52,7 @@ def lost_node(cluster: Embedded, node: int) -> Iterator[None]:
         yield
     finally:
         _cable(cluster, node, "up")
-        for name in node_services(node):
-            cluster.start(name)
+        cluster.start_node(node)
 
 
 def _cable(cluster: Embedded, node: int, state: str) -> None:

@@ -12,6 +12,8 @@ FIGURES, PAGE = REPOSITORY / "build" / "faults.json", REPOSITORY / "docs" / "ope
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 TOLD = ("fault", "operator", "sent", "failed", "retried", "slowest")
 """What every row has; the rest is told as it is named."""
+SLOW = 1.0
+"""Seconds from which on somebody at a ward would notice."""
 
 
 def table(rows: list[dict[str, Any]], day: date) -> str:
@@ -28,9 +30,10 @@ def table(rows: list[dict[str, Any]], day: date) -> str:
 
 
 def _seen(row: dict[str, Any]) -> str:
-    if not row["failed"] and not row["retried"]:
-        return "nothing"
-    return f"{row['failed']} failed, {row['retried']} sent again"
+    seen = [f"{row[kind]} {words}" for kind, words in (("failed", "failed"), ("retried", "sent again")) if row[kind]]
+    if row["slowest"] >= SLOW:
+        seen.append(f"answers after up to {row['slowest']:.1f} s")
+    return ", ".join(seen) or "nothing"
 
 
 def _measured(row: dict[str, Any]) -> str:
