@@ -33,8 +33,9 @@ LEASE = 10.0
 OUTAGE = 20.0
 PROMPT = QUICK["analysis"]
 """Of a challenger that will fall silent: callers wait for it as long as its objective."""
-SMALL = {"resources": {"requests": {"cpu": "20m", "memory": "200Mi"}}}
-TWO = {**SMALL, "replicas": 2}
+ROOM = {"resources": {"requests": {"cpu": "200m", "memory": "200Mi"}}}
+"""Enough to answer beside a training pod on the same core."""
+TWO = {**ROOM, "replicas": 2}
 HALF = {"steps": [{"weight": 50, "minRequests": 100}], "analysis": PATIENT}
 STEPWISE = {**QUICK, "analysis": PATIENT}
 NOTHING = "nothing: its Deployment brings another"
@@ -241,7 +242,7 @@ def test_a_champions_pods_die_and_no_request_fails(scene):
 
 @pytest.mark.usefixtures("asked_again")
 def test_a_node_goes_with_the_operator_the_challenger_and_a_champions_pod_and_no_request_fails(scene):
-    away = {**SMALL, "nodeSelector": {HOSTNAME: "node1"}}
+    away = {**ROOM, "nodeSelector": {HOSTNAME: "node1"}}
     champion, name = scene.champion(), scene.canary("v13", PROMPT, serving=away)
     gather_an_operator(scene, 1)
     scene.answers_of("13.0.0")
