@@ -173,9 +173,9 @@ class Scene:
         """kill -9 the process of each pod's container."""
         for pod in pods:
             (container,) = pod["status"]["containerStatuses"]
-            if container["state"].get("running"):
-                identifier = container["containerID"].removeprefix("containerd://")
-                faults.kill_container(self.embedded, node_of(pod), identifier)
+            assert "running" in container["state"], pod["status"]
+            identifier = container["containerID"].removeprefix("containerd://")
+            faults.kill_container(self.embedded, node_of(pod), identifier)
 
     def all_ready(self, version: str, count: int) -> None:
         self._wait(f"{count} ready pods of {version}", lambda: [ready(p) for p in self.pods(version)] == count * [True])

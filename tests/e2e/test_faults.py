@@ -117,8 +117,11 @@ def test_a_control_plane_that_restarts_freezes_and_dies_in_mid_canary_stops_no_p
 
     def away(what: str, seconds: float, stop, start) -> None:
         with scene.watched(what, "tries again until it is answered; the canary then goes on at its step") as row:
+            begun = time.time()
             stop()
             scene.goes_on_for(seconds)
+            if seconds:
+                row["canary answered for"] = round(scene.last_answer_of("10.0.0") - begun, 1)
             start()
             begun = time.monotonic()
             scene.ward.wait("the API server", scene.embedded.is_ready)
