@@ -1,10 +1,10 @@
 # Modelward. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e fuzz bench-operator faults bench-rollback
+.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e fuzz bench-operator faults bench-faults bench-rollback
 
 UV ?= uv
 RUN := $(UV) run --frozen --all-packages
-NODES ?= 1
+NODES ?= 2
 
 help: ## What there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -45,7 +45,7 @@ generate: environment ## The CRDs, from the models; the gRPC messages, from thei
 images: environment ## The container images, with their sizes
 	$(RUN) python -m tests.cluster images
 
-cluster: environment ## A Kubernetes: CLUSTER=existing, kind where docker and kind work, else embedded (NODES=1)
+cluster: environment ## A Kubernetes: CLUSTER=existing, kind where docker and kind work, else embedded (NODES=2)
 	$(RUN) python -m tests.cluster up --nodes $(NODES) --images
 
 cluster-down: ## Stop it, and leave nothing behind
@@ -76,6 +76,10 @@ bench-operator: environment ## Thousands of ModelVersions on a real API server: 
 bench-rollback: environment ## Seconds until a bad version is out of use: ours, Flagger and Argo Rollouts on the same cluster (ARGS=--ours)
 	rm -f build/rollback.json
 	$(RUN) python -m tests.bench.rollback --json build/rollback.json --publish $(ARGS)
+
+bench-faults: environment ## What stands around a model is broken under load, and what callers saw is written: docs/operations.md
+	$(RUN) pytest tests/e2e/test_faults.py
+	$(RUN) python -m tests.e2e.publish
 
 clean: ## Remove caches and what was built
 	-$(RUN) python -m tests.cluster down

@@ -125,7 +125,7 @@ class Clinic:
         self.apply(job)
         return job
 
-    def start_replay(self, name: str, rows: str, *options: str) -> Replay:
+    def start_replay(self, name: str, rows: str, *options: str, node: str | None = None) -> Replay:
         """A pod that asks the model, all the time."""
         script = (REPOSITORY / "examples" / "replay.py").read_text()
         files = {"replay.py": script, "rows.csv": rows}
@@ -133,7 +133,7 @@ class Clinic:
         url = "mortality:9000" if "--grpc" in options else "http://mortality:8080"
         words = ["python", "/replay/replay.py", "--url", url, "--model", "mortality"]
         words += ["--rows", "/replay/rows.csv", *options]
-        self.apply(_pod(name, self.cluster.image("serving"), words, files=name))
+        self.apply(_pod(name, self.cluster.image("serving"), words, files=name, node=node))
         self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=120s")
         replay = Replay(self, name)
         self.wait("the first answers", lambda: replay.counts().get("ok"), 60)
@@ -178,7 +178,13 @@ def transitions(clinic: Clinic, names: Sequence[str]) -> Iterator[tuple[str, str
 
 
 def _pod(
-    name: str, image: str, command: list[str], *, claim: str | None = None, files: str | None = None
+    name: str,
+    image: str,
+    command: list[str],
+    *,
+    claim: str | None = None,
+    files: str | None = None,
+    node: str | None = None,
 ) -> dict[str, Any]:
     volumes: list[dict[str, Any]] = []
     mounts: list[dict[str, Any]] = []
@@ -214,5 +220,6 @@ def _pod(
             "securityContext": security,
             "containers": [container],
             "volumes": volumes,
+            **({"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}),
         },
     }

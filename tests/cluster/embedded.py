@@ -27,6 +27,8 @@ PAUSE = "modelward.local/pause:1"
 VOLUMES = 32
 CONTROL_PLANE = ("etcd", "kube-apiserver", "relay-in", "relay", "kube-controller-manager", "kube-scheduler", "coredns")
 RESOLV = "nameserver 127.0.0.1\n"
+SWITCH = "switch"
+"""The process that holds the network namespace to which all nodes are wired."""
 
 
 class Embedded:
@@ -120,6 +122,13 @@ class Embedded:
                 return
         raise ClusterError(f"no service {name!r}; there are {', '.join(s.name for s in self.services())}")
 
+    def start_node(self, node: int) -> None:
+        """Start all services of a node again that was lost: its containers are known, and begin anew."""
+        containerd, *others = self._node_services(node)
+        self._start_containerd(node, containerd)
+        for service in others:
+            services.start(self.layout, service)
+
     def services(self) -> Iterator[Service]:
         """All services but the namespaces' holders."""
         yield from self._control_plane_services()
@@ -133,12 +142,12 @@ class Embedded:
 
     def _namespaces(self, nodes: int) -> None:
         group, hold = "control-plane", ("sh", "-c", "mount -t tmpfs tmpfs /run && exec sleep infinity")
-        if services.find(self.layout, "switch") is None:
-            services.start(self.layout, Service("switch", ("unshare", "--net", "--", "sleep", "infinity"), group))
-            switch = self._settled("switch", "net")
+        if services.find(self.layout, SWITCH) is None:
+            services.start(self.layout, Service(SWITCH, ("unshare", "--net", "--", "sleep", "infinity"), group))
+            switch = self._settled(SWITCH, "net")
             _ip(switch, "link", "add", "sw", "type", "bridge")
             _ip(switch, "link", "set", "sw", "up")
-        switch = self._settled("switch", "net")
+        switch = self._settled(SWITCH, "net")
         for node in range(nodes):
             name = services.holder_name(node)
             if services.find(self.layout, name) is not None:
@@ -157,9 +166,9 @@ class Embedded:
 
     def _wire(self, node: int, nodes: int, holder: int, switch: int) -> None:
         """A cable from the node to the switch, and routes to the other nodes' pods. None leads outside."""
-        cable = ["type", "veth", "peer", "name", f"port{node}", "netns", str(switch)]
+        cable = ["type", "veth", "peer", "name", port_name(node), "netns", str(switch)]
         run(["ip", "link", "add", "eth0", "netns", str(holder), *cable])
-        _ip(switch, "link", "set", f"port{node}", "master", "sw", "up")
+        _ip(switch, "link", "set", port_name(node), "master", "sw", "up")
         _ip(holder, "link", "set", "lo", "up")
         _ip(holder, "addr", "add", f"{self.layout.node_address(node)}/24", "dev", "eth0")
         _ip(holder, "link", "set", "eth0", "up")
@@ -263,7 +272,7 @@ apiServer: {{certSANs: [127.0.0.1, localhost]}}
             "kube-controller-manager", *config("controller-manager.conf"), f"--root-ca-file={pki}/ca.crt",
             f"--service-account-private-key-file={pki}/sa.key", "--use-service-account-credentials",
             f"--cluster-signing-cert-file={pki}/ca.crt", f"--cluster-signing-key-file={pki}/ca.key",
-            "--leader-elect=false", "--bind-address=127.0.0.1", "--node-monitor-grace-period=20s",
+            "--leader-elect=false", "--bind-address=127.0.0.1",
         )  # fmt: skip
         yield component("kube-scheduler", *config("scheduler.conf"), "--leader-elect=false", "--bind-address=127.0.0.1")
         yield component("coredns", "-conf", str(self.layout.root / "Corefile"))
@@ -271,13 +280,17 @@ apiServer: {{certSANs: [127.0.0.1, localhost]}}
     def _node(self, node: int) -> None:
         self._node_files(node)
         containerd, *others = self._node_services(node)
-        services.start(self.layout, containerd)
-        wait_until(lambda: self._containerd_answers(node), f"containerd of node{node}", 20)
+        self._start_containerd(node, containerd)
         self._forget_containers(node, containerd)
         if not self.has_image(node, PAUSE):
             self.load(node, self._pause_archive())
         for service in others:
             services.start(self.layout, service)
+
+    def _start_containerd(self, node: int, containerd: Service) -> None:
+        """A kubelet gives up whose containerd does not answer."""
+        services.start(self.layout, containerd)
+        wait_until(lambda: self._containerd_answers(node), f"containerd of node{node}", 20)
 
     def _containerd_answers(self, node: int) -> bool:
         return run(["ctr", "--address", self.layout.socket(node), "version"], check=False).returncode == 0
@@ -292,8 +305,7 @@ apiServer: {{certSANs: [127.0.0.1, localhost]}}
             return
         run([*ctr, "rm", *old], check=False)
         services.stop(self.layout, containerd.name)
-        services.start(self.layout, containerd)
-        wait_until(lambda: self._containerd_answers(node), f"containerd of node{node}", 20)
+        self._start_containerd(node, containerd)
 
     def _node_services(self, node: int) -> Iterator[Service]:
         directory, group = self.layout.node(node), f"node{node}/system"
@@ -376,6 +388,8 @@ state = "{directory}/containerd-state"
             },
             "authorization": {"mode": "Webhook"},
             "evictionHard": {"memory.available": "100Mi"},
+            # Tests kill one container several times; five minutes of back-off would only be waited for.
+            "crashLoopBackOff": {"maxContainerRestartPeriod": "2s"},
             "imageGCHighThresholdPercent": 100,
             "nodeStatusUpdateFrequency": "4s",
             "volumePluginDir": f"{directory}/volume-plugins",
@@ -432,10 +446,14 @@ volumeBindingMode: WaitForFirstConsumer
         )
 
     def _volume(self, number: int) -> str:
-        """A local volume: unlike a host-path one, a pod's fsGroup owns it, so pods need not be root."""
+        """A local volume: unlike a host-path one, a pod's fsGroup owns it, so pods need not be root.
+
+        Every node reaches it, as they would a share on a file server: they are one machine.
+        """
         path = self.layout.volumes / str(number)
         path.mkdir(parents=True, exist_ok=True)
-        terms = "[{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [node0]}]}]"
+        nodes = ", ".join(f"node{node}" for node in range(self.nodes))
+        terms = f"[{{matchExpressions: [{{key: kubernetes.io/hostname, operator: In, values: [{nodes}]}}]}}]"
         return f"""apiVersion: v1
 kind: PersistentVolume
 metadata: {{name: local-{number}}}
@@ -476,6 +494,11 @@ spec:
 def node_services(node: int) -> tuple[str, ...]:
     """The names of a node's services."""
     return (f"containerd{node}", f"kubelet{node}", f"kube-proxy{node}")
+
+
+def port_name(node: int) -> str:
+    """The switch's end of a node's cable."""
+    return f"port{node}"
 
 
 def signal_service(layout: Layout, name: str, number: signal.Signals) -> None:

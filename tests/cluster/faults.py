@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
-from tests.cluster import services
-from tests.cluster.embedded import Embedded, node_services
+from tests.cluster import cgroups, services
+from tests.cluster.commands import run
+from tests.cluster.embedded import SWITCH, Embedded, node_services, port_name
 from tests.cluster.waiting import wait_until
 
 
@@ -31,19 +35,80 @@ def thaw(cluster: Embedded, name: str) -> None:
     services.send(cluster.layout, name, signal.SIGCONT)
 
 
-def stop_node(cluster: Embedded, node: int) -> None:
-    """A node is gone at once, with all its pods."""
-    from tests.cluster import cgroups
-
-    cgroups.kill(f"{cluster.layout.name}/node{node}")
-    for name in node_services(node):
-        wait_until(lambda name=name: services.find(cluster.layout, name) is None, f"end of {name}", 10)
+def kill_container(cluster: Embedded, node: int, identifier: str) -> None:
+    """kill -9 a container's first process; the kubelet starts the container again."""
+    containerd = ["ctr", "--address", cluster.layout.socket(node), "--namespace", "k8s.io"]
+    run([*containerd, "tasks", "kill", "--signal", "SIGKILL", identifier])
 
 
-def start_node(cluster: Embedded, node: int) -> None:
-    """It comes back."""
-    for name in node_services(node):
-        cluster.start(name)
+@contextlib.contextmanager
+def lost_node(cluster: Embedded, node: int) -> Iterator[None]:
+    """A node loses its power: at once nothing of it answers, not even with a refusal, and no connection is ended."""
+    _cable(cluster, node, "down")
+    try:
+        cgroups.kill(f"{cluster.layout.name}/node{node}")
+        for name in node_services(node):
+            wait_until(lambda name=name: services.find(cluster.layout, name) is None, f"end of {name}", 10)
+        yield
+    finally:
+        _cable(cluster, node, "up")
+        cluster.start_node(node)
+
+
+def _cable(cluster: Embedded, node: int, state: str) -> None:
+    switch = services.require(cluster.layout, SWITCH).pid
+    run(["nsenter", "--target", str(switch), "--net", "--", "ip", "link", "set", port_name(node), state])
+
+
+@contextlib.contextmanager
+def partition(cluster: Embedded, some: Iterable[str], others: Iterable[str]) -> Iterator[None]:
+    """No packet passes between two sets of pods, by their addresses, in either direction."""
+    one, other = ",".join(some), ",".join(others)
+
+    def rules(change: str) -> None:
+        for node in range(cluster.nodes):
+            inside = services.enter(cluster.layout, node, mounts=True)  # its /run holds the lock that kube-proxy takes
+            for source, target in ((one, other), (other, one)):
+                rule = ["FORWARD", "--source", source, "--destination", target, "--jump", "DROP"]
+                run([*inside, "iptables", "--wait", change, *rule])
+
+    rules("--insert")
+    try:
+        yield
+    finally:
+        rules("--delete")
+
+
+@contextlib.contextmanager
+def small_volume(cluster: Embedded, node: int, volume: Path, room: int) -> Iterator[Path]:
+    """In the place of a volume, for pods that start from now on: its content on a file system with little room.
+
+    It is mounted in the node's namespace, and goes with the node. Yields where it is seen from here.
+    """
+    inside = services.enter(cluster.layout, node, mounts=True)
+    holder = services.require(cluster.layout, services.holder_name(node)).pid
+    used = sum(path.stat().st_size + 4096 for path in volume.rglob("*"))
+    run([*inside, "mount", "-t", "tmpfs", "-o", f"size={used + room}", "small", volume])
+    try:
+        seen = Path(f"/proc/{holder}/root") / volume.relative_to("/")
+        shutil.copytree(volume, seen, dirs_exist_ok=True)
+        for path in (seen, *seen.rglob("*")):
+            original = (volume / path.relative_to(seen)).stat()
+            shutil.chown(path, original.st_uid, original.st_gid)
+        yield seen
+    finally:
+        run([*inside, "umount", "--lazy", volume])
+
+
+def fill(directory: Path) -> Path:
+    """Write a file until there is no room for another byte; returns it."""
+    filler = directory / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(size))
+    return filler
 
 
 FAULTS: dict[str, Callable[[Embedded, str], None]] = {"kill": kill, "restart": restart, "freeze": freeze, "thaw": thaw}

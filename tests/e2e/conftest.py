@@ -62,7 +62,7 @@ def cluster() -> Iterator[Cluster]:
     """The cluster that is there, or one that goes with the tests."""
     embedded = provider() == "embedded"
     was_there = embedded and Embedded(Layout.from_environment()).nodes > 0
-    yield ensure_cluster(nodes=1, images=True)
+    yield ensure_cluster(nodes=2, images=True)
     if embedded and not was_there:
         Embedded(Layout.from_environment()).down()
 
@@ -71,7 +71,7 @@ def cluster() -> Iterator[Cluster]:
 def installed(cluster: Cluster) -> Clinic:
     clinic = Clinic(cluster, NAMESPACE)
     if clinic.get("namespace", NAMESPACE):
-        _clean(clinic)
+        clean(clinic)
         clinic.kubectl("delete", "namespace", NAMESPACE, "--timeout=180s")
     clinic.install()
     clinic.put("data/monica-1985-1986.csv", monica.as_csv(monica.hospitalised(85, 86)))
@@ -97,7 +97,7 @@ def trained(installed: Clinic) -> Ward:
 @pytest.fixture
 def ward(trained: Ward) -> Ward:
     """No model versions, no monitors, nothing remembered."""
-    _clean(trained)
+    clean(trained)
     return trained
 
 
@@ -130,10 +130,11 @@ def _ended(clinic: Clinic, name: str) -> dict[str, Any] | None:
     return status if status.get("phase") in ("Complete", "Failed") else None
 
 
-def _clean(clinic: Clinic) -> None:
+def clean(clinic: Clinic) -> None:
+    """No model versions, no monitors, nothing remembered."""
     clinic.kubectl("delete", "mv,dm,scorebatch", "--all", "--timeout=120s")
     clinic.kubectl("delete", "configmap", "mortality-modelward", "--ignore-not-found")
-    clinic.kubectl("delete", "pod", "client", "--ignore-not-found", "--grace-period=0", "--force")
+    clinic.kubectl("delete", "pod", "client", "rest", "grpc", "--ignore-not-found", "--grace-period=0", "--force")
 
     def gone() -> bool:
         return not clinic.list("pods", "--selector", "modelward.io/model=mortality")

@@ -54,7 +54,7 @@ class Callers:
         digest = lease.challenger.digest
         pod.holder.saw_request(digest)
         asked = self._number * GOLDEN % 1 < lease.weight / 100
-        if not asked and lease.mirror == 0:
+        if not lease.challenger.endpoints or (not asked and lease.mirror == 0):
             return pod.version
         challenger = self._challenger(lease)
         pair = self._pair(challenger)
@@ -66,8 +66,6 @@ class Callers:
 
     def _challenger(self, lease: TrafficLease) -> ServingPod | None:
         endpoints = lease.challenger.endpoints
-        if not endpoints:
-            return None
         pod = self._cluster.at(endpoints[self._number % len(endpoints)].split(":")[0])
         return pod if pod is not None and pod.digest == lease.challenger.digest else None
 

@@ -6,6 +6,8 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 SCHEME = "store://"
+_FULL = ("No space left on device", "Disk quota exceeded")
+"""The operating system's words; those of object stores are as many as there are stores."""
 
 
 class InvalidAddressError(ValueError):
@@ -36,3 +38,8 @@ def split(address: str) -> tuple[str, str]:
     """The address of the folder, and the file's name in it."""
     folder, _, name = address.rpartition("/")
     return folder, name
+
+
+def is_full(error: Exception) -> bool:
+    """Whether a store refused to write because there is no room: its client says so in words only."""
+    return any(words in str(error) for words in _FULL)

@@ -125,7 +125,8 @@ class Router:
         return (asked.answer, True) if good else (own.answer, False)
 
     def _lets_through(self, lease: TrafficLease) -> bool:
-        return self._breaker.lets_through(lease.challenger.digest, self._clock())
+        """Whether the challenger is asked. While it has no pod, as in a drain, nobody blames it for what nobody asked."""
+        return bool(lease.challenger.endpoints) and self._breaker.lets_through(lease.challenger.digest, self._clock())
 
     async def _mirror(self, lease: TrafficLease, forward: Forward, rows: Rows, own: Own) -> None:
         asked = await self._ask(lease, forward, rows, PATIENCE * lease.deadline_ms / 1000)
@@ -139,8 +140,6 @@ class Router:
     async def _ask(self, lease: TrafficLease, forward: Forward, rows: Rows, patience: float) -> Asked:
         started = self._clock()
         endpoints = lease.challenger.endpoints
-        if not endpoints:
-            return Asked(None, 0.0, error=True)
         endpoint = endpoints[next(self._turn) % len(endpoints)]
         try:
             response = await self._challengers.ask(endpoint, self._path, forward, {names.ROUTED_HEADER: "1"}, patience)

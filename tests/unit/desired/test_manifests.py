@@ -116,9 +116,13 @@ def test_turning_tls_on_leaves_the_selector_as_it_is():
 
 
 def test_pods_spread_over_hosts_and_zones_and_start_all_the_same_where_they_cannot():
-    spread = ALL["deployment"]["spec"]["template"]["spec"]["topologySpreadConstraints"]
-    assert [c["topologyKey"] for c in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
-    assert {c["whenUnsatisfiable"] for c in spread} == {"ScheduleAnyway"}
+    pod = ALL["deployment"]["spec"]["template"]["spec"]
+    (hosts,) = pod["topologySpreadConstraints"]
+    assert (hosts["topologyKey"], hosts["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+    (zones,) = pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert zones["podAffinityTerm"]["topologyKey"] == "topology.kubernetes.io/zone", (
+        "nodes without one spread over hosts"
+    )
 
 
 def test_a_slow_start_is_not_killed_and_a_pod_is_ready_only_when_it_can_answer():

@@ -291,6 +291,18 @@ def test_a_store_that_fails_in_between_is_not_the_files_fault(tmp_path, run, mon
         run(form)
 
 
+def test_a_store_without_room_is_told(tmp_path, run, monkeypatch):
+    write(tmp_path, rows())
+
+    def full(*_):
+        raise obstore.exceptions.GenericError("Unable to copy data to file: No space left on device (os error 28)")
+
+    monkeypatch.setattr(obstore, "put", full)
+    with pytest.raises(InvalidInputError) as caught:
+        run()
+    assert (caught.value.reason, caught.value.field) == ("StoreFull", "spec.output.uri")
+
+
 def test_a_finished_shard_is_not_scored_again(tmp_path, run):
     write(tmp_path, rows())
     run(shards=2)

@@ -83,3 +83,14 @@ def test_scores_are_counted_at_the_tenths_that_only_one_of_the_two_reaches(own, 
     counts = counted((0.01, own, 0.01, other))
     assert counts.higher_challenger == tuple(int(level in up) for level in range(1, 10))
     assert counts.higher_champion == tuple(int(level in down) for level in range(1, 10))
+
+
+def test_a_challenger_without_a_pod_is_not_asked_and_not_blamed():
+    challenger, holder = Scripted(), LeaseHolder("m", OWN)
+    lease = LEASE.model_copy(update={"challenger": LEASE.challenger.model_copy(update={"endpoints": ()})})
+    holder.take(1, lease, 0.0)
+    own = Own(Answer(np.array([0.5], np.float32), np.array([True])), 0.01)
+    router = Router(holder, challenger, "m", clock=lambda: 0.0)
+    assert asyncio.run(router.ask(lease, Forward(b"", {}), OneRow(), own)) == (own.answer, False)
+    counts = holder.evidence()[0].counts
+    assert (counts.requests, counts.pairs, counts.errors_challenger) == (1, 0, 0)

@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import numpy as np
+import obstore
 import pytest
 import yaml
 
@@ -16,7 +17,7 @@ from modelward_api.bundle import ReferenceProfile, Signature
 from modelward_api.trainingjob import TrainingJobSpec
 from modelward_serving import bundle as served
 from modelward_training import __main__ as command
-from modelward_training import pipeline
+from modelward_training import bundle, pipeline
 from modelward_training.errors import InvalidInputError
 from modelward_training.progress import Progress
 from tests.cluster.layout import REPOSITORY
@@ -232,6 +233,16 @@ def test_bad_input_is_said_with_reason_and_field(store, rows, changes, reason, f
     assert field in caught.value.field
     for value in ("old", "maybe"):
         assert value not in caught.value.message.split()
+
+
+def test_a_store_without_room_is_said(store, monkeypatch):
+    def full(target, name, content):
+        raise obstore.exceptions.GenericError("Unable to copy data to file: No space left on device (os error 28)")
+
+    monkeypatch.setattr(bundle.obstore, "put", full)
+    with pytest.raises(InvalidInputError) as caught:
+        train(store)
+    assert (caught.value.reason, caught.value.field) == ("StoreFull", "spec.output.uri")
 
 
 def test_a_feature_that_knows_the_outcome_is_warned_of(store):

@@ -12,7 +12,7 @@ from obstore.store import LocalStore, from_url
 from modelward_api import names
 from modelward_api.base import Document
 from modelward_api.bundle import Manifest, file_digest
-from modelward_api.store import InvalidAddressError, resolve, split
+from modelward_api.store import InvalidAddressError, is_full, resolve, split
 from modelward_training.errors import InvalidInputError
 
 BENTO_MODEL = """\
@@ -48,19 +48,22 @@ def put(content: bytes, output: str, manifest: Manifest, store: str | None) -> s
     """Write the archive; returns its address, of the kind that ``output`` is.
 
     Raises:
-        InvalidInputError: InvalidAddress.
+        InvalidInputError: InvalidAddress, StoreFull.
         OSError: the store cannot be written now.
     """
     name = manifest.digest.removeprefix("sha256:")[:16] + ".bentomodel"
     uri = f"{output.rstrip('/')}/{manifest.model}/{manifest.version}/{name}"
     try:
         folder, file = split(resolve(uri, store))
-        target = LocalStore.from_url(folder, mkdir=True) if folder.startswith("file://") else from_url(folder)
     except InvalidAddressError as error:
         raise InvalidInputError("InvalidAddress", str(error), "spec.output.uri") from error
     try:
+        target = LocalStore.from_url(folder, mkdir=True) if folder.startswith("file://") else from_url(folder)
         obstore.put(target, file, content)
     except obstore.exceptions.BaseError as error:
+        if is_full(error):
+            message = f"there is no room left at {output}: make some, then delete this TrainingJob and apply it again"
+            raise InvalidInputError("StoreFull", message, "spec.output.uri") from error
         raise OSError(f"{output} cannot be written now: {type(error).__name__}") from error
     return uri
 

@@ -191,22 +191,13 @@ def _pod(
     timeout: float,
     settings: Settings,
 ) -> Manifest:
-    spread = [
-        {
-            "maxSkew": 1,
-            "topologyKey": key,
-            "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": selector},
-        }
-        for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
-    ]
     found: Manifest = {
         "serviceAccountName": settings.serving_service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": POD_SECURITY,
         "terminationGracePeriodSeconds": TURNING_AWAY + 2 * int(timeout) + 5,
-        "topologySpreadConstraints": spread,
+        **_spread(selector),
         "initContainers": [fetch(artifact, settings)],
         "containers": [_serve(namespace, spec, artifact, timeout, settings)],
         "volumes": [
@@ -221,6 +212,20 @@ def _pod(
     if spec.serving.node_selector:
         found["nodeSelector"] = dict(spec.serving.node_selector)
     return found
+
+
+def _spread(selector: dict[str, str]) -> Manifest:
+    """Over hosts and zones where they can, and all the same where they cannot.
+
+    Two spread constraints would be none where nodes have no zone: the scheduler leaves a node that lacks one key out of both.
+    """
+    alike = {"labelSelector": {"matchLabels": selector}}
+    hosts = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway", **alike}
+    zones = {"weight": 100, "podAffinityTerm": {"topologyKey": "topology.kubernetes.io/zone", **alike}}
+    return {
+        "topologySpreadConstraints": [hosts],
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [zones]}},
+    }
 
 
 def fetch(artifact: Artifact, settings: Settings) -> Manifest:

@@ -15,7 +15,7 @@ from typing import Any
 import obstore
 from obstore.store import LocalStore, from_url
 
-from modelward_api.store import InvalidAddressError, resolve, split
+from modelward_api.store import InvalidAddressError, is_full, resolve, split
 from modelward_serving.batch.errors import InvalidInputError, UnreachableError
 
 FIELD = {"input": "spec.input.uri", "output": "spec.output.uri"}
@@ -89,13 +89,16 @@ def reachable(uri: str, which: str) -> Iterator[None]:
     """Tell what is missing from what cannot be reached now.
 
     Raises:
-        InvalidInputError: MissingFile.
+        InvalidInputError: MissingFile, StoreFull.
         UnreachableError: the store does not answer; it is worth another try.
     """
     try:
         yield
     except (OSError, obstore.exceptions.BaseError, ValueError) as error:
         text = str(error)
+        if is_full(error):
+            message = f"there is no room left at {uri}: make some, then delete this ScoreBatch and apply it again"
+            raise InvalidInputError("StoreFull", message, FIELD[which]) from None
         if isinstance(error, FileNotFoundError) or any(
             s in text for s in ("not found", "No such file", "canonicalize")
         ):
