@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
+import msgspec
+
 from modelward_api.wire import LeaseState, PairedCounts, PairedEvidence, TrafficLease
 
 OPENING = 20
@@ -36,8 +38,7 @@ class Tally:
     tripped: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(msgspec.Struct, frozen=True):
     """What happened on one request that both scored."""
 
     error_challenger: bool = False
@@ -63,6 +64,8 @@ class LeaseHolder:
         self._digest = digest
         self._strata = strata
         self._lease: TrafficLease | None = None
+        self._routes_by: TrafficLease | None = None
+        """The lease, unless its challenger was found to fail hard: looked at for each request, so not derived for each."""
         self._until = 0.0
         self._newest = (0, 0)
         """Epoch and sequence of the newest that was told: what comes late is older."""
@@ -81,17 +84,16 @@ class LeaseHolder:
             told = (max(epoch, lease.epoch), lease.sequence)
         if told < self._newest:
             return "StaleEpoch"
-        self._newest, self._lease = told, lease
+        self._newest, self._lease, self._routes_by = told, lease, None
         if lease is not None:
             self._until = now + lease.ttl_seconds
-            self._tally(lease.challenger.digest)
+            if not self._tally(lease.challenger.digest).tripped:
+                self._routes_by = lease
         return None
 
     def active(self, now: float) -> TrafficLease | None:
         """The lease that is in force, unless its challenger was found to fail hard."""
-        if self._lease is None or now >= self._until:
-            return None
-        return None if self._tallies[self._lease.challenger.digest].tripped else self._lease
+        return self._routes_by if self._routes_by is not None and now < self._until else None
 
     def turns_away(self, now: float) -> bool:
         """Whether callers shall connect anew, because the Service selects this pod no longer."""
@@ -123,9 +125,9 @@ class LeaseHolder:
         for counts in (tally.whole, *(tally.strata[stratum] for stratum in pair.strata)):
             _count_pair(counts, pair)
         if pair.invalid and not pair.error_champion:
-            tally.tripped = tally.tripped or "InvalidAnswer"
+            self._trip(digest, tally, "InvalidAnswer")
         elif tally.whole.plain["opening_errors"] > OPENING / 2:
-            tally.tripped = tally.tripped or "OpeningErrors"
+            self._trip(digest, tally, "OpeningErrors")
 
     def evidence(self) -> tuple[PairedEvidence, ...]:
         """All tallies."""
@@ -139,12 +141,18 @@ class LeaseHolder:
             for digest, tally in self._tallies.items()
         )
 
+    def _trip(self, digest: str, tally: Tally, why: str) -> None:
+        tally.tripped = tally.tripped or why
+        if self._routes_by is not None and self._routes_by.challenger.digest == digest:
+            self._routes_by = None
+
     def _tally(self, digest: str) -> Tally:
-        if digest not in self._tallies:
+        found = self._tallies.get(digest)
+        if found is None:
             while len(self._tallies) >= MOST_CHALLENGERS:
                 self._tallies.pop(next(iter(self._tallies)))
-            self._tallies[digest] = Tally(Counts(), {stratum: Counts() for stratum in self._strata})
-        return self._tallies[digest]
+            found = self._tallies[digest] = Tally(Counts(), {stratum: Counts() for stratum in self._strata})
+        return found
 
 
 def draw(model: str, sticky: str | None, chance: float) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from modelward_api.names import DECISION, SCORE
 from modelward_serving import packed
-from modelward_serving.answer import Answer, Given
+from modelward_serving.answer import Answer, Given, is_valid
 from modelward_serving.checker import Rows
 from modelward_serving.tensors import LARGEST_BODY, BinaryTensor, Forward, InferenceRequest, RefusedError
 
@@ -146,11 +146,9 @@ def parse_answer(body: bytes, count: int) -> Answer | None:
         outputs = {output.name: output for output in _responses.decode(body).outputs}
         scores = np.array(outputs[SCORE].data, dtype=np.float32).reshape(-1)
         decisions = np.array(outputs[DECISION].data, dtype=bool).reshape(-1)
-    except (msgspec.MsgspecError, KeyError, ValueError, TypeError, OverflowError):
+    except (msgspec.MsgspecError, KeyError, ValueError, TypeError, OverflowError, RecursionError):
         return None
-    if scores.shape != (count,) or decisions.shape != (count,):
-        return None
-    if not np.all((scores >= 0) & (scores <= 1)):  # false for NaN, too
+    if decisions.shape != (count,) or not is_valid(scores, count):
         return None
     return Answer(scores, decisions)
 

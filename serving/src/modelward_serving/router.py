@@ -8,10 +8,10 @@ import math
 import random
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from enum import Enum
 
+import msgspec
 import numpy as np
 
 from modelward_api import names
@@ -19,7 +19,7 @@ from modelward_api.wire import LATENCY_LEVELS, SCORE_LEVELS, TrafficLease
 from modelward_serving.allowance import Allowance
 from modelward_serving.answer import Answer
 from modelward_serving.breaker import Breaker
-from modelward_serving.challengers import Challengers
+from modelward_serving.challengers import Challengers, Response
 from modelward_serving.checker import Rows
 from modelward_serving.lease import LeaseHolder, Pair, draw
 from modelward_serving.rest import parse_answer
@@ -35,8 +35,7 @@ _SCORES: list[float] = np.array(SCORE_LEVELS, np.float32).tolist()
 """The levels as scores are given: 0.7 reaches 0.7."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What came of asking the challenger."""
 
     answer: Answer | None
@@ -45,8 +44,7 @@ class Asked:
     invalid: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Own:
+class Own(msgspec.Struct, frozen=True):
     """The champion's own answer, or that it has none."""
 
     answer: Answer | None
@@ -61,6 +59,19 @@ class Plan(Enum):
     """The champion answers; the challenger is asked for evidence alone."""
     ASK = "ask"
     """The challenger answers, the champion if it does not."""
+
+
+class Route(msgspec.Struct, frozen=True):
+    """What is planned for one request, under which lease."""
+
+    lease: TrafficLease | None
+    plan: Plan
+
+
+ALONE = Route(None, Plan.OWN)
+
+Found = Callable[[Answer | None], None]
+"""Called once with the challenger's answer, or with None: the caller gets the champion's."""
 
 
 class Router:
@@ -83,78 +94,127 @@ class Router:
         self._clock = clock
         self._chance = chance
         self._turn = itertools.count()
-        self._mirrored: set[asyncio.Task[None]] = set()
+        self._mirrored = 0
+        """Requests that are under way to the challenger for evidence alone."""
+        self._planned = _Planned(None)
         self._breaker = Breaker()
         self._allowance = Allowance()
 
-    def lease(self) -> TrafficLease | None:
-        """The lease in force."""
-        return self._holder.active(self._clock())
+    def route(self, headers: Mapping[bytes, bytes]) -> Route:
+        """What is to become of a request with these headers, under the lease in force."""
+        lease = self._holder.active(self._clock())
+        if lease is None:
+            return ALONE
+        if lease is not self._planned.lease:
+            self._planned = _Planned(lease)
+        return self._planned.routes[self._plan(self._planned, headers)]
 
     def turns_away(self) -> bool:
         """Whether callers shall connect anew: they will come to another pod."""
         return self._holder.turns_away(self._clock())
 
-    def plan(self, lease: TrafficLease, sticky: str | None) -> Plan:
-        """What is to become of a request."""
-        if draw(self._model, sticky, self._chance()) < lease.weight / 100:
-            return Plan.ASK
-        return Plan.MIRROR if lease.mirror > 0 and self._chance() < lease.mirror else Plan.OWN
-
-    def answered(self, lease: TrafficLease, plan: Plan, rows: Rows, own: Own, forward: Callable[[], Forward]) -> None:
+    def answered(self, route: Route, rows: Rows, own: Own, forward: Callable[[], Forward]) -> None:
         """The champion answers, or failed, as planned: count that, and ask the challenger for evidence if that is the plan."""
+        lease = route.lease
+        if lease is None:
+            return
         self._holder.saw_request(lease.challenger.digest)
-        if plan is not Plan.MIRROR or len(self._mirrored) >= MOST_MIRRORED:
+        if route.plan is not Plan.MIRROR or self._mirrored >= MOST_MIRRORED:
             return
         if not self._allowance.takes(self._clock()) or not self._lets_through(lease):
             return
-        task = asyncio.get_running_loop().create_task(self._mirror(lease, forward(), rows, own))
-        self._mirrored.add(task)
-        task.add_done_callback(self._mirrored.discard)
+        self._mirrored += 1
 
-    async def ask(self, lease: TrafficLease, forward: Forward, rows: Rows, own: Own) -> tuple[Answer | None, bool]:
-        """The answer for a caller whose request is the challenger's, and whether it is the challenger's."""
-        digest = lease.challenger.digest
+        def heard(asked: Asked) -> None:
+            self._mirrored -= 1
+            self._saw(lease, rows, own, asked)
+
+        self._ask(lease, forward(), rows, PATIENCE * lease.deadline_ms / 1000, heard)
+
+    def ask(self, lease: TrafficLease, forward: Forward, rows: Rows, own: Own, limit: float, found: Found) -> None:
+        """Have the challenger answer a caller who waits ``limit`` seconds at most, and the champion if it does not.
+
+        A caller who waits for less than the lease's deadline gets the champion's answer sooner; what the challenger is waited
+        for, and so what is counted of it, depends on no caller.
+        """
+        digest, deadline = lease.challenger.digest, lease.deadline_ms / 1000
         self._holder.saw_request(digest)
         if not self._lets_through(lease):
-            return own.answer, False
-        asked = await self._ask(lease, forward, rows, lease.deadline_ms / 1000)
-        self._saw(lease, rows, own, asked)
-        good = asked.answer is not None
-        self._holder.saw_answer(digest, fallback=not good)
-        return (asked.answer, True) if good else (own.answer, False)
+            found(None)
+            return
+        waits = True
+
+        def end(answer: Answer | None) -> None:
+            nonlocal waits
+            if waits:
+                waits = False
+                self._holder.saw_answer(digest, fallback=answer is None)
+                found(answer)
+
+        def heard(asked: Asked) -> None:
+            self._saw(lease, rows, own, asked)
+            end(asked.answer)
+
+        if limit < deadline:
+            asyncio.get_running_loop().call_later(limit, end, None)
+        self._ask(lease, forward, rows, deadline, heard)
+
+    def _plan(self, planned: _Planned, headers: Mapping[bytes, bytes]) -> Plan:
+        if planned.share > 0:
+            sticky = headers.get(planned.sticky) if planned.sticky is not None else None
+            if draw(self._model, None if sticky is None else sticky.decode("latin-1"), self._chance()) < planned.share:
+                return Plan.ASK
+        return Plan.MIRROR if planned.mirror > 0 and self._chance() < planned.mirror else Plan.OWN
 
     def _lets_through(self, lease: TrafficLease) -> bool:
         """Whether the challenger is asked. While it has no pod, as in a drain, nobody blames it for what nobody asked."""
         return bool(lease.challenger.endpoints) and self._breaker.lets_through(lease.challenger.digest, self._clock())
-
-    async def _mirror(self, lease: TrafficLease, forward: Forward, rows: Rows, own: Own) -> None:
-        asked = await self._ask(lease, forward, rows, PATIENCE * lease.deadline_ms / 1000)
-        self._saw(lease, rows, own, asked)
 
     def _saw(self, lease: TrafficLease, rows: Rows, own: Own, asked: Asked) -> None:
         strata = self._strata.names_of_row(rows.seen, rows.texts) if self._strata is not None else ()
         self._holder.saw_pair(lease.challenger.digest, _pair(lease, strata, own, asked))
         self._breaker.saw(lease.challenger.digest, asked.answer is not None, self._clock())
 
-    async def _ask(self, lease: TrafficLease, forward: Forward, rows: Rows, patience: float) -> Asked:
-        started = self._clock()
+    def _ask(
+        self, lease: TrafficLease, forward: Forward, rows: Rows, patience: float, heard: Callable[[Asked], None]
+    ) -> None:
         endpoints = lease.challenger.endpoints
+        if not endpoints:
+            heard(Asked(None, 0.0, error=True))
+            return
+        started = self._clock()
+
+        def told(outcome: Response | OSError) -> None:
+            heard(_understood(outcome, lease, rows.count, self._clock() - started))
+
         endpoint = endpoints[next(self._turn) % len(endpoints)]
-        try:
-            response = await self._challengers.ask(endpoint, self._path, forward, {names.ROUTED_HEADER: "1"}, patience)
-        except TimeoutError:
-            return Asked(None, math.inf)
-        except OSError:
-            return Asked(None, self._clock() - started, error=True)
-        seconds = self._clock() - started
-        if response.status != 200:
-            invalid = response.headers.get(INVALID_HEADER) == "1"
-            return Asked(None, seconds, error=True, invalid=invalid)
-        if response.headers.get(names.DIGEST_HEADER) != lease.challenger.digest:
-            return Asked(None, seconds, error=True)  # an address that belongs to another pod by now
-        answer = parse_answer(response.content, rows.count)
-        return Asked(answer, seconds, error=answer is None, invalid=answer is None)
+        self._challengers.ask(endpoint, self._path, forward, patience, told)
+
+
+class _Planned:
+    """What a lease says of every request, made out once."""
+
+    def __init__(self, lease: TrafficLease | None) -> None:
+        self.lease = lease
+        self.routes = {plan: Route(lease, plan) for plan in Plan}
+        self.share = lease.weight / 100 if lease is not None else 0.0
+        self.mirror = lease.mirror if lease is not None else 0.0
+        header = lease.sticky_header if lease is not None else None
+        self.sticky = header.lower().encode() if header is not None else None
+
+
+def _understood(outcome: Response | OSError, lease: TrafficLease, count: int, seconds: float) -> Asked:
+    """What a challenger's response is worth."""
+    if isinstance(outcome, TimeoutError):
+        return Asked(None, math.inf)
+    if isinstance(outcome, OSError):
+        return Asked(None, seconds, error=True)
+    if outcome.status != 200:
+        return Asked(None, seconds, error=True, invalid=outcome.headers.get(INVALID_HEADER) == "1")
+    if outcome.headers.get(names.DIGEST_HEADER) != lease.challenger.digest:
+        return Asked(None, seconds, error=True)  # an address that belongs to another pod by now
+    answer = parse_answer(outcome.content, count)
+    return Asked(answer, seconds, error=answer is None, invalid=answer is None)
 
 
 INVALID_HEADER = "x-modelward-invalid"
@@ -165,7 +225,7 @@ def _pair(lease: TrafficLease, strata: tuple[str, ...], own: Own, asked: Asked) 
     deadline = lease.deadline_ms / 1000
     flip, slower, higher = None, (0, 0), (0, 0)
     if own.answer is not None and asked.answer is not None:
-        flip = bool(np.any(own.answer.decisions != asked.answer.decisions))
+        flip = _differ(own.answer.decisions, asked.answer.decisions)
         slower = _levels_exceeded(asked.seconds / deadline), _levels_exceeded(own.seconds / deadline)
         higher = _levels_reached(asked.answer), _levels_reached(own.answer)
     return Pair(
@@ -179,6 +239,12 @@ def _pair(lease: TrafficLease, strata: tuple[str, ...], own: Own, asked: Asked) 
         higher=higher,
         strata=strata,
     )
+
+
+def _differ(one: np.ndarray, other: np.ndarray) -> bool:
+    if one.size == 1:
+        return bool(one.item() != other.item())
+    return bool((one != other).any())
 
 
 def _levels_exceeded(part: float) -> int:

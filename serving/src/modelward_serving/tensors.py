@@ -110,8 +110,7 @@ class NumberTensor:
 Tensor = InputTensor | BinaryTensor | NumberTensor
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(msgspec.Struct, frozen=True):
     """A request as the challenger is to get it, whichever protocol it came by."""
 
     body: bytes

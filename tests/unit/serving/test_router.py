@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 import numpy as np
@@ -35,15 +34,16 @@ class Scripted:
     def __init__(self) -> None:
         self.now, self.seconds, self.score = 0.0, 0.0, 0.5
 
-    async def ask(self, *_):
+    def ask(self, endpoint, path, forward, patience, heard):
         if self.seconds == float("inf"):
-            raise TimeoutError
+            heard(TimeoutError())
+            return
         self.now += self.seconds
         outputs = [
             {"name": "score", "shape": [1, 1], "datatype": "FP32", "data": [self.score]},
             {"name": "decision", "shape": [1, 1], "datatype": "BOOL", "data": [self.score >= 0.5]},
         ]
-        return Response(200, {names.DIGEST_HEADER: OTHER}, json.dumps({"outputs": outputs}).encode())
+        heard(Response(200, {names.DIGEST_HEADER: OTHER}, json.dumps({"outputs": outputs}).encode()))
 
 
 def counted(*requests: tuple[float, float, float, float]):
@@ -53,7 +53,7 @@ def counted(*requests: tuple[float, float, float, float]):
     router = Router(holder, challenger, "m", clock=lambda: challenger.now)
     for seconds, score, challenger.seconds, challenger.score in requests:
         own = Own(Answer(np.array([score], np.float32), np.array([score >= 0.5])), seconds)
-        asyncio.run(router.ask(LEASE, Forward(b"", {}), OneRow(), own))
+        router.ask(LEASE, Forward(b"", {}), OneRow(), own, 1.0, lambda answer: None)
     return holder.evidence()[0].counts
 
 
