@@ -20,6 +20,7 @@ from modelward_serving.inference import CHAMPION, Call, Inference, NoAnswerError
 from modelward_serving.metadata import model_metadata, server_metadata
 from modelward_serving.metrics import CONTENT_TYPE, Metrics
 from modelward_serving.openapi import openapi
+from modelward_serving.rest import JSON_HEAD
 from modelward_serving.router import INVALID_HEADER
 from modelward_serving.tensors import LARGEST_BODY, Forward, RefusedError
 
@@ -30,8 +31,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-JSON_HEAD = b"content-type: application/json\r\n"
 ENCODING_KEY, AUTHORIZATION = b"content-encoding", b"authorization"
+PASSED_ON = frozenset((rest.JSON_LENGTH, ENCODING_KEY, AUTHORIZATION))
+"""Headers of a request that its challenger gets, too."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -76,13 +78,12 @@ class RestCall(Call):
         self._respond(self, reply)
         return reply.status
 
-    def forward(self, context: dict[str, str]) -> Forward:
+    def forward(self, context: dict[bytes, bytes]) -> Forward:
         """The request as it came."""
-        kept = {"content-type": "application/json"}
-        for name in (rest.JSON_LENGTH, ENCODING_KEY, AUTHORIZATION):
-            if name in self.headers:
-                kept[name.decode()] = self.headers[name].decode("latin-1")
-        return Forward(bytes(self._body), kept | context)
+        if not context and PASSED_ON.isdisjoint(self.headers):
+            return Forward(bytes(self._body), JSON_HEAD)
+        kept = {name: self.headers[name] for name in PASSED_ON if name in self.headers}
+        return Forward(bytes(self._body), JSON_HEAD + rest.lines(kept | context))
 
     def patience(self) -> float:
         """Seconds until the caller is told that there is no answer in time."""
@@ -159,14 +160,11 @@ class App:
 
     def _encoded(self, rows: Rows, given: Given) -> Reply:
         encoded = rest.encode(rows, given)
-        head = self._head(given)
+        head = self._head_of(given.model, given.version, given.digest, given.arm)
         if encoded.json_length is not None:
             head = head.replace(b"application/json", b"application/octet-stream")
             head += b"inference-header-content-length: %d\r\n" % encoded.json_length
         return Reply(200, head, encoded.content)
-
-    def _head(self, given: Given) -> bytes:
-        return self._head_of(given.model, given.version, given.digest, given.arm)
 
     def _head_of(self, model: str, version: str, digest: str, arm: str) -> bytes:
         key = (digest, arm)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +27,7 @@ MOST_POOLED = 32
 """Idle connections to one pod."""
 LARGEST_ANSWER = 16 * 1024 * 1024
 MOST_HEADS = 256
-"""Heads of answers that are remembered."""
+"""Heads of answers that are remembered, and beginnings of requests."""
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -38,30 +39,28 @@ class Response(msgspec.Struct, frozen=True):
     content: bytes
 
 
-Heard = Callable[[Response | OSError], None]
-"""Called once with the answer, with TimeoutError if none came in time, or with an OSError for want of a connection."""
+class Ask(ABC):
+    """One request under way, to be subclassed by whoever asks."""
 
+    __slots__ = ("connection", "is_over", "started", "until")
 
-class _Ask:
-    """One request under way."""
-
-    __slots__ = ("_heard", "connection", "until")
-
-    def __init__(self, heard: Heard, until: float) -> None:
-        self._heard: Heard | None = heard
-        self.until = until
+    def __init__(self, started: float) -> None:
+        self.started = self.until = started
         self.connection: _Connection | None = None
+        self.is_over = False
 
-    @property
-    def is_over(self) -> bool:
-        return self._heard is None
+    @abstractmethod
+    def heard(self, outcome: Response | OSError) -> None:
+        """Called once with the answer, with TimeoutError if none came in time, or with an OSError for want of a connection."""
 
     def tell(self, outcome: Response | OSError) -> None:
-        heard, self._heard = self._heard, None
-        if heard is not None:
-            heard(outcome)
+        """Let it be heard, unless something was before."""
+        if not self.is_over:
+            self.is_over, self.connection = True, None
+            self.heard(outcome)
 
     def expire(self) -> None:
+        """It is waited for no longer."""
         if self.connection is not None:
             self.connection.abandon()
         self.tell(TimeoutError())
@@ -70,20 +69,19 @@ class _Ask:
 class _Waiting:
     """The requests that are waited for equally long, in the order in which their time is over."""
 
-    def __init__(self, patience: float, clock: Callable[[], float], emptied: Callable[[float], None]) -> None:
+    def __init__(self, patience: float, clock: Callable[[], float], emptied: Callable[[float], object]) -> None:
         self._patience = patience
         self._clock = clock
         self._emptied = emptied
-        self._asks: deque[_Ask] = deque()
+        self._asks: deque[Ask] = deque()
         self._rearm(patience)
 
-    def add(self, heard: Heard) -> _Ask:
+    def add(self, ask: Ask) -> None:
         asks = self._asks
         while asks and asks[0].is_over:
             asks.popleft()
-        ask = _Ask(heard, self._clock() + self._patience)
+        ask.until = ask.started + self._patience
         asks.append(ask)
-        return ask
 
     def _rearm(self, seconds: float) -> None:
         asyncio.get_running_loop().call_later(seconds, self._look)
@@ -117,14 +115,14 @@ class _Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self._heads = heads
         self._freed = freed
-        self._ask: _Ask | None = None
+        self._ask: Ask | None = None
         self._parser: Any = None
         self._messages = 0
         self._response: Response | None = None
         self._headers: dict[str, str] = {}
         self._content = bytearray()
 
-    def send(self, request: bytes, ask: _Ask) -> None:
+    def send(self, request: bytes, ask: Ask) -> None:
         self._ask, ask.connection = ask, self
         self.transport.write(request)
 
@@ -214,16 +212,17 @@ class Challengers:
         """By patience."""
         self._connecting: set[asyncio.Task[None]] = set()
         self._heads: dict[bytes, _Known] = {}
+        self._beginnings: dict[tuple[str, str], bytes] = {}
+        """Of requests, by endpoint and path."""
 
-    def ask(self, endpoint: str, path: str, forward: Forward, patience: float, heard: Heard) -> None:
-        """POST a request to ``ip:port``; never tried again. ``heard`` learns what came of it within ``patience`` seconds."""
-        lines = "".join([f"{name}: {value}\r\n" for name, value in forward.headers.items()])
-        head = f"POST {path} HTTP/1.1\r\nhost: {endpoint}\r\n{names.ROUTED_HEADER}: 1\r\n{lines}"
-        request = f"{head}content-length: {len(forward.body)}\r\n\r\n".encode("latin-1") + forward.body
+    def ask(self, endpoint: str, path: str, forward: Forward, patience: float, ask: Ask) -> None:
+        """POST a request to ``ip:port``; never tried again. ``ask`` hears what came of it within ``patience`` seconds."""
+        head = self._beginnings.get((endpoint, path)) or self._begin(endpoint, path)
+        request = b"%b%bcontent-length: %d\r\n\r\n%b" % (head, forward.head, len(forward.body), forward.body)
         waiting = self._waiting.get(patience)
         if waiting is None:
             waiting = self._waiting[patience] = _Waiting(patience, self._clock, self._waiting.pop)
-        ask = waiting.add(heard)
+        waiting.add(ask)
         connection = self._pooled(endpoint)
         if connection is not None:
             connection.send(request, ask)
@@ -239,6 +238,13 @@ class Challengers:
                 connection.transport.abort()
         self._pools.clear()
 
+    def _begin(self, endpoint: str, path: str) -> bytes:
+        if len(self._beginnings) >= MOST_HEADS:
+            self._beginnings.clear()
+        head = f"POST {path} HTTP/1.1\r\nhost: {endpoint}\r\n{names.ROUTED_HEADER}: 1\r\n".encode("latin-1")
+        self._beginnings[endpoint, path] = head
+        return head
+
     def _pooled(self, endpoint: str) -> _Connection | None:
         pool = self._pools.get(endpoint)
         while pool:
@@ -249,9 +255,10 @@ class Challengers:
         return None
 
     def _give_back(self, endpoint: str, connection: _Connection) -> None:
-        if endpoint not in self._pools:
+        pool = self._pools.get(endpoint)
+        if pool is None:
             self._forget_old()
-        pool = self._pools.setdefault(endpoint, [])
+            pool = self._pools[endpoint] = []
         if connection.is_open and len(pool) < MOST_POOLED:
             connection.idle_since = self._clock()
             pool.append(connection)
@@ -267,7 +274,7 @@ class Challengers:
                     connection.transport.abort()
                 del self._pools[endpoint]
 
-    async def _connect(self, endpoint: str, request: bytes, ask: _Ask, patience: float) -> None:
+    async def _connect(self, endpoint: str, request: bytes, ask: Ask, patience: float) -> None:
         """Ask over a new connection, if it comes in time."""
         host, _, port = endpoint.rpartition(":")
         secured = self._certificates.outgoing() if self._certificates else {}

@@ -47,6 +47,7 @@ OLDEST_CONNECTION = 60.0
 LONGEST_FAREWELL = 2.0
 """Seconds that a caller is given to hear that it should go, once nothing of its is under way."""
 PERIOD = 0.5
+AUTHORIZATION = b"authorization"
 _CODES = {413: Code.RESOURCE_EXHAUSTED, 404: Code.NOT_FOUND, 401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED}
 _CODES |= {503: Code.UNAVAILABLE, 504: Code.DEADLINE_EXCEEDED}
 Handler = Callable[[Stream], None]
@@ -211,7 +212,7 @@ class GrpcServer:
         if said is not None and time.monotonic() - stream.begun >= said:
             raise StatusError(Code.DEADLINE_EXCEEDED, "not answered in time")
         if self._callers is not None:
-            self._callers.check(stream.head.headers.get(b"authorization"))
+            self._callers.check(stream.head.headers.get(AUTHORIZATION))
         message = messages.parse(message_of(stream))
         self._check_model(message.model_name, message.model_version)
         request = messages.decode(message)
@@ -316,10 +317,9 @@ class _GrpcCall(Call):
         self._server.maybe_away(stream)
         return code
 
-    def forward(self, context: dict[str, str]) -> Forward:
-        if b"authorization" in self.headers:
-            context["authorization"] = self.headers[b"authorization"].decode("latin-1")
-        return rest.forward(self._request, context)
+    def forward(self, context: dict[bytes, bytes]) -> Forward:
+        said = {AUTHORIZATION: self.headers[AUTHORIZATION]} if AUTHORIZATION in self.headers else {}
+        return rest.forward(self._request, said | context)
 
     def patience(self) -> float:
         said, timeout = patience(self._stream), self._server.timeout

@@ -11,12 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 from modelward_api import names
-from modelward_api.wire import TrafficLease
 from modelward_serving.answer import Answer, Given
 from modelward_serving.checker import NO_ROWS, Rows
 from modelward_serving.metrics import Metrics
 from modelward_serving.predictor import InvalidScoreError, Predictor
-from modelward_serving.router import ALONE, Own, Plan, Router
+from modelward_serving.router import ALONE, Own, Router, Terms
 from modelward_serving.tensors import Forward
 from modelward_serving.tracing import Tracing, passed_on
 
@@ -62,7 +61,7 @@ class Call(ABC):
         """Tell the caller what came of it; returns what REST calls the status."""
 
     @abstractmethod
-    def forward(self, context: dict[str, str]) -> Forward:
+    def forward(self, context: dict[bytes, bytes]) -> Forward:
         """The request as a challenger is to get it, with the headers of a trace's context."""
 
     @abstractmethod
@@ -126,30 +125,31 @@ class Inference:
 
     def _decide(self, call: Call, own: Own) -> None:
         """The champion's answer is there, or it has none: whose does the caller get?"""
-        route, rows = call.route, call.rows
-        if route.lease is None or rows.abstained:
+        route, terms = call.route, call.route.terms
+        if terms is None or call.rows.abstained:
             self._tell(call, self._given(own, ROUTED if call.routed else CHAMPION))
             self._count(call, own)
-        elif route.plan is Plan.ASK:
-            self._ask(call, own, route.lease)
+            return
+        self._router.saw_request(terms)
+        if route.asks:
+            self._ask(call, own, terms)
             self._count(call, own)
-        else:
-            self._tell(call, self._given(own, CHAMPION))
-            self._count(call, own)
-            self._router.answered(route, rows, own, lambda: self._forward(call))
+            return
+        self._tell(call, self._given(own, CHAMPION))
+        self._count(call, own)
+        if route.mirrors and self._router.has_room(terms):
+            self._router.witness(terms, self._forward(call), call.rows, own)
 
-    def _ask(self, call: Call, own: Own, lease: TrafficLease) -> None:
+    def _ask(self, call: Call, own: Own, terms: Terms) -> None:
         """Have the challenger answer, and the champion if it does not."""
 
         def found(answer: Answer | None) -> None:
             if answer is None:
                 self._tell(call, self._given(own, CHAMPION))
             else:
-                challenger = lease.challenger
-                given = Given(answer, self._names[0], challenger.version, challenger.digest, CHALLENGER)
-                self._tell(call, given)
+                self._tell(call, Given(answer, self._names[0], terms.version, terms.digest, CHALLENGER))
 
-        self._router.ask(lease, self._forward(call), call.rows, own, WAIT * call.patience(), found)
+        self._router.ask(terms, self._forward(call), call.rows, own, WAIT * call.patience(), found)
 
     def _given(self, own: Own, arm: str) -> Given | NoAnswerError:
         return NoAnswerError() if own.answer is None else Given(own.answer, *self._names, arm)

@@ -113,7 +113,7 @@ class LeaseHolder:
 
     def saw_request(self, digest: str) -> None:
         """A request came while that challenger held a lease."""
-        self._tally(digest).whole.plain["requests"] += 1
+        (self._tallies.get(digest) or self._tally(digest)).whole.plain["requests"] += 1
 
     def saw_answer(self, digest: str, fallback: bool) -> None:
         """A request was the challenger's by weight: its caller got its answer, or the champion's."""
@@ -122,8 +122,9 @@ class LeaseHolder:
     def saw_pair(self, digest: str, pair: Pair) -> None:
         """Count one pair; trip on a hard failure."""
         tally = self._tally(digest)
-        for counts in (tally.whole, *(tally.strata[stratum] for stratum in pair.strata)):
-            _count_pair(counts, pair)
+        _count_pair(tally.whole, pair)
+        for stratum in pair.strata:
+            _count_pair(tally.strata[stratum], pair)
         if pair.invalid and not pair.error_champion:
             self._trip(digest, tally, "InvalidAnswer")
         elif tally.whole.plain["opening_errors"] > OPENING / 2:
@@ -166,35 +167,32 @@ def draw(model: str, sticky: str | None, chance: float) -> float:
 def _count_pair(counts: Counts, pair: Pair) -> None:
     plain = counts.plain
     plain["pairs"] += 1
-    _count(plain, "errors", pair.error_challenger, pair.error_champion)
-    _count(plain, "late", pair.late_challenger, pair.late_champion)
-    plain["invalid"] += pair.invalid and not pair.error_champion
+    if pair.error_challenger or pair.error_champion:
+        _count(plain, "errors", pair.error_challenger, pair.error_champion)
+    if pair.late_challenger or pair.late_champion:
+        _count(plain, "late", pair.late_challenger, pair.late_champion)
+    if pair.invalid and not pair.error_champion:
+        plain["invalid"] += 1
     if pair.flip is not None:
         plain["compared"] += 1
         plain["flips"] += pair.flip
-        _count_crossed(counts.by_level, "slower", *pair.slower)
-        _count_crossed(counts.by_level, "higher", *pair.higher)
+        if pair.slower[0] != pair.slower[1]:
+            _count_crossed(counts.by_level, "slower", *pair.slower)
+        if pair.higher[0] != pair.higher[1]:
+            _count_crossed(counts.by_level, "higher", *pair.higher)
     if plain["opening_pairs"] < OPENING:
         plain["opening_pairs"] += 1
         plain["opening_errors"] += pair.error_challenger and not pair.error_champion
 
 
 def _count(counts: dict[str, int], what: str, challenger: bool, champion: bool) -> None:
-    if challenger and champion:
-        counts[f"{what}_both"] += 1
-    elif challenger:
-        counts[f"{what}_challenger"] += 1
-    elif champion:
-        counts[f"{what}_champion"] += 1
+    counts[
+        f"{what}_both" if challenger and champion else f"{what}_challenger" if challenger else f"{what}_champion"
+    ] += 1
 
 
 def _count_crossed(by_level: dict[str, list[int]], what: str, challenger: int, champion: int) -> None:
     """Count a pair at the levels that only one of the two passed: those from the lower number up to the higher."""
-    if challenger > champion:
-        crossed = by_level[f"{what}_challenger"]
-        for level in range(champion, challenger):
-            crossed[level] += 1
-    elif champion > challenger:
-        crossed = by_level[f"{what}_champion"]
-        for level in range(challenger, champion):
-            crossed[level] += 1
+    crossed = by_level[f"{what}_challenger" if challenger > champion else f"{what}_champion"]
+    for level in range(min(challenger, champion), max(challenger, champion)):
+        crossed[level] += 1

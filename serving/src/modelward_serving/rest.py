@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from modelward_serving.answer import Answer, Given, is_valid
 from modelward_serving.checker import Rows
 from modelward_serving.tensors import LARGEST_BODY, BinaryTensor, Forward, InferenceRequest, RefusedError
 
+JSON_HEAD = b"content-type: application/json\r\n"
 JSON_LENGTH = b"inference-header-content-length"
 _decoder = msgspec.json.Decoder(InferenceRequest)
 _encoder = msgspec.json.Encoder()
@@ -153,7 +155,7 @@ def parse_answer(body: bytes, count: int) -> Answer | None:
     return Answer(scores, decisions)
 
 
-def forward(request: InferenceRequest, headers: dict[str, str]) -> Forward:
+def forward(request: InferenceRequest, headers: dict[bytes, bytes]) -> Forward:
     """A request as another server takes it over HTTP, with more headers: binary tensors stay binary."""
     inputs: list[dict[str, Any]] = []
     binary: list[bytes | memoryview] = []
@@ -167,7 +169,10 @@ def forward(request: InferenceRequest, headers: dict[str, str]) -> Forward:
         else:
             inputs.append({**made, "parameters": said, "data": tensor.data})
     head = _encoder.encode({"inputs": inputs})
-    kept = {"content-type": "application/json", **headers}
-    if binary:
-        kept[JSON_LENGTH.decode()] = str(len(head))
-    return Forward(b"".join((head, *binary)), kept)
+    lengths = {JSON_LENGTH: b"%d" % len(head)} if binary else {}
+    return Forward(b"".join((head, *binary)), JSON_HEAD + lines(headers | lengths))
+
+
+def lines(headers: Mapping[bytes, bytes]) -> bytes:
+    """Headers as they are sent."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers.items()])

@@ -12,7 +12,7 @@ from modelward_api.wire import Challenger, TrafficLease
 from modelward_serving.answer import Answer
 from modelward_serving.challengers import Response
 from modelward_serving.lease import LeaseHolder
-from modelward_serving.router import Own, Router
+from modelward_serving.router import Own, Router, Terms
 from modelward_serving.tensors import Forward
 
 OWN, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
@@ -34,16 +34,16 @@ class Scripted:
     def __init__(self) -> None:
         self.now, self.seconds, self.score = 0.0, 0.0, 0.5
 
-    def ask(self, endpoint, path, forward, patience, heard):
+    def ask(self, endpoint, path, forward, patience, ask):
         if self.seconds == float("inf"):
-            heard(TimeoutError())
+            ask.tell(TimeoutError())
             return
         self.now += self.seconds
         outputs = [
             {"name": "score", "shape": [1, 1], "datatype": "FP32", "data": [self.score]},
             {"name": "decision", "shape": [1, 1], "datatype": "BOOL", "data": [self.score >= 0.5]},
         ]
-        heard(Response(200, {names.DIGEST_HEADER: OTHER}, json.dumps({"outputs": outputs}).encode()))
+        ask.tell(Response(200, {names.DIGEST_HEADER: OTHER}, json.dumps({"outputs": outputs}).encode()))
 
 
 def counted(*requests: tuple[float, float, float, float]):
@@ -53,7 +53,7 @@ def counted(*requests: tuple[float, float, float, float]):
     router = Router(holder, challenger, "m", clock=lambda: challenger.now)
     for seconds, score, challenger.seconds, challenger.score in requests:
         own = Own(Answer(np.array([score], np.float32), np.array([score >= 0.5])), seconds)
-        router.ask(LEASE, Forward(b"", {}), OneRow(), own, 1.0, lambda answer: None)
+        router.ask(Terms(LEASE), Forward(b"", b""), OneRow(), own, 1.0, lambda answer: None)
     return holder.evidence()[0].counts
 
 
