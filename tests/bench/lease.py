@@ -2,11 +2,11 @@
 
 The champion has one core. The challenger, in production a pod on another node, shares the other core with the load here: when they
 want more of it than there is, callers ask less, and the champion waits. So two costs are told. That of throughput is what callers
-saw, the other core's want included. That of the core is what the champion's own time a request (`/proc/PID/task/*/schedstat`) leaves
-of what its core could answer: it is the champion's alone, and where the champion is busy all the time the two are the same.
+saw, whatever it was that they waited for. That of the core is what the champion's own time a request, from the scheduler's count,
+leaves of what its core could answer: it is the champion's alone, and the two are the same where the champion is always busy.
 
-`10 %, evidence from these alone` asks the challenger for every tenth request and waits for it; `10 %, evidence from others, too` is
-what a rollout does: it scores as many of the others as the champion's allowance for that lets through.
+`10 %, evidence from these alone` asks the challenger for every tenth request and waits for it; `10 %, evidence from others, too`
+is what a rollout does: it scores as many of the others as the champion's allowance for that lets through.
 """
 
 from __future__ import annotations
