@@ -1,7 +1,7 @@
 """What a canary costs the champion: its requests a second, and its core's time a request, with leases in relation to none.
 
-The champion has one core. The challenger, in production a pod on another node, shares the other core with the load here: when they
-want more of it than there is, callers ask less, and the champion waits. So two costs are told. That of throughput is what callers
+The champion has one core. The challenger, in production a pod on another node, shares the other core with the load here: when
+they want more of it than there is, callers ask less, and the champion waits. So two costs are told. That of throughput is what callers
 saw, whatever it was that they waited for. That of the core is what the champion's own time a request, from the scheduler's count,
 leaves of what its core could answer: it is the champion's alone, and the two are the same where the champion is always busy.
 
