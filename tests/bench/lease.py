@@ -1,9 +1,10 @@
 """What a canary costs the champion: its requests a second, and its core's time a request, with leases in relation to none.
 
 The champion has one core. The challenger, in production a pod on another node, shares the other core with the load here: when
-they want more of it than there is, callers ask less, and the champion waits. So two costs are told. That of throughput is what callers
-saw, whatever it was that they waited for. That of the core is what the champion's own time a request, from the scheduler's count,
-leaves of what its core could answer: it is the champion's alone, and the two are the same where the champion is always busy.
+they want more of it than there is, callers ask less, and the champion waits. So two costs are told. That of throughput is what
+callers saw, whatever it was that they waited for. That of the core is what the champion's own time a request, from the
+scheduler's count, leaves of what its core could answer: it is the champion's alone, and the same as the other where
+the champion is always busy.
 
 `10 %, evidence from these alone` asks the challenger for every tenth request and waits for it; `10 %, evidence from others, too`
 is what a rollout does: it scores as many of the others as the champion's allowance for that lets through.

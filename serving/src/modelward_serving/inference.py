@@ -75,16 +75,14 @@ class Inference:
     def __init__(self, predictor: Predictor, router: Router, metrics: Metrics, tracing: Tracing | None = None) -> None:
         self.predictor = predictor
         self._router = router
+        self.turns_away = router.turns_away
+        """Whether callers shall connect anew: they will come to another pod."""
         self._metrics = metrics
         self._tracing = tracing
         bundle = predictor.bundle
         self._names = (predictor.model, predictor.version, bundle.digest)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="score") if predictor.session.slow else None
         self._tasks: set[asyncio.Task[None]] = set()
-
-    def turns_away(self) -> bool:
-        """Whether callers shall connect anew: they will come to another pod."""
-        return self._router.turns_away()
 
     def take(self, call: Call) -> None:
         """Answer a request: in this step, unless that takes a challenger or a thread. Then call.is_answered is false yet."""

@@ -66,6 +66,8 @@ class LeaseHolder:
         self._lease: TrafficLease | None = None
         self._routes_by: TrafficLease | None = None
         """The lease, unless its challenger was found to fail hard: looked at for each request, so not derived for each."""
+        self.may_turn_away = False
+        """Whether the lease says so, in force or not."""
         self._until = 0.0
         self._newest = (0, 0)
         """Epoch and sequence of the newest that was told: what comes late is older."""
@@ -85,6 +87,7 @@ class LeaseHolder:
         if told < self._newest:
             return "StaleEpoch"
         self._newest, self._lease, self._routes_by = told, lease, None
+        self.may_turn_away = lease is not None and lease.turn_away
         if lease is not None:
             self._until = now + lease.ttl_seconds
             if not self._tally(lease.challenger.digest).tripped:
@@ -97,7 +100,7 @@ class LeaseHolder:
 
     def turns_away(self, now: float) -> bool:
         """Whether callers shall connect anew, because the Service selects this pod no longer."""
-        return self._lease is not None and self._lease.turn_away and now < self._until
+        return self.may_turn_away and now < self._until
 
     def state(self, now: float) -> LeaseState | None:
         """What is done with the lease now."""

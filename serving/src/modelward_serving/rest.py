@@ -125,11 +125,9 @@ def parameters(rows: Rows, given: Given) -> dict[str, str]:
 
 
 class OutputTensor(msgspec.Struct):
-    """One output of another server's response."""
+    """What is read of one output of another server's response."""
 
     name: str
-    shape: list[int]
-    datatype: str
     data: list[Any]
 
 
@@ -143,11 +141,11 @@ _responses = msgspec.json.Decoder(InferenceResponse)
 
 
 def parse_answer(body: bytes, count: int) -> Answer | None:
-    """A challenger's answer; None if it is none: not JSON, a wrong shape, not a probability."""
+    """A challenger's answer; None if it is none: not JSON, not as many values as rows, not a probability."""
     try:
-        outputs = {output.name: output for output in _responses.decode(body).outputs}
-        scores = np.array(outputs[SCORE].data, dtype=np.float32).reshape(-1)
-        decisions = np.array(outputs[DECISION].data, dtype=bool).reshape(-1)
+        outputs = {output.name: output.data for output in _responses.decode(body).outputs}
+        scores = np.array(outputs[SCORE], dtype=np.float32).reshape(-1)
+        decisions = np.array(outputs[DECISION], dtype=bool).reshape(-1)
     except (msgspec.MsgspecError, KeyError, ValueError, TypeError, OverflowError, RecursionError):
         return None
     if decisions.shape != (count,) or not is_valid(scores, count):

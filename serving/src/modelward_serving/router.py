@@ -119,7 +119,7 @@ class Router:
 
     def turns_away(self) -> bool:
         """Whether callers shall connect anew: they will come to another pod."""
-        return self._holder.turns_away(self._clock())
+        return self._holder.may_turn_away and self._holder.turns_away(self._clock())
 
     def saw_request(self, terms: Terms) -> None:
         """A request came that the challenger might be asked about."""
