@@ -23,8 +23,8 @@ from modelward_serving.tls import Certificates
 
 POOLED_SECONDS = 15.0
 """Idle connections are kept for less long than the challengers keep theirs: neither finds them closed."""
-MOST_POOLED = 32
-"""Idle connections to one pod."""
+MOST_POOLED = 128
+"""Idle connections to one pod: as many as are under way at once, so that few are ever made anew."""
 LARGEST_ANSWER = 16 * 1024 * 1024
 MOST_HEADS = 256
 """Heads of answers that are remembered, and beginnings of requests."""
