@@ -291,5 +291,7 @@ class Challengers:
             return
         if ask.is_over:
             self._give_back(endpoint, connection)
-        else:
+        elif connection.is_open:
             connection.send(request, ask)
+        else:
+            ask.tell(ConnectionError("the challenger ended the connection"))

@@ -154,3 +154,11 @@ async def test_a_pod_that_is_gone_is_an_error_and_never_asked_again_for_the_same
     client.endpoint = "127.0.0.1:1"
     assert isinstance(await client.ask(), OSError)
     assert len(pod.requests) == 1
+
+
+async def test_a_pod_that_hangs_up_is_an_error_at_once(serve):
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    client = await serve(hang_up)
+    assert [isinstance(await client.ask(), ConnectionError) for _ in range(3)] == [True] * 3
