@@ -93,6 +93,8 @@ class Router:
     ) -> None:
         self._strata = strata if strata is not None and strata.names else None
         self._holder = holder
+        self.saw_request = holder.saw_request
+        """A request came while the lease of this digest's challenger was in force."""
         self._challengers = challengers
         self._model = model
         self._path = f"/v2/models/{model}/infer"
@@ -120,10 +122,6 @@ class Router:
     def turns_away(self) -> bool:
         """Whether callers shall connect anew: they will come to another pod."""
         return self._holder.may_turn_away and self._holder.turns_away(self._clock())
-
-    def saw_request(self, terms: Terms) -> None:
-        """A request came that the challenger might be asked about."""
-        self._holder.saw_request(terms.digest)
 
     def has_room(self, terms: Terms) -> bool:
         """Whether the challenger may be asked for evidence now; to be asked only if it then is."""
