@@ -8,11 +8,15 @@ the champion is always busy.
 
 `10 %, evidence from these alone` asks the challenger for every tenth request and waits for it; `10 %, evidence from others, too`
 is what a rollout does: it scores as many of the others as the champion's allowance for that lets through.
+
+A round during which anything else took more than a tenth of the machine says nothing, and is done again.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -33,6 +37,7 @@ LEASES = {
     "10 %, evidence from these alone": (10.0, 0.0),
     "10 %, evidence from others, too": (10.0, 1.0),
 }
+ELSEWHERE = 0.1
 Key = tuple[str, int, str]
 """Protocol, connections, lease."""
 
@@ -70,7 +75,7 @@ def main() -> None:
                 for connections in options.connections:
                     for what in turned(list(LEASES), sequence):
                         give(champion.control, bundle.digest, other.ways[0], LEASES[what], sequence)
-                        line = measure(champion, protocol, connections, options.seconds)
+                        line = measure(champion, other, protocol, connections, options.seconds)
                         if sequence:  # the first round is to warm up
                             found.setdefault((protocol, connections, what), []).append(line)
     report(found)
@@ -82,18 +87,34 @@ def turned(items: list[str], by: int) -> list[str]:
     return items[by:] + items[:by]
 
 
-def measure(champion: Subject, protocol: str, connections: int, seconds: float) -> Round:
-    """One round."""
+def measure(champion: Subject, other: Subject, protocol: str, connections: int, seconds: float) -> Round:
+    """One round that was left in peace."""
     [way] = [way for way in champion.ways if way.protocol == protocol]
-    before = core_seconds(champion.pid)
-    line = ask(way, 1, connections, seconds)
-    core = core_seconds(champion.pid) - before
-    return Round(line["rate"], 1e6 * core / line["answers"], core * line["rate"] / line["answers"])
+    while True:
+        core, ours, (busy, whole) = core_seconds(champion.pid), of_ours(champion, other), of_machine()
+        line = ask(way, 1, connections, seconds)
+        core, ours = core_seconds(champion.pid) - core, of_ours(champion, other) - ours
+        busy, whole = (now - before for now, before in zip(of_machine(), (busy, whole), strict=True))
+        if busy - ours < ELSEWHERE * whole:
+            return Round(line["rate"], 1e6 * core / line["answers"], core * line["rate"] / line["answers"])
 
 
 def core_seconds(pid: int) -> float:
     """What all threads of a process have run for."""
     return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+def of_ours(*subjects: Subject) -> float:
+    """What the servers, and the load generators that have ended, have run for."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return sum(core_seconds(subject.pid) for subject in subjects) + ended.ru_utime + ended.ru_stime
+
+
+def of_machine() -> tuple[float, float]:
+    """Seconds that its cores were busy, or wanted by other machines, and all there were: see proc_stat(5)."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (sum(fields) - fields[3] - fields[4]) / ticks, sum(fields) / ticks
 
 
 def give(control: str, digest: str, other: Way, lease: tuple[float, float] | None, sequence: int) -> None:
