@@ -13,8 +13,8 @@ AT_ONCE = 64.0
 class Allowance:
     """Fills with time, up to AT_ONCE; each request takes one.
 
-    Once it is empty, it is left to fill up again: requests that are asked about one after another cost the champion half of what
-    as many cost that come one by one between others, and each is a pair of its own either way.
+    Once it is empty, it is left to fill up again: requests that are asked about one after another find what they run in the
+    core's caches, and cost less than as many that come one by one between others; each is a pair of its own either way.
     """
 
     left: float = AT_ONCE
