@@ -128,7 +128,7 @@ class Inference:
             self._tell(call, self._given(own, ROUTED if call.routed else CHAMPION))
             self._count(call, own)
             return
-        self._router.saw_request(terms.digest)
+        terms.counts["requests"] += 1
         if route.asks:
             self._ask(call, own, terms)
             self._count(call, own)

@@ -116,7 +116,11 @@ class LeaseHolder:
 
     def saw_request(self, digest: str) -> None:
         """A request came while that challenger held a lease."""
-        (self._tallies.get(digest) or self._tally(digest)).whole.plain["requests"] += 1
+        self.counts_of(digest)["requests"] += 1
+
+    def counts_of(self, digest: str) -> dict[str, int]:
+        """The plain counts of one challenger, to count in; they are its counts for as long as it holds the lease."""
+        return self._tally(digest).whole.plain
 
     def saw_answer(self, digest: str, fallback: bool) -> None:
         """A request was the challenger's by weight: its caller got its answer, or the champion's."""
@@ -153,8 +157,9 @@ class LeaseHolder:
     def _tally(self, digest: str) -> Tally:
         found = self._tallies.get(digest)
         if found is None:
+            held = self._lease.challenger.digest if self._lease is not None else None
             while len(self._tallies) >= MOST_CHALLENGERS:
-                self._tallies.pop(next(iter(self._tallies)))
+                self._tallies.pop(next(old for old in self._tallies if old != held))
             found = self._tallies[digest] = Tally(Counts(), {stratum: Counts() for stratum in self._strata})
         return found
 

@@ -53,8 +53,10 @@ class Own(msgspec.Struct, frozen=True):
 class Terms:
     """What a lease says to all its requests, made out once: what is looked at for each request is a plain attribute."""
 
-    def __init__(self, lease: TrafficLease) -> None:
+    def __init__(self, lease: TrafficLease, counts: dict[str, int]) -> None:
         self.lease = lease
+        self.counts = counts
+        """The challenger's, for what is counted of each request: see LeaseHolder.counts_of()."""
         self.digest, self.version = lease.challenger.digest, lease.challenger.version
         self.endpoints = lease.challenger.endpoints
         self.deadline = lease.deadline_ms / 1000
@@ -93,8 +95,6 @@ class Router:
     ) -> None:
         self._strata = strata if strata is not None and strata.names else None
         self._holder = holder
-        self.saw_request = holder.saw_request
-        """A request came while the lease of this digest's challenger was in force."""
         self._challengers = challengers
         self._model = model
         self._path = f"/v2/models/{model}/infer"
@@ -114,7 +114,7 @@ class Router:
             return ALONE
         terms = self._terms
         if terms is None or terms.lease is not lease:
-            terms = self._terms = Terms(lease)
+            terms = self._terms = Terms(lease, self._holder.counts_of(lease.challenger.digest))
         if terms.share > 0 and self._drawn(terms, headers) < terms.share:
             return terms.turn
         return terms.witnessed if terms.mirror > 0 and self._chance() < terms.mirror else terms.own
@@ -127,7 +127,8 @@ class Router:
         """Whether the challenger may be asked for evidence now; to be asked only if it then is."""
         now = self._clock()
         return (
-            self.mirrored < MOST_MIRRORED
+            bool(terms.endpoints)
+            and self.mirrored < MOST_MIRRORED
             and self._allowance.takes(now)
             and self._breaker.lets_through(terms.digest, now)
         )
@@ -140,11 +141,12 @@ class Router:
     def ask(self, terms: Terms, forward: Forward, rows: Rows, own: Own, limit: float, found: Found) -> None:
         """Have the challenger answer a caller who waits ``limit`` seconds at most, and the champion if it does not.
 
+        While the challenger has no pod, as in a drain, nobody blames it for what nobody asked.
         A caller who waits for less than the lease's deadline gets the champion's answer sooner; what the challenger is waited
         for, and so what is counted of it, depends on no caller.
         """
         now = self._clock()
-        if not self._breaker.lets_through(terms.digest, now):
+        if not terms.endpoints or not self._breaker.lets_through(terms.digest, now):
             found(None)
             return
         turn = _Turn(self, now, terms, rows, own, found)
@@ -171,11 +173,8 @@ class Router:
 
     def _ask(self, asking: _Asking, forward: Forward, patience: float) -> None:
         endpoints = asking.terms.endpoints
-        if endpoints:
-            endpoint = endpoints[next(self._turn) % len(endpoints)]
-            self._challengers.ask(endpoint, self._path, forward, patience, asking)
-        else:
-            asking.tell(ConnectionError("the challenger has no pods"))
+        endpoint = endpoints[next(self._turn) % len(endpoints)]
+        self._challengers.ask(endpoint, self._path, forward, patience, asking)
 
 
 class _Asking(Ask):
