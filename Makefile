@@ -61,6 +61,7 @@ bench: environment ## Ours and plain BentoML on the same model in one run, as ra
 bench-serving: environment ## Ours and five other servers, over REST and gRPC (makes an environment for each)
 	$(RUN) python -m tests.bench.serving --all --rows 1 32 --connections 1 16 64 --json build/benchmarks.json
 	$(RUN) python -m tests.bench.publish build/benchmarks.json
+	$(RUN) python -m tests.bench.lease
 
 bench-evidence: environment ## How often the evidence is wrong and how soon it is right, simulated: docs/evidence.md
 	$(RUN) python -m tests.bench.evidence

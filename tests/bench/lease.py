@@ -1,25 +1,35 @@
-"""What a canary costs the champion: its requests a second without a lease, and with leases, as ratios.
+"""What a canary costs the champion: its requests a second, and its core's time a request, with leases in relation to none.
 
-The champion on one core, the challenger and the load on another. `10 %, evidence from these alone` asks the challenger for every
-tenth request and waits for it; `10 %, evidence from others, too` is what a rollout does: it scores as many of the others as the
-champion's allowance for that lets through.
+The champion has one core. The challenger, in production a pod on another node, shares the other core with the load here: when
+they want more of it than there is, callers ask less, and the champion waits. So two costs are told. That of throughput is what
+callers saw, whatever it was that they waited for. That of the core is what the champion's own time a request, from the
+scheduler's count, leaves of what its core could answer: it is the champion's alone, and the same as the other where
+the champion is always busy.
+
+`10 %, evidence from these alone` asks the challenger for every tenth request and waits for it; `10 %, evidence from others, too`
+is what a rollout does: it scores as many of the others as the champion's allowance for that lets through.
+
+A round during which anything else took more than a tenth of the machine says nothing, and is done again.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 from modelward_api.wire import Challenger, ExchangeRequest, TrafficLease
 from tests.bench.batch import train
-from tests.bench.serving import FEATURES, JSON, Way, ask, ours, write_bodies
+from tests.bench.serving import FEATURES, GRPC, JSON, Subject, Way, ask, ours, write_bodies
 
 LEASES = {
     "no lease": None,
@@ -27,13 +37,29 @@ LEASES = {
     "10 %, evidence from these alone": (10.0, 0.0),
     "10 %, evidence from others, too": (10.0, 1.0),
 }
+ELSEWHERE = 0.1
+Key = tuple[str, int, str]
+"""Protocol, connections, lease."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round found of the champion."""
+
+    rate: float
+    """Requests a second."""
+    core_us: float
+    """Its core's time a request."""
+    busy: float
+    """The part of the time that its core was busy."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each round")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--protocols", nargs="+", choices=(JSON, GRPC), default=[JSON, GRPC])
+    parser.add_argument("--connections", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each round")
+    parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
@@ -43,14 +69,52 @@ def main() -> None:
         champion = stack.enter_context(ours(folder, bundle, bodies))
         other = stack.enter_context(ours(folder, bundle, bodies))
         subprocess.run(["taskset", "--all-tasks", "-cp", "1", str(other.pid)], capture_output=True)
-        found: dict[str, list[float]] = {what: [] for what in LEASES}
+        found: dict[Key, list[Round]] = {}
         for sequence in range(options.rounds + 1):
-            for what, lease in LEASES.items():
-                give(champion.control, bundle.digest, other.ways[0], lease, sequence)
-                line = ask(champion.ways[0], 1, options.connections, options.seconds)
-                if sequence:  # the first round is to warm up
-                    found[what].append(line["rate"])
+            for protocol in options.protocols:
+                for connections in options.connections:
+                    for what in turned(list(LEASES), sequence):
+                        give(champion.control, bundle.digest, other.ways[0], LEASES[what], sequence)
+                        line = measure(champion, other, protocol, connections, options.seconds)
+                        if sequence:  # the first round is to warm up
+                            found.setdefault((protocol, connections, what), []).append(line)
     report(found)
+
+
+def turned(items: list[str], by: int) -> list[str]:
+    """Each is first in its turn: whatever comes after something else is not always the same."""
+    by %= len(items)
+    return items[by:] + items[:by]
+
+
+def measure(champion: Subject, other: Subject, protocol: str, connections: int, seconds: float) -> Round:
+    """One round that was left in peace."""
+    [way] = [way for way in champion.ways if way.protocol == protocol]
+    while True:
+        core, ours, (busy, whole) = core_seconds(champion.pid), of_ours(champion, other), of_machine()
+        line = ask(way, 1, connections, seconds)
+        core, ours = core_seconds(champion.pid) - core, of_ours(champion, other) - ours
+        busy, whole = (now - before for now, before in zip(of_machine(), (busy, whole), strict=True))
+        if busy - ours < ELSEWHERE * whole:
+            return Round(line["rate"], 1e6 * core / line["answers"], core * line["rate"] / line["answers"])
+
+
+def core_seconds(pid: int) -> float:
+    """What all threads of a process have run for."""
+    return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+def of_ours(*subjects: Subject) -> float:
+    """What the servers, and the load generators that have ended, have run for."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return sum(core_seconds(subject.pid) for subject in subjects) + ended.ru_utime + ended.ru_stime
+
+
+def of_machine() -> tuple[float, float]:
+    """Seconds that its cores were busy, or wanted by other machines, and all there were: see proc_stat(5)."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (sum(fields) - fields[3] - fields[4]) / ticks, sum(fields) / ticks
 
 
 def give(control: str, digest: str, other: Way, lease: tuple[float, float] | None, sequence: int) -> None:
@@ -60,7 +124,7 @@ def give(control: str, digest: str, other: Way, lease: tuple[float, float] | Non
         endpoint = other.target.split("/")[2]
         asked = TrafficLease(
             epoch=1,
-            sequence=10 * sequence + list(LEASES).index("no lease"),
+            sequence=sequence,
             model="bench",
             champion=digest,
             challenger=Challenger(version="2.0.0", digest=digest, endpoints=(endpoint,)),
@@ -74,13 +138,22 @@ def give(control: str, digest: str, other: Way, lease: tuple[float, float] | Non
         sys.exit(f"the lease was refused: {answer.text}")
 
 
-def report(found: dict[str, list[float]]) -> None:
+def report(found: dict[Key, list[Round]]) -> None:
     """A line a lease; what it costs in relation to none, in the same round."""
-    alone = found["no lease"]
-    print(f"{JSON}: {'':22}{'req/s':>10}{'cost':>8}")
-    for what, rates in found.items():
-        cost = statistics.median(1 - rate / base for rate, base in zip(rates, alone, strict=True))
-        print(f"{what:33}{statistics.median(rates):10.0f}{100 * cost:7.1f}%")
+    for protocol, connections in dict.fromkeys(key[:2] for key in found):
+        print(
+            f"\n{f'{protocol}, {connections} connections':33}{'req/s':>10}{'cost':>8}{'core us':>10}{'cost':>8}{'busy':>8}"
+        )
+        alone = found[protocol, connections, "no lease"]
+        for what in LEASES:
+            rounds = found[protocol, connections, what]
+            pairs = list(zip(rounds, alone, strict=True))
+            slower = statistics.median(1 - one.rate / base.rate for one, base in pairs)
+            dearer = statistics.median(1 - base.core_us / one.core_us for one, base in pairs)
+            rate, core, busy = (
+                statistics.median(getattr(one, of) for one in rounds) for of in ("rate", "core_us", "busy")
+            )
+            print(f"{what:33}{rate:10.0f}{100 * slower:7.1f}%{core:10.1f}{100 * dearer:7.1f}%{100 * busy:7.0f}%")
 
 
 if __name__ == "__main__":

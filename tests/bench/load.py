@@ -204,6 +204,7 @@ def main() -> None:
     elapsed = time.perf_counter() - started
     ordered = sorted(latencies)
     figures = {
+        "answers": len(ordered),
         "rate": len(ordered) / elapsed,
         "p50_ms": ordered[len(ordered) // 2] * 1000,
         "p99_ms": ordered[int(len(ordered) * 0.99)] * 1000,

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from modelward_serving import rest
-from modelward_serving.app import App
+from modelward_serving.answer import Given
+from modelward_serving.app import App, RestCall
 from modelward_serving.challengers import Challengers
-from modelward_serving.inference import ALONE, Inference
+from modelward_serving.inference import CHAMPION, Inference
 from modelward_serving.lease import LeaseHolder
 from modelward_serving.metrics import Metrics
 from modelward_serving.predictor import Predictor
@@ -40,27 +41,25 @@ def steps(predictor: Predictor, body: bytes) -> dict[str, float]:
     """By step."""
     metrics = Metrics(predictor.model, predictor.version, predictor.bundle.digest)
     router = Router(LeaseHolder(predictor.model, predictor.bundle.digest), Challengers(), predictor.model)
-    inference = Inference(predictor, router)
+    inference = Inference(predictor, router, metrics)
 
     async def nowhere(*_: object) -> None: ...
 
     app = App(inference, metrics, nowhere, 10.0)
     rows = predictor.checker.rows(rest.decode(body))
-    given = inference.now(rows, routed=False)
+    answer = predictor.answer(rows)
+    given = Given(answer, predictor.model, predictor.version, predictor.bundle.digest, CHAMPION)
 
     def whole() -> None:
-        reply = app.reply_now({}, body, app.route({}))
-        assert reply is not None
-        assert reply.after is not None
-        reply.after()
+        app.infer(RestCall(app, {}, body, lambda _, reply: None))
 
     return {
         "decode": best(lambda: rest.decode(body)),
         "check": best(lambda: predictor.checker.rows(rest.decode(body))) - best(lambda: rest.decode(body)),
-        "route": best(lambda: app.route({})),
+        "route": best(lambda: router.route({})),
         "score": best(lambda: predictor.answer(rows)),
         "encode": best(lambda: rest.encode(rows, given)),
-        "count": best(lambda: inference.count(rows, given, ALONE, 0.0, lambda: None)),
+        "count": best(lambda: predictor.profile.count(rows.seen, rows.texts, answer.scores)),
         "all": best(whole),
     }
 

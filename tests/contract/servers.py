@@ -32,13 +32,13 @@ class Server:
     version: str
     log: Path
 
-    def ask(self, age=55.0, sex="f", **headers):
+    def ask(self, age=55.0, sex="f", patience=10.0, **headers):
         inputs = [
             {"name": "age", "shape": [1, 1], "datatype": "FP32", "data": [age]},
             {"name": "sex", "shape": [1, 1], "datatype": "BYTES", "data": [sex]},
         ]
         url = f"http://127.0.0.1:{self.port}/v2/models/mortality/infer"
-        return httpx.post(url, json={"inputs": inputs}, headers=headers, timeout=10)
+        return httpx.post(url, json={"inputs": inputs}, headers=headers, timeout=patience)
 
     def explain(self, ages, sex="f", path="models/mortality", **more):
         inputs = [

@@ -21,7 +21,7 @@ def call(channel, method, request, answer, **more):
     stub = channel.unary_unary(
         SERVICE + method, request_serializer=lambda m: m.SerializeToString(), response_deserializer=answer.FromString
     )
-    return stub(request, timeout=10, **more)
+    return stub(request, **{"timeout": 10, **more})
 
 
 def typed(*, age=55.0, sex="f", datatype="FP32", model="mortality", **more):
@@ -145,6 +145,18 @@ def test_the_challenger_is_asked_for_each_call_on_one_connection(launch):
     assert set(versions) == {"1.0.0", "2.0.0"}
     assert champion.evidence().counts.answered == versions.count("2.0.0")
     assert champion.evidence().counts.flips == 0
+
+
+def test_a_frozen_challenger_costs_no_caller_its_answer_however_short_its_deadline(launch):
+    champion, challenger = launch(), launch("2.0.0")
+    champion.exchange(champion.lease_to(challenger, 100, deadline=3000.0))
+    challenger.process.send_signal(signal.SIGSTOP)
+    with grpc.insecure_channel(f"127.0.0.1:{champion.grpc}") as channel:
+        infer(channel, typed(), timeout=8)  # connects
+        assert infer(channel, typed(), timeout=2).model_version == "1.0.0"
+    challenger.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: champion.evidence().counts.pairs == 2)
+    assert champion.evidence().counts.fallbacks == 2
 
 
 def test_an_encounter_stays_with_its_arm_over_grpc_and_rest(launch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -122,6 +123,45 @@ def test_a_frozen_challenger_costs_at_most_its_deadline(launch):
     challenger.process.send_signal(signal.SIGCONT)
     assert answer.headers["x-modelward-version"] == "1.0.0"
     assert champion.evidence().counts.late_challenger == 1
+
+
+def test_requests_behind_one_that_waits_for_the_challenger_are_answered_in_their_order(launch):
+    champion, challenger = launch(), launch("2.0.0")
+    champion.exchange(champion.lease_to(challenger, 100))
+    inputs = [
+        {"name": "age", "shape": [1, 1], "datatype": "FP32", "data": [55]},
+        {"name": "sex", "shape": [1, 1], "datatype": "BYTES", "data": ["f"]},
+    ]
+
+    def request(number):
+        body = json.dumps({"id": str(number), "inputs": inputs})
+        head = f"POST /v2/models/mortality/infer HTTP/1.1\r\nhost: m\r\ncontent-length: {len(body)}\r\n\r\n"
+        return (head + body).encode()
+
+    with socket.create_connection(("127.0.0.1", champion.port)) as connection, connection.makefile("rb") as answers:
+        for _ in range(2):  # the second time behind one that was answered so
+            connection.sendall(b"".join(map(request, range(4))))
+            assert [next_answer(answers)["id"] for _ in range(4)] == ["0", "1", "2", "3"]
+    assert champion.evidence().counts.answered == 8
+
+
+def next_answer(answers):
+    assert answers.readline().split()[1] == b"200"
+    lines = iter(answers.readline, b"\r\n")
+    headers = {name.lower(): value for name, _, value in (line.strip().partition(b": ") for line in lines)}
+    return json.loads(answers.read(int(headers[b"content-length"])))
+
+
+def test_a_caller_that_leaves_while_the_challenger_is_asked_leaves_a_pair_and_no_trace(launch):
+    champion, challenger = launch(), launch("2.0.0")
+    champion.exchange(champion.lease_to(challenger, 100, deadline=5000.0))
+    challenger.process.send_signal(signal.SIGSTOP)
+    with pytest.raises(httpx.ReadTimeout):
+        champion.ask(patience=0.5)
+    challenger.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: champion.evidence().counts.compared == 1)
+    assert champion.ask().headers["x-modelward-version"] == "2.0.0"
+    assert "Traceback" not in champion.log.read_text()
 
 
 def test_requests_under_way_are_told(launch):

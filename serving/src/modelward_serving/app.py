@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 import msgspec
@@ -17,13 +16,13 @@ from modelward_serving.answer import Given
 from modelward_serving.callers import Callers
 from modelward_serving.checker import Rows
 from modelward_serving.explain import Explanations
-from modelward_serving.inference import CHAMPION, ROUTED, Inference, NoAnswerError, Route
+from modelward_serving.inference import CHAMPION, Call, Inference, NoAnswerError
 from modelward_serving.metadata import model_metadata, server_metadata
 from modelward_serving.metrics import CONTENT_TYPE, Metrics
 from modelward_serving.openapi import openapi
+from modelward_serving.rest import JSON_HEAD
 from modelward_serving.router import INVALID_HEADER
 from modelward_serving.tensors import LARGEST_BODY, Forward, RefusedError
-from modelward_serving.tracing import Tracing, passed_on
 
 log = logging.getLogger("modelward.serving")
 
@@ -32,17 +31,17 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-JSON_HEAD = b"content-type: application/json\r\n"
-ROUTED_KEY, ENCODING_KEY, AUTHORIZATION = names.ROUTED_HEADER.encode(), b"content-encoding", b"authorization"
+ENCODING_KEY, AUTHORIZATION = b"content-encoding", b"authorization"
+PASSED_ON = frozenset((rest.JSON_LENGTH, ENCODING_KEY, AUTHORIZATION))
+"""Headers of a request that its challenger gets, too."""
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """A response: its head without the length, its body, and what is left to do when it is on its way."""
+    """A response: its head without the length, and its body."""
 
     status: int
     head: bytes
     content: bytes
-    after: Callable[[], None] | None = None
 
 
 def refused(error: RefusedError) -> Reply:
@@ -54,6 +53,46 @@ def _refusal_head(error: RefusedError) -> bytes:
     return JSON_HEAD + b"www-authenticate: Bearer\r\n" if error.status == 401 else JSON_HEAD
 
 
+class RestCall(Call):
+    """An inference request over HTTP; ``respond`` is called with the response."""
+
+    protocol = "rest"
+
+    def __init__(
+        self, app: App, headers: dict[bytes, bytes], body: bytes | bytearray, respond: Respond, *, keep: bool = True
+    ) -> None:
+        super().__init__(headers)
+        self._app = app
+        self._body = body
+        self._respond = respond
+        self.keep = keep
+        """Whether the connection stays open."""
+
+    def read(self) -> Rows:
+        """The request, checked."""
+        return self._app.rows(self.headers, self._body, all_outputs=self.routed)
+
+    def answer(self, outcome: Given | Exception) -> int:
+        """Respond."""
+        reply = self._app.reply(outcome, self.rows, routed=self.routed)
+        self._respond(self, reply)
+        return reply.status
+
+    def forward(self, context: dict[bytes, bytes]) -> Forward:
+        """The request as it came."""
+        if not context and PASSED_ON.isdisjoint(self.headers):
+            return Forward(bytes(self._body), JSON_HEAD)
+        kept = {name: self.headers[name] for name in PASSED_ON if name in self.headers}
+        return Forward(bytes(self._body), JSON_HEAD + rest.lines(kept | context))
+
+    def patience(self) -> float:
+        """Seconds until the caller is told that there is no answer in time."""
+        return self._app.timeout - (time.perf_counter() - self.started)
+
+
+Respond = Callable[[RestCall, Reply], None]
+
+
 class App:
     """One pod's application."""
 
@@ -63,7 +102,6 @@ class App:
         metrics: Metrics,
         behind: Asgi,
         timeout: float,
-        tracing: Tracing | None = None,
         callers: Callers | None = None,
     ) -> None:
         self.draining = False
@@ -71,8 +109,7 @@ class App:
         self._predictor = inference.predictor
         self._metrics = metrics
         self._behind = behind
-        self._timeout = timeout
-        self._tracing = tracing
+        self.timeout = timeout
         self._callers = callers
         self._base = f"/v2/models/{self._predictor.model}"
         self._versioned = f"{self._base}/versions/{self._predictor.version}"
@@ -84,67 +121,34 @@ class App:
         """Whether callers shall connect anew: they will come to another pod."""
         return self.draining or self._inference.turns_away()
 
-    def route(self, headers: dict[bytes, bytes]) -> Route:
-        """What is planned for an inference request."""
-        return self._inference.route(headers, routed=ROUTED_KEY in headers)
+    def infer(self, call: RestCall) -> None:
+        """Answer an inference request, now or later: call.is_answered says which."""
+        self._inference.take(call)
 
-    def reply_now(self, headers: dict[bytes, bytes], body: bytes | bytearray, route: Route) -> Reply | None:
-        """The response to an inference request, or None when it has to be awaited: see reply()."""
-        if not self._inference.is_immediate(route):
-            return None
-        started = time.perf_counter()
-        routed = ROUTED_KEY in headers
-        arm, count = ROUTED if routed else CHAMPION, 0
-        span = self._tracing.begin("rest", headers) if self._tracing is not None else None
-        after = given = None
+    def reply(self, outcome: Given | Exception, rows: Rows, *, routed: bool) -> Reply:
+        """The response that tells an outcome."""
         try:
-            rows = self._rows(headers, body, routed)
-            count = rows.count
-            given = self._inference.now(rows, routed=routed)
-            status, head, content = self._encoded(rows, given)
-            after = self._count_later(rows, given, route, started, lambda: self._forward(headers, bytes(body), span))
+            if isinstance(outcome, Exception):
+                raise outcome
+            return self._encoded(rows, outcome)
         except RefusedError as error:
-            status, head, content = error.status, _refusal_head(error), error.body()
-        except Exception as error:
-            if route.lease is not None:
-                return None  # the challenger may know an answer, and the failure is evidence
-            status, head, content = self._failed(error, routed)
-        self._metrics.saw("rest", arm, status, time.perf_counter() - started, count)
-        if self._tracing is not None:
-            self._tracing.end(span, arm, given and given.version, status, count)
-        return Reply(status, head, content, after)
-
-    async def reply(self, headers: dict[bytes, bytes], body: bytes, route: Route) -> Reply:
-        """The response to an inference request."""
-        started = time.perf_counter()
-        routed = ROUTED_KEY in headers
-        arm, count = ROUTED if routed else CHAMPION, 0
-        span = self._tracing.begin("rest", headers) if self._tracing is not None else None
-        given = None
-        self._metrics.in_flight += 1
-        try:
-            async with asyncio.timeout(self._timeout):
-                rows = self._rows(headers, body, routed)
-                count = rows.count
-                forward = partial(self._forward, headers, body, span)
-                given = await self._inference.decide(rows, forward, route, routed=routed)
-                arm = given.arm
-                status, head, content = self._encoded(rows, given)
-        except RefusedError as error:
-            status, head, content = error.status, _refusal_head(error), error.body()
+            return refused(error)
         except TimeoutError:
-            status, head = 504, JSON_HEAD
-            content = _error("DeadlineExceeded", f"not answered within {self._timeout:g} s")
+            return Reply(504, JSON_HEAD, _error("DeadlineExceeded", f"not answered within {self.timeout:g} s"))
+        except NoAnswerError:
+            head = JSON_HEAD + (f"{INVALID_HEADER}: 1\r\n".encode() if routed else b"")
+            return Reply(500, head, _error("InvalidScore", "the model gave no probability"))
         except Exception as error:
-            status, head, content = self._failed(error, routed)
-        finally:
-            self._metrics.in_flight -= 1
-        self._metrics.saw("rest", arm, status, time.perf_counter() - started, count)
-        if self._tracing is not None:
-            self._tracing.end(span, arm, given and given.version, status, count)
-        return Reply(status, head, content)
+            # Its message may hold values: only its type is told.
+            log.error("inference failed: %s", type(error).__name__)
+            return Reply(500, JSON_HEAD, _error("InternalError", "the model could not answer"))
 
-    def _rows(self, headers: dict[bytes, bytes], body: bytes | bytearray, routed: bool) -> Rows:
+    def rows(self, headers: Mapping[bytes, bytes], body: bytes | bytearray, *, all_outputs: bool = False) -> Rows:
+        """A request, checked.
+
+        Raises:
+            RefusedError: it is wrong, or its caller may not ask.
+        """
         if self._callers is not None:
             self._callers.check(headers.get(AUTHORIZATION))
         if len(body) > LARGEST_BODY:
@@ -152,18 +156,15 @@ class App:
         encoding = headers.get(ENCODING_KEY, b"identity")
         content = body if encoding == b"identity" else rest.decompress(bytes(body), encoding)
         request = rest.decode(content, headers.get(rest.JSON_LENGTH))
-        return self._predictor.checker.rows(request, all_outputs=routed)
+        return self._predictor.checker.rows(request, all_outputs=all_outputs)
 
-    def _encoded(self, rows: Rows, given: Given) -> tuple[int, bytes, bytes]:
+    def _encoded(self, rows: Rows, given: Given) -> Reply:
         encoded = rest.encode(rows, given)
-        head = self._head(given)
+        head = self._head_of(given.model, given.version, given.digest, given.arm)
         if encoded.json_length is not None:
             head = head.replace(b"application/json", b"application/octet-stream")
             head += b"inference-header-content-length: %d\r\n" % encoded.json_length
-        return 200, head, encoded.content
-
-    def _head(self, given: Given) -> bytes:
-        return self._head_of(given.model, given.version, given.digest, given.arm)
+        return Reply(200, head, encoded.content)
 
     def _head_of(self, model: str, version: str, digest: str, arm: str) -> bytes:
         key = (digest, arm)
@@ -179,29 +180,6 @@ class App:
             self._heads[key] = JSON_HEAD + b"".join(f"{k}: {v}\r\n".encode() for k, v in said.items())
         return self._heads[key]
 
-    def _count_later(
-        self, rows: Rows, given: Given, route: Route, started: float, forward: Callable[[], Forward]
-    ) -> Callable[[], None]:
-        seconds = time.perf_counter() - started
-        return lambda: self._inference.count(rows, given, route, seconds, forward)
-
-    def _forward(self, headers: dict[bytes, bytes], body: bytes, span: Any) -> Forward:
-        """The request as the challenger is to get it."""
-        kept = {"content-type": "application/json"}
-        for name in (rest.JSON_LENGTH, ENCODING_KEY, AUTHORIZATION):
-            if name in headers:
-                kept[name.decode()] = headers[name].decode("latin-1")
-        traced = passed_on(headers) if self._tracing is None else self._tracing.context(span)
-        return Forward(body, kept | traced)
-
-    def _failed(self, error: Exception, routed: bool) -> tuple[int, bytes, bytes]:
-        if not isinstance(error, NoAnswerError):
-            # Its message may hold values: only its type is told.
-            log.error("inference failed: %s", type(error).__name__)
-            return 500, JSON_HEAD, _error("InternalError", "the model could not answer")
-        head = JSON_HEAD + (f"{INVALID_HEADER}: 1\r\n".encode() if routed else b"")
-        return 500, head, _error("InvalidScore", "the model gave no probability")
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what the server's protocol left: pipelined inference, metadata, health, and all that is BentoML's."""
         if scope["type"] != "http":
@@ -209,12 +187,7 @@ class App:
             return
         path = scope["path"]
         if path.encode() in self.infer_paths and scope["method"] == "POST":
-            try:
-                headers = dict(scope["headers"])
-                reply = await self.reply(headers, await _body(receive), self.route(headers))
-            except RefusedError as error:
-                reply = refused(error)
-            await self._send(send, reply)
+            await self._send(send, await self._inferred(dict(scope["headers"]), receive))
             return
         if path in self._explanations.paths and scope["method"] == "POST":
             await self._send(send, await self._explained(dict(scope["headers"]), receive))
@@ -237,11 +210,19 @@ class App:
                 return
             await self._behind(scope, receive, send)
 
+    async def _inferred(self, headers: dict[bytes, bytes], receive: Receive) -> Reply:
+        replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        try:
+            self.infer(RestCall(self, headers, await _body(receive), lambda _, reply: replied.set_result(reply)))
+        except RefusedError as error:
+            return refused(error)
+        return await asyncio.shield(replied)
+
     async def _explained(self, headers: dict[bytes, bytes], receive: Receive) -> Reply:
         head = JSON_HEAD
         try:
-            async with asyncio.timeout(self._timeout):
-                rows = self._rows(headers, await _body(receive), routed=False)
+            async with asyncio.timeout(self.timeout):
+                rows = self.rows(headers, await _body(receive))
                 status, content = 200, await self._explanations.answer(rows, CHAMPION)
             head = self._head_of(
                 self._predictor.model, self._predictor.version, self._predictor.bundle.digest, CHAMPION
@@ -249,7 +230,7 @@ class App:
         except RefusedError as error:
             status, content = error.status, error.body()
         except TimeoutError:
-            status, content = 504, _error("DeadlineExceeded", f"not answered within {self._timeout:g} s")
+            status, content = 504, _error("DeadlineExceeded", f"not answered within {self.timeout:g} s")
         except Exception as error:
             log.error("explanation failed: %s", type(error).__name__)
             status, content = 500, _error("InternalError", "the model could not be explained")

@@ -63,6 +63,10 @@ class Rows(msgspec.Struct):
     """Why, by column."""
 
 
+NO_ROWS = Rows(0, np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), [], ())
+"""Those of a request that is not checked yet."""
+
+
 class Checker:
     """Checks requests against one signature."""
 

@@ -79,14 +79,19 @@ class NumberCounter:
 
     def _count(self, reaching: np.ndarray, missing: np.ndarray | None, slots: np.ndarray) -> None:
         """Count [rows, cuts, features], at most MOST_AT_ONCE rows, for one subgroup."""
+        if len(self._rows) == 1:
+            self._add(0, reaching, missing)
+            return
         for slot in np.unique(slots):
             rows = np.flatnonzero(slots == slot)
-            own = reaching if len(rows) == len(slots) else reaching[rows]
-            cells = self._reached[slot]
-            np.add(cells, np.add.reduce(own, axis=0, dtype=np.uint8), out=cells)
-            self._rows[slot] += len(rows)
-            if missing is not None:
-                self._missing[slot] += missing[rows].sum(axis=0)
+            self._add(slot, reaching[rows], missing[rows] if missing is not None else None)
+
+    def _add(self, slot: int, reaching: np.ndarray, missing: np.ndarray | None) -> None:
+        cells = self._reached[slot]
+        np.add(cells, np.add.reduce(reaching, axis=0, dtype=np.uint8), out=cells)
+        self._rows[slot] += len(reaching)
+        if missing is not None:
+            self._missing[slot] += missing.sum(axis=0)
 
     def _settle(self, slot: int) -> None:
         """Add the single rows to the others."""

@@ -8,16 +8,15 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Callable, Coroutine
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
-from modelward_api import names
 from modelward_serving import messages, reflection, rest
 from modelward_serving._generated import open_inference_pb2 as pb
+from modelward_serving.answer import Given
 from modelward_serving.callers import Callers
 from modelward_serving.checker import Rows
 from modelward_serving.grpc_wire import (
@@ -35,11 +34,9 @@ from modelward_serving.grpc_wire import (
 )
 from modelward_serving.http import SLOWEST_REQUEST
 from modelward_serving.http2 import Connection, Stream
-from modelward_serving.inference import CHAMPION, ROUTED, Inference, NoAnswerError, Route
+from modelward_serving.inference import Call, Inference, NoAnswerError
 from modelward_serving.metadata import model_metadata, server_metadata
-from modelward_serving.metrics import Metrics
 from modelward_serving.tensors import LARGEST_BODY, Forward, InferenceRequest, RefusedError
-from modelward_serving.tracing import Tracing, passed_on
 
 log = logging.getLogger("modelward.serving")
 
@@ -50,9 +47,9 @@ OLDEST_CONNECTION = 60.0
 LONGEST_FAREWELL = 2.0
 """Seconds that a caller is given to hear that it should go, once nothing of its is under way."""
 PERIOD = 0.5
+AUTHORIZATION = b"authorization"
 _CODES = {413: Code.RESOURCE_EXHAUSTED, 404: Code.NOT_FOUND, 401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED}
 _CODES |= {503: Code.UNAVAILABLE, 504: Code.DEADLINE_EXCEEDED}
-_ROUTED = names.ROUTED_HEADER.encode()
 Handler = Callable[[Stream], None]
 
 
@@ -64,16 +61,12 @@ class GrpcServer:
     def __init__(
         self,
         inference: Inference,
-        metrics: Metrics,
         timeout: float,
         oldest_connection: float = OLDEST_CONNECTION,
-        tracing: Tracing | None = None,
         callers: Callers | None = None,
     ) -> None:
         self._inference = inference
-        self._metrics = metrics
-        self._timeout = timeout
-        self._tracing = tracing
+        self.timeout = timeout
         self._callers = callers
         self._oldest = oldest_connection
         self._signature = inference.predictor.bundle.signature
@@ -114,7 +107,7 @@ class GrpcServer:
         for stream in list(self._watchers):
             stream.end(WELL)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._empty.wait(), self._timeout)
+            await asyncio.wait_for(self._empty.wait(), self.timeout)
         for connection in list(self._leaves):
             connection.close()
         self._sweeping.cancel()
@@ -206,82 +199,26 @@ class GrpcServer:
         return handle
 
     def _infer(self, stream: Stream) -> None:
-        headers = stream.head.headers
-        routed = _ROUTED in headers
-        route = self._inference.route(headers, routed=routed)
-        if not self._inference.is_immediate(route):
-            self._start(self._infer_later(stream, stream.body, route, routed), stream)
-            return
-        started = time.perf_counter()
-        arm, code, count, after = ROUTED if routed else CHAMPION, 200, 0, None
-        span = self._tracing.begin("grpc", headers) if self._tracing is not None else None
-        body = bytes(stream.body) if route.lease is not None else b""
-        try:
-            _remaining(stream)
-            message, request, rows = self._asked(stream)
-            count = rows.count
-            given = self._inference.now(rows, routed=routed)
-            seconds = time.perf_counter() - started
-            stream.answer(HEAD, framed(messages.encode(rows, given, raw=bool(message.raw_input_contents))), WELL)
-            after = rows, given, route, seconds, lambda: self._forward(request, headers, span)
-        except NoAnswerError as error:
-            if route.lease is not None:  # the challenger may know an answer, and the failure is evidence
-                self._start(self._infer_later(stream, bytearray(body), route, routed), stream)
-                return
-            code = self._failed(stream, error)
-        except Exception as error:
-            code = self._failed(stream, error)
-        self._metrics.saw("grpc", arm, code, time.perf_counter() - started, count)
-        if self._tracing is not None:
-            self._tracing.end(span, arm, after and after[1].version, code, count)
-        self._maybe_away(stream)
-        if after is not None:
-            self._inference.count(*after)
+        self._inference.take(_GrpcCall(self, stream))
 
-    def _start(self, work: Coroutine[Any, Any, None], stream: Stream) -> None:
-        stream.task = asyncio.get_running_loop().create_task(work)
+    def asked(self, stream: Stream) -> tuple[pb.ModelInferRequest, InferenceRequest, Rows]:
+        """A call's message, its request, and its rows, checked.
 
-    async def _infer_later(self, stream: Stream, body: bytearray, route: Route, routed: bool) -> None:
-        started = time.perf_counter()
-        stream.body = body
-        arm, code, count, given = ROUTED if routed else CHAMPION, 499, 0, None
-        headers = stream.head.headers
-        span = self._tracing.begin("grpc", headers) if self._tracing is not None else None
-        self._metrics.in_flight += 1
-        try:
-            remaining = _remaining(stream)
-            message, request, rows = self._asked(stream)
-            count = rows.count
-            async with asyncio.timeout(self._timeout if remaining is None else min(self._timeout, remaining)):
-                forward = partial(self._forward, request, headers, span)
-                given = await self._inference.decide(rows, forward, route, routed=routed)
-            arm, code = given.arm, 200
-            stream.answer(HEAD, framed(messages.encode(rows, given, raw=bool(message.raw_input_contents))), WELL)
-        except Exception as error:
-            code = self._failed(stream, error)
-        finally:
-            self._metrics.in_flight -= 1
-            self._metrics.saw("grpc", arm, code, time.perf_counter() - started, count)
-            if self._tracing is not None:
-                self._tracing.end(span, arm, given and given.version, code, count)
-        self._maybe_away(stream)
-
-    def _forward(self, request: InferenceRequest, headers: dict[bytes, bytes], span: Any) -> Forward:
-        """The request as the challenger is to get it."""
-        more = passed_on(headers) if self._tracing is None else self._tracing.context(span)
-        if b"authorization" in headers:
-            more["authorization"] = headers[b"authorization"].decode("latin-1")
-        return rest.forward(request, more)
-
-    def _asked(self, stream: Stream) -> tuple[Any, InferenceRequest, Rows]:
+        Raises:
+            RefusedError: it is wrong, or its caller may not ask.
+            StatusError: it is no call, or its caller waits no longer.
+        """
+        said = patience(stream)
+        if said is not None and time.monotonic() - stream.begun >= said:
+            raise StatusError(Code.DEADLINE_EXCEEDED, "not answered in time")
         if self._callers is not None:
-            self._callers.check(stream.head.headers.get(b"authorization"))
+            self._callers.check(stream.head.headers.get(AUTHORIZATION))
         message = messages.parse(message_of(stream))
         self._check_model(message.model_name, message.model_version)
         request = messages.decode(message)
         return message, request, self._inference.predictor.checker.rows(request)
 
-    def _failed(self, stream: Stream, error: Exception) -> int:
+    def failed(self, stream: Stream, error: Exception) -> int:
         """End a call that failed; returns what REST would have said."""
         if isinstance(error, RefusedError):
             told = StatusError(_CODES.get(error.status, Code.INVALID_ARGUMENT), f"{error.reason}: {error.message}")
@@ -299,7 +236,8 @@ class GrpcServer:
         refuse(stream, told)
         return status
 
-    def _maybe_away(self, stream: Stream) -> None:
+    def maybe_away(self, stream: Stream) -> None:
+        """Ask the caller to connect anew, if it should."""
         if not self._ready or self._inference.turns_away():
             stream.connection.go_away()
 
@@ -351,6 +289,43 @@ class GrpcServer:
             refuse(stream, error)
 
 
+class _GrpcCall(Call):
+    protocol = "grpc"
+
+    def __init__(self, server: GrpcServer, stream: Stream) -> None:
+        super().__init__(stream.head.headers)
+        self._server = server
+        self._stream = stream
+        self._is_raw = False
+        self._request = InferenceRequest([])
+
+    def read(self) -> Rows:
+        message, self._request, rows = self._server.asked(self._stream)
+        self._is_raw = bool(message.raw_input_contents)
+        return rows
+
+    def answer(self, outcome: Given | Exception) -> int:
+        stream, code = self._stream, 200
+        if stream.is_over:
+            return 499  # the caller is gone
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
+            stream.answer(HEAD, framed(messages.encode(self.rows, outcome, raw=self._is_raw)), WELL)
+        except Exception as error:
+            code = self._server.failed(stream, error)
+        self._server.maybe_away(stream)
+        return code
+
+    def forward(self, context: dict[bytes, bytes]) -> Forward:
+        said = {AUTHORIZATION: self.headers[AUTHORIZATION]} if AUTHORIZATION in self.headers else {}
+        return rest.forward(self._request, said | context)
+
+    def patience(self) -> float:
+        said, timeout = patience(self._stream), self._server.timeout
+        return (timeout if said is None else min(timeout, said)) - (time.monotonic() - self._stream.begun)
+
+
 def _not_grpc(stream: Stream) -> None:
     stream.begin(NOT_GRPC)
     stream.send(b"application/grpc is spoken here\n")
@@ -359,18 +334,3 @@ def _not_grpc(stream: Stream) -> None:
 
 def _unknown(stream: Stream) -> None:
     refuse(stream, StatusError(Code.UNIMPLEMENTED, "NotFound: there is no such method"))
-
-
-def _remaining(stream: Stream) -> float | None:
-    """Seconds that the caller still waits; None for ever.
-
-    Raises:
-        StatusError: it does not any more.
-    """
-    said = patience(stream)
-    if said is None:
-        return None
-    remaining = said - (time.monotonic() - stream.begun)
-    if remaining <= 0:
-        raise StatusError(Code.DEADLINE_EXCEEDED, "not answered in time")
-    return remaining

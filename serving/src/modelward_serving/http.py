@@ -11,8 +11,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from modelward_serving.app import App, Reply, refused
-from modelward_serving.inference import Route
+from modelward_serving.app import App, Reply, RestCall, refused
 from modelward_serving.tensors import LARGEST_BODY, RefusedError
 
 LARGEST_HEAD = 64 * 1024
@@ -27,9 +26,8 @@ class _Answering:
     keep_alive = True
     disconnected = False
     more_body = False
-
-    def __init__(self) -> None:
-        self.message_event = asyncio.Event()
+    message_event = asyncio.Event()
+    """Set when the connection is lost; nobody waits for it."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -45,6 +43,8 @@ class Protocol(HttpToolsProtocol):
         self._patience: asyncio.TimerHandle | None = None
         self._last = 0.0
         self._keeping: asyncio.TimerHandle | None = None
+        self._standing: Any = None
+        """While a request is answered later: the _Answering that stands for it."""
 
     def data_received(self, data: bytes) -> None:
         """Bytes came; answers what they complete."""
@@ -108,18 +108,11 @@ class Protocol(HttpToolsProtocol):
             return
         body, self._hot = self._hot, None
         keep = self.parser.should_keep_alive() and not self.app.turns_away()
-        headers = dict(self.headers)
-        route = self.app.route(headers)
-        reply = self.app.reply_now(headers, body, route)
-        if reply is None:
-            self._answer_later(headers, bytes(body), route, keep)
-            return
-        self._write(reply, keep)
-        self.server_state.total_requests += 1
-        if self._keeping is None:
-            self._keep()
-        if reply.after is not None:
-            reply.after()
+        call = RestCall(self.app, dict(self.headers), body, self._respond, keep=keep)
+        self.app.infer(call)
+        if not call.is_answered:
+            self._standing = _Answering()
+            self.cycle = self._standing
 
     def shutdown(self) -> None:
         """The server ends: what has begun is answered first."""
@@ -137,20 +130,21 @@ class Protocol(HttpToolsProtocol):
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def _answer_later(self, headers: dict[bytes, bytes], body: bytes, route: Route, keep: bool) -> None:
-        standing: Any = _Answering()
-        self.cycle = standing
-
-        async def answer() -> None:
-            reply = await self.app.reply(headers, body, route)
+    def _respond(self, call: RestCall, reply: Reply) -> None:
+        keep, standing = call.keep, self._standing
+        if standing is not None:
+            self._standing = None
             standing.response_complete = True
-            if not self.transport.is_closing():
-                self._write(reply, keep and standing.keep_alive)
-                self.on_response_complete()
-
-        task = self.loop.create_task(answer())
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+            keep = keep and standing.keep_alive
+        if self.transport.is_closing():
+            return
+        self._write(reply, keep)
+        if self.pipeline:
+            self.on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        if self._keeping is None:
+            self._keep()
 
     def _write(self, reply: Reply, keep: bool) -> None:
         close = b"" if keep else b"connection: close\r\n"

@@ -113,7 +113,6 @@ class Stream:
     """Whether the response's head is sent."""
     pending: bytearray | None = None
     trailers: bytes | None = None
-    task: asyncio.Task[None] | None = None
     about: Any = None
     """What the application keeps here."""
     is_over: bool = False
@@ -336,8 +335,6 @@ class Connection(asyncio.Protocol):
 
     def _drop(self, stream: Stream) -> None:
         stream.is_over = True
-        if stream.task is not None:
-            stream.task.cancel()
         self.streams.pop(stream.id, None)
         self._application.dropped(stream)
 

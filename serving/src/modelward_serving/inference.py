@@ -1,116 +1,176 @@
-"""What is done with a checked request, whichever protocol it came by: score, route, count."""
+"""What is done with an inference request, whichever protocol it came by: check, score, route, answer, measure, count."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from modelward_api.wire import TrafficLease
+from modelward_api import names
 from modelward_serving.answer import Answer, Given
-from modelward_serving.checker import Rows
+from modelward_serving.checker import NO_ROWS, Rows
+from modelward_serving.metrics import Metrics
 from modelward_serving.predictor import InvalidScoreError, Predictor
-from modelward_serving.router import Own, Plan, Router
+from modelward_serving.router import ALONE, Own, Router, Terms
 from modelward_serving.tensors import Forward
+from modelward_serving.tracing import Tracing, passed_on
 
 log = logging.getLogger("modelward.serving")
 
 CHAMPION, CHALLENGER, ROUTED = "champion", "challenger", "routed"
+WAIT = 0.8
+"""The part of a caller's patience that the challenger may use up: what is left is for the champion's answer to arrive in."""
+_ROUTED_KEY = names.ROUTED_HEADER.encode()
 
 
 class NoAnswerError(Exception):
     """The model could not answer; says nothing of why, because why may hold values."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What is planned for one request, under which lease."""
+class Call(ABC):
+    """One request, until its caller is answered."""
 
-    lease: TrafficLease | None
-    plan: Plan
+    protocol: ClassVar[str]
+    route = ALONE
+    rows = NO_ROWS
+    span: Any = None
+    is_answered = False
+    is_under_way = False
+    """Whether it is among the metrics' requests in flight."""
 
+    def __init__(self, headers: Mapping[bytes, bytes]) -> None:
+        self.headers = headers
+        self.started = time.perf_counter()
+        self.routed = _ROUTED_KEY in headers
+        """Whether a champion put it to this pod: it is counted there."""
 
-ALONE = Route(None, Plan.OWN)
+    @abstractmethod
+    def read(self) -> Rows:
+        """The request, checked.
+
+        Raises:
+            Exception: whatever answer() has words for.
+        """
+
+    @abstractmethod
+    def answer(self, outcome: Given | Exception) -> int:
+        """Tell the caller what came of it; returns what REST calls the status."""
+
+    @abstractmethod
+    def forward(self, context: dict[bytes, bytes]) -> Forward:
+        """The request as a challenger is to get it, with the headers of a trace's context."""
+
+    @abstractmethod
+    def patience(self) -> float:
+        """Seconds that the caller still waits."""
 
 
 class Inference:
-    """Scores, routes and counts for one model."""
+    """Answers requests to one model."""
 
-    def __init__(self, predictor: Predictor, router: Router) -> None:
+    def __init__(self, predictor: Predictor, router: Router, metrics: Metrics, tracing: Tracing | None = None) -> None:
         self.predictor = predictor
         self._router = router
+        self.turns_away = router.turns_away
+        """Whether callers shall connect anew: they will come to another pod."""
+        self._metrics = metrics
+        self._tracing = tracing
         bundle = predictor.bundle
         self._names = (predictor.model, predictor.version, bundle.digest)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="score") if predictor.session.slow else None
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def route(self, headers: dict[bytes, bytes], *, routed: bool) -> Route:
-        """What is planned for a request with these headers; drawn once, before anything is done."""
-        lease = None if routed else self._router.lease()
-        if lease is None:
-            return ALONE
-        sticky = headers.get(lease.sticky_header.lower().encode()) if lease.sticky_header is not None else None
-        return Route(lease, self._router.plan(lease, None if sticky is None else sticky.decode("latin-1")))
-
-    def is_immediate(self, route: Route) -> bool:
-        """Whether an answer takes neither a challenger nor a thread, so that nothing need be awaited."""
-        return self._executor is None and route.plan is not Plan.ASK
-
-    def turns_away(self) -> bool:
-        """Whether callers shall connect anew: they will come to another pod."""
-        return self._router.turns_away()
-
-    def now(self, rows: Rows, *, routed: bool) -> Given:
-        """The model's own answer at once, when that is_immediate(). It is not counted yet.
-
-        Raises:
-            NoAnswerError: the model failed.
-        """
-        answer = self._scored(rows)
-        if answer is None:
-            raise NoAnswerError
-        return Given(answer, *self._names, ROUTED if routed else CHAMPION)
-
-    def count(self, rows: Rows, given: Given, route: Route, seconds: float, forward: Callable[[], Forward]) -> None:
-        """Count what now() gave, once it is on its way, and let the challenger score it too if that is planned."""
-        if given.arm == ROUTED:
-            return
-        self.predictor.profile.count(rows.seen, rows.texts, given.answer.scores)
-        if route.lease is not None and not rows.abstained:
-            self._router.answered(route.lease, route.plan, rows, Own(given.answer, seconds), forward)
-
-    async def decide(self, rows: Rows, forward: Callable[[], Forward], route: Route, *, routed: bool) -> Given:
-        """The answer for the caller; counted.
-
-        Raises:
-            NoAnswerError: neither the model nor a challenger answered.
-        """
-        started = time.perf_counter()
+    def take(self, call: Call) -> None:
+        """Answer a request: in this step, unless that takes a challenger or a thread. Then call.is_answered is false yet."""
+        if not call.routed:
+            call.route = self._router.route(call.headers)
+        if self._tracing is not None:
+            call.span = self._tracing.begin(call.protocol, call.headers)
         if self._executor is None:
-            answer = self._scored(rows)
+            self._take_now(call)
         else:
-            answer = await asyncio.get_running_loop().run_in_executor(self._executor, self._scored, rows)
-        own = Own(answer, time.perf_counter() - started)
-        if answer is not None and not routed:
-            self.predictor.profile.count(rows.seen, rows.texts, answer.scores)
-        if route.lease is not None and not rows.abstained:
-            if route.plan is Plan.ASK:
-                return await self._asked(route.lease, rows, forward(), own)
-            self._router.answered(route.lease, route.plan, rows, own, forward)
-        if answer is None:
-            raise NoAnswerError
-        return Given(answer, *self._names, ROUTED if routed else CHAMPION)
+            task = asyncio.get_running_loop().create_task(self._take_beside(call))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if not call.is_answered:
+            call.is_under_way = True
+            self._metrics.in_flight += 1
 
-    async def _asked(self, lease: TrafficLease, rows: Rows, forward: Forward, own: Own) -> Given:
-        answer, is_challengers = await self._router.ask(lease, forward, rows, own)
-        if answer is None:
-            raise NoAnswerError
-        if is_challengers:
-            challenger = lease.challenger
-            return Given(answer, self._names[0], challenger.version, challenger.digest, CHALLENGER)
-        return Given(answer, *self._names, CHAMPION)
+    def _take_now(self, call: Call) -> None:
+        try:
+            rows = call.rows = call.read()
+        except Exception as error:
+            self._tell(call, error)
+            return
+        answer = self._scored(rows)
+        self._decide(call, Own(answer, time.perf_counter() - call.started))
+
+    async def _take_beside(self, call: Call) -> None:
+        """The same with a slow model, which is run beside the event loop."""
+        try:
+            rows = call.rows = call.read()
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(call.patience()):
+                answer = await loop.run_in_executor(self._executor, self._scored, rows)
+        except Exception as error:
+            self._tell(call, error)
+            return
+        self._decide(call, Own(answer, time.perf_counter() - call.started))
+
+    def _decide(self, call: Call, own: Own) -> None:
+        """The champion's answer is there, or it has none: whose does the caller get?"""
+        route, terms = call.route, call.route.terms
+        if terms is None or call.rows.abstained:
+            self._tell(call, self._given(own, ROUTED if call.routed else CHAMPION))
+            self._count(call, own)
+            return
+        terms.counts["requests"] += 1
+        if route.asks:
+            self._ask(call, own, terms)
+            self._count(call, own)
+            return
+        self._tell(call, self._given(own, CHAMPION))
+        self._count(call, own)
+        if route.mirrors and self._router.has_room(terms):
+            self._router.witness(terms, self._forward(call), call.rows, own)
+
+    def _ask(self, call: Call, own: Own, terms: Terms) -> None:
+        """Have the challenger answer, and the champion if it does not."""
+
+        def found(answer: Answer | None) -> None:
+            if answer is None:
+                self._tell(call, self._given(own, CHAMPION))
+            else:
+                self._tell(call, Given(answer, self._names[0], terms.version, terms.digest, CHALLENGER))
+
+        self._router.ask(terms, self._forward(call), call.rows, own, WAIT * call.patience(), found)
+
+    def _given(self, own: Own, arm: str) -> Given | NoAnswerError:
+        return NoAnswerError() if own.answer is None else Given(own.answer, *self._names, arm)
+
+    def _tell(self, call: Call, outcome: Given | Exception) -> None:
+        call.is_answered = True
+        if call.is_under_way:
+            self._metrics.in_flight -= 1
+        code = call.answer(outcome)
+        arm, version = ROUTED if call.routed else CHAMPION, None
+        if isinstance(outcome, Given):
+            arm, version = outcome.arm, outcome.version
+        self._metrics.saw(call.protocol, arm, code, time.perf_counter() - call.started, call.rows.count)
+        if self._tracing is not None:
+            self._tracing.end(call.span, arm, version, code, call.rows.count)
+
+    def _count(self, call: Call, own: Own) -> None:
+        if own.answer is not None and not call.routed:
+            self.predictor.profile.count(call.rows.seen, call.rows.texts, own.answer.scores)
+
+    def _forward(self, call: Call) -> Forward:
+        context = passed_on(call.headers) if self._tracing is None else self._tracing.context(call.span)
+        return call.forward(context)
 
     def _scored(self, rows: Rows) -> Answer | None:
         try:

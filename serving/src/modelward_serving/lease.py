@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
+import msgspec
+
 from modelward_api.wire import LeaseState, PairedCounts, PairedEvidence, TrafficLease
 
 OPENING = 20
@@ -36,8 +38,7 @@ class Tally:
     tripped: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(msgspec.Struct, frozen=True):
     """What happened on one request that both scored."""
 
     error_challenger: bool = False
@@ -63,6 +64,10 @@ class LeaseHolder:
         self._digest = digest
         self._strata = strata
         self._lease: TrafficLease | None = None
+        self._routes_by: TrafficLease | None = None
+        """The lease, unless its challenger was found to fail hard: looked at for each request, so not derived for each."""
+        self.may_turn_away = False
+        """Whether the lease says so, in force or not."""
         self._until = 0.0
         self._newest = (0, 0)
         """Epoch and sequence of the newest that was told: what comes late is older."""
@@ -81,21 +86,21 @@ class LeaseHolder:
             told = (max(epoch, lease.epoch), lease.sequence)
         if told < self._newest:
             return "StaleEpoch"
-        self._newest, self._lease = told, lease
+        self._newest, self._lease, self._routes_by = told, lease, None
+        self.may_turn_away = lease is not None and lease.turn_away
         if lease is not None:
             self._until = now + lease.ttl_seconds
-            self._tally(lease.challenger.digest)
+            if not self._tally(lease.challenger.digest).tripped:
+                self._routes_by = lease
         return None
 
     def active(self, now: float) -> TrafficLease | None:
         """The lease that is in force, unless its challenger was found to fail hard."""
-        if self._lease is None or now >= self._until:
-            return None
-        return None if self._tallies[self._lease.challenger.digest].tripped else self._lease
+        return self._routes_by if self._routes_by is not None and now < self._until else None
 
     def turns_away(self, now: float) -> bool:
         """Whether callers shall connect anew, because the Service selects this pod no longer."""
-        return self._lease is not None and self._lease.turn_away and now < self._until
+        return self.may_turn_away and now < self._until
 
     def state(self, now: float) -> LeaseState | None:
         """What is done with the lease now."""
@@ -111,7 +116,11 @@ class LeaseHolder:
 
     def saw_request(self, digest: str) -> None:
         """A request came while that challenger held a lease."""
-        self._tally(digest).whole.plain["requests"] += 1
+        self.counts_of(digest)["requests"] += 1
+
+    def counts_of(self, digest: str) -> dict[str, int]:
+        """The plain counts of one challenger, to count in; they are its counts for as long as it holds the lease."""
+        return self._tally(digest).whole.plain
 
     def saw_answer(self, digest: str, fallback: bool) -> None:
         """A request was the challenger's by weight: its caller got its answer, or the champion's."""
@@ -120,12 +129,13 @@ class LeaseHolder:
     def saw_pair(self, digest: str, pair: Pair) -> None:
         """Count one pair; trip on a hard failure."""
         tally = self._tally(digest)
-        for counts in (tally.whole, *(tally.strata[stratum] for stratum in pair.strata)):
-            _count_pair(counts, pair)
+        _count_pair(tally.whole, pair)
+        for stratum in pair.strata:
+            _count_pair(tally.strata[stratum], pair)
         if pair.invalid and not pair.error_champion:
-            tally.tripped = tally.tripped or "InvalidAnswer"
+            self._trip(digest, tally, "InvalidAnswer")
         elif tally.whole.plain["opening_errors"] > OPENING / 2:
-            tally.tripped = tally.tripped or "OpeningErrors"
+            self._trip(digest, tally, "OpeningErrors")
 
     def evidence(self) -> tuple[PairedEvidence, ...]:
         """All tallies."""
@@ -139,12 +149,19 @@ class LeaseHolder:
             for digest, tally in self._tallies.items()
         )
 
+    def _trip(self, digest: str, tally: Tally, why: str) -> None:
+        tally.tripped = tally.tripped or why
+        if self._routes_by is not None and self._routes_by.challenger.digest == digest:
+            self._routes_by = None
+
     def _tally(self, digest: str) -> Tally:
-        if digest not in self._tallies:
+        found = self._tallies.get(digest)
+        if found is None:
+            held = self._lease.challenger.digest if self._lease is not None else None
             while len(self._tallies) >= MOST_CHALLENGERS:
-                self._tallies.pop(next(iter(self._tallies)))
-            self._tallies[digest] = Tally(Counts(), {stratum: Counts() for stratum in self._strata})
-        return self._tallies[digest]
+                self._tallies.pop(next(old for old in self._tallies if old != held))
+            found = self._tallies[digest] = Tally(Counts(), {stratum: Counts() for stratum in self._strata})
+        return found
 
 
 def draw(model: str, sticky: str | None, chance: float) -> float:
@@ -158,35 +175,32 @@ def draw(model: str, sticky: str | None, chance: float) -> float:
 def _count_pair(counts: Counts, pair: Pair) -> None:
     plain = counts.plain
     plain["pairs"] += 1
-    _count(plain, "errors", pair.error_challenger, pair.error_champion)
-    _count(plain, "late", pair.late_challenger, pair.late_champion)
-    plain["invalid"] += pair.invalid and not pair.error_champion
+    if pair.error_challenger or pair.error_champion:
+        _count(plain, "errors", pair.error_challenger, pair.error_champion)
+    if pair.late_challenger or pair.late_champion:
+        _count(plain, "late", pair.late_challenger, pair.late_champion)
+    if pair.invalid and not pair.error_champion:
+        plain["invalid"] += 1
     if pair.flip is not None:
         plain["compared"] += 1
         plain["flips"] += pair.flip
-        _count_crossed(counts.by_level, "slower", *pair.slower)
-        _count_crossed(counts.by_level, "higher", *pair.higher)
+        if pair.slower[0] != pair.slower[1]:
+            _count_crossed(counts.by_level, "slower", *pair.slower)
+        if pair.higher[0] != pair.higher[1]:
+            _count_crossed(counts.by_level, "higher", *pair.higher)
     if plain["opening_pairs"] < OPENING:
         plain["opening_pairs"] += 1
         plain["opening_errors"] += pair.error_challenger and not pair.error_champion
 
 
 def _count(counts: dict[str, int], what: str, challenger: bool, champion: bool) -> None:
-    if challenger and champion:
-        counts[f"{what}_both"] += 1
-    elif challenger:
-        counts[f"{what}_challenger"] += 1
-    elif champion:
-        counts[f"{what}_champion"] += 1
+    counts[
+        f"{what}_both" if challenger and champion else f"{what}_challenger" if challenger else f"{what}_champion"
+    ] += 1
 
 
 def _count_crossed(by_level: dict[str, list[int]], what: str, challenger: int, champion: int) -> None:
     """Count a pair at the levels that only one of the two passed: those from the lower number up to the higher."""
-    if challenger > champion:
-        crossed = by_level[f"{what}_challenger"]
-        for level in range(champion, challenger):
-            crossed[level] += 1
-    elif champion > challenger:
-        crossed = by_level[f"{what}_champion"]
-        for level in range(challenger, champion):
-            crossed[level] += 1
+    crossed = by_level[f"{what}_challenger" if challenger > champion else f"{what}_champion"]
+    for level in range(min(challenger, champion), max(challenger, champion)):
+        crossed[level] += 1

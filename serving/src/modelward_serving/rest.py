@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -10,10 +11,11 @@ import numpy as np
 
 from modelward_api.names import DECISION, SCORE
 from modelward_serving import packed
-from modelward_serving.answer import Answer, Given
+from modelward_serving.answer import Answer, Given, is_valid
 from modelward_serving.checker import Rows
 from modelward_serving.tensors import LARGEST_BODY, BinaryTensor, Forward, InferenceRequest, RefusedError
 
+JSON_HEAD = b"content-type: application/json\r\n"
 JSON_LENGTH = b"inference-header-content-length"
 _decoder = msgspec.json.Decoder(InferenceRequest)
 _encoder = msgspec.json.Encoder()
@@ -123,11 +125,9 @@ def parameters(rows: Rows, given: Given) -> dict[str, str]:
 
 
 class OutputTensor(msgspec.Struct):
-    """One output of another server's response."""
+    """What is read of one output of another server's response."""
 
     name: str
-    shape: list[int]
-    datatype: str
     data: list[Any]
 
 
@@ -141,21 +141,19 @@ _responses = msgspec.json.Decoder(InferenceResponse)
 
 
 def parse_answer(body: bytes, count: int) -> Answer | None:
-    """A challenger's answer; None if it is none: not JSON, a wrong shape, not a probability."""
+    """A challenger's answer; None if it is none: not JSON, not as many values as rows, not a probability."""
     try:
-        outputs = {output.name: output for output in _responses.decode(body).outputs}
-        scores = np.array(outputs[SCORE].data, dtype=np.float32).reshape(-1)
-        decisions = np.array(outputs[DECISION].data, dtype=bool).reshape(-1)
-    except (msgspec.MsgspecError, KeyError, ValueError, TypeError, OverflowError):
+        outputs = {output.name: output.data for output in _responses.decode(body).outputs}
+        scores = np.array(outputs[SCORE], dtype=np.float32).reshape(-1)
+        decisions = np.array(outputs[DECISION], dtype=bool).reshape(-1)
+    except (msgspec.MsgspecError, KeyError, ValueError, TypeError, OverflowError, RecursionError):
         return None
-    if scores.shape != (count,) or decisions.shape != (count,):
-        return None
-    if not np.all((scores >= 0) & (scores <= 1)):  # false for NaN, too
+    if decisions.shape != (count,) or not is_valid(scores, count):
         return None
     return Answer(scores, decisions)
 
 
-def forward(request: InferenceRequest, headers: dict[str, str]) -> Forward:
+def forward(request: InferenceRequest, headers: dict[bytes, bytes]) -> Forward:
     """A request as another server takes it over HTTP, with more headers: binary tensors stay binary."""
     inputs: list[dict[str, Any]] = []
     binary: list[bytes | memoryview] = []
@@ -169,7 +167,10 @@ def forward(request: InferenceRequest, headers: dict[str, str]) -> Forward:
         else:
             inputs.append({**made, "parameters": said, "data": tensor.data})
     head = _encoder.encode({"inputs": inputs})
-    kept = {"content-type": "application/json", **headers}
-    if binary:
-        kept[JSON_LENGTH.decode()] = str(len(head))
-    return Forward(b"".join((head, *binary)), kept)
+    lengths = {JSON_LENGTH: b"%d" % len(head)} if binary else {}
+    return Forward(b"".join((head, *binary)), JSON_HEAD + lines(headers | lengths))
+
+
+def lines(headers: Mapping[bytes, bytes]) -> bytes:
+    """Headers as they are sent."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers.items()])

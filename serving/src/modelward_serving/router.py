@@ -8,10 +8,9 @@ import math
 import random
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable, Mapping
 
+import msgspec
 import numpy as np
 
 from modelward_api import names
@@ -19,7 +18,7 @@ from modelward_api.wire import LATENCY_LEVELS, SCORE_LEVELS, TrafficLease
 from modelward_serving.allowance import Allowance
 from modelward_serving.answer import Answer
 from modelward_serving.breaker import Breaker
-from modelward_serving.challengers import Challengers
+from modelward_serving.challengers import Ask, Challengers, Response
 from modelward_serving.checker import Rows
 from modelward_serving.lease import LeaseHolder, Pair, draw
 from modelward_serving.rest import parse_answer
@@ -35,8 +34,7 @@ _SCORES: list[float] = np.array(SCORE_LEVELS, np.float32).tolist()
 """The levels as scores are given: 0.7 reaches 0.7."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What came of asking the challenger."""
 
     answer: Answer | None
@@ -45,22 +43,42 @@ class Asked:
     invalid: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Own:
+class Own(msgspec.Struct, frozen=True):
     """The champion's own answer, or that it has none."""
 
     answer: Answer | None
     seconds: float
 
 
-class Plan(Enum):
-    """What becomes of one request while a lease is in force."""
+class Terms:
+    """What a lease says to all its requests, made out once: what is looked at for each request is a plain attribute."""
 
-    OWN = "own"
-    MIRROR = "mirror"
+    def __init__(self, lease: TrafficLease, counts: dict[str, int]) -> None:
+        self.lease = lease
+        self.counts = counts
+        """The challenger's, for what is counted of each request: see LeaseHolder.counts_of()."""
+        self.digest, self.version = lease.challenger.digest, lease.challenger.version
+        self.endpoints = lease.challenger.endpoints
+        self.deadline = lease.deadline_ms / 1000
+        self.share, self.mirror = lease.weight / 100, lease.mirror
+        self.sticky = lease.sticky_header.lower().encode() if lease.sticky_header is not None else None
+        self.own, self.witnessed, self.turn = Route(self), Route(self, mirrors=True), Route(self, asks=True)
+
+
+class Route(msgspec.Struct, frozen=True):
+    """What is planned for one request, and under which lease's terms: unless it says otherwise, the champion answers alone."""
+
+    terms: Terms | None
+    mirrors: bool = False
     """The champion answers; the challenger is asked for evidence alone."""
-    ASK = "ask"
+    asks: bool = False
     """The challenger answers, the champion if it does not."""
+
+
+ALONE = Route(None)
+
+Found = Callable[[Answer | None], None]
+"""Called once with the challenger's answer, or with None: the caller gets the champion's."""
 
 
 class Router:
@@ -75,7 +93,7 @@ class Router:
         chance: Callable[[], float] = random.random,
         strata: Strata | None = None,
     ) -> None:
-        self._strata = strata
+        self._strata = strata if strata is not None and strata.names else None
         self._holder = holder
         self._challengers = challengers
         self._model = model
@@ -83,109 +101,164 @@ class Router:
         self._clock = clock
         self._chance = chance
         self._turn = itertools.count()
-        self._mirrored: set[asyncio.Task[None]] = set()
+        self.mirrored = 0
+        """Requests that are under way to the challenger for evidence alone."""
+        self._terms: Terms | None = None
         self._breaker = Breaker()
         self._allowance = Allowance()
 
-    def lease(self) -> TrafficLease | None:
-        """The lease in force."""
-        return self._holder.active(self._clock())
+    def route(self, headers: Mapping[bytes, bytes]) -> Route:
+        """What is to become of a request with these headers, under the lease in force."""
+        lease = self._holder.active(self._clock())
+        if lease is None:
+            return ALONE
+        terms = self._terms
+        if terms is None or terms.lease is not lease:
+            terms = self._terms = Terms(lease, self._holder.counts_of(lease.challenger.digest))
+        if terms.share > 0 and self._drawn(terms, headers) < terms.share:
+            return terms.turn
+        return terms.witnessed if terms.mirror > 0 and self._chance() < terms.mirror else terms.own
 
     def turns_away(self) -> bool:
         """Whether callers shall connect anew: they will come to another pod."""
-        return self._holder.turns_away(self._clock())
+        return self._holder.may_turn_away and self._holder.turns_away(self._clock())
 
-    def plan(self, lease: TrafficLease, sticky: str | None) -> Plan:
-        """What is to become of a request."""
-        if draw(self._model, sticky, self._chance()) < lease.weight / 100:
-            return Plan.ASK
-        return Plan.MIRROR if lease.mirror > 0 and self._chance() < lease.mirror else Plan.OWN
+    def has_room(self, terms: Terms) -> bool:
+        """Whether the challenger may be asked for evidence now; to be asked only if it then is."""
+        now = self._clock()
+        return (
+            bool(terms.endpoints)
+            and self.mirrored < MOST_MIRRORED
+            and self._allowance.takes(now)
+            and self._breaker.lets_through(terms.digest, now)
+        )
 
-    def answered(self, lease: TrafficLease, plan: Plan, rows: Rows, own: Own, forward: Callable[[], Forward]) -> None:
-        """The champion answers, or failed, as planned: count that, and ask the challenger for evidence if that is the plan."""
-        self._holder.saw_request(lease.challenger.digest)
-        if plan is not Plan.MIRROR or len(self._mirrored) >= MOST_MIRRORED:
+    def witness(self, terms: Terms, forward: Forward, rows: Rows, own: Own) -> None:
+        """Have the challenger score a request that the champion answered, for evidence alone, if has_room()."""
+        self.mirrored += 1
+        self._ask(_Witness(self, self._clock(), terms, rows, own), forward, PATIENCE * terms.deadline)
+
+    def ask(self, terms: Terms, forward: Forward, rows: Rows, own: Own, limit: float, found: Found) -> None:
+        """Have the challenger answer a caller who waits ``limit`` seconds at most, and the champion if it does not.
+
+        While the challenger has no pod, as in a drain, nobody blames it for what nobody asked.
+        A caller who waits for less than the lease's deadline gets the champion's answer sooner; what the challenger is waited
+        for, and so what is counted of it, depends on no caller.
+        """
+        now = self._clock()
+        if not terms.endpoints or not self._breaker.lets_through(terms.digest, now):
+            found(None)
             return
-        if not self._allowance.takes(self._clock()) or not self._lets_through(lease):
-            return
-        task = asyncio.get_running_loop().create_task(self._mirror(lease, forward(), rows, own))
-        self._mirrored.add(task)
-        task.add_done_callback(self._mirrored.discard)
+        turn = _Turn(self, now, terms, rows, own, found)
+        if limit < terms.deadline:
+            asyncio.get_running_loop().call_later(limit, turn.end, None)
+        self._ask(turn, forward, terms.deadline)
 
-    async def ask(self, lease: TrafficLease, forward: Forward, rows: Rows, own: Own) -> tuple[Answer | None, bool]:
-        """The answer for a caller whose request is the challenger's, and whether it is the challenger's."""
-        digest = lease.challenger.digest
-        self._holder.saw_request(digest)
-        if not self._lets_through(lease):
-            return own.answer, False
-        asked = await self._ask(lease, forward, rows, lease.deadline_ms / 1000)
-        self._saw(lease, rows, own, asked)
-        good = asked.answer is not None
-        self._holder.saw_answer(digest, fallback=not good)
-        return (asked.answer, True) if good else (own.answer, False)
-
-    def _lets_through(self, lease: TrafficLease) -> bool:
-        """Whether the challenger is asked. While it has no pod, as in a drain, nobody blames it for what nobody asked."""
-        return bool(lease.challenger.endpoints) and self._breaker.lets_through(lease.challenger.digest, self._clock())
-
-    async def _mirror(self, lease: TrafficLease, forward: Forward, rows: Rows, own: Own) -> None:
-        asked = await self._ask(lease, forward, rows, PATIENCE * lease.deadline_ms / 1000)
-        self._saw(lease, rows, own, asked)
-
-    def _saw(self, lease: TrafficLease, rows: Rows, own: Own, asked: Asked) -> None:
+    def saw(self, asking: _Asking, outcome: Response | OSError) -> Answer | None:
+        """Count what came of asking the challenger; its answer, if it is one."""
+        now, terms, rows = self._clock(), asking.terms, asking.rows
+        asked = _understood(outcome, terms, rows.count, now - asking.started)
         strata = self._strata.names_of_row(rows.seen, rows.texts) if self._strata is not None else ()
-        self._holder.saw_pair(lease.challenger.digest, _pair(lease, strata, own, asked))
-        self._breaker.saw(lease.challenger.digest, asked.answer is not None, self._clock())
+        self._holder.saw_pair(terms.digest, _pair(terms, strata, asking.own, asked))
+        self._breaker.saw(terms.digest, asked.answer is not None, now)
+        return asked.answer
 
-    async def _ask(self, lease: TrafficLease, forward: Forward, rows: Rows, patience: float) -> Asked:
-        started = self._clock()
-        endpoints = lease.challenger.endpoints
+    def saw_answer(self, terms: Terms, *, fallback: bool) -> None:
+        """A caller got the challenger's answer, or the champion's instead."""
+        self._holder.saw_answer(terms.digest, fallback)
+
+    def _drawn(self, terms: Terms, headers: Mapping[bytes, bytes]) -> float:
+        sticky = headers.get(terms.sticky) if terms.sticky is not None else None
+        return self._chance() if sticky is None else draw(self._model, sticky.decode("latin-1"), 0.0)
+
+    def _ask(self, asking: _Asking, forward: Forward, patience: float) -> None:
+        endpoints = asking.terms.endpoints
         endpoint = endpoints[next(self._turn) % len(endpoints)]
-        try:
-            response = await self._challengers.ask(endpoint, self._path, forward, {names.ROUTED_HEADER: "1"}, patience)
-        except TimeoutError:
-            return Asked(None, math.inf)
-        except OSError:
-            return Asked(None, self._clock() - started, error=True)
-        seconds = self._clock() - started
-        if response.status != 200:
-            invalid = response.headers.get(INVALID_HEADER) == "1"
-            return Asked(None, seconds, error=True, invalid=invalid)
-        if response.headers.get(names.DIGEST_HEADER) != lease.challenger.digest:
-            return Asked(None, seconds, error=True)  # an address that belongs to another pod by now
-        answer = parse_answer(response.content, rows.count)
-        return Asked(answer, seconds, error=answer is None, invalid=answer is None)
+        self._challengers.ask(endpoint, self._path, forward, patience, asking)
+
+
+class _Asking(Ask):
+    """A request that both score."""
+
+    __slots__ = ("own", "router", "rows", "terms")
+
+    def __init__(self, router: Router, started: float, terms: Terms, rows: Rows, own: Own) -> None:
+        super().__init__(started)
+        self.router = router
+        self.terms = terms
+        self.rows = rows
+        self.own = own
+
+
+class _Witness(_Asking):
+    """Its caller has the champion's answer: the challenger is asked for evidence alone."""
+
+    __slots__ = ()
+
+    def heard(self, outcome: Response | OSError) -> None:
+        self.router.mirrored -= 1
+        self.router.saw(self, outcome)
+
+
+class _Turn(_Asking):
+    """Its caller waits for the challenger."""
+
+    __slots__ = ("found",)
+
+    def __init__(self, router: Router, started: float, terms: Terms, rows: Rows, own: Own, found: Found) -> None:
+        super().__init__(router, started, terms, rows, own)
+        self.found: Found | None = found
+
+    def heard(self, outcome: Response | OSError) -> None:
+        self.end(self.router.saw(self, outcome))
+
+    def end(self, answer: Answer | None) -> None:
+        """Tell the caller, if it waits."""
+        found, self.found = self.found, None
+        if found is not None:
+            self.router.saw_answer(self.terms, fallback=answer is None)
+            found(answer)
+
+
+def _understood(outcome: Response | OSError, terms: Terms, count: int, seconds: float) -> Asked:
+    """What a challenger's response is worth."""
+    if isinstance(outcome, TimeoutError):
+        return Asked(None, math.inf)
+    if isinstance(outcome, OSError):
+        return Asked(None, seconds, error=True)
+    if outcome.status != 200:
+        return Asked(None, seconds, error=True, invalid=outcome.headers.get(INVALID_HEADER) == "1")
+    if outcome.headers.get(names.DIGEST_HEADER) != terms.digest:
+        return Asked(None, seconds, error=True)  # an address that belongs to another pod by now
+    answer = parse_answer(outcome.content, count)
+    if answer is None:
+        return Asked(None, seconds, error=True, invalid=True)
+    return Asked(answer, seconds)
 
 
 INVALID_HEADER = "x-modelward-invalid"
 """Set on a 500 of a model that gave no probability."""
 
 
-def _pair(lease: TrafficLease, strata: tuple[str, ...], own: Own, asked: Asked) -> Pair:
-    deadline = lease.deadline_ms / 1000
-    flip, slower, higher = None, (0, 0), (0, 0)
-    if own.answer is not None and asked.answer is not None:
-        flip = bool(np.any(own.answer.decisions != asked.answer.decisions))
-        slower = _levels_exceeded(asked.seconds / deadline), _levels_exceeded(own.seconds / deadline)
-        higher = _levels_reached(asked.answer), _levels_reached(own.answer)
+def _pair(terms: Terms, strata: tuple[str, ...], own: Own, asked: Asked) -> Pair:
+    deadline = terms.deadline
+    is_late, own_is_late = not asked.error and asked.seconds > deadline, own.seconds > deadline
+    if own.answer is None or asked.answer is None:
+        return Pair(asked.error, own.answer is None, is_late, own_is_late, asked.invalid, strata=strata)
     return Pair(
-        error_challenger=asked.error,
-        error_champion=own.answer is None,
-        late_challenger=not asked.error and asked.seconds > deadline,
-        late_champion=own.seconds > deadline,
-        invalid=asked.invalid,
-        flip=flip,
-        slower=slower,
-        higher=higher,
+        late_challenger=is_late,
+        late_champion=own_is_late,
+        flip=_differ(asked.answer.decisions, own.answer.decisions),
+        slower=(
+            bisect_left(LATENCY_LEVELS, asked.seconds / deadline),
+            bisect_left(LATENCY_LEVELS, own.seconds / deadline),
+        ),
+        higher=(bisect_right(_SCORES, asked.answer.scores.item(0)), bisect_right(_SCORES, own.answer.scores.item(0))),
         strata=strata,
     )
 
 
-def _levels_exceeded(part: float) -> int:
-    """How many of LATENCY_LEVELS an answer exceeds that took this part of the deadline."""
-    return bisect_left(LATENCY_LEVELS, part)
-
-
-def _levels_reached(answer: Answer) -> int:
-    """How many of SCORE_LEVELS the first row's score is at or above."""
-    return bisect_right(_SCORES, answer.scores.item(0))
+def _differ(one: np.ndarray, other: np.ndarray) -> bool:
+    if one.size == 1:
+        return bool(one.item() != other.item())
+    return bool((one != other).any())

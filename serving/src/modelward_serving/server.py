@@ -100,12 +100,12 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
     with contextlib.closing(Challengers(certificates)) as challengers:
         router = Router(holder, challengers, predictor.model, strata=predictor.strata)
         behind = Behind(predictor)
-        inference = Inference(predictor, router)
-        timeout = options.request_timeout
         tracing = from_environment(os.environ, predictor.model, predictor.version, predictor.bundle.digest)
+        inference = Inference(predictor, router, metrics, tracing)
+        timeout = options.request_timeout
         guard, keys = callers(options.callers) if options.callers is not None else (None, None)
-        app = App(inference, metrics, behind, timeout, tracing, guard)
-        grpc_server = GrpcServer(inference, metrics, timeout, options.grpc_connection_seconds, tracing, guard)
+        app = App(inference, metrics, behind, timeout, guard)
+        grpc_server = GrpcServer(inference, timeout, options.grpc_connection_seconds, guard)
         await grpc_server.start(options.host, options.grpc_port, certificates.grpc if certificates else None)
         trust = Trust(options.control_keys, options.pod_uid) if options.control_keys else None
         if trust is None:

@@ -110,12 +110,12 @@ class NumberTensor:
 Tensor = InputTensor | BinaryTensor | NumberTensor
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(msgspec.Struct, frozen=True):
     """A request as the challenger is to get it, whichever protocol it came by."""
 
     body: bytes
-    headers: dict[str, str]
+    head: bytes
+    """Its headers, each line with its end."""
 
 
 def binary_numbers(tensor: BinaryTensor, where: str) -> np.ndarray:

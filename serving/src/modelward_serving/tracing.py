@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-HEADERS = (b"traceparent", b"tracestate")
+HEADERS = frozenset((b"traceparent", b"tracestate"))
 """W3C Trace Context: https://www.w3.org/TR/trace-context/"""
 WHERE = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
-def passed_on(headers: Mapping[bytes, bytes]) -> dict[str, str]:
+def passed_on(headers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """A caller's own trace context, for the challenger."""
-    return {name.decode(): headers[name].decode("latin-1") for name in HEADERS if name in headers}
+    if HEADERS.isdisjoint(headers):
+        return {}
+    return {name: headers[name] for name in HEADERS if name in headers}
 
 
 class Tracing:
@@ -38,7 +40,8 @@ class Tracing:
 
     def begin(self, protocol: str, headers: Mapping[bytes, bytes]) -> Any:
         """A span for a request that came by ``protocol``; a child of the caller's, if it has one."""
-        parent = self._context.extract(passed_on(headers))
+        told = {name.decode(): value.decode("latin-1") for name, value in passed_on(headers).items()}
+        parent = self._context.extract(told)
         return self._tracer.start_span(f"infer {protocol}", context=parent, kind=self._kind)
 
     def end(self, span: Any, arm: str, version: str | None, code: int, rows: int) -> None:
@@ -54,13 +57,13 @@ class Tracing:
             span.set_status(Status(StatusCode.ERROR))
         span.end()
 
-    def context(self, span: Any) -> dict[str, str]:
+    def context(self, span: Any) -> dict[bytes, bytes]:
         """What the challenger gets, so that its span is a child of this one."""
         from opentelemetry.trace import set_span_in_context
 
         carrier: dict[str, str] = {}
         self._context.inject(carrier, set_span_in_context(span))
-        return carrier
+        return {name.encode(): value.encode("latin-1") for name, value in carrier.items()}
 
     def close(self) -> None:
         """Send what is left."""

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import pytest
 
 from modelward_serving.allowance import A_SECOND, AT_ONCE, Allowance
 
 
-def taken(every: float, seconds: float) -> int:
-    """How many of the requests that come so often are asked for evidence, too."""
+def taken(every: float, seconds: float) -> list[bool]:
+    """Which of the requests that come so often are asked for evidence, too."""
     allowance = Allowance()
-    return sum(allowance.takes(100 + number * every) for number in range(round(seconds / every)))
+    return [allowance.takes(100 + number * every) for number in range(round(seconds / every))]
 
 
 def test_a_calm_champion_has_each_request_scored_twice():
-    assert taken(every=0.002, seconds=10) == 5000
+    assert sum(taken(every=0.002, seconds=10)) == 5000
 
 
 @pytest.mark.parametrize("every", [0.0005, 0.0001])
 def test_a_busy_one_no_more_than_its_allowance(every):
-    assert taken(every, seconds=10) == pytest.approx(10 * A_SECOND + AT_ONCE, abs=2)
+    assert sum(taken(every, seconds=10)) == pytest.approx(10 * A_SECOND, abs=2 * AT_ONCE)
+
+
+def test_a_busy_one_asks_about_many_in_a_row_and_then_about_none():
+    runs = [(asked, len(list(run))) for asked, run in groupby(taken(every=0.0001, seconds=10))]
+    assert min(length for asked, length in runs[:-1] if asked) >= AT_ONCE
+    assert min(length for asked, length in runs[:-1] if not asked) >= (AT_ONCE - 1) / A_SECOND / 0.0001
 
 
 def test_a_burst_is_taken_as_it_comes():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward_api.wire import Challenger, TrafficLease
-from modelward_serving.lease import OPENING, LeaseHolder, Pair, draw
+from modelward_serving.lease import MOST_CHALLENGERS, OPENING, LeaseHolder, Pair, draw
 
 OWN, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 
@@ -161,3 +161,14 @@ def test_a_pair_counts_in_each_stratum_of_its_request_and_all_strata_are_told():
     told = {name: (c.pairs, c.errors_challenger, c.flips) for name, c in evidence.strata.items()}
     assert told == {"sex=f": (2, 1, 1), "sex=m": (0, 0, 0), "age>=65": (1, 1, 0)}
     assert (evidence.counts.pairs, evidence.counts.flips) == (3, 2)
+
+
+def test_the_challenger_that_holds_the_lease_is_not_forgotten_for_others(holder):
+    holder.take(1, lease(), now=0.0)
+    counts = holder.counts_of(OTHER)
+    for number in range(2 * MOST_CHALLENGERS):
+        holder.saw_pair(f"sha256:{number:064}", Pair(flip=False))
+    counts["requests"] += 1
+    told = {evidence.challenger: evidence.counts.requests for evidence in holder.evidence()}
+    assert told[OTHER] == 1
+    assert len(told) == MOST_CHALLENGERS

@@ -132,8 +132,12 @@ def answer(scores, decisions=None, shape=None):
     ).encode()
 
 
+NESTED = b'{"outputs":[{"name":"score","shape":[1],"datatype":"FP32","data":' + b"[" * 100_000
+
+
 @pytest.mark.parametrize(
-    "content", [b"", b"{}", answer([1.5]), answer([-0.1]), answer([None]), answer(["x"]), answer([0.1, 0.2])]
+    "content",
+    [b"", b"{}", NESTED, answer([1.5]), answer([-0.1]), answer([None]), answer(["x"]), answer([0.1, 0.2])],
 )
 def test_what_is_no_probability_is_no_answer(content):
     assert parse_answer(content, 1) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 from modelward_api import names
 from modelward_api.wire import Challenger, TrafficLease
 from modelward_serving.answer import Answer
-from modelward_serving.challengers import Response
-from modelward_serving.lease import LeaseHolder
-from modelward_serving.router import Own, Router
+from modelward_serving.breaker import IN_A_ROW
+from modelward_serving.challengers import Ask, Response
+from modelward_serving.lease import OPENING, LeaseHolder, Pair
+from modelward_serving.router import ALONE, MOST_MIRRORED, Own, Router, Terms
 from modelward_serving.tensors import Forward
 
 OWN, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
@@ -21,6 +23,14 @@ LEASE = TrafficLease(
     epoch=1, sequence=1, model="m", champion=OWN, weight=100.0, deadline_ms=400, ttl_seconds=10,
     challenger=Challenger(version="2.0.0", digest=OTHER, endpoints=("127.0.0.1:1",)),
 )  # fmt: skip
+
+
+def good(score):
+    outputs = [
+        {"name": "score", "shape": [1, 1], "datatype": "FP32", "data": [score]},
+        {"name": "decision", "shape": [1, 1], "datatype": "BOOL", "data": [score >= 0.5]},
+    ]
+    return Response(200, {names.DIGEST_HEADER: OTHER}, json.dumps({"outputs": outputs}).encode())
 
 
 class OneRow:
@@ -35,15 +45,12 @@ class Scripted:
     def __init__(self) -> None:
         self.now, self.seconds, self.score = 0.0, 0.0, 0.5
 
-    async def ask(self, *_):
+    def ask(self, endpoint, path, forward, patience, ask):
         if self.seconds == float("inf"):
-            raise TimeoutError
+            ask.tell(TimeoutError())
+            return
         self.now += self.seconds
-        outputs = [
-            {"name": "score", "shape": [1, 1], "datatype": "FP32", "data": [self.score]},
-            {"name": "decision", "shape": [1, 1], "datatype": "BOOL", "data": [self.score >= 0.5]},
-        ]
-        return Response(200, {names.DIGEST_HEADER: OTHER}, json.dumps({"outputs": outputs}).encode())
+        ask.tell(good(self.score))
 
 
 def counted(*requests: tuple[float, float, float, float]):
@@ -53,7 +60,7 @@ def counted(*requests: tuple[float, float, float, float]):
     router = Router(holder, challenger, "m", clock=lambda: challenger.now)
     for seconds, score, challenger.seconds, challenger.score in requests:
         own = Own(Answer(np.array([score], np.float32), np.array([score >= 0.5])), seconds)
-        asyncio.run(router.ask(LEASE, Forward(b"", {}), OneRow(), own))
+        router.ask(Terms(LEASE, {}), Forward(b"", b""), OneRow(), own, 1.0, lambda answer: None)
     return holder.evidence()[0].counts
 
 
@@ -85,12 +92,90 @@ def test_scores_are_counted_at_the_tenths_that_only_one_of_the_two_reaches(own, 
     assert counts.higher_champion == tuple(int(level in down) for level in range(1, 10))
 
 
+class Silent:
+    """A challenger that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[Ask] = []
+
+    def ask(self, endpoint, path, forward, patience, ask):
+        self.asked.append(ask)
+
+
+def own(score=0.5):
+    return Own(Answer(np.array([score], np.float32), np.array([score >= 0.5])), 0.01)
+
+
+async def test_a_caller_who_waits_less_than_the_deadline_gets_the_champions_answer_and_the_pair_is_counted_all_the_same():
+    challenger, holder = Silent(), LeaseHolder("m", OWN)
+    holder.take(1, LEASE, 0.0)
+    router = Router(holder, challenger, "m", clock=lambda: 0.0)
+    given = asyncio.get_running_loop().create_future()
+    router.ask(Terms(LEASE, {}), Forward(b"", b""), OneRow(), own(), 0.01, given.set_result)
+    assert await given is None
+    assert holder.evidence()[0].counts.pairs == 0
+    challenger.asked[0].tell(good(0.5))
+    counts = holder.evidence()[0].counts
+    assert (counts.pairs, counts.compared, counts.late_challenger) == (1, 1, 0)
+    assert (counts.answered, counts.fallbacks) == (0, 1)
+
+
+def test_a_challenger_that_is_left_alone_is_asked_neither_for_callers_nor_for_evidence():
+    challenger, holder = Silent(), LeaseHolder("m", OWN)
+    holder.take(1, LEASE, 0.0)
+    router, terms, answers = Router(holder, challenger, "m", clock=lambda: 0.0), Terms(LEASE, {}), []
+    assert router.has_room(terms)
+    for _ in range(OPENING):
+        holder.saw_pair(OTHER, Pair(flip=False))
+    for _ in range(IN_A_ROW):
+        router.ask(terms, Forward(b"", b""), OneRow(), own(), 1.0, answers.append)
+        challenger.asked.pop().tell(TimeoutError())
+    router.ask(terms, Forward(b"", b""), OneRow(), own(), 1.0, answers.append)
+    assert answers == [None] * (IN_A_ROW + 1)
+    assert not challenger.asked
+    assert not router.has_room(terms)
+
+
+def test_no_more_than_so_many_requests_are_under_way_for_evidence_at_once():
+    challenger, holder = Silent(), LeaseHolder("m", OWN)
+    now = itertools.count(step=0.1)
+    router, terms = Router(holder, challenger, "m", clock=lambda: next(now)), Terms(LEASE, {})
+    for _ in range(MOST_MIRRORED):
+        assert router.has_room(terms)
+        router.witness(terms, Forward(b"", b""), OneRow(), own())
+    assert not router.has_room(terms)
+    challenger.asked[0].tell(good(0.5))
+    assert router.has_room(terms)
+
+
+def test_at_no_weight_and_without_evidence_nothing_is_drawn():
+    holder = LeaseHolder("m", OWN)
+    holder.take(1, LEASE.model_copy(update={"weight": 0.0, "mirror": 0.0}), 0.0)
+    router = Router(holder, Silent(), "m", clock=lambda: 0.0, chance=lambda: pytest.fail("drawn"))
+    route = router.route({})
+    assert (route.asks, route.mirrors) == (False, False)
+    assert route.terms.digest == OTHER
+    assert router.route({}) is route, "made once"
+
+
+def test_a_new_lease_is_followed_from_the_next_request_on():
+    holder = LeaseHolder("m", OWN)
+    router = Router(holder, Silent(), "m", clock=lambda: 0.0, chance=lambda: 0.5)
+    assert router.route({}) is ALONE
+    for sequence, weight in enumerate((0.0, 100.0, 49.0, 51.0)):
+        holder.take(1, LEASE.model_copy(update={"weight": weight, "sequence": sequence}), 0.0)
+        assert router.route({}).asks == (weight > 50)
+    holder.saw_pair(OTHER, Pair(error_challenger=True, invalid=True))
+    assert router.route({}) is ALONE, "it failed hard"
+
+
 def test_a_challenger_without_a_pod_is_not_asked_and_not_blamed():
-    challenger, holder = Scripted(), LeaseHolder("m", OWN)
+    challenger, holder, answers = Silent(), LeaseHolder("m", OWN), []
     lease = LEASE.model_copy(update={"challenger": LEASE.challenger.model_copy(update={"endpoints": ()})})
     holder.take(1, lease, 0.0)
-    own = Own(Answer(np.array([0.5], np.float32), np.array([True])), 0.01)
-    router = Router(holder, challenger, "m", clock=lambda: 0.0)
-    assert asyncio.run(router.ask(lease, Forward(b"", {}), OneRow(), own)) == (own.answer, False)
+    router, terms = Router(holder, challenger, "m", clock=lambda: 0.0), Terms(lease, {})
+    router.ask(terms, Forward(b"", b""), OneRow(), own(), 1.0, answers.append)
+    assert not router.has_room(terms)
+    assert answers == [None]
     counts = holder.evidence()[0].counts
-    assert (counts.requests, counts.pairs, counts.errors_challenger) == (1, 0, 0)
+    assert (counts.pairs, counts.errors_challenger, counts.fallbacks) == (0, 0, 0)
