@@ -56,13 +56,21 @@ class Faults:
 
 
 class MemoryGateway:
-    """A Gateway of one operator process. It ends when its process does."""
+    """A Gateway of one operator process. It ends when its process does. ``permit`` is asked before each write."""
 
-    def __init__(self, server: ApiServer, faults: Faults, awake: asyncio.Event, die: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        server: ApiServer,
+        faults: Faults,
+        awake: asyncio.Event,
+        die: Callable[[], None],
+        permit: Callable[[], None] = lambda: None,
+    ) -> None:
         self._server = server
         self._faults = faults
         self._awake = awake
         self._die = die
+        self._permit = permit
 
     async def list(
         self, resource: Resource, namespace: str | None, selector: str = "", fields: str = ""
@@ -112,6 +120,7 @@ class MemoryGateway:
         return found
 
     async def _write(self, resource: Resource, work: Callable[..., Any], *arguments: Any) -> Any:
+        self._permit()
         await self._travel()
         mishap = self._faults.strike(writes=True)
         if resource in self._faults.forbidden:
