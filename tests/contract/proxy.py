@@ -33,6 +33,8 @@ class Proxy:
         self._away = False
         self._silent: set[str] = set()
         self._watches: list[tuple[str, web.StreamResponse]] = []
+        self.writes: list[str] = []
+        """Methods and paths of all that was not a read."""
 
     def kubeconfig(self, directory: Path) -> str:
         """One that leads here."""
@@ -77,6 +79,8 @@ class Proxy:
         if self._away:
             _break(request)
             raise ConnectionResetError
+        if request.method != "GET":
+            self.writes.append(f"{request.method} {request.path}")
         headers = {k: v for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP}
         url, body = self._upstream + request.raw_path, await request.read() or None
         async with self._session.request(request.method, url, data=body, headers=headers) as answer:

@@ -106,8 +106,8 @@ async def test_a_leader_that_is_ended_hands_over_within_two_seconds(place, pod):
             assert (await asyncio.to_thread(first.ended))[0] == 0
 
 
-async def test_a_leader_that_was_frozen_past_its_lease_does_nothing_more_and_ends(place, pod):
-    with operator(place) as first:
+async def test_a_leader_that_was_frozen_past_its_lease_writes_nothing_more_and_ends(place, pod, proxy, tmp_path):
+    with operator(place, KUBECONFIG=proxy.kubeconfig(tmp_path)) as first:
         await wait(first.leads)
         with operator(place) as second:
             await pair(first, second)
@@ -116,10 +116,13 @@ async def test_a_leader_that_was_frozen_past_its_lease_does_nothing_more_and_end
             await wait(lambda: any(asked.epoch == 9 for asked in pod.asked))
             await place.version("v2")
             before = len(pod.asked)
+            assert proxy.writes
+            proxy.writes.clear()
             first.process.send_signal(signal.SIGCONT)
             code, log = await asyncio.to_thread(first.ended)
             assert code == 1
             assert "epoch 8 was not renewed within 4.5 s" in log
+            assert proxy.writes == []
             await wait(lambda: len(pod.asked) > before + 2)
             assert {asked.epoch for asked in pod.asked[before:]} == {9}
             found = await lease(place)
