@@ -137,6 +137,7 @@ class Standby:
         self._clock = clock
         self._seen: Sighting | None = None
         self._looked: float | None = None
+        self._trouble = ""
 
     @property
     def leader(self) -> str | None:
@@ -160,15 +161,21 @@ class Standby:
             except ConflictError:
                 continue  # somebody was faster: look again
             except (GatewayError, TimeoutError) as error:
-                log.warning("the Lease cannot be seen: %s", str(error) or "no answer in time")
+                self._complain(str(error) or "no answer in time")
             await asyncio.sleep(pause)
 
     async def _look(self) -> Leadership | float:
         manifest = await self._gateway.get(LEASES, self._namespace, LEASE_NAME)
         now = self._looked = self._clock()
+        self._trouble = ""
         self._seen = sighted(self._seen, read(manifest) if manifest is not None else None, now)
         what = decide(self._me, self._seen, now, datetime.now(UTC), self._terms)
         return await self._claim(what, now) if isinstance(what, Claim) else what.seconds
+
+    def _complain(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            log.warning("the Lease cannot be seen: %s", trouble)
+        self._trouble = trouble
 
     async def _claim(self, claim: Claim, now: float) -> Leadership:
         lease = _lease(self._namespace, self._me, claim.epoch, claim.version, datetime.now(UTC), self._terms)

@@ -66,6 +66,12 @@ class WorkQueue:
             self._queued.add(key)
             self._ready.put_nowait(key)
 
+    def sort(self, rank: Callable[[Key], float]) -> None:
+        """Of what waits now, the lowest rank comes first."""
+        waiting = [self._ready.get_nowait() for _ in range(self._ready.qsize())]
+        for key in sorted(waiting, key=rank):
+            self._ready.put_nowait(key)
+
     async def run(self, handler: Handler) -> None:
         """Work until cancelled. Before that, keys wait."""
         async with asyncio.TaskGroup() as group:

@@ -132,6 +132,8 @@ class Process:
                 reconciler = Reconciler(
                     cached, exchange, session, settings, advance, train, score, fresh=gateway, store=store
                 )
+                # What changed last comes first: a rollout under way, whose pods' leases run out.
+                self._queue.sort(lambda key: -store.heard(key.namespace, key.name) if key.kind == "Model" else 0)
                 await self._queue.run(reconciler)
         finally:
             keys.cancel()
