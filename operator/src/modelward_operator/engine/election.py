@@ -43,7 +43,15 @@ class Leadership:
     """One epoch of leading. ``check`` stands before every write, to the API server and to pods."""
 
     def __init__(
-        self, gateway: Gateway, namespace: str, me: str, record: Record, renewed: float, terms: Terms, clock: Clock
+        self,
+        gateway: Gateway,
+        namespace: str,
+        me: str,
+        record: Record,
+        since: datetime,
+        renewed: float,
+        terms: Terms,
+        clock: Clock,
     ) -> None:
         self.epoch = record.epoch
         self._gateway = gateway
@@ -53,7 +61,7 @@ class Leadership:
         self._renewed = renewed
         self._terms = terms
         self._clock = clock
-        self._since = datetime.now(UTC)
+        self._since = since
         self._ended: str | None = None
 
     def check(self) -> None:
@@ -178,10 +186,11 @@ class Standby:
         self._trouble = trouble
 
     async def _claim(self, claim: Claim, now: float) -> Leadership:
-        lease = _lease(self._namespace, self._me, claim.epoch, claim.version, datetime.now(UTC), self._terms)
+        since = datetime.now(UTC)
+        lease = _lease(self._namespace, self._me, claim.epoch, claim.version, since, self._terms)
         write = self._gateway.create if claim.version is None else self._gateway.replace
         record = read(await write(LEASES, lease))
-        return Leadership(self._gateway, self._namespace, self._me, record, now, self._terms, self._clock)
+        return Leadership(self._gateway, self._namespace, self._me, record, since, now, self._terms, self._clock)
 
 
 def read(lease: Manifest) -> Record:
