@@ -50,9 +50,9 @@ class Operators:
         return self.leader()
 
     def send(self, name: str, number: signal.Signals) -> None:
-        pod = self.ward.get("pod", name)
-        container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
-        faults.signal_container(self.cluster, int(pod["spec"]["nodeName"].removeprefix("node")), container, number)
+        node = self.ward.get("pod", name)["spec"]["nodeName"].removeprefix("node")
+        container = _container(self.ward, name)["containerID"].removeprefix("containerd://")
+        faults.signal_container(self.cluster, int(node), container, number)
 
     def next_after(self, former: Leader, since: float) -> tuple[Leader, float]:
         """Who leads next, and the seconds until it had looked at a model: told the pods, and collected what they had counted."""
@@ -93,7 +93,7 @@ def test_a_frozen_leader_is_followed_writes_nothing_when_it_wakes_and_ends(ward,
     ward.version("v2", "v2", rollout=PATIENT)
     ward.wait_phase("v2", "Canary")
     former = operators.both_ready()
-    frozen = time.monotonic()
+    restarts, frozen = _container(ward, former.name)["restartCount"], time.monotonic()
     operators.send(former.name, signal.SIGSTOP)
     following, seconds = operators.next_after(former, frozen)
     print(f"frozen: {seconds:.1f} s until the next leader's first look")
@@ -102,8 +102,8 @@ def test_a_frozen_leader_is_followed_writes_nothing_when_it_wakes_and_ends(ward,
     ward.kubectl("patch", "mv", "v2", "--type=merge", "--patch", '{"spec": {"rollout": {"withdrawn": true}}}')
     ward.wait_phase("v2", "RolledBack")
     operators.send(former.name, signal.SIGCONT)
-    ended = ward.wait("its end", lambda: _ended(ward, former.name), 30)
-    assert ended["exitCode"] == 1
+    ward.wait("its end", lambda: _container(ward, former.name)["restartCount"] > restarts, 30)
+    assert _container(ward, former.name)["lastState"]["terminated"]["exitCode"] == 1
     log = ward.kubectl("logs", former.name, "--previous")
     assert f"epoch {former.epoch} was not renewed within" in log
     assert operators.both_ready() == following
@@ -126,6 +126,5 @@ def test_a_leader_that_is_ended_hands_over_at_once(ward, client, operators):
     assert ward.status("modelversion", "v2")["phase"] == "Canary"
 
 
-def _ended(ward: Ward, name: str):
-    """How its container ended before it began anew."""
-    return ward.get("pod", name)["status"]["containerStatuses"][0].get("lastState", {}).get("terminated")
+def _container(ward: Ward, name: str):
+    return ward.get("pod", name)["status"]["containerStatuses"][0]
