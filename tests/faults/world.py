@@ -19,7 +19,7 @@ from tests.faults.cluster import NAMESPACE, Cluster
 from tests.faults.gateway import Faults
 from tests.faults.invariants import Invariants
 from tests.faults.pods import Network
-from tests.faults.process import HOME, Process, Watches
+from tests.faults.process import HOME, SELECTORS, Process, Watches
 from tests.faults.server import ApiServer, Change
 from tests.unit.domain.given import MODEL, digest
 
@@ -31,7 +31,6 @@ RESTART = 1.0
 REPLICAS = 2
 """Operators: one leads, and one stands by."""
 PERSON = "kubectl"
-WATCHED = (api.MODEL_VERSIONS, api.DEPLOYMENTS, api.PODS, api.SERVICES)
 QUICK = {"steps": [{"weight": 10, "minRequests": 10}, {"weight": 50, "minRequests": 10}]}
 
 
@@ -154,7 +153,7 @@ class World:
         if not self.watches.silent:
             return
         self.watches.silent = False
-        for resource in WATCHED:
+        for resource in SELECTORS:
             for manifest in self.server.list(resource, None):
                 for process in self.processes:
                     process.hear(Change("MODIFIED", resource, manifest))
