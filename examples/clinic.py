@@ -77,7 +77,7 @@ class Clinic:
         looks = (
             ("get", "mv,tj,dm,pods,services", "--output", "wide"),
             ("get", "events", "--sort-by=.lastTimestamp"),
-            ("logs", "deployment/modelward", "--tail=40"),
+            ("logs", "--selector", "app.kubernetes.io/component=operator", "--prefix", "--tail=40"),
         )
         return "\n".join(self._look(*words)[-6000:] for words in looks)
 

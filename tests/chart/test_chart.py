@@ -170,9 +170,24 @@ def environment(documents):
     return {e["name"]: e.get("value") for e in operator["spec"]["template"]["spec"]["containers"][0]["env"]}
 
 
-def test_there_is_one_operator_at_a_time(program):
-    (operator,) = of(rendered(program, {}), "Deployment")
-    assert (operator["spec"]["replicas"], operator["spec"]["strategy"]) == (1, {"type": "Recreate"})
+def test_there_are_two_operators_on_two_nodes_of_which_a_drain_and_an_upgrade_leave_one(program):
+    documents = rendered(program, {})
+    (operator,) = of(documents, "Deployment")
+    assert operator["spec"]["replicas"] == 2
+    assert operator["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    (spread,) = operator["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    (budget,) = of(documents, "PodDisruptionBudget")
+    labels = operator["spec"]["template"]["metadata"]["labels"].items()
+    for selector in (spread["labelSelector"], budget["spec"]["selector"]):
+        assert selector["matchLabels"].items() <= labels
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+    assert budget["spec"]["maxUnavailable"] == 1
+
+
+def test_a_single_operator_needs_no_disruption_budget(program):
+    documents = rendered(program, {"operator": {"replicas": 1}})
+    assert of(documents, "Deployment")[0]["spec"]["replicas"] == 1
+    assert of(documents, "PodDisruptionBudget") == []
 
 
 def test_the_operator_understands_the_environment_that_the_chart_gives_it(program):
@@ -247,6 +262,7 @@ def test_the_operators_role_is_exactly_this(program, kind):
 WRONG = {
     "an unknown value": {"wath": {}},
     "a namespace that is no name": {"watch": {"namespaces": ["Ward A"]}},
+    "no number of operators": {"operator": {"replicas": -1}},
     "a store that is no object store": {"store": {"uri": "ftp://x"}},
     "a tag as a digest": {"images": {"operator": {"repository": "r", "digest": "latest"}}},
 }

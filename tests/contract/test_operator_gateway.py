@@ -1,8 +1,6 @@
-"""The gateway, the epoch and the manifests against a real API server."""
+"""The gateway and the manifests against a real API server."""
 
 from __future__ import annotations
-
-import asyncio
 
 import pytest
 
@@ -15,7 +13,6 @@ from modelward_operator.desired import record as records
 from modelward_operator.desired import serving, training
 from modelward_operator.desired.service import service
 from modelward_operator.domain.record import Ledger, ModelRecord, Quarantine
-from modelward_operator.engine import epoch
 from modelward_operator.engine import gateway as api
 from modelward_operator.engine.apply import write_status
 from modelward_operator.engine.gateway import (
@@ -166,17 +163,6 @@ async def test_lists_select_by_namespace_and_label(place):
     assert len(await place.gateway.list(api.PODS, place.namespace, selector)) == 1
     assert await place.gateway.list(api.PODS, place.namespace, f"{names.MODEL_VERSION}=v2") == []
     assert len(await place.gateway.list(api.PODS, None, selector)) >= 1
-
-
-async def test_the_epoch_grows_at_each_start(place):
-    assert [await epoch.begin(place.gateway, place.namespace, f"pod-{n}") for n in range(3)] == [1, 2, 3]
-    lease = await place.get(api.LEASES, epoch.LEASE_NAME)
-    assert lease["spec"]["holderIdentity"] == "pod-2"
-
-
-async def test_operators_that_start_at_once_get_different_epochs(place):
-    begun = [epoch.begin(place.gateway, place.namespace, f"pod-{n}") for n in range(5)]
-    assert sorted(await asyncio.gather(*begun)) == [1, 2, 3, 4, 5]
 
 
 async def test_a_record_survives_the_api_server_to_the_last_count(place):

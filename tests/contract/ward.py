@@ -34,6 +34,7 @@ from modelward_operator.domain.rollout import advance
 from modelward_operator.domain.scoring import score
 from modelward_operator.domain.training import train
 from modelward_operator.engine import gateway as api
+from modelward_operator.engine.election import LEASE_NAME
 from modelward_operator.engine.exchange import Exchange
 from modelward_operator.engine.gateway import KubernetesGateway
 from modelward_operator.engine.queue import Key
@@ -191,6 +192,10 @@ class Ward:
         made = await self.gateway.create(resource, body | ({"spec": spec} if spec is not None else {}))
         self.gateway.writes()
         return made
+
+    async def vacancy(self, epoch: int = 7) -> None:
+        """A Lease that its last leader has handed back: the next operator leads at once."""
+        await self.create(api.LEASES, LEASE_NAME, {"leaseTransitions": epoch})
 
     async def get(self, resource: api.Resource, name: str) -> Any:
         return await self.gateway.get(resource, self.namespace, name)

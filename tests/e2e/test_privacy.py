@@ -46,7 +46,7 @@ def test_marked_values_are_found_nowhere(ward, client):
         found[f"metrics of {name}"] = ward.kubectl(
             "exec", name, "--container", "serving", "--", "python", "-c", metrics
         )
-    found["operator"] = ward.kubectl("logs", "deployment/modelward")
+    found["operator"] = ward.kubectl("logs", "--selector", "app.kubernetes.io/component=operator", "--tail=-1")
     for place, text in found.items():
         assert MARK not in text, place
         assert str(AGE)[:6] not in text, place

@@ -98,5 +98,5 @@ def test_a_champion_answers_on_while_the_operator_is_gone(ward, client):
         before = client.counts()["ok"]
         ward.wait("more answers", lambda: client.counts()["ok"] > before + 200)
     finally:
-        ward.kubectl("scale", "deployment/modelward", "--replicas=1")
+        ward.kubectl("scale", "deployment/modelward", "--replicas=2")
         ward.kubectl("rollout", "status", "deployment/modelward", "--timeout=60s")

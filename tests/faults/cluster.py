@@ -37,7 +37,7 @@ class Cluster:
         self._addresses = 0
         self._hashes: dict[str, str] = {}
         self._seen = -1
-        """The version of the API server after which there was nothing left to do."""
+        """The change of the API server after which there was nothing left to do."""
         self.corrupt: set[str] = set()
         """Digests whose bundle is another one in the store."""
 
@@ -50,14 +50,14 @@ class Cluster:
         for name in [name for name, when in self._due.items() if when <= self._clock()]:
             del self._due[name]
             self._come_due(name)
-        if self._seen == self._server.version:
+        if self._seen == self._server.changes:
             return
         self._server.collect_garbage()
         for deployment in self._server.list(api.DEPLOYMENTS, NAMESPACE):
             self._roll(deployment)
         self._server.collect_garbage()
         self.pods = {name: pod for name, pod in self.pods.items() if self._server.get(api.PODS, NAMESPACE, name)}
-        self._seen = self._server.version
+        self._seen = self._server.changes
 
     def of(self, version: str) -> list[Manifest]:
         """The pods of that version."""

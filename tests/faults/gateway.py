@@ -42,7 +42,7 @@ class Faults:
     lag: dict[Resource, int] = field(default_factory=dict)
     """By kind: how many changes ago it was that reads show."""
     writes: int = 0
-    """Made so far."""
+    """Made so far, but for the public keys: they are written again every five minutes."""
 
     def strike(self, *, writes: bool) -> Mishap | None:
         """What goes wrong now."""
@@ -56,13 +56,21 @@ class Faults:
 
 
 class MemoryGateway:
-    """A Gateway of one operator process. It ends when its process does."""
+    """A Gateway of one operator process. It ends when its process does. ``permit`` is asked before each write."""
 
-    def __init__(self, server: ApiServer, faults: Faults, awake: asyncio.Event, die: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        server: ApiServer,
+        faults: Faults,
+        awake: asyncio.Event,
+        die: Callable[[], None],
+        permit: Callable[[], None] = lambda: None,
+    ) -> None:
         self._server = server
         self._faults = faults
         self._awake = awake
         self._die = die
+        self._permit = permit
 
     async def list(
         self, resource: Resource, namespace: str | None, selector: str = "", fields: str = ""
@@ -112,6 +120,7 @@ class MemoryGateway:
         return found
 
     async def _write(self, resource: Resource, work: Callable[..., Any], *arguments: Any) -> Any:
+        self._permit()
         await self._travel()
         mishap = self._faults.strike(writes=True)
         if resource in self._faults.forbidden:
@@ -121,7 +130,7 @@ class MemoryGateway:
             await self._awake.wait()
         elif mishap not in (None, "crash after", "answer lost"):
             await self._suffer(mishap)
-        self._faults.writes += 1
+        self._faults.writes += not _is_of_keys(resource, *arguments)
         made = work(resource, *arguments)
         if mishap in ("crash after", "answer lost"):
             await self._suffer(mishap)
@@ -139,3 +148,7 @@ class MemoryGateway:
         if mishap == "answer lost":
             raise GatewayError(0, "TimeoutError")
         raise {"409": ConflictError}.get(mishap, GatewayError)(int(mishap), "as planned")
+
+
+def _is_of_keys(resource: Resource, what: Any, *_: Any) -> bool:
+    return resource == api.CONFIG_MAPS and isinstance(what, dict) and what["metadata"]["name"] == names.CONTROL_KEYS

@@ -23,10 +23,14 @@ class Invariants:
         self.hurt: set[str | None] = set()
         """Versions whose pods the test has taken away, until one is ready again."""
         self.violations: list[str] = []
+        self._epoch = 0
+        """The newest that a pod was told."""
         server.listeners.append(self.heard)
 
     def heard(self, change: Change) -> None:
         """After each write."""
+        if change.resource == api.LEASES:
+            return
         gone = change.verb == "DELETED" or _is_deleting(change.manifest)
         if gone and change.resource == api.DEPLOYMENTS:
             self._nobody_needs(change.manifest["metadata"]["name"], "Deployment")
@@ -36,10 +40,16 @@ class Invariants:
 
     def told(self, pod: ServingPod) -> None:
         """After each exchange with a pod."""
+        self._epoch = max(self._epoch, pod.holder._newest[0])
         state = pod.state()
         if state is not None and state.weight and state.challenger in self._quarantined():
             self._wrong(f"callers of {pod.version} get answers of a digest that was rolled back")
         self.look()
+
+    def begins(self, epoch: int) -> None:
+        """Before each write and each exchange: its operator takes itself for the leader."""
+        if epoch < self._epoch:
+            self._wrong(f"epoch {epoch} goes on though a pod knows of epoch {self._epoch}")
 
     def look(self) -> None:
         """All that can be seen at any time."""

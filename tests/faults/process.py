@@ -12,8 +12,9 @@ from modelward_operator.desired.settings import Settings
 from modelward_operator.domain.rollout import advance
 from modelward_operator.domain.scoring import score
 from modelward_operator.domain.training import train
-from modelward_operator.engine import epoch, resync, signing
+from modelward_operator.engine import resync, signing
 from modelward_operator.engine.cache import CachedGateway
+from modelward_operator.engine.election import DeposedError, Leadership, Standby
 from modelward_operator.engine.exchange import Exchange
 from modelward_operator.engine.gateway import GatewayError
 from modelward_operator.engine.queue import WorkQueue
@@ -30,6 +31,8 @@ SETTINGS = Settings(serving_image="serving:1", training_image="training:1", stor
 TRAVEL = 0.01
 """Seconds from a change until a watch tells it."""
 SELECTORS = dict(WATCHED)
+RESYNC = 60.0
+"""Seconds between two listings."""
 
 
 @dataclass
@@ -61,21 +64,26 @@ class Watches:
 
 @dataclass
 class Process:
-    """From its start to its end."""
+    """From its start to its end; put together as handlers/operator.py does."""
 
     name: str
     server: ApiServer
     network: Network
     faults: Faults
+    leases: Faults
+    """What goes wrong with its Lease."""
     watches: Watches
+    begins: Callable[[int], None]
+    """Told the epoch of each write and each exchange, as it begins."""
     now: Callable[[], datetime]
     loop: asyncio.AbstractEventLoop
-    epoch: int = 0
+    leadership: Leadership | None = None
     awake: asyncio.Event = field(default_factory=asyncio.Event)
     """Cleared while the machine is suspended: what was read before is used after."""
     task: asyncio.Task[None] | None = None
-    _queue: WorkQueue | None = None
+    _queue: WorkQueue = field(default_factory=WorkQueue)
     _store: Store = field(default_factory=Store)
+    _crashed: bool = False
 
     def start(self) -> None:
         """Begin."""
@@ -87,37 +95,88 @@ class Process:
         """Whether it must be started anew."""
         return self.task is not None and self.task.done()
 
-    def die(self) -> None:
-        """At once, in the middle of whatever it does."""
+    @property
+    def leads(self) -> bool:
+        """Whether it takes itself for the leader, and goes on."""
+        try:
+            self.permit()
+        except DeposedError:
+            return False
+        return self.awake.is_set() and not self.ended
+
+    def stop(self) -> None:
+        """It is asked to end, and hands over."""
         if self.task is not None:
             self.task.cancel()
+
+    def die(self) -> None:
+        """At once, in the middle of whatever it does."""
+        self._crashed = True
+        self.stop()
+
+    def permit(self) -> None:
+        """Pass only while it leads."""
+        if self.leadership is None:
+            raise DeposedError("a standby writes nothing")
+        self.leadership.check()
+
+    def _begin(self) -> None:
+        self.permit()
+        assert self.leadership is not None
+        self.begins(self.leadership.epoch)
 
     async def _live(self) -> None:
         try:
             await self._operate()
-        except* (epoch.DeposedError, GatewayError):
+        except* (DeposedError, resync.DeafError, GatewayError):
             pass  # handlers/operator.py ends the process so, and it is started anew
+        finally:
+            for handle in self._queue._due.values():
+                handle.cancel()
 
     async def _operate(self) -> None:
-        gateway = MemoryGateway(self.server, self.faults, self.awake, self.die)
-        self.epoch = await epoch.begin(gateway, HOME, self.name)
-        signer = await signing.begin(gateway, HOME)
-        session = self.network.session(self.awake)
-        exchange, store = Exchange(session, self.epoch, signer), Store()
-        cached, clocks = CachedGateway(gateway, store), {"now": self.now, "monotonic": self.loop.time}
-        reconciler = Reconciler(cached, exchange, session, SETTINGS, advance, train, score, fresh=gateway, **clocks)
-        queue = WorkQueue(reconciler)
-        self._queue, self._store = queue, store
+        gateway = MemoryGateway(self.server, self.faults, self.awake, self.die, self._begin)
         self.server.listeners.append(self.hear)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(queue.run())
-                group.create_task(resync.run(gateway, queue, store, (None,)))
-                group.create_task(epoch.hold(gateway, HOME, self.name, self.epoch))
+                group.create_task(self._listen())
+                group.create_task(resync.run(gateway, self._queue, self._store, (None,), RESYNC))
+                group.create_task(self._lead(gateway))
         finally:
             self.server.listeners.remove(self.hear)
-            for handle in queue._due.values():
-                handle.cancel()
+
+    async def _listen(self) -> None:
+        """A watch begins with what is there."""
+        await asyncio.sleep(TRAVEL)
+        for resource, selector in WATCHED:
+            for manifest in self.server.list(resource, None, selector):
+                self._told(Change("MODIFIED", resource, manifest))
+
+    async def _lead(self, gateway: MemoryGateway) -> None:
+        leases = MemoryGateway(self.server, self.leases, self.awake, self.die)
+        self.leadership = await Standby(leases, HOME, self.name, clock=self.loop.time).win()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._hold(self.leadership))
+                group.create_task(self._work(gateway, self.leadership.epoch))
+        finally:
+            if not self._crashed:
+                await self.leadership.hand_back()
+
+    async def _hold(self, leadership: Leadership) -> None:
+        try:
+            await leadership.hold()
+        except DeposedError:
+            await self.awake.wait()  # a machine that stands still does not end it either
+            raise
+
+    async def _work(self, gateway: MemoryGateway, epoch: int) -> None:
+        signer, session = await signing.begin(gateway, HOME), self.network.session(self.awake)
+        exchange, cached = Exchange(session, epoch, signer, permit=self._begin), CachedGateway(gateway, self._store)
+        clocks = {"now": self.now, "monotonic": self.loop.time}
+        await self._queue.run(
+            Reconciler(cached, exchange, session, SETTINGS, advance, train, score, fresh=gateway, **clocks)
+        )
 
     def hear(self, change: Change) -> None:
         """The API server has something to tell."""
@@ -128,13 +187,13 @@ class Process:
 
     def _told(self, change: Change) -> None:
         """As handlers/events.py does."""
-        if self._queue is None or self.ended:
+        if self.ended:
             return
         metadata = change.manifest["metadata"]
         if change.verb == "DELETED":
             self._store.drop(change.resource, metadata["namespace"], metadata["name"], metadata["uid"])
         else:
-            self._store.put(change.resource, change.manifest)
+            self._store.put(change.resource, change.manifest, told=True)
         for key in resync.of(change.manifest, change.resource.kind):
             self._queue.add(key, SETTLE)
 

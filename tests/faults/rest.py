@@ -35,13 +35,13 @@ def settle(world: World) -> None:
     """Mend everything, and wait until nothing is written any more."""
     world.heal()
     world.callers.rate = 0.0
-    version, since = world.server.version, world.loop.time()
+    changes, since = world.server.changes, world.loop.time()
     deadline = since + 600
     while world.loop.time() - since < QUIET:
         assert world.loop.time() < deadline, f"no rest: {world.tell()}"
         world.wait(5.0)
-        if world.server.version != version:
-            version, since = world.server.version, world.loop.time()
+        if world.server.changes != changes:
+            changes, since = world.server.changes, world.loop.time()
 
 
 def check(world: World) -> None:

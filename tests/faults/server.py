@@ -77,6 +77,8 @@ class ApiServer:
         self._numbers = itertools.count(1)
         self._shelves: dict[Resource, Shelf] = {}
         self.version = 0
+        self.changes = 0
+        """How many there were, but for Leases, which are renewed whatever there is to do."""
         self.listeners: list[Callable[[Change], None]] = []
 
     def list(
@@ -236,6 +238,7 @@ class ApiServer:
         self._tell(Change("DELETED", resource, stored.manifest))
 
     def _tell(self, change: Change) -> None:
+        self.changes += change.resource != api.LEASES
         for listener in list(self.listeners):
             listener(change)
 

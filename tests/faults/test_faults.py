@@ -12,7 +12,7 @@ from tests.faults import rest
 from tests.faults.cluster import NAMESPACE, NOWHERE
 from tests.faults.gateway import Fault
 from tests.faults.test_machine import KINDS, SERVINGS, UNREADABLE
-from tests.faults.world import QUICK, World, world
+from tests.faults.world import QUICK, TICK, World, world
 from tests.unit.domain.given import digest
 
 DIRECT = {"strategy": "direct"}
@@ -305,8 +305,9 @@ def test_a_champion_pod_that_starts_anew_gets_its_lease_again_and_no_pair_is_cou
 def test_a_deposed_operator_changes_no_lease(place):
     champion(place)
     canary(place)
+    former = place.leader()
     place.suspend()
-    place.until(lambda: len(place.processes) == 2, "another one begins")
+    place.until(lambda: place.leader() is not None, "another one leads")
     place.edit("v2", rollout={"withdrawn": True})
     holds(place, v1="Champion", v2="RolledBack")
     place.resume()
@@ -314,15 +315,39 @@ def test_a_deposed_operator_changes_no_lease(place):
     for _ in range(100):
         place.wait(0.25)
         assert pod.state() is None
-    assert len(place.processes) == 1
+    assert former.ended
     assert place.invariants.violations == []
 
 
-def test_two_operators_at_once_end_as_one(place):
+def test_of_several_operators_one_leads(place):
     champion(place)
-    place.start()
+    for _ in range(3):
+        place.start()
     place.create("v2", rollout=QUICK)
-    holds(place, v1="Standby", v2="Champion")
-    place.until(lambda: len(place.processes) == 1, "the older one ends")
+    while place.phases() != {"v1": "Standby", "v2": "Champion"}:
+        place.wait(TICK)
+        assert sum(process.leads for process in place.processes) == 1
     rest.settle(place)
     rest.check(place)
+
+
+@pytest.mark.parametrize(("ends", "seconds"), [("die", 7.0), ("stop", 1.0)])
+def test_the_next_one_leads_soon_after_a_leader_has_ended(place, ends, seconds):
+    champion(place)
+    canary(place)
+    former = place.leader()
+    place.processes.remove(former)  # nobody starts it anew under its name
+    getattr(former, ends)()
+    place.wait(seconds)
+    assert place.leader().leadership.epoch == former.leadership.epoch + 1
+    holds(place, v1="Champion", v2="Canary")
+
+
+@pytest.mark.parametrize("mishap", ["409", "500", "answer lost"])
+def test_a_leader_that_cannot_renew_its_lease_for_a_moment_leads_on(place, mishap):
+    champion(place)
+    former = place.leader()
+    place.leases.planned += [Fault(mishap, number) for number in (1, 2)]
+    place.wait(10.0)
+    assert place.leases.planned == []
+    assert place.leader() is former

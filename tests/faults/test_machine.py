@@ -136,6 +136,14 @@ class Faults(RuleBasedStateMachine):
     def a_call_goes_wrong(self, mishap, nth, on):
         self.world.faults.planned.append(Fault(mishap, nth, on))
 
+    @rule(mishap=st.sampled_from(MISHAPS), nth=st.integers(1, 6), on=st.sampled_from(("write", "read")))
+    def a_call_about_the_lease_goes_wrong(self, mishap, nth, on):
+        self.world.leases.planned.append(Fault(mishap, nth, on))
+
+    @rule(nth=st.integers(1, 6))
+    def the_leader_is_suspended_at_a_write(self, nth):
+        self.world.faults.planned.append(Fault("suspended", nth))
+
     @rule(resource=st.sampled_from(KINDS))
     def writes_are_forbidden(self, resource):
         self.world.faults.forbidden |= {resource}
@@ -157,13 +165,21 @@ class Faults(RuleBasedStateMachine):
     def watches_begin_anew(self):
         self.world.relist()
 
+    @rule(number=some)
+    def an_operator_is_killed(self, number):
+        self._with_operator(number).die()
+
     @rule()
-    def the_operator_is_killed(self):
+    def all_operators_are_killed(self):
         for process in self.world.processes:
             process.die()
 
+    @rule(number=some)
+    def an_operator_is_ended(self, number):
+        self._with_operator(number).stop()
+
     @rule()
-    def the_operator_is_suspended_and_another_starts(self):
+    def the_leader_is_suspended(self):
         self.world.suspend()
 
     @rule()
@@ -178,6 +194,7 @@ class Faults(RuleBasedStateMachine):
     def nothing_is_wrong(self):
         if hasattr(self, "world"):
             assert self.world.invariants.violations == []
+            assert sum(process.leads for process in self.world.processes) <= 1
 
     def teardown(self):
         if not hasattr(self, "world"):
@@ -193,6 +210,9 @@ class Faults(RuleBasedStateMachine):
         if self.world.version(name) is not None:
             with suppress(InvalidObjectError):  # a person is told, and nothing changes
                 self.world.edit(name, validated=validated, **spec)
+
+    def _with_operator(self, number):
+        return self.world.processes[number % len(self.world.processes)]
 
     def _with_pod(self, number, what):
         running = sorted(self.world.cluster.pods)

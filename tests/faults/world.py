@@ -11,6 +11,7 @@ from typing import Any
 
 from modelward_api import API_VERSION, names
 from modelward_operator.engine import gateway as api
+from modelward_operator.engine.election import LEASE_NAME
 from modelward_operator.engine.gateway import Manifest
 from tests.faults.callers import Callers
 from tests.faults.clock import VirtualTime
@@ -18,7 +19,7 @@ from tests.faults.cluster import NAMESPACE, Cluster
 from tests.faults.gateway import Faults
 from tests.faults.invariants import Invariants
 from tests.faults.pods import Network
-from tests.faults.process import Process, Watches
+from tests.faults.process import HOME, SELECTORS, Process, Watches
 from tests.faults.server import ApiServer, Change
 from tests.unit.domain.given import MODEL, digest
 
@@ -27,8 +28,9 @@ TICK = 0.25
 """Seconds between two looks of the controllers."""
 RESTART = 1.0
 """Seconds until an operator that has ended is started anew."""
+REPLICAS = 2
+"""Operators: one leads, and one stands by."""
 PERSON = "kubectl"
-WATCHED = (api.MODEL_VERSIONS, api.DEPLOYMENTS, api.PODS, api.SERVICES)
 QUICK = {"steps": [{"weight": 10, "minRequests": 10}, {"weight": 50, "minRequests": 10}]}
 
 
@@ -42,7 +44,7 @@ class World:
         self.server = ApiServer(self.now)
         self.cluster = Cluster(self.server, self.loop.time)
         self.network = Network(self.cluster, self.loop)
-        self.faults, self.watches = Faults(), Watches()
+        self.faults, self.leases, self.watches = Faults(), Faults(), Watches()
         self.callers = Callers(self.server, self.cluster, self.loop.time)
         self.invariants = Invariants(self.server, self.cluster)
         self.network.listeners.append(self.invariants.told)
@@ -50,6 +52,7 @@ class World:
         self._started = 0
         self._operated = False
         """Whether somebody sees to it that an operator runs."""
+        self._vacate()
         self._background = [self.loop.create_task(work) for work in (self._tick(), self._supervise())]
 
     def now(self) -> datetime:
@@ -67,12 +70,21 @@ class World:
             assert self.loop.time() < deadline, f"{what}: not so after {seconds:g} s: {self.tell()}"
             self.wait(TICK)
 
-    def start(self) -> Process:
-        """Start an operator, beside those that are there."""
+    def start(self, name: str | None = None) -> Process:
+        """Start an operator beside those that are there; by the name of one that was, as a container begins anew in its pod."""
         self._started += 1
         self._operated = True
-        name = f"operator-{self._started}"
-        process = Process(name, self.server, self.network, self.faults, self.watches, self.now, self.loop)
+        process = Process(
+            name or f"operator-{self._started}",
+            self.server,
+            self.network,
+            self.faults,
+            self.leases,
+            self.watches,
+            self.invariants.begins,
+            self.now,
+            self.loop,
+        )
         process.start()
         self.processes.append(process)
         return process
@@ -80,8 +92,10 @@ class World:
     def close(self) -> None:
         """End everything."""
         tasks = [*self._background, *(p.task for p in self.processes if p.task is not None)]
-        for task in tasks:
-            task.cancel()
+        for work in self._background:
+            work.cancel()
+        for process in self.processes:
+            process.die()
         self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self.loop.close()
 
@@ -139,15 +153,15 @@ class World:
         if not self.watches.silent:
             return
         self.watches.silent = False
-        for resource in WATCHED:
+        for resource in SELECTORS:
             for manifest in self.server.list(resource, None):
                 for process in self.processes:
                     process.hear(Change("MODIFIED", resource, manifest))
 
     def suspend(self) -> None:
-        """The operators' machine is suspended: another one is started elsewhere."""
-        for process in self.processes:
-            process.awake.clear()
+        """The leader's machine stands still: the other one takes over, and another one is started elsewhere."""
+        if (leader := self.leader()) is not None:
+            leader.awake.clear()
 
     def resume(self) -> None:
         """They go on where they were, with what they had read."""
@@ -157,6 +171,7 @@ class World:
     def heal(self) -> None:
         """Nothing goes wrong any more, but for what the models themselves are."""
         self.faults.planned.clear()
+        self.leases.planned.clear()
         self.faults.forbidden = frozenset()
         self.faults.lag.clear()
         self.network.losses.clear()
@@ -171,6 +186,10 @@ class World:
             self.invariants.hurt.add(pod.version)
 
     # What is so.
+
+    def leader(self) -> Process | None:
+        """The operator that leads, if one does."""
+        return next((process for process in self.processes if process.leads), None)
 
     def version(self, name: str) -> Manifest | None:
         return self.server.get(api.MODEL_VERSIONS, NAMESPACE, name)
@@ -208,10 +227,16 @@ class World:
     async def _supervise(self) -> None:
         while True:
             await asyncio.sleep(RESTART)
-            for process in [p for p in self.processes if p.ended]:
-                self.processes.remove(process)
-            if self._operated and not any(process.awake.is_set() for process in self.processes):
-                self.start()
+            ended = [process for process in self.processes if process.ended]
+            self.processes = [process for process in self.processes if not process.ended]
+            while self._operated and sum(process.awake.is_set() for process in self.processes) < REPLICAS:
+                self.start(ended.pop().name if ended else None)
+
+    def _vacate(self) -> None:
+        """A Lease that was handed back."""
+        metadata = {"name": LEASE_NAME, "namespace": HOME}
+        manifest = {"apiVersion": api.LEASES.api_version, "kind": api.LEASES.kind, "metadata": metadata}
+        self.server.create(api.LEASES, {**manifest, "spec": {"leaseTransitions": 7}}, PERSON)
 
 
 @contextmanager

@@ -54,6 +54,22 @@ def test_an_object_that_goes_over_to_another_model_is_of_that_one_alone():
     assert (held(store), held(store, "other")) == ({}, {"a": 2})
 
 
+def test_what_no_watch_has_told_of_is_known_until_one_does():
+    store = Store()
+    store.put(api.PODS, pod("told", 1), told=True)
+    listed(store, pod("told", 1), pod("a", 2), pod("b", 3))
+    store.put(api.PODS, pod("c", 4))  # our own write
+    before = store.order
+    store.put(api.PODS, pod("d", 5))
+    assert (store.untold(0), store.untold(before)) == ([], ["pods"])
+    store.put(api.PODS, pod("a", 2), told=True)
+    store.put(api.PODS, pod("b", 9), told=True)
+    store.put(api.PODS, pod("c", 3), told=True)
+    assert store.untold(before) == ["pods"], "what was told of c is older"
+    store.drop(api.PODS, PLACE, "c", "uid-c")
+    assert (store.untold(before), store.untold(store.order)) == ([], ["pods"])
+
+
 def test_a_listing_that_began_before_a_deletion_was_told_does_not_bring_it_back():
     store = Store()
     store.put(api.PODS, pod("a", 1))

@@ -7,7 +7,7 @@ import itertools
 import json
 import logging
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -56,15 +56,25 @@ def connections() -> aiohttp.ClientSession:
 
 
 class Exchange:
-    """Talks to serving pods. A pod that does not answer is left alone: its lease expires by itself."""
+    """Talks to serving pods. A pod that does not answer is left alone: its lease expires by itself.
+
+    ``permit`` is asked before anything goes out, and raises when this process leads no longer: a pod knows of a newer epoch only
+    once the next leader has spoken to it.
+    """
 
     def __init__(
-        self, session: aiohttp.ClientSession, epoch: int, signer: Signer, control_port: int = names.CONTROL_PORT
+        self,
+        session: aiohttp.ClientSession,
+        epoch: int,
+        signer: Signer,
+        control_port: int = names.CONTROL_PORT,
+        permit: Callable[[], None] = lambda: None,
     ) -> None:
         self.signer = signer
         self._session = session
         self._epoch = epoch
         self._port = control_port
+        self._permit = permit
         self._sequence = itertools.count(1)
         self._documents: dict[Digest, bytes] = {}
 
@@ -173,6 +183,7 @@ class Exchange:
 
     async def _ask(self, pod: Pod, method: str, path: str, body: bytes = b"") -> bytes:
         """One signed request to a pod's control port."""
+        self._permit()
         url = f"http://{pod.ip}:{self._port}{path}"
         headers = {"Authorization": f"Bearer {self.signer.sign(pod.uid, method, path, body)}"}
         if body:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -139,13 +139,16 @@ class Gateway(Protocol):
 
 
 class KubernetesGateway:
-    """A Gateway over kubernetes.aio."""
+    """A Gateway over kubernetes.aio. ``permit`` is asked before each write, and raises when this process must not write."""
 
-    def __init__(self, api: client.ApiClient) -> None:
+    def __init__(self, api: client.ApiClient, permit: Callable[[], None] = lambda: None) -> None:
         self._api = api
+        self._permit = permit
 
     @classmethod
-    async def connect(cls, kubeconfig: str | None = None) -> KubernetesGateway:
+    async def connect(
+        cls, kubeconfig: str | None = None, permit: Callable[[], None] = lambda: None
+    ) -> KubernetesGateway:
         """Inside a cluster by the pod's account, else by a kubeconfig."""
         configuration = client.Configuration()
         try:
@@ -154,7 +157,7 @@ class KubernetesGateway:
             config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except config.ConfigException:
             await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)  # type: ignore[no-untyped-call]
-        return cls(client.ApiClient(configuration))
+        return cls(client.ApiClient(configuration), permit)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -248,6 +251,8 @@ class KubernetesGateway:
         *,
         absent_is_none: bool = False,
     ) -> Manifest | None:
+        if method != "GET":
+            self._permit()
         request = await self._api.param_serialize(
             method,
             path,

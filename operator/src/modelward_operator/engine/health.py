@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from aiohttp import web
 
 WATCHER = "watcher for"
 STUCK = 120.0
 """Seconds on one key, after which its worker counts as stuck."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a probe is told."""
+
+    ok: bool
+    text: str = "ok"
 
 
 class Watchdog:
@@ -31,13 +40,13 @@ class Watchdog:
         return len(self._seen)
 
 
-async def serve(port: int, alive: Callable[[], str | None], ready: Callable[[], str | None]) -> web.AppRunner:
-    """Answer /livez and /readyz; each function says what is wrong, or None."""
+async def serve(port: int, alive: Callable[[], Health], ready: Callable[[], Health]) -> web.AppRunner:
+    """Answer /livez and /readyz."""
 
-    def handler(check: Callable[[], str | None]) -> Callable[[web.Request], object]:
+    def handler(check: Callable[[], Health]) -> Callable[[web.Request], object]:
         async def answer(_: web.Request) -> web.Response:
-            wrong = check()
-            return web.Response(text=wrong or "ok", status=503 if wrong else 200)
+            health = check()
+            return web.Response(text=health.text, status=200 if health.ok else 503)
 
         return answer
 

@@ -30,8 +30,7 @@ Handler = Callable[[Key], Awaitable[float | None]]
 class WorkQueue:
     """Deduplicates, delays, and keeps each key in a single flight."""
 
-    def __init__(self, handler: Handler, workers: int = 8) -> None:
-        self._handler = handler
+    def __init__(self, workers: int = 8) -> None:
         self._workers = workers
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
         self._queued: set[Key] = set()
@@ -67,22 +66,28 @@ class WorkQueue:
             self._queued.add(key)
             self._ready.put_nowait(key)
 
-    async def run(self) -> None:
-        """Work until cancelled."""
+    def sort(self, rank: Callable[[Key], float]) -> None:
+        """Of what waits now, the lowest rank comes first."""
+        waiting = [self._ready.get_nowait() for _ in range(self._ready.qsize())]
+        for key in sorted(waiting, key=rank):
+            self._ready.put_nowait(key)
+
+    async def run(self, handler: Handler) -> None:
+        """Work until cancelled. Before that, keys wait."""
         async with asyncio.TaskGroup() as group:
             for number in range(self._workers):
-                group.create_task(self._work(), name=f"worker {number}")
+                group.create_task(self._work(handler), name=f"worker {number}")
 
     def _fire(self, key: Key) -> None:
         self._due.pop(key, None)
         self.add(key)
 
-    async def _work(self) -> None:
+    async def _work(self, handler: Handler) -> None:
         while True:
             key = await self._ready.get()
             self._queued.discard(key)
             self._busy[key] = asyncio.get_running_loop().time()
-            delay = await self._attempt(key)
+            delay = await self._attempt(handler, key)
             del self._busy[key]
             if key in self._again:
                 self._again.discard(key)
@@ -90,9 +95,9 @@ class WorkQueue:
             elif delay is not None:
                 self.add(key, max(delay, 0.01))
 
-    async def _attempt(self, key: Key) -> float | None:
+    async def _attempt(self, handler: Handler, key: Key) -> float | None:
         try:
-            delay = await self._handler(key)
+            delay = await handler(key)
         except Exception as error:
             count = self._failures[key] = self._failures.get(key, 0) + 1
             backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (count - 1)) * random.uniform(0.8, 1.2)

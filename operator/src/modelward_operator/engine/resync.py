@@ -15,7 +15,7 @@ from modelward_operator.engine.store import Store
 
 log = logging.getLogger(__name__)
 
-PERIOD, PERIOD_AFTER_FAILURE = 60.0, 2.0
+PERIOD_AFTER_FAILURE = 2.0
 
 LISTED: tuple[tuple[Resource, str], ...] = (
     (api.MODEL_VERSIONS, ""),
@@ -30,14 +30,21 @@ LISTED: tuple[tuple[Resource, str], ...] = (
 """Kinds, and which of them: what people make, and what we have made of it, leftovers included."""
 
 
+class DeafError(Exception):
+    """A watch looks alive and tells nothing: the process must be started anew."""
+
+
 async def run(
-    gateway: Gateway, queue: WorkQueue, store: Store, namespaces: Iterable[str | None], period: float = PERIOD
+    gateway: Gateway, queue: WorkQueue, store: Store, namespaces: Iterable[str | None], period: float
 ) -> None:
     """List all and enqueue, for ever, with jitter. The first time at once; sooner while the API server is away.
 
     What a watch has missed is worked on at once; from the second time on, all else is spread over the period.
+
+    Raises:
+        DeafError: between two listings no watch has told what the first of them, or a write of ours, had brought.
     """
-    watched, before = list(namespaces), store.order
+    watched, before, known = list(namespaces), store.order, 0
     while True:
         began, failed = store.order, False
         for namespace in watched:
@@ -52,9 +59,11 @@ async def run(
             for key in rest:
                 queue.add(key, random.uniform(0, period) if store.filled.is_set() else 0.0)
         if not failed:
+            if deaf := store.untold(known):
+                raise DeafError(f"the watch of {', '.join(deaf)} tells nothing of what a listing has shown before")
             store.filled.set()
             store.forget_gone(before)
-            before = began
+            before, known = began, store.order
         await asyncio.sleep((min(period, PERIOD_AFTER_FAILURE) if failed else period) * random.uniform(0.8, 1.2))
 
 

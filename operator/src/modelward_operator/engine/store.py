@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from modelward_api import names
 from modelward_operator.engine import gateway as api
@@ -29,6 +29,8 @@ class Kept:
     """As JSON: a tenth of what the decoded object takes."""
     order: int
     """When it came, in the order of all that came."""
+    told: bool
+    """Whether a watch has told of it, as it is or newer."""
 
 
 @dataclass(slots=True)
@@ -71,21 +73,32 @@ class Store:
         kept = self._kept[resource].get((namespace, name))
         return json.loads(kept.packed) if kept is not None else None
 
-    def put(self, resource: Resource, manifest: Manifest) -> bool:
-        """Take a state of an object; False if it is not kept, or not newer than what is known."""
+    def put(self, resource: Resource, manifest: Manifest, *, told: bool = False) -> bool:
+        """Take a state of an object, which a watch has told or not; False if it is not kept, or not newer than what is known."""
         model, metadata = _model(resource, manifest), manifest["metadata"]
         if model is None or metadata["uid"] in self._gone:
             return False
         key, version = (metadata["namespace"], metadata["name"]), int(metadata["resourceVersion"])
         before = self._kept[resource].get(key)
         if before is not None and before.version >= version:
+            if told and before.version == version:
+                self._kept[resource][key] = replace(before, told=True)
             return False
         self._order += 1
         self._forget(resource, key)
-        self._kept[resource][key] = Kept(metadata["uid"], version, model, _pack(resource, manifest), self._order)
+        packed = _pack(resource, manifest)
+        self._kept[resource][key] = Kept(metadata["uid"], version, model, packed, self._order, told)
         self._of_model[resource, key[0], model].add(key[1])
         self._heard[key[0], model] = self._order
         return True
+
+    def untold(self, until: int) -> list[str]:
+        """Kinds of which something came before ``until`` by a listing or as we wrote it, and no watch has told of it yet."""
+        return sorted(
+            resource.plural
+            for resource, kept in self._kept.items()
+            if any(not entry.told and entry.order <= until for entry in kept.values())
+        )
 
     def drop(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
         """An object is gone."""

@@ -60,7 +60,8 @@ def settings() -> kopf.OperatorSettings:
     chosen.queueing.idle_timeout = 0.1
     chosen.networking.request_timeout = 30
     chosen.networking.connect_timeout = 10
-    chosen.networking.error_backoffs = (1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 60)
+    # Within a resync's period a watch is back, or is taken for deaf; its end, at last, ends the process.
+    chosen.networking.error_backoffs = (1, 1, 2, 3, 5, 8, 13, *(20,) * 9)
     chosen.peering.standalone = True
     chosen.posting.enabled = False
     chosen.persistence.diffbase_storage = _NothingRemembered()
@@ -76,6 +77,6 @@ def _watch(found: kopf.OperatorRegistry, queue: WorkQueue, store: Store, resourc
             metadata = manifest["metadata"]
             store.drop(resource, metadata["namespace"], metadata["name"], metadata["uid"])
         else:
-            store.put(resource, manifest)
+            store.put(resource, manifest, told=True)
         for key in of(manifest, resource.kind):
             queue.add(key, SETTLE)
