@@ -28,7 +28,7 @@ check: environment ## Format, lint, types, import rules, generated files, unit a
 	$(RUN) ruff check --quiet .
 	$(RUN) mypy
 	$(RUN) lint-imports
-	$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/unit tests/contract tests/faults
+	$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/faults tests/contract tests/unit
 
 faults: environment ## Look longer for what goes wrong with the operator in memory (MODELWARD_FAULTS=long)
 	MODELWARD_FAULTS=long $(RUN) pytest --numprocesses auto --dist load tests/faults

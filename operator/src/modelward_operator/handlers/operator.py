@@ -153,7 +153,10 @@ class Process:
         )
         # kopf has put its own handlers in the place of ours, and would end the watchers before we know that it shall end.
         _heed_signals(stop)
-        await kopf.run_tasks(watching, ignored=others)
+        try:
+            await kopf.run_tasks(watching, ignored=others)
+        except Exception as error:  # whatever a watcher died of, which kopf has told
+            raise WatcherDiedError(f"kopf has ended: {type(error).__name__}") from error
 
     async def _watch(self) -> None:
         while True:
