@@ -86,7 +86,7 @@ def add_good(ward: Ward, number: int) -> None:
 @pytest.mark.usefixtures("asked_once")
 def test_an_operator_that_is_killed_in_any_phase_goes_on_where_it_was(scene):
     ward = scene.ward
-    does = "starts again, reads everything anew, and goes on in that phase at that step"
+    does = "its standby, or its container anew, goes on in that phase at that step"
     with scene.watched("operator: kill -9 in each phase that a version can be in", does):
         ward.version("v2", "v2", rollout={**STEPWISE, "paused": True}, serving=TWO)
         scene.kill_operator_in(v2="Verifying")
@@ -251,7 +251,8 @@ def test_a_node_goes_with_the_operator_the_challenger_and_a_champions_pod_and_no
     scene.answers_of("13.0.0")
     assert {node_of(pod) for pod in scene.pods(champion)} == {0, 1}
     lost = "node: lost, with an operator, the challenger and one of two champions"
-    with faults.lost_node(scene.embedded, 1), scene.watched(lost, "if it is the only one: rollouts wait for it") as row:
+    does = "another one goes on; if it was the only one, rollouts wait for it"
+    with faults.lost_node(scene.embedded, 1), scene.watched(lost, does) as row:
         begun = time.monotonic()
         scene.ward.wait("the node is missed", lambda: not node_is_ready(scene.ward, "node1"), 90)
         row["missed after"] = round(time.monotonic() - begun)
