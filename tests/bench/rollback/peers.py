@@ -21,7 +21,7 @@ from typing import Any
 
 import httpx
 
-from examples.clinic import Clinic
+from examples.clinic import Clinic, NotInTimeError
 from modelward_api import names
 from tests.bench.rollback import faults, programs
 from tests.bench.rollback.ours import HARD, OFTEN, PODS, SOFT, UNCHANGED, Scenario
@@ -149,7 +149,15 @@ class Peer(ABC):
                 for number in range(1, most + 1):
                     if until - time.time() < 3 * self.settings.seconds and found:
                         break
-                    found.append(self._once(watch, number, until))
+                    try:
+                        found.append(self._once(watch, number, until))
+                    except (
+                        NotInTimeError
+                    ) as error:  # taken back before it had answered enough: no figure, but the others'
+                        print(
+                            f"{self.system}, {self.scenario.name}: given up: {str(error).splitlines()[0]}", flush=True
+                        )
+                        break
         finally:
             task.cancel()
         return found
