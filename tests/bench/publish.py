@@ -14,8 +14,9 @@ import matplotlib
 matplotlib.use("svg")
 from matplotlib import pyplot
 
+from tests.pages import written_into
+
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 OURS, COLOUR, OTHERS = "Modelward", "#0b6e4f", "#9aa5b1"
 Cell = tuple[str, int, int]
 
@@ -93,10 +94,8 @@ def main() -> None:
     options = parser.parse_args()
     figures = together([json.loads(path.read_text()) for path in options.figures])
     page = DOCS / "benchmarks.md"
-    text = page.read_text()
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
     day = date.fromtimestamp(options.figures[0].stat().st_mtime)
-    page.write_text(f"{before}{BEGIN}\n{table(figures, day)}\n{END}{after}")
+    page.write_text(written_into(page.read_text(), "figures", table(figures, day)))
     plot(figures, DOCS / "benchmarks.svg")
 
 

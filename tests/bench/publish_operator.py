@@ -13,7 +13,8 @@ import matplotlib
 matplotlib.use("svg")
 from matplotlib import pyplot
 
-from tests.bench.publish import BEGIN, COLOUR, DOCS, END
+from tests.bench.publish import COLOUR, DOCS
+from tests.pages import written_into
 
 Figures = list[dict[str, Any]]
 PAGE, PLOT = DOCS / "benchmarks-operator.md", DOCS / "benchmarks-operator.svg"
@@ -85,10 +86,8 @@ def main() -> None:
     parser.add_argument("exchange", type=Path)
     options = parser.parse_args()
     sizes, exchange = json.loads(options.operator.read_text()), json.loads(options.exchange.read_text())
-    text = PAGE.read_text()
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
     day = date.fromtimestamp(options.operator.stat().st_mtime)
-    PAGE.write_text(f"{before}{BEGIN}\n{tables(sizes, exchange, day)}\n{END}{after}")
+    PAGE.write_text(written_into(PAGE.read_text(), "figures", tables(sizes, exchange, day)))
     plot(sizes, PLOT)
 
 

@@ -7,9 +7,7 @@ lives in its mount namespace, so it is gone with its processes.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import tarfile
 from collections.abc import Iterator
 from hashlib import sha256
@@ -499,11 +497,6 @@ def node_services(node: int) -> tuple[str, ...]:
 def port_name(node: int) -> str:
     """The switch's end of a node's cable."""
     return f"port{node}"
-
-
-def signal_service(layout: Layout, name: str, number: signal.Signals) -> None:
-    """Send a signal to a service, which must run."""
-    os.kill(services.require(layout, name).pid, number)
 
 
 def _ip(pid: int, *words: str) -> None:

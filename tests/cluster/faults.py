@@ -35,13 +35,8 @@ def thaw(cluster: Embedded, name: str) -> None:
     services.send(cluster.layout, name, signal.SIGCONT)
 
 
-def kill_container(cluster: Embedded, node: int, identifier: str) -> None:
-    """kill -9 a container's first process; the kubelet starts the container again."""
-    signal_container(cluster, node, identifier, signal.SIGKILL)
-
-
 def signal_container(cluster: Embedded, node: int, identifier: str, number: signal.Signals) -> None:
-    """Send a signal to a container's first process."""
+    """Send a signal to a container's first process; the kubelet starts a container that has ended again."""
     containerd = ["ctr", "--address", cluster.layout.socket(node), "--namespace", "k8s.io"]
     run([*containerd, "tasks", "kill", "--signal", number.name, identifier])
 

@@ -7,9 +7,9 @@ from datetime import date
 from typing import Any
 
 from tests.cluster.layout import REPOSITORY
+from tests.pages import written_into
 
 FIGURES, PAGE = REPOSITORY / "build" / "faults.json", REPOSITORY / "docs" / "operations.md"
-BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 TOLD = ("fault", "operator", "sent", "failed", "retried", "slowest")
 """What every row has; the rest is told as it is named."""
 SLOW = 1.0
@@ -47,10 +47,8 @@ def _said(value: Any) -> str:
 
 def main() -> None:
     """Put the table between its marks."""
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
     figures = table(json.loads(FIGURES.read_text()), date.today())
-    PAGE.write_text(f"{before}{BEGIN}\n{figures}\n{END}{after}")
+    PAGE.write_text(written_into(PAGE.read_text(), "figures", figures))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.clinic import Replay
+from modelward_operator.engine.election import LEASE_NAME
 from tests.cluster import faults
 from tests.cluster.embedded import Embedded
 from tests.e2e.conftest import QUICK, Ward
@@ -142,16 +144,14 @@ class Scene:
 
     def pods(self, version: str) -> list[dict[str, Any]]:
         """The pods of a version that are meant to stay."""
-        found = self.ward.list("pods", "--selector", f"modelward.io/modelversion={version}")
-        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+        return self._staying(f"modelward.io/modelversion={version}")
 
     def operators(self) -> list[dict[str, Any]]:
-        found = self.ward.list("pods", "--selector", "app.kubernetes.io/component=operator")
-        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+        return self._staying("app.kubernetes.io/component=operator")
 
     def leading(self) -> list[dict[str, Any]]:
         """Whoever holds the operator's Lease, once it runs; without a Lease, all of its pods."""
-        lease = self.ward.get("lease", "modelward-operator") or {}
+        lease = self.ward.get("lease", LEASE_NAME) or {}
         holder = lease.get("spec", {}).get("holderIdentity")
         return [pod for pod in self.operators() if ready(pod) and holder in (None, pod["metadata"]["name"])]
 
@@ -172,13 +172,15 @@ class Scene:
     def kill(self, *pods: dict[str, Any]) -> None:
         """kill -9 the process of each pod's container."""
         for pod in pods:
-            (container,) = pod["status"]["containerStatuses"]
-            assert "running" in container["state"], pod["status"]
-            identifier = container["containerID"].removeprefix("containerd://")
-            faults.kill_container(self.embedded, node_of(pod), identifier)
+            assert "running" in container_of(pod)["state"], pod["status"]
+            send(self.embedded, pod, signal.SIGKILL)
 
     def all_ready(self, version: str, count: int) -> None:
         self._wait(f"{count} ready pods of {version}", lambda: [ready(p) for p in self.pods(version)] == count * [True])
+
+    def _staying(self, selector: str) -> list[dict[str, Any]]:
+        found = self.ward.list("pods", "--selector", selector)
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     def _more(self, key: str, before: Sequence[int], answers: int, version: str | None = None) -> bool:
         counts = [caller.counts()[key] for caller in self.callers]
@@ -187,6 +189,18 @@ class Scene:
 
     def _wait(self, what: str, condition: Any, seconds: float = 60) -> Any:
         return self.ward.wait(what, condition, seconds, every=0.1)
+
+
+def send(cluster: Embedded, pod: dict[str, Any], number: signal.Signals) -> None:
+    """A signal to the process of a pod's container."""
+    identifier = container_of(pod)["containerID"].removeprefix("containerd://")
+    faults.signal_container(cluster, node_of(pod), identifier, number)
+
+
+def container_of(pod: dict[str, Any]) -> dict[str, Any]:
+    """What is told of the only container of a pod."""
+    (container,) = pod["status"]["containerStatuses"]
+    return container
 
 
 def node_of(pod: dict[str, Any]) -> int:

@@ -10,13 +10,12 @@ from datetime import datetime
 import pytest
 
 from modelward_operator.engine.election import LEASE_NAME
-from tests.cluster import faults
 from tests.cluster.embedded import Embedded
 from tests.e2e.conftest import QUICK, Ward
+from tests.e2e.scene import container_of, send
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 
-OPERATORS = ("--selector", "app.kubernetes.io/component=operator")
 ASKED = 'import urllib.request; print(urllib.request.urlopen("http://localhost:8080/metrics").read().decode())'
 PATIENT = {**QUICK, "steps": [{"weight": 20, "minRequests": 100_000}]}
 
@@ -50,9 +49,7 @@ class Operators:
         return self.leader()
 
     def send(self, name: str, number: signal.Signals) -> None:
-        node = self.ward.get("pod", name)["spec"]["nodeName"].removeprefix("node")
-        container = _container(self.ward, name)["containerID"].removeprefix("containerd://")
-        faults.signal_container(self.cluster, int(node), container, number)
+        send(self.cluster, self.ward.get("pod", name), number)
 
     def next_after(self, former: Leader, since: float) -> tuple[Leader, float]:
         """Who leads next, and the seconds until it had looked at a model: told the pods, and collected what they had counted."""
@@ -127,4 +124,4 @@ def test_a_leader_that_is_ended_hands_over_at_once(ward, client, operators):
 
 
 def _container(ward: Ward, name: str):
-    return ward.get("pod", name)["status"]["containerStatuses"][0]
+    return container_of(ward.get("pod", name))

@@ -52,7 +52,7 @@ class Callers:
         if lease is None:
             return pod.version
         digest = lease.challenger.digest
-        pod.holder.saw_request(digest)
+        pod.holder.counts_of(digest)["requests"] += 1
         asked = self._number * GOLDEN % 1 < lease.weight / 100
         if not lease.challenger.endpoints or (not asked and lease.mirror == 0):
             return pod.version

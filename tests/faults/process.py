@@ -77,13 +77,16 @@ class Process:
     """Told the epoch of each write and each exchange, as it begins."""
     now: Callable[[], datetime]
     loop: asyncio.AbstractEventLoop
-    leadership: Leadership | None = None
     awake: asyncio.Event = field(default_factory=asyncio.Event)
     """Cleared while the machine is suspended: what was read before is used after."""
     task: asyncio.Task[None] | None = None
     _queue: WorkQueue = field(default_factory=WorkQueue)
     _store: Store = field(default_factory=Store)
     _crashed: bool = False
+
+    def __post_init__(self) -> None:
+        leases = MemoryGateway(self.server, self.leases, self.awake, self.die)
+        self._standby = Standby(leases, HOME, self.name, clock=self.loop.time)
 
     def start(self) -> None:
         """Begin."""
@@ -96,10 +99,15 @@ class Process:
         return self.task is not None and self.task.done()
 
     @property
+    def leadership(self) -> Leadership | None:
+        """What it has won."""
+        return self._standby.leadership
+
+    @property
     def leads(self) -> bool:
         """Whether it takes itself for the leader, and goes on."""
         try:
-            self.permit()
+            self._standby.permit()
         except DeposedError:
             return False
         return self.awake.is_set() and not self.ended
@@ -114,14 +122,8 @@ class Process:
         self._crashed = True
         self.stop()
 
-    def permit(self) -> None:
-        """Pass only while it leads."""
-        if self.leadership is None:
-            raise DeposedError("a standby writes nothing")
-        self.leadership.check()
-
     def _begin(self) -> None:
-        self.permit()
+        self._standby.permit()
         assert self.leadership is not None
         self.begins(self.leadership.epoch)
 
@@ -153,15 +155,14 @@ class Process:
                 self._told(Change("MODIFIED", resource, manifest))
 
     async def _lead(self, gateway: MemoryGateway) -> None:
-        leases = MemoryGateway(self.server, self.leases, self.awake, self.die)
-        self.leadership = await Standby(leases, HOME, self.name, clock=self.loop.time).win()
+        leadership = await self._standby.win()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._hold(self.leadership))
-                group.create_task(self._work(gateway, self.leadership.epoch))
+                group.create_task(self._hold(leadership))
+                group.create_task(self._work(gateway, leadership.epoch))
         finally:
             if not self._crashed:
-                await self.leadership.hand_back()
+                await leadership.hand_back()
 
     async def _hold(self, leadership: Leadership) -> None:
         try:

@@ -13,7 +13,7 @@ import msgspec
 from modelward_api import names
 from modelward_serving import rest
 from modelward_serving.answer import Given
-from modelward_serving.callers import Callers
+from modelward_serving.callers import AUTHORIZATION, Callers
 from modelward_serving.checker import Rows
 from modelward_serving.explain import Explanations
 from modelward_serving.inference import CHAMPION, Call, Inference, NoAnswerError
@@ -31,7 +31,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-ENCODING_KEY, AUTHORIZATION = b"content-encoding", b"authorization"
+ENCODING_KEY = b"content-encoding"
 PASSED_ON = frozenset((rest.JSON_LENGTH, ENCODING_KEY, AUTHORIZATION))
 """Headers of a request that its challenger gets, too."""
 

@@ -20,6 +20,8 @@ from modelward_serving.tensors import RefusedError
 
 log = logging.getLogger("modelward.serving")
 
+AUTHORIZATION = b"authorization"
+"""The header that has the token."""
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures by a private key alone: a secret that both know, or none at all, proves nothing here."""
 SKEW = 10.0

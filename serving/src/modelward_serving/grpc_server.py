@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2
 from modelward_serving import messages, reflection, rest
 from modelward_serving._generated import open_inference_pb2 as pb
 from modelward_serving.answer import Given
-from modelward_serving.callers import Callers
+from modelward_serving.callers import AUTHORIZATION, Callers
 from modelward_serving.checker import Rows
 from modelward_serving.grpc_wire import (
     HEAD,
@@ -47,7 +47,6 @@ OLDEST_CONNECTION = 60.0
 LONGEST_FAREWELL = 2.0
 """Seconds that a caller is given to hear that it should go, once nothing of its is under way."""
 PERIOD = 0.5
-AUTHORIZATION = b"authorization"
 _CODES = {413: Code.RESOURCE_EXHAUSTED, 404: Code.NOT_FOUND, 401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED}
 _CODES |= {503: Code.UNAVAILABLE, 504: Code.DEADLINE_EXCEEDED}
 Handler = Callable[[Stream], None]

@@ -114,10 +114,6 @@ class LeaseHolder:
             weight=0.0 if tripped else self._lease.weight,
         )
 
-    def saw_request(self, digest: str) -> None:
-        """A request came while that challenger held a lease."""
-        self.counts_of(digest)["requests"] += 1
-
     def counts_of(self, digest: str) -> dict[str, int]:
         """The plain counts of one challenger, to count in; they are its counts for as long as it holds the lease."""
         return self._tally(digest).whole.plain
@@ -194,9 +190,8 @@ def _count_pair(counts: Counts, pair: Pair) -> None:
 
 
 def _count(counts: dict[str, int], what: str, challenger: bool, champion: bool) -> None:
-    counts[
-        f"{what}_both" if challenger and champion else f"{what}_challenger" if challenger else f"{what}_champion"
-    ] += 1
+    who = "both" if challenger and champion else "challenger" if challenger else "champion"
+    counts[f"{what}_{who}"] += 1
 
 
 def _count_crossed(by_level: dict[str, list[int]], what: str, challenger: int, champion: int) -> None:

@@ -17,12 +17,12 @@ from tests.bench.evidence import measures
 from tests.bench.evidence.measures import Outcome, outcome, so_far
 from tests.bench.evidence.rules import OTHERS, OURS, RULES, naive_promotion
 from tests.bench.evidence.worlds import EVERY, World, watch
+from tests.pages import written_into
 
 matplotlib.use("svg")
 from matplotlib import pyplot
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
-BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 LOOKS, LONG, LONGEST = 60, 200, 1000
 """Looks of a canary of 600 requests; of a false alarm's many chances; of a promotion that may take its time."""
 MARGIN = 0.02
@@ -165,8 +165,7 @@ def main() -> None:
     told.append(cost())
     print(told[-1])
     page = DOCS / "evidence.md"
-    text = page.read_text()
-    page.write_text(f"{text.partition(BEGIN)[0]}{BEGIN}\n" + "\n\n".join(told) + f"\n{END}{text.partition(END)[2]}")
+    page.write_text(written_into(page.read_text(), "figures", "\n\n".join(told)))
     plot(options.runs, np.random.default_rng(len(TABLES)), DOCS / "evidence.svg")
 
 

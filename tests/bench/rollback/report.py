@@ -13,9 +13,10 @@ import numpy as np
 matplotlib.use("svg")
 from matplotlib import pyplot
 
-from tests.bench.publish import BEGIN, COLOUR, DOCS, END, OTHERS
+from tests.bench.publish import COLOUR, DOCS, OTHERS
 from tests.bench.rollback.ours import SYSTEM
 from tests.bench.rollback.result import Result
+from tests.pages import written_into
 
 PAGE, PLOT = DOCS / "benchmarks-rollback.md", DOCS / "benchmarks-rollback.svg"
 HEADER = (
@@ -94,7 +95,6 @@ def plot(results: Sequence[Result], to: Path) -> None:
 
 def publish(results: Sequence[Result], day: date) -> None:
     """Into the page, between its marks; and the plot beside it."""
-    text = PAGE.read_text()
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\nMeasured on {day.isoformat()}.\n\n{table(results)}\n{END}{after}")
+    figures = f"Measured on {day.isoformat()}.\n\n{table(results)}"
+    PAGE.write_text(written_into(PAGE.read_text(), "figures", figures))
     plot(results, PLOT)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from modelward_operator.domain.rollout.course import UNDER_WAY
+from tests.pages import written_into
 from tests.unit.domain import walk
 
 PAGE = Path(__file__).parents[3] / "docs" / "rollouts.md"
@@ -19,7 +20,7 @@ def lives():
 
 def test_the_documented_diagram_is_what_the_code_does(lives):
     page = PAGE.read_text()
-    assert walk.written_into(page, walk.diagram(lives)) == page, "make generate"
+    assert written_into(page, "diagram", walk.diagram(lives)) == page, "make generate"
 
 
 def test_whoever_answers_goes_on_until_somebody_else_is_selected(lives):

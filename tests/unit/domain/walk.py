@@ -21,10 +21,10 @@ from modelward_operator.domain.ledger import instance_key
 from modelward_operator.domain.observation import Failure, ModelService, Observation, Pod, Version, Workload
 from modelward_operator.domain.record import ModelRecord
 from modelward_operator.domain.rollout import advance
+from tests.pages import written_into
 from tests.unit.domain.given import MODEL, NOW, clean, counted, documents, monitor, version, with_profile
 
 WALKS, STEPS = 150, 60
-BEGIN, END = "<!-- diagram -->", "<!-- end of diagram -->"
 PERSON = ("apply", "apply", "apply", "reapply", "withdraw", "release", "release", "pause", "resume", "delete")
 CLUSTER = ("start",) * 6 + ("pass",) * 4 + ("harm",) * 2 + ("kill", "break", "wait", "drift")
 APT = {
@@ -201,16 +201,10 @@ def diagram(lives: Iterable[tuple[Observation, Decision]]) -> str:
     return "\n".join(("```mermaid", "stateDiagram-v2", *lines, "```"))
 
 
-def written_into(page: str, drawn: str) -> str:
-    """The page with that diagram."""
-    head, _, rest = page.partition(BEGIN)
-    return f"{head}{BEGIN}\n{drawn}\n{END}{rest.partition(END)[2]}"
-
-
 def _reason(status: ModelVersionStatus) -> str:
     return status.history[-1].reason
 
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])
-    target.write_text(written_into(target.read_text(), diagram(walks())))
+    target.write_text(written_into(target.read_text(), "diagram", diagram(walks())))

@@ -143,6 +143,8 @@ class Standby:
         self._me = me
         self._terms = terms
         self._clock = clock
+        self.leadership: Leadership | None = None
+        """What was won, also once it has ended."""
         self._seen: Sighting | None = None
         self._looked: float | None = None
         self._trouble = ""
@@ -151,6 +153,16 @@ class Standby:
     def leader(self) -> str | None:
         """Who held the Lease at the last look."""
         return self._seen.record.holder if self._seen is not None and self._seen.record is not None else None
+
+    def permit(self) -> None:
+        """Pass only while the Lease that was won is held: nothing is written without having asked.
+
+        Raises:
+            DeposedError: none was won yet, or see ``Leadership.check``.
+        """
+        if self.leadership is None:
+            raise DeposedError("a standby writes nothing")
+        self.leadership.check()
 
     def blind(self) -> bool:
         """Whether the Lease could not be looked at of late."""
@@ -164,6 +176,7 @@ class Standby:
                 async with asyncio.timeout(ATTEMPT):
                     found = await self._look()
                 if isinstance(found, Leadership):
+                    self.leadership = found
                     return found
                 pause = found
             except ConflictError:

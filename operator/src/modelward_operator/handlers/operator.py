@@ -20,7 +20,7 @@ from modelward_operator.domain.scoring import score
 from modelward_operator.domain.training import train
 from modelward_operator.engine import health, metrics, resync, signing
 from modelward_operator.engine.cache import CachedGateway
-from modelward_operator.engine.election import DeposedError, Leadership, Standby
+from modelward_operator.engine.election import Leadership, Standby
 from modelward_operator.engine.exchange import Exchange, connections
 from modelward_operator.engine.gateway import GatewayError, KubernetesGateway
 from modelward_operator.engine.health import Health
@@ -52,8 +52,9 @@ async def run(settings: Settings, *, health_port: int, metrics_port: int, resync
         # The Lease has connections of its own: renewals wait for nothing else that goes on.
         leases = await KubernetesGateway.connect(kubeconfig)
         stack.push_async_callback(leases.close)
-        process = Process(settings, Standby(leases, settings.pod_namespace, settings.pod_name))
-        gateway = await KubernetesGateway.connect(kubeconfig, process.permit)
+        standby = Standby(leases, settings.pod_namespace, settings.pod_name)
+        process = Process(settings, standby)
+        gateway = await KubernetesGateway.connect(kubeconfig, standby.permit)
         stack.push_async_callback(gateway.close)
         runner = await health.serve(health_port, process.alive, process.ready)
         stack.push_async_callback(runner.cleanup)
@@ -66,15 +67,8 @@ class Process:
     def __init__(self, settings: Settings, standby: Standby) -> None:
         self._settings = settings
         self._standby = standby
-        self._leadership: Leadership | None = None
         self._queue, self._store = WorkQueue(), Store()
         self._watching, self._watchdog = asyncio.Event(), health.Watchdog()
-
-    def permit(self) -> None:
-        """Pass only while this process leads: nothing is written without having asked."""
-        if self._leadership is None:
-            raise DeposedError("a standby writes nothing")
-        self._leadership.check()
 
     def alive(self) -> Health:
         """Whether it can go on."""
@@ -86,13 +80,14 @@ class Process:
 
     def ready(self) -> Health:
         """Whether it leads, or could."""
-        if self._leadership is None and self._standby.blind():
+        leadership = self._standby.leadership
+        if leadership is None and self._standby.blind():
             return Health(False, "standby: the Lease cannot be seen")
         if not self._watching.is_set() or not self._store.filled.is_set():
             return Health(False, "not everything is watched and was listed yet")
-        if self._leadership is None:
+        if leadership is None:
             return Health(True, f"standby: {self._standby.leader or 'nobody'} leads")
-        return Health(True, f"leader in epoch {self._leadership.epoch}")
+        return Health(True, f"leader in epoch {leadership.epoch}")
 
     async def run(self, gateway: KubernetesGateway, resync_period: float, stop: asyncio.Event) -> None:
         """Run until a signal comes or one part ends."""
@@ -107,7 +102,7 @@ class Process:
 
     async def _lead(self, gateway: KubernetesGateway) -> None:
         """Wait for the Lease, work, and hand it back in the end; who loses it ends at once, whatever is under way."""
-        leadership = self._leadership = await self._standby.win()
+        leadership = await self._standby.win()
         log.info("leading: epoch %d begins", leadership.epoch)
         metrics.LEADER.set(1)
         metrics.EPOCH.set(leadership.epoch)
@@ -127,7 +122,7 @@ class Process:
         metrics.QUEUED.set_function(lambda: len(self._queue))
         try:
             async with connections() as session:
-                exchange = Exchange(session, leadership.epoch, signer, permit=self.permit)
+                exchange = Exchange(session, leadership.epoch, signer, permit=self._standby.permit)
                 cached = CachedGateway(gateway, store)
                 reconciler = Reconciler(
                     cached, exchange, session, settings, advance, train, score, fresh=gateway, store=store
