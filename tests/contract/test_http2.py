@@ -48,7 +48,8 @@ def test_all_that_a_grpc_server_can_be_asked_conforms(server, h2spec, tmp_path):
     report = tmp_path / "report.xml"
     words = ["-h", "127.0.0.1", "-p", str(server.grpc), "-o", "2", "-j", str(report)]
     subprocess.run([h2spec, *words], capture_output=True)
-    cases = list(Xml.parse(report).getroot().iter("testcase"))
+    written = report.read_bytes().replace(b"\0", b"")  # it quotes its own frames as they are, which is no XML
+    cases = list(Xml.fromstring(written).iter("testcase"))
     failed = {case.get("classname") for case in cases if case.find("failure") is not None}
     assert len(cases) > 140
     assert failed - NOT_FOR_US.keys() == set()
