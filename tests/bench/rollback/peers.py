@@ -151,12 +151,9 @@ class Peer(ABC):
                         break
                     try:
                         found.append(self._once(watch, number, until))
-                    except (
-                        NotInTimeError
-                    ) as error:  # taken back before it had answered enough: no figure, but the others'
-                        print(
-                            f"{self.system}, {self.scenario.name}: given up: {str(error).splitlines()[0]}", flush=True
-                        )
+                    except NotInTimeError as error:  # no further figure of this one, but the others'
+                        why = str(error).splitlines()[0]
+                        print(f"{self.system}, {self.scenario.name}: given up: {why}", flush=True)
                         break
         finally:
             task.cancel()
@@ -165,7 +162,7 @@ class Peer(ABC):
     def _once(self, watch: Watch, number: int, until: float) -> Result:
         began = time.time()
         self.renew(self.template(self.scenario.challenger, number))
-        self.clinic.wait("answers of the new version", lambda: len(self._of_new(began)) >= LEAST, 3 * PODS, every=0.1)
+        self.clinic.wait("answers of the new version", lambda: self._has_begun(watch, began), 3 * PODS, every=0.1)
         if self.scenario in HARD:
             time.sleep(self.client.draw.random() * min(10.0, self.settings.seconds))
             self.client.sends_bad_rows = True
@@ -188,6 +185,11 @@ class Peer(ABC):
             time.time() - start,
             " ".join(told.words) if told else "",
         )
+
+    def _has_begun(self, watch: Watch, since: float) -> bool:
+        """The new version has answered enough, or was taken back for its first failure before it had."""
+        is_back = bool(self._failures(since)) and watch.now[0] in BACK
+        return is_back or len(self._of_new(since)) >= LEAST
 
     def _of_new(self, since: float) -> list[Answer]:
         return [answer for answer in self.client.since(since) if self.is_new(answer)]
