@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from examples.clinic import MANIFESTS
+from tests.cluster import ClusterError
 from tests.e2e.conftest import QUICK, Ward
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
@@ -15,20 +17,24 @@ DIRECT = {**QUICK, "strategy": "direct"}
 PATIENT = {**QUICK, "steps": [{"weight": 10, "minRequests": 100_000}]}
 
 
-def ask(ward: Ward, name: str, **rollout: object) -> None:
+def ask(ward: Ward, name: str, *options: str, **rollout: object) -> None:
     """Change fields of a version's rollout."""
-    ward.kubectl("patch", "modelversion", name, "--type=merge", "--patch", json.dumps({"spec": {"rollout": rollout}}))
+    patch = json.dumps({"spec": {"rollout": rollout}})
+    ward.kubectl("patch", "modelversion", name, "--type=merge", "--patch", patch, *options)
 
 
 def selected(ward: Ward, model: str = "mortality") -> str:
     return ward.get("service", model)["spec"]["selector"]["modelward.io/modelversion"]
 
 
-def test_a_withdrawn_champion_hands_back_to_the_warm_version_within_two_seconds(ward, client):
+def test_late_outcomes_hand_back_to_the_warm_version_within_two_seconds_by_an_account_that_may_do_no_more(ward, client):
     ward.version("v2", "v2", rollout=DIRECT)
     ward.wait_phase("v2", "Champion")
+    ward.kubectl("apply", "--filename", str(MANIFESTS / "outcomes.yaml"))
+    outcomes = f"--as=system:serviceaccount:{ward.namespace}:outcomes"
+    because = "observed/expected deaths 1.6 (95% CI 1.3-1.9) after 90 days"
     began = time.monotonic()
-    ask(ward, "v2", withdrawn=True)
+    ask(ward, "v2", outcomes, withdrawn=True, withdrawnBecause=because)
     ward.wait("the Service turns", lambda: selected(ward) == "v1", 10, every=0.02)
     took = time.monotonic() - began
     status = ward.wait_phase("v2", "RolledBack")
@@ -37,6 +43,10 @@ def test_a_withdrawn_champion_hands_back_to_the_warm_version_within_two_seconds(
     assert status["decided"]["outcome"] == "rollback"
     decisions = json.loads(ward.get("configmap", "mortality-modelward")["data"]["decisions.json"])["decisions"]
     assert decisions[-1]["reason"] == "Withdrawn"
+    assert because in decisions[-1]["message"]
+    assert because in status["message"]
+    with pytest.raises(ClusterError, match="forbidden"):
+        ward.kubectl(outcomes, "delete", "modelversion", "v2")
     assert decisions[-1]["evidenceDigest"] == status["decided"]["evidenceDigest"]
     before = client.counts()["versions"]["1.0.0"]
     ward.wait("answers of version 1", lambda: client.counts()["versions"]["1.0.0"] > before + 80)

@@ -326,6 +326,15 @@ class Rollout(Document):
             "once if it is warm, else as soon as its pods are ready. The digest is quarantined.",
         ),
     ] = False
+    withdrawn_because: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[^\r\n]+$",
+            max_length=256,
+            description="Why it is withdrawn, such as outcomes that came late. Stands in the status, the Event and the record "
+            "of the decision: no patient data.",
+        ),
+    ] = None
     release: Annotated[
         Timestamp | None,
         Field(

@@ -66,6 +66,15 @@ def test_a_withdrawn_champion_hands_back_to_the_warm_version_in_one_step():
     assert decision.record.quarantined[0].digest == digest("2")
 
 
+def test_why_a_version_was_withdrawn_stands_in_its_message_and_in_the_record():
+    because = {**OUT, "withdrawnBecause": "O/E 1.6 after 90 days"}
+    standby = version("v1", "Standby", pods=1)
+    for withdrawn in (champion("v2", rollout=because), version("v2", rollout=because)):
+        decision = decide(observed(withdrawn, standby, serves="v2"))
+        assert "Withdrawn by spec.rollout.withdrawn: O/E 1.6 after 90 days" in decision.statuses["v2"].message
+        assert "O/E 1.6" in decision.record.decisions[-1].message
+
+
 def test_without_a_warm_version_the_one_before_is_made_ready_while_the_withdrawn_one_answers():
     decision = decide(observed(champion("v3", rollout=OUT), former("v1", since=9), former("v2", since=5), serves="v3"))
     assert phases(decision) == {"v3": "Champion", "v2": "Standby", "v1": "Retired"}

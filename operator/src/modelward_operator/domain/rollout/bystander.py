@@ -13,7 +13,7 @@ from modelward_api.base import seconds
 from modelward_operator.domain.clock import elapsed
 from modelward_operator.domain.observation import Observation, Version
 from modelward_operator.domain.record import Quarantine
-from modelward_operator.domain.rollout.course import ENDED, UNDER_WAY, Course
+from modelward_operator.domain.rollout.course import ENDED, UNDER_WAY, Course, withdrawal
 from modelward_operator.domain.rollout.roles import Roles, quarantined
 from modelward_operator.domain.rollout.size import pods
 
@@ -96,7 +96,7 @@ def is_withdrawn(place: Place) -> Course | None:
     """A person has taken it out."""
     if not place.version.spec.rollout.withdrawn:
         return None
-    return Course("RolledBack", "Withdrawn", "Withdrawn by spec.rollout.withdrawn", quarantine=True, decides="rollback")
+    return Course("RolledBack", "Withdrawn", withdrawal(place.version), quarantine=True, decides="rollback")
 
 
 def has_handed_over(place: Place) -> Course | None:

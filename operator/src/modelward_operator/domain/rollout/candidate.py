@@ -15,7 +15,7 @@ from modelward_api.wire import PairedCounts
 from modelward_operator.domain.clock import elapsed, stamp
 from modelward_operator.domain.evidence import Assessment
 from modelward_operator.domain.observation import Failure, Version
-from modelward_operator.domain.rollout.course import Course
+from modelward_operator.domain.rollout.course import Course, withdrawal
 from modelward_operator.domain.rollout.size import beside, mirrored, pods
 from modelward_operator.domain.trust import refused_for
 
@@ -58,7 +58,7 @@ def is_withdrawn(case: Case) -> Course | None:
     """A person has taken it out: before the Service turns, that costs nobody anything."""
     if not case.version.spec.rollout.withdrawn or case.selected:
         return None
-    message = "Withdrawn by spec.rollout.withdrawn"
+    message = withdrawal(case.version)
     if case.champion is not None:
         message += f". {_champion_name(case)} answers all requests"
     return _rolled_back(case, "Withdrawn", message, quarantine=True)

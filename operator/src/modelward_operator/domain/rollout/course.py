@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from modelward_api.base import Timestamp
 from modelward_api.modelversion import Outcome, Phase
 from modelward_operator.domain.evidence import Assessment
+from modelward_operator.domain.observation import Version
 
 UNDER_WAY: tuple[Phase, ...] = ("Verifying", "Deploying", "Shadow", "Canary", "Promoting")
 """The phases of a rollout, in their order."""
@@ -44,3 +45,9 @@ class Course:
     """The ModelVersion that it is compared with."""
     decides: Outcome | None = None
     """What is decided hereby, and to be recorded with its evidence."""
+
+
+def withdrawal(version: Version) -> str:
+    """What is said of a version that was withdrawn."""
+    because = version.spec.rollout.withdrawn_because
+    return "Withdrawn by spec.rollout.withdrawn" + (f": {because}" if because else "")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from modelward_operator.domain.observation import Observation, Version
-from modelward_operator.domain.rollout.course import Course
+from modelward_operator.domain.rollout.course import Course, withdrawal
 from modelward_operator.domain.rollout.roles import Roles, quarantined
 from modelward_operator.domain.rollout.size import pods
 
@@ -48,10 +48,10 @@ def is_deleted(charge: Charge) -> Course | None:
 
 
 def is_withdrawn(charge: Charge) -> Course | None:
-    """A person has taken it out."""
+    """A person has taken it out, or a program that knows the outcomes."""
     if not charge.champion.spec.rollout.withdrawn:
         return None
-    message = f"Withdrawn by spec.rollout.withdrawn. {charge.standby.name} answers again"
+    message = f"{withdrawal(charge.champion)}. {charge.standby.name} answers again"
     return Course("RolledBack", "Withdrawn", message, quarantine=True, decides="rollback")
 
 
