@@ -70,7 +70,8 @@ def _ratio(theirs: Sequence[float], ours: Sequence[float | None], group: Group) 
     known = [seconds for seconds in ours if seconds is not None]
     if group[0] == SYSTEM or not known or median(known) <= 0:
         return ""
-    return f", **{median(theirs) / median(known):.0f}x**"
+    ratio = median(theirs) / median(known)
+    return f", **{ratio:.1f}x**" if ratio < 10 else f", **{ratio:.0f}x**"
 
 
 def plot(results: Sequence[Result], to: Path) -> None:
