@@ -31,4 +31,5 @@ def is_valid(scores: np.ndarray, count: int) -> bool:
         return False
     if count == 1:
         return 0.0 <= scores.item() <= 1.0
-    return bool(((scores >= 0) & (scores <= 1)).all())  # false for NaN, too
+    # NaN is the least and the most of what it is among, and neither.
+    return bool(np.minimum.reduce(scores, initial=0.0) >= 0.0 and np.maximum.reduce(scores, initial=0.0) <= 1.0)
