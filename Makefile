@@ -15,7 +15,7 @@ setup: environment ## Install what the targets need, and the pre-commit hooks
 # The hooks are for people who ask for them: no other target writes into .git.
 environment:
 	@command -v $(UV) >/dev/null || { echo "uv is missing: see https://docs.astral.sh/uv/, or pipx install uv"; exit 1; }
-	@$(UV) sync --frozen --all-packages --quiet
+	@$(UV) sync --frozen --all-packages --quiet --compile-bytecode
 
 demo: environment ## One model's life on a real cluster, told as it happens
 	$(RUN) python -m examples.demo

@@ -18,6 +18,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from math import exp, fsum, inf, isinf, lgamma, log, log1p, log2
 from typing import TypeAlias
 
@@ -60,6 +61,8 @@ Crossings: TypeAlias = Sequence[tuple[int, int]]
 """By level: pairs in which only the challenger passed it, and pairs in which only the champion did."""
 
 _MOST_PAIRS = 10_000_000
+KEPT = 4096
+"""Bounds that are remembered: between two requests a reconcile asks for the same ones again."""
 
 
 def log_evidence_of_harm(only_challenger: int, only_champion: int) -> float:
@@ -111,6 +114,7 @@ def log_wealth(mean: float, up: float, down: float, level: float) -> float:
     )
 
 
+@lru_cache(KEPT)
 def harm_bound(only_challenger: int, only_champion: int, pairs: int, alpha: float) -> float:
     """Upper confidence bound, valid at any time, on (failure rate of the challenger - failure rate of the champion).
 
@@ -140,6 +144,7 @@ def rate_bound(events: int, trials: int, alpha: float) -> float:
     return max(0.0, harm_bound(events, 0, trials, alpha))
 
 
+@lru_cache(KEPT)
 def pairs_needed(only_challenger: int, only_champion: int, pairs: int, margin: float, alpha: float) -> int | None:
     """About how many pairs in all it takes until the bound is at the margin, if the rates stay as they are.
 
