@@ -64,6 +64,7 @@ class Embedded:
             cgroups.create(self.layout.name, node)
         self._namespaces(nodes)
         self._certificates(nodes)
+        self._kubeconfig()
         self.write_corefile()
         (self.layout.run / "nodes").write_text(str(nodes))
         self._control_plane()
@@ -215,6 +216,9 @@ apiServer: {{certSANs: [127.0.0.1, localhost]}}
                 *(["--org", group] if group else []),
             ]
             (self.layout.conf / file).write_text(run([*inside, self.kube, "kubeadm", *words]).stdout)
+
+    def _kubeconfig(self) -> None:
+        """For those outside of the nodes' network: by the port of now, which may be another one than last time."""
         text = (self.layout.conf / "admin.conf").read_text()
         server = f"https://{self.layout.node_address(0)}:6443"
         self.layout.kubeconfig.write_text(text.replace(server, self.layout.server))
