@@ -11,8 +11,8 @@ import onnxruntime
 
 from modelward_api.bundle import Golden, Signature
 from modelward_api.names import SCORE
+from modelward_serving import merging
 from modelward_serving.bundle import Bundle
-from modelward_serving.merging import merged
 
 Columns = Mapping[str, np.ndarray]
 """By feature: [n, 1] of float32 (NaN for missing) or object (text, '' for missing)."""
@@ -48,7 +48,7 @@ class Session:
         options.log_severity_level = 4  # its messages may hold values
         self._numeric = [c.name for c in bundle.signature.inputs if c.kind != "categorical"]
         self._categorical = [c.name for c in bundle.signature.inputs if c.kind == "categorical"]
-        graph, self._merged = merged(bundle.graph, self._numeric)
+        graph, self._merged = merging.merged(bundle.graph, self._numeric)
         try:
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:

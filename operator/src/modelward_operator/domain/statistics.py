@@ -61,7 +61,7 @@ Crossings: TypeAlias = Sequence[tuple[int, int]]
 """By level: pairs in which only the challenger passed it, and pairs in which only the champion did."""
 
 _MOST_PAIRS = 10_000_000
-KEPT = 4096
+_MOST_BOUNDS = 4096
 """Bounds that are remembered: between two requests a reconcile asks for the same ones again."""
 
 
@@ -114,7 +114,7 @@ def log_wealth(mean: float, up: float, down: float, level: float) -> float:
     )
 
 
-@lru_cache(KEPT)
+@lru_cache(_MOST_BOUNDS)
 def harm_bound(only_challenger: int, only_champion: int, pairs: int, alpha: float) -> float:
     """Upper confidence bound, valid at any time, on (failure rate of the challenger - failure rate of the champion).
 
@@ -144,7 +144,7 @@ def rate_bound(events: int, trials: int, alpha: float) -> float:
     return max(0.0, harm_bound(events, 0, trials, alpha))
 
 
-@lru_cache(KEPT)
+@lru_cache(_MOST_BOUNDS)
 def pairs_needed(only_challenger: int, only_champion: int, pairs: int, margin: float, alpha: float) -> int | None:
     """About how many pairs in all it takes until the bound is at the margin, if the rates stay as they are.
 
