@@ -16,6 +16,7 @@ from modelward_serving.answer import Given
 from modelward_serving.callers import AUTHORIZATION, Callers
 from modelward_serving.checker import Rows
 from modelward_serving.explain import Explanations
+from modelward_serving.heads import Heads
 from modelward_serving.inference import CHAMPION, Call, Inference, NoAnswerError
 from modelward_serving.metadata import model_metadata, server_metadata
 from modelward_serving.metrics import CONTENT_TYPE, Metrics
@@ -59,7 +60,13 @@ class RestCall(Call):
     protocol = "rest"
 
     def __init__(
-        self, app: App, headers: dict[bytes, bytes], body: bytes | bytearray, respond: Respond, *, keep: bool = True
+        self,
+        app: App,
+        headers: Mapping[bytes, bytes],
+        body: bytes | bytearray,
+        respond: Respond,
+        *,
+        keep: bool = True,
     ) -> None:
         super().__init__(headers)
         self._app = app
@@ -115,7 +122,9 @@ class App:
         self._versioned = f"{self._base}/versions/{self._predictor.version}"
         self.infer_paths = {f"{self._base}/infer".encode(), f"{self._versioned}/infer".encode()}
         self._explanations = Explanations(self._predictor)
-        self._heads: dict[tuple[str, str], bytes] = {}
+        self.heads = Heads()
+        """Of requests to those paths: what the server's protocol need not parse."""
+        self._reply_heads: dict[tuple[str, str], bytes] = {}
 
     def turns_away(self) -> bool:
         """Whether callers shall connect anew: they will come to another pod."""
@@ -168,17 +177,17 @@ class App:
 
     def _head_of(self, model: str, version: str, digest: str, arm: str) -> bytes:
         key = (digest, arm)
-        if key not in self._heads:
-            if len(self._heads) > 64:
-                self._heads.clear()
+        if key not in self._reply_heads:
+            if len(self._reply_heads) > 64:
+                self._reply_heads.clear()
             said = {
                 names.MODEL_HEADER: model,
                 names.VERSION_HEADER: version,
                 names.DIGEST_HEADER: digest,
                 names.ARM_HEADER: arm,
             }
-            self._heads[key] = JSON_HEAD + b"".join(f"{k}: {v}\r\n".encode() for k, v in said.items())
-        return self._heads[key]
+            self._reply_heads[key] = JSON_HEAD + b"".join(f"{k}: {v}\r\n".encode() for k, v in said.items())
+        return self._reply_heads[key]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what the server's protocol left: pipelined inference, metadata, health, and all that is BentoML's."""

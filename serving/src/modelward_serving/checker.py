@@ -44,11 +44,11 @@ class Output(msgspec.Struct, frozen=True):
 
 
 class Rows(msgspec.Struct):
-    """A checked request, by column: as it came, and as the model is to see it."""
+    """A checked request: as it came, and as the model is to see it."""
 
     count: int
     seen: np.ndarray
-    """[numeric columns, rows] of float32, NaN for missing: what is counted."""
+    """[rows, numeric columns] of float32, NaN for missing: what is counted."""
     numbers: np.ndarray
     """The same, clipped where the column says so: what is scored."""
     texts: list[np.ndarray]
@@ -76,14 +76,16 @@ class Checker:
         self.categorical = [c for c in signature.inputs if c.kind == "categorical"]
         self._orders: dict[tuple[str, ...], tuple[list[int], list[int]]] = {}
         limits = np.array([rules.limits(c) for c in self.numeric], dtype=np.float32).reshape(-1, 2)
-        self._low, self._high = limits[:, :1], limits[:, 1:]
+        self._low, self._high = np.ascontiguousarray(limits.T)[
+            :, None
+        ]  # shaped as a row is, as like with like is faster
         largest = np.finfo(np.float32).max
         self._least, self._most = np.maximum(self._low, -largest), np.minimum(self._high, largest)
-        self._clipped = np.array([c.out_of_range == "clip" for c in self.numeric], dtype=bool).reshape(-1, 1)
+        self._clipped = np.array([c.out_of_range == "clip" for c in self.numeric], dtype=bool)
         self._allowed = [frozenset(c.allowed_values) | {""} for c in self.categorical]
 
     def rows(self, request: InferenceRequest, *, all_outputs: bool = False) -> Rows:
-        """The columns of a request.
+        """What a request asks to be scored.
 
         Raises:
             RefusedError: 422, with the field that breaks a rule.
@@ -105,7 +107,7 @@ class Checker:
                 _text(c, inputs[i], f"inputs[{i}]", count) for c, i in zip(self.categorical, at_texts, strict=True)
             ]
         outputs = BOTH if all_outputs else _outputs(request)
-        rows = Rows(numbers.shape[1] if self.numeric else len(texts[0]), numbers, numbers, texts, outputs, request.id)
+        rows = Rows(numbers.shape[0] if self.numeric else len(texts[0]), numbers, numbers, texts, outputs, request.id)
         if self.categorical or not is_plausible:
             self._against_limits(rows, inputs)
         return rows
@@ -149,25 +151,25 @@ class Checker:
                 return None
             flat += data
         found = _at_once(flat)
-        return None if found is None else found.reshape(len(at), count)
+        return None if found is None else np.ascontiguousarray(found.reshape(len(at), count).T)
 
     def _one_by_one(self, inputs: list[Tensor], at: list[int], count: int) -> np.ndarray:
-        numbers = np.empty((len(at), count), dtype=np.float32)
-        for row, (column, index) in enumerate(zip(self.numeric, at, strict=True)):
+        numbers = np.empty((count, len(at)), dtype=np.float32)
+        for place, (column, index) in enumerate(zip(self.numeric, at, strict=True)):
             where, tensor = f"inputs[{index}]", inputs[index]
             _check_shape(tensor, where, count)
             found = _numbers(tensor, where, column.name, column.kind)
             if len(found) != count:
                 raise RefusedError(422, "WrongShape", f"{where}.data", f"as many values as the shape says: {count}")
             _refuse(rules.of_numbers(column, found), where)
-            numbers[row] = found
+            numbers[:, place] = found
         return numbers
 
     def _is_packed(self, tensor: Tensor) -> bool:
         return len(tensor.shape) == 2 and tensor.shape[1] == len(self.columns) and not self.categorical
 
     def _packed_at_once(self, tensor: Tensor) -> np.ndarray | None:
-        """The columns of one packed tensor, if nothing but a value can be wrong with it; else None."""
+        """One packed tensor, if nothing but a value can be wrong with it; else None."""
         count, width = tensor.shape
         if tensor.parameters or tensor.datatype not in DTYPES or not 1 <= count <= MOST_ROWS:
             return None
@@ -177,8 +179,10 @@ class Checker:
             found = _singles(tensor) if isinstance(tensor, BinaryTensor) else _at_once(tensor.data or [])
         if found is None or len(found) != count * width:
             return None
-        with np.errstate(over="ignore"):
-            return np.ascontiguousarray(found.reshape(count, width).T, dtype=np.float32)
+        if found.dtype != np.float32:
+            with np.errstate(over="ignore"):
+                found = found.astype(np.float32)
+        return found.reshape(count, width)
 
     def _packed(self, tensor: Tensor) -> np.ndarray:
         """One [rows, columns] tensor with the columns in the signature's order."""
@@ -189,9 +193,9 @@ class Checker:
             raise RefusedError(
                 422, "WrongShape", "inputs[0].data", f"as many values as the shape says: {count * width}"
             )
-        numbers = np.ascontiguousarray(found.reshape(count, width).T, dtype=np.float32)
+        numbers = found.reshape(count, width)
         if not np.isfinite(numbers).all():
-            for column, values in zip(self.numeric, numbers, strict=True):
+            for column, values in zip(self.numeric, numbers.T, strict=True):
                 _refuse(rules.of_numbers(column, values), f"inputs[0] ({column.name})")
         return numbers
 
@@ -200,7 +204,7 @@ class Checker:
         outside: list[tuple[Column, np.ndarray]] = []
         beyond = (rows.numbers < self._low) | (rows.numbers > self._high)
         if beyond.any():
-            outside += [(c, row) for c, row in zip(self.numeric, beyond, strict=True) if row.any()]
+            outside += [(c, which) for c, which in zip(self.numeric, beyond.T, strict=True) if which.any()]
             rows.numbers = self.clipped(rows.seen)
         for column, allowed, values in zip(self.categorical, self._allowed, rows.texts, strict=True):
             if len(allowed) > 1 and not allowed.issuperset(values[:, 0]):
@@ -209,7 +213,7 @@ class Checker:
             _apply_policies(rows, outside, {tensor.name: index for index, tensor in enumerate(inputs)})
 
     def clipped(self, numbers: np.ndarray) -> np.ndarray:
-        """[numeric columns, rows] as the model is to see them: the nearest plausible number where the column says so."""
+        """[rows, numeric columns] as the model is to see them: the nearest plausible number where the column says so."""
         if not self._clipped.any():
             return numbers
         return np.where(self._clipped, np.clip(numbers, self._low, self._high), numbers)
@@ -229,8 +233,6 @@ def _listed(tensor: BinaryTensor) -> list[float] | None:
 
 def _at_once(values: list[Any]) -> np.ndarray | None:
     """Numbers of float32, flat; None if any is no number."""
-    if not NUMBERS.issuperset(map(type, values)):
-        return None
     try:
         return np.frombuffer(array("f", values), dtype=np.float32)
     except (TypeError, OverflowError):

@@ -44,18 +44,9 @@ class NumberCounter:
         """By slot: of single rows, before they are added to the others; bytes are added to bytes in a third of the time."""
         self._single_rows = [0] * slots
         self._missing = np.zeros((slots, len(references)), dtype=np.int64)
-        self._only_cuts = self._cuts[:, 0].tolist() if len(references) == 1 else None
-        self._of_single_rows = [[0] * (width + 1) for _ in range(slots)]
-        """By slot, then by piece."""
 
-    def count_row(self, values: np.ndarray, slots: Sequence[int]) -> None:
-        """Count a row alone, [features, 1] of float32, NaN for missing, in its slots."""
-        if self._only_cuts is not None and (value := values.item()) == value:
-            piece = bisect_right(self._only_cuts, value)
-            for slot in slots:
-                self._of_single_rows[slot][piece] += 1
-            return
-        row = values[:, 0]
+    def count_row(self, row: np.ndarray, slots: Sequence[int]) -> None:
+        """Count a row alone, [features] of float32, NaN for missing, in its slots."""
         reached = (self._cuts <= row).view(np.uint8)
         for slot in slots:
             if self._single_rows[slot] == MOST_AT_ONCE:
@@ -69,9 +60,9 @@ class NumberCounter:
                 self._missing[slot] += missing
 
     def count(self, values: np.ndarray, places: Sequence[np.ndarray]) -> None:
-        """Count [features, rows] of float32, NaN for missing; ``places`` are the rows' slots, [rows] by subgroup."""
-        for start in range(0, values.shape[1], MOST_AT_ONCE):
-            part = np.ascontiguousarray(values[:, start : start + MOST_AT_ONCE].T)
+        """Count [rows, features] of float32, NaN for missing; ``places`` are the rows' slots, [rows] by subgroup."""
+        for start in range(0, values.shape[0], MOST_AT_ONCE):
+            part = np.ascontiguousarray(values[start : start + MOST_AT_ONCE])
             reaching = (self._cuts <= part[:, None, :]).view(np.uint8)
             missing = np.isnan(part) if np.count_nonzero(reaching[:, 0]) < part.size else None
             for slots in places:
@@ -109,8 +100,6 @@ class NumberCounter:
         at_least = np.concatenate([first, self._reached, np.zeros((slots, 1, features), np.int64)], axis=1)
         pieces = at_least[:, :-1] - at_least[:, 1:]
         pieces[:, 0] -= self._missing
-        if self._only_cuts is not None:
-            pieces[:, :, 0] += np.array(self._of_single_rows, dtype=np.int64)
         cells = np.zeros((slots, self._size), dtype=np.int64)
         for own, found, missing in zip(cells, pieces, self._missing, strict=True):
             np.add.at(own, self._table, found)
@@ -118,37 +107,72 @@ class NumberCounter:
         return [{name: tuple(own[where].tolist()) for name, where in self._slices.items()} for own in cells]
 
 
-class TextCounter:
-    """The cells of one categorical feature, in the order of FeatureReference.counts, by slot (see Strata)."""
+class CellCounter:
+    """The cells of one column, in the order of FeatureReference.counts, by slot (see Strata)."""
 
-    def __init__(self, reference: FeatureReference, slots: int = 1) -> None:
+    def __init__(self, reference: FeatureReference, slots: int) -> None:
         self._cells = np.zeros((slots, reference.bins + 3), dtype=np.int64)
         self._of_single_rows = [[0] * (reference.bins + 3) for _ in range(slots)]
-        self._other = reference.bins + 2
-        self._where = {category: i for i, category in enumerate(reference.categories)}
-        self._where.setdefault("", reference.bins)
 
-    def count_row(self, text: str, slots: Sequence[int]) -> None:
-        """Count a row's text, '' for missing, in the row's slots."""
-        cell = self._where.get(text, self._other)
+    def _count_cell(self, cell: int, slots: Sequence[int]) -> None:
         for slot in slots:
             self._of_single_rows[slot][cell] += 1
 
-    def count(self, values: np.ndarray | Coded, places: Sequence[np.ndarray]) -> None:
-        """Count [n, 1] or [n] texts, '' for missing; ``places`` are the rows' slots, [n] by subgroup."""
-        texts = values.texts if isinstance(values, Coded) else values.reshape(-1)
-        cells = np.array([self._where.get(text, self._other) for text in texts], dtype=np.intp)
-        if isinstance(values, Coded):
-            cells = cells[values.codes]
+    def _count_cells(self, cells: np.ndarray, places: Sequence[np.ndarray]) -> None:
         slots, size = self._cells.shape
         for own in places:
-            found = np.bincount(own * size + cells, minlength=slots * size)
+            found = np.bincount(cells if slots == 1 else own * size + cells, minlength=slots * size)
             self._cells += found.reshape(slots, size)
 
     def read(self) -> list[tuple[int, ...]]:
         """By slot: the cells."""
         cells = self._cells + np.array(self._of_single_rows, dtype=np.int64)
         return [tuple(own) for own in cells.tolist()]
+
+
+class TextCounter(CellCounter):
+    """The cells of one categorical feature."""
+
+    def __init__(self, reference: FeatureReference, slots: int = 1) -> None:
+        super().__init__(reference, slots)
+        self._other = reference.bins + 2
+        self._where = {category: i for i, category in enumerate(reference.categories)}
+        self._where.setdefault("", reference.bins)
+
+    def count_row(self, text: str, slots: Sequence[int]) -> None:
+        """Count a row's text, '' for missing, in the row's slots."""
+        self._count_cell(self._where.get(text, self._other), slots)
+
+    def count(self, values: np.ndarray | Coded, places: Sequence[np.ndarray]) -> None:
+        """Count [n, 1] or [n] texts, '' for missing; ``places`` are the rows' slots, [n] by subgroup."""
+        texts = values.texts if isinstance(values, Coded) else values.reshape(-1)
+        cells = np.array([self._where.get(text, self._other) for text in texts], dtype=np.intp)
+        self._count_cells(cells[values.codes] if isinstance(values, Coded) else cells, places)
+
+
+class ScoreCounter(CellCounter):
+    """The cells of the score."""
+
+    def __init__(self, reference: FeatureReference, slots: int = 1) -> None:
+        super().__init__(reference, slots)
+        self._cuts = _cuts(reference)
+        self._missing = len(self._cuts) + 1
+        """Where the table has the missing scores' cell, after those of the pieces."""
+        self._table = np.array([*_cells_of_pieces(reference, self._cuts), reference.bins], dtype=np.intp)
+        self._listed = self._cuts.tolist(), self._table.tolist()
+
+    def count_row(self, score: float, slots: Sequence[int]) -> None:
+        """Count a row's score, NaN for missing, in the row's slots."""
+        cuts, table = self._listed
+        self._count_cell(table[bisect_right(cuts, score) if score == score else self._missing], slots)
+
+    def count(self, scores: np.ndarray, places: Sequence[np.ndarray]) -> None:
+        """Count [n] of float32, NaN for missing; ``places`` are the rows' slots, [n] by subgroup."""
+        pieces = self._cuts.searchsorted(scores, "right")
+        missing = np.isnan(scores)
+        if np.count_nonzero(missing):
+            pieces[missing] = self._missing
+        self._count_cells(self._table[pieces], places)
 
 
 class ProfileCounter:
@@ -160,30 +184,31 @@ class ProfileCounter:
         self._strata = strata
         self._numbers = NumberCounter([features[name] for name in numeric], slots)
         self._texts = {name: TextCounter(features[name], slots) for name in categorical}
-        self._score = NumberCounter([reference.score], slots)
+        self._score = ScoreCounter(reference.score, slots)
+        self._score_name = reference.score.name
         self._rows = 0
 
     def count(self, numbers: np.ndarray, texts: Sequence[np.ndarray | Coded], scores: np.ndarray) -> None:
-        """Count the rows of one request, or of a part of a batch, as they came: [features, n], texts by column, [n]."""
+        """Count the rows of one request, or of a part of a batch, as they came: [n, features], texts by column, [n]."""
         self._rows += len(scores)
         if len(scores) == 1:
             slots = self._strata.of_row(numbers, texts)
-            self._numbers.count_row(numbers, slots)
+            self._numbers.count_row(numbers[0], slots)
             for counter, values in zip(self._texts.values(), texts, strict=True):
                 counter.count_row(values.item(0), slots)
-            self._score.count_row(scores.reshape(1, 1), slots)
+            self._score.count_row(scores.item(), slots)
             return
         places = self._strata.of_rows(numbers, texts, len(scores))
         self._numbers.count(numbers, places)
         for counter, values in zip(self._texts.values(), texts, strict=True):
             counter.count(values, places)
-        self._score.count(scores.reshape(1, -1), places)
+        self._score.count(scores, places)
 
     def read(self) -> ProfileCounts:
         """All counts since the start."""
         texts = {name: counter.read() for name, counter in self._texts.items()}
         by_slot = [
-            {**numbers, **{name: cells[slot] for name, cells in texts.items()}, **score}
+            {**numbers, **{name: cells[slot] for name, cells in texts.items()}, self._score_name: score}
             for slot, (numbers, score) in enumerate(zip(self._numbers.read(), self._score.read(), strict=True))
         ]
         whole = [by_slot[slot] for slot in self._strata.whole]

@@ -1,12 +1,13 @@
 """The HTTP server: uvicorn, with inference requests answered in its protocol and everything else passed to the application.
 
 A request that needs neither a challenger nor a thread is answered in the call that delivered its last byte: no task, no ASGI
-message, no queue. That is most of what a Python server costs.
+message, no queue. That is most of what a Python server costs. One with a head that is known is not even parsed.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -38,6 +39,8 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._hot: bytes | bytearray | None = None
+        self._read: tuple[Mapping[bytes, bytes], int] | None = None
+        """The headers and the length of the request that was parsed last, if it was inference and leaves the connection open."""
         self._partial = False
         self._received = 0
         self._patience: asyncio.TimerHandle | None = None
@@ -49,7 +52,16 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came; answers what they complete."""
         self._last = self.loop.time()
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
+        is_first = not self._partial
+        if is_first and self._is_idle() and (known := self.app.heads.split(data)) is not None:
+            self._infer(*known, keep=True)
+            return
+        self._read = None
         super().data_received(data)
+        if is_first and self._read is not None:
+            self.app.heads.learn(data, *self._read)
         if not self._partial:
             if self._patience is not None:
                 self._patience.cancel()
@@ -107,8 +119,12 @@ class Protocol(HttpToolsProtocol):
             super().on_message_complete()
             return
         body, self._hot = self._hot, None
-        keep = self.parser.should_keep_alive() and not self.app.turns_away()
-        call = RestCall(self.app, dict(self.headers), body, self._respond, keep=keep)
+        headers, keep = dict(self.headers), self.parser.should_keep_alive()
+        self._read = (headers, len(body)) if keep else None
+        self._infer(headers, body, keep=keep)
+
+    def _infer(self, headers: Mapping[bytes, bytes], body: bytes | bytearray, *, keep: bool) -> None:
+        call = RestCall(self.app, headers, body, self._respond, keep=keep and not self.app.turns_away())
         self.app.infer(call)
         if not call.is_answered:
             self._standing = _Answering()

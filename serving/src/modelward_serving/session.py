@@ -60,14 +60,14 @@ class Session:
         self.slow = self._warm_up(bundle.golden, bundle.signature) > SLOW
 
     def score(self, numbers: np.ndarray, texts: list[np.ndarray]) -> np.ndarray:
-        """P(positive) of each row, [n] of float32, from [features, n] of float32 and [n, 1] of texts for each category."""
-        count = numbers.shape[1] if self._numeric else len(texts[0])
+        """P(positive) of each row, [n] of float32, from [n, features] of float32 and [n, 1] of texts for each category."""
+        count = numbers.shape[0] if self._numeric else len(texts[0])
         if not self._categorical and count <= MOST_BOUND_ROWS and (bound := self._bound_to(count)) is not None:
             return bound.score(numbers)
         if self._merged is None:
             return self.score_columns(self.by_name(numbers, texts))
         return self._run(
-            {self._merged: np.ascontiguousarray(numbers.T), **dict(zip(self._categorical, texts, strict=True))}
+            {self._merged: np.ascontiguousarray(numbers), **dict(zip(self._categorical, texts, strict=True))}
         )
 
     def score_columns(self, columns: Columns) -> np.ndarray:
@@ -83,7 +83,8 @@ class Session:
 
     def by_name(self, numbers: np.ndarray, texts: list[np.ndarray]) -> dict[str, np.ndarray]:
         """Columns as score() takes them, each as [n, 1] under its name."""
-        found = {name: values.reshape(-1, 1) for name, values in zip(self._numeric, numbers, strict=True)}
+        columns = np.ascontiguousarray(numbers.T)
+        found = {name: values.reshape(-1, 1) for name, values in zip(self._numeric, columns, strict=True)}
         found.update(zip(self._categorical, texts, strict=True))
         return found
 
@@ -107,7 +108,7 @@ class Session:
                 started = time.perf_counter()
                 scores = self.score(numbers, texts)
                 elapsed = time.perf_counter() - started
-            first = self.score(numbers[:, :1], [text[:1] for text in texts])
+            first = self.score(numbers[:1], [text[:1] for text in texts])
         except Exception as error:
             raise UnservableError(
                 "ModelUnloadable", f"the model fails on its golden rows: {type(error).__name__}"
@@ -132,29 +133,33 @@ class _Bound:
         self._binding = session.io_binding()
         self._lock = threading.Lock()
         if merged is not None:
-            rows = np.zeros((count, len(names)), dtype=np.float32)
-            self._numbers = rows.T
+            self._numbers = rows = np.zeros((count, len(names)), dtype=np.float32)
             self._binding.bind_input(merged, "cpu", 0, np.float32, list(rows.shape), rows.ctypes.data)
         else:
-            self._numbers = np.zeros((len(names), count), dtype=np.float32)
-            for name, column in zip(names, self._numbers, strict=True):
+            columns = np.zeros((len(names), count), dtype=np.float32)
+            self._numbers = columns.T
+            for name, column in zip(names, columns, strict=True):
                 self._binding.bind_input(name, "cpu", 0, np.float32, [count, 1], column.ctypes.data)
+        # The graph decides the output's shape, and a wrong one must be seen: memory is bound for what it has made of zeros, and
+        # ONNX Runtime fails if it makes another of other numbers.
         self._binding.bind_output(SCORE)
+        session.run_with_iobinding(self._binding)
+        made = self._binding.get_outputs()[0].numpy()
+        self._scores = np.zeros(made.size, made.dtype)
+        self._binding.bind_output(SCORE, "cpu", 0, made.dtype, list(made.shape), self._scores.ctypes.data)
 
     def score(self, numbers: np.ndarray) -> np.ndarray:
         """As Session.score."""
         with self._lock:
             self._numbers[:] = numbers
-            # The graph decides the output's shape, and a wrong one must be seen: it is bound to no memory of ours.
             self._session.run_with_iobinding(self._binding)
-            scores: np.ndarray = self._binding.get_outputs()[0].numpy()
-            return scores.reshape(-1).copy()
+            return self._scores.copy()
 
 
 def as_columns(signature: Signature, golden: Golden) -> tuple[np.ndarray, list[np.ndarray]]:
     """Golden rows as the session takes them."""
     numeric = [golden.inputs[c.name] for c in signature.inputs if c.kind != "categorical"]
     categorical = [golden.inputs[c.name] for c in signature.inputs if c.kind == "categorical"]
-    numbers = np.array(numeric, dtype=np.float32).reshape(len(numeric), len(golden.scores))
+    numbers = np.array(numeric, dtype=np.float32).reshape(len(numeric), len(golden.scores)).T
     texts = [np.array([v or "" for v in values], dtype=object).reshape(-1, 1) for values in categorical]
     return numbers, texts

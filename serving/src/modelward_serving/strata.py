@@ -44,7 +44,7 @@ class Strata:
         """The slots that together hold each row once."""
 
     def of_row(self, numbers: np.ndarray, texts: Texts) -> list[int]:
-        """The slots of the first row, one a subgroup, of [numeric columns, n] and texts."""
+        """The slots of the first row, one a subgroup, of [n, numeric columns] and texts."""
         return [subgroup.of_row(numbers, texts) for subgroup in self._subgroups] or [0]
 
     def of_rows(self, numbers: np.ndarray, texts: Texts, count: int) -> list[np.ndarray]:
@@ -96,12 +96,12 @@ class _ByNumber:
         return cls(row, np.array(subgroup.cuts, dtype=np.float32).tolist(), float(low), float(high), first)
 
     def of_row(self, numbers: np.ndarray, _: Texts) -> int:
-        value = numbers.item(self.column, 0)
+        value = numbers.item(0, self.column)
         is_plausible = self.low <= value <= self.high  # false for NaN, too
         return self.first + (bisect_right(self.cuts, value) if is_plausible else len(self.cuts) + 1)
 
     def of_rows(self, numbers: np.ndarray, _: Texts) -> np.ndarray:
-        values = numbers[self.column]
+        values = numbers[:, self.column]
         slots = self.first + np.searchsorted(np.array(self.cuts, dtype=np.float32), values, side="right")
         slots[~((values >= self.low) & (values <= self.high))] = self.first + len(self.cuts) + 1
         return slots

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import logging
@@ -13,8 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 from modelward_api import names
+from modelward_api.bundle import Golden, ReferenceProfile
 from modelward_api.columns import Column
 from modelward_api.wire import BatchOutcome
 from modelward_serving import __main__ as command
@@ -168,6 +171,42 @@ def test_verdicts_and_scores_are_those_of_requests(predictor):
 )
 def test_verdicts_and_scores_are_those_of_requests_for_any_rows(predictor, pairs):
     same(predictor, pairs)
+
+
+def test_a_model_without_numbers_scores_and_counts(tmp_path):
+    made = served.load(tmp_path, bundles.write(tmp_path))
+    predictor = Predictor(
+        dataclasses.replace(
+            made,
+            graph=of_sex(),
+            signature=bundles.signature(columns=bundles.COLUMNS[1:]),
+            reference=ReferenceProfile(rows=300, features=(bundles.SEX,), score=bundles.SCORE),
+            golden=Golden(inputs={"sex": ("f",)}, scores=(0.25,)),
+        )
+    )
+    sex = predictor.bundle.signature.inputs[0]
+    chunk = Chunk.of(3, {"sex": from_typed(sex, pa.array(["f", "m", "f"]), "f")}, [])
+    assert score.score(chunk, predictor).tolist() == [0.25, 0.75, 0.25]
+    assert predictor.profile.read().features == {"sex": (2, 1, 0, 0, 0), "score": (2, 1, 0, 0, 0)}
+
+
+def of_sex():
+    """A graph: 0.25 for women, 0.75 for all others."""
+    texts = helper.make_tensor_value_info("sex", TensorProto.STRING, [None, 1])
+    scores = helper.make_tensor_value_info(names.SCORE, TensorProto.FLOAT, [None, 1])
+    coded = helper.make_node(
+        "LabelEncoder",
+        ["sex"],
+        [names.SCORE],
+        domain="ai.onnx.ml",
+        keys_strings=["f"],
+        values_floats=[0.25],
+        default_float=0.75,
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 2)]
+    model = helper.make_model(helper.make_graph([coded], "model", [texts], [scores]), opset_imports=opsets)
+    model.ir_version = 10
+    return model.SerializeToString()
 
 
 AGE = Column(name="age", kind="numeric", nullable=True, missing_values=("nk", "9999"))

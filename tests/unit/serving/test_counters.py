@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from modelward_api.bundle import ReferenceProfile
 from modelward_serving.coded import Coded
-from modelward_serving.counters import MOST_AT_ONCE, NumberCounter, ProfileCounter, TextCounter
+from modelward_serving.counters import MOST_AT_ONCE, NumberCounter, ProfileCounter, ScoreCounter, TextCounter
 from modelward_serving.strata import Strata
 from tests.unit.serving.bundles import AGE, BY_AGE, BY_SEX, SCORE, SEX, signature
 
 
 def of_numbers(references, values):
-    """The cells of [features, rows], counted together and one row at a time, which must be the same."""
+    """The cells of [rows, features], counted together and one row at a time, which must be the same."""
     together, alone = NumberCounter(references), NumberCounter(references)
-    together.count(values, [np.zeros(values.shape[1], dtype=np.intp)])
-    for row in values.T:
-        alone.count_row(row.reshape(-1, 1), [0])
+    together.count(values, [np.zeros(len(values), dtype=np.intp)])
+    for row in values:
+        alone.count_row(row, [0])
     assert together.read() == alone.read()
     return together.read()[0]
 
@@ -32,10 +32,23 @@ def of_texts(reference, values):
     return together.read()[0]
 
 
+def of_scores(reference, values):
+    together, alone = ScoreCounter(reference), ScoreCounter(reference)
+    together.count(values, [np.zeros(len(values), dtype=np.intp)])
+    for value in values:
+        alone.count_row(value.item(), [0])
+    assert together.read() == alone.read()
+    return together.read()[0]
+
+
 def counted(reference, values):
+    """The cells of one column; a number is counted alike as a feature and as the score."""
     if reference.kind == "categorical":
         return list(of_texts(reference, values))
-    return list(of_numbers([reference], np.array(values, dtype=np.float32).reshape(1, -1))[reference.name])
+    numbers = np.array(values, dtype=np.float32)
+    cells = of_numbers([reference], numbers.reshape(-1, 1))[reference.name]
+    assert of_scores(reference, numbers) == cells
+    return list(cells)
 
 
 def test_numbers_fall_into_half_open_bins():
@@ -58,10 +71,10 @@ def test_every_value_is_counted_once(values):
 @given(st.lists(st.tuples(*[st.floats(width=32)] * 2), min_size=1, max_size=20))
 def test_features_counted_together_are_counted_as_alone(rows):
     other = AGE.model_copy(update={"name": "other", "edges": (0.5,), "minimum": None, "counts": (1, 1, 0, 0, 0)})
-    values = np.array(rows, dtype=np.float32).T
+    values = np.array(rows, dtype=np.float32)
     assert [list(cells) for cells in of_numbers([AGE, other], values).values()] == [
-        counted(AGE, values[0]),
-        counted(other, values[1]),
+        counted(AGE, values[:, 0]),
+        counted(other, values[:, 1]),
     ]
 
 
@@ -91,9 +104,9 @@ def profile(*subgroups):
 
 def fill(counter, ages, sexes, at_once):
     for start in range(0, len(ages), at_once):
-        numbers = np.array([ages[start : start + at_once]], dtype=np.float32)
+        numbers = np.array(ages[start : start + at_once], dtype=np.float32).reshape(-1, 1)
         texts = np.array(sexes[start : start + at_once], dtype=object).reshape(-1, 1)
-        counter.count(numbers, [texts], np.full(numbers.shape[1], 0.75, dtype=np.float32))
+        counter.count(numbers, [texts], np.full(len(numbers), 0.75, dtype=np.float32))
     return counter.read()
 
 
@@ -122,7 +135,9 @@ def test_rows_are_counted_alike_alone_together_and_coded(people, at_once):
     alone = fill(profile(BY_SEX, BY_AGE), ages, sexes, 1)
     assert fill(profile(BY_SEX, BY_AGE), ages, sexes, at_once) == alone
     counter, (texts, codes) = profile(BY_SEX, BY_AGE), np.unique(np.array(sexes, dtype=object), return_inverse=True)
-    counter.count(np.array([ages], dtype=np.float32), [Coded(texts, codes)], np.full(len(ages), 0.75, np.float32))
+    counter.count(
+        np.array(ages, dtype=np.float32).reshape(-1, 1), [Coded(texts, codes)], np.full(len(ages), 0.75, np.float32)
+    )
     assert counter.read() == alone
 
 

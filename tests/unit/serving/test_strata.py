@@ -41,7 +41,7 @@ def test_what_is_implausible_is_in_no_stratum(age):
 
 def test_a_request_belongs_to_the_strata_of_its_first_row():
     strata = Strata(signature(subgroups=(BY_SEX,)))
-    assert strata.names_of_row(np.array([[50, 60]], np.float32), [np.array([["m"], ["f"]], object)]) == ("sex=m",)
+    assert strata.names_of_row(np.array([[50], [60]], np.float32), [np.array([["m"], ["f"]], object)]) == ("sex=m",)
 
 
 def with_subgroups(directory, subgroups):

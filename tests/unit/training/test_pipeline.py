@@ -169,7 +169,7 @@ def test_serving_counts_the_training_rows_into_the_same_cells(store):
     rows, _ = divide(trained.split, check(trained, load(trained.data, f"file://{store}").frame))
     numeric = [c.name for c in rows.features if c.kind != "categorical"]
     categorical = [c.name for c in rows.features if c.kind == "categorical"]
-    numbers = np.array([rows.columns[name] for name in numeric], dtype=np.float32)
+    numbers = np.array([rows.columns[name] for name in numeric], dtype=np.float32).T
     texts = [rows.columns[name].reshape(-1, 1) for name in categorical]
     counter = ProfileCounter(profile, numeric, categorical, Strata(signature))
     counter.count(numbers, texts, np.zeros(len(rows), dtype=np.float32))

@@ -144,10 +144,12 @@ def score(chunk: Chunk, predictor: Predictor) -> np.ndarray:
 
 
 def _arranged(chunk: Chunk, predictor: Predictor) -> tuple[np.ndarray, list[Coded]]:
-    """The valid rows as the session takes them: [features, n] of float32, and texts by column."""
+    """The valid rows as the session takes them: [n, features] of float32, and texts by column."""
     columns, checker = chunk.scorable(), predictor.checker
-    numbers = [columns[column.name] for column in checker.numeric]
-    return np.array(numbers, dtype=np.float32), [columns[column.name] for column in checker.categorical]
+    numbers = np.empty((len(checker.numeric), int(np.count_nonzero(chunk.valid))), dtype=np.float32)
+    for row, column in zip(numbers, checker.numeric, strict=True):
+        row[:] = columns[column.name]
+    return numbers.T, [columns[column.name] for column in checker.categorical]
 
 
 def _written(
