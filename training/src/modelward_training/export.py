@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import onnxruntime
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from sklearn.linear_model import LogisticRegression
 
 from modelward_api.bundle import ParityReport
 from modelward_api.names import SCORE
@@ -24,10 +25,17 @@ def export(model: Model, data: Dataset) -> bytes:
         (c.name, StringTensorType([None, 1]) if c.kind == "categorical" else FloatTensorType([None, 1]))
         for c in data.features
     ]
-    options = {type(model.pipeline[-1]): {"raw_scores": True, "zipmap": False}}
-    graph = convert_sklearn(model.pipeline, "model", initial_types=inputs, options=options, target_opset=OPSET)
-    _finish(graph, model.calibrator)
-    return graph.SerializeToString()
+    estimator = model.pipeline[-1]
+    if isinstance(estimator, LogisticRegression):
+        made = convert_sklearn(model.pipeline[:-1], "model", initial_types=inputs, target_opset=OPSET)
+        _finish_linear(made.graph, estimator, model.calibrator)
+    else:
+        options = {type(estimator): {"raw_scores": True, "zipmap": False}}
+        made = convert_sklearn(model.pipeline, "model", initial_types=inputs, options=options, target_opset=OPSET)
+        raw, positive = made.graph.output[1].name, np.array([1], dtype=np.int64)  # raw scores are [-f, f]
+        select = helper.make_node("Gather", [raw, "cal_positive"], ["cal_f"], axis=1)
+        _finish(made.graph, [select], {"cal_positive": positive}, model.calibrator)
+    return made.SerializeToString()
 
 
 def infer(graph: bytes, columns: dict[str, np.ndarray]) -> np.ndarray:
@@ -68,14 +76,27 @@ def as_served(data: Dataset) -> Dataset:
     return Dataset(data.features, columns, data.label, data.time, data.group)
 
 
-def _finish(model: ModelProto, calibrator: Linear | Piecewise) -> None:
-    """From the estimator's raw scores to ``score``: the label goes, the calibrator comes."""
-    graph = model.graph
-    raw = graph.output[1].name
-    del graph.output[:]
-    constants: dict[str, np.ndarray] = {"cal_positive": np.array([1], dtype=np.int64)}
-    nodes = [helper.make_node("Gather", [raw, "cal_positive"], ["cal_f"], axis=1)]  # raw scores are [-f, f]
+def _finish_linear(graph: GraphProto, estimator: LogisticRegression, calibrator: Linear | Piecewise) -> None:
+    """From the estimator's features to ``score``: one product, in half the time of ONNX's linear classifier."""
+    weights, intercept = estimator.coef_.T, estimator.intercept_
     if isinstance(calibrator, Linear):
+        weights, intercept = weights * calibrator.slope, intercept * calibrator.slope + calibrator.intercept
+        calibrator = Linear()
+    constants = {"weights": weights.astype(np.float32), "intercept": intercept.astype(np.float32)}
+    product = helper.make_node("Gemm", [graph.output[0].name, "weights", "intercept"], ["cal_f"])
+    _finish(graph, [product], constants, calibrator)
+
+
+def _finish(
+    graph: GraphProto, nodes: list[NodeProto], constants: dict[str, np.ndarray], calibrator: Linear | Piecewise
+) -> None:
+    """From ``cal_f``, which the nodes make, to ``score``: what the graph gave goes, the calibrator comes."""
+    del graph.output[:]
+    if isinstance(calibrator, Piecewise):
+        nodes += _piecewise(calibrator, constants)
+    elif calibrator == Linear():
+        nodes.append(helper.make_node("Sigmoid", ["cal_f"], [SCORE]))
+    else:
         constants |= {
             "cal_slope": np.array([[calibrator.slope]], dtype=np.float32),
             "cal_intercept": np.array([[calibrator.intercept]], dtype=np.float32),
@@ -85,8 +106,6 @@ def _finish(model: ModelProto, calibrator: Linear | Piecewise) -> None:
             helper.make_node("Add", ["cal_scaled", "cal_intercept"], ["cal_logit"]),
             helper.make_node("Sigmoid", ["cal_logit"], [SCORE]),
         ]
-    else:
-        nodes += _piecewise(calibrator, constants)
     graph.node.extend(nodes)
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     graph.output.append(helper.make_tensor_value_info(SCORE, TensorProto.FLOAT, [None, 1]))
