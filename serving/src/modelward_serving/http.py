@@ -52,10 +52,9 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came; answers what they complete."""
         self._last = self.loop.time()
-        if self.timeout_keep_alive_task is not None:
-            self._unset_keepalive_if_required()
         is_first = not self._partial
         if is_first and self._is_idle() and (known := self.app.heads.split(data)) is not None:
+            self._unset_keepalive_if_required()
             self._infer(*known, keep=True)
             return
         self._read = None

@@ -77,7 +77,7 @@ def as_served(data: Dataset) -> Dataset:
 
 
 def _finish_linear(graph: GraphProto, estimator: LogisticRegression, calibrator: Linear | Piecewise) -> None:
-    """From the estimator's features to ``score``: one product, in half the time of ONNX's linear classifier."""
+    """From the estimator's features to ``score``: one product, which takes less time than ONNX's linear classifier."""
     weights, intercept = estimator.coef_.T, estimator.intercept_
     if isinstance(calibrator, Linear):
         weights, intercept = weights * calibrator.slope, intercept * calibrator.slope + calibrator.intercept
