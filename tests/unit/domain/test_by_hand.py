@@ -75,6 +75,13 @@ def test_why_a_version_was_withdrawn_stands_in_its_message_and_in_the_record():
         assert "O/E 1.6" in decision.record.decisions[-1].message
 
 
+def test_why_a_champion_is_withdrawn_is_said_while_it_still_answers_too():
+    withdrawn = champion("v2", rollout={**OUT, "withdrawnBecause": "O/E 1.6 after 90 days"})
+    for observation in (observed(withdrawn, former("v1", since=5), serves="v2"), observed(withdrawn, serves="v2")):
+        message = decide(observation).statuses["v2"].message
+        assert message.startswith("Withdrawn by spec.rollout.withdrawn: O/E 1.6 after 90 days. ")
+
+
 def test_without_a_warm_version_the_one_before_is_made_ready_while_the_withdrawn_one_answers():
     decision = decide(observed(champion("v3", rollout=OUT), former("v1", since=9), former("v2", since=5), serves="v3"))
     assert phases(decision) == {"v3": "Champion", "v2": "Standby", "v1": "Retired"}

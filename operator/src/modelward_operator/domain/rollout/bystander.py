@@ -206,9 +206,9 @@ def _held(place: Place, size: int) -> Course:
         )
         return Course("Champion", "DeletionHeld", message, replicas=size, serve=True, stalled=not replaced)
     if heir is not None:
-        message = f"Withdrawn; answers until {heir.name} is ready"
+        message = f"{withdrawal(version)}. It answers until {heir.name} is ready"
         return Course("Champion", "WithdrawalUnderWay", message, replicas=size, serve=True)
-    message = "Withdrawn, but no version before it can answer: callers depend on it. Apply another version"
+    message = f"{withdrawal(version)}. No version before it can answer, and callers depend on it: apply another version"
     return Course("Champion", "WithdrawalHeld", message, replicas=size, serve=True, stalled=not replaced)
 
 
