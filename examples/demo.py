@@ -129,7 +129,7 @@ Try next
   kubectl -n {NAMESPACE} describe mv mortality-v3      why it was rolled back, and why it stays away
   kubectl -n {NAMESPACE} get dm mortality -o yaml      what shifted, and how sure that is
   kubectl -n {NAMESPACE} delete mv mortality-v2        version 1 is warm: it takes over at once
-  make cluster-down                                    removes the cluster
+  make cluster-down                                removes the cluster
 (kubectl is also: python -m tests.cluster kubectl)""")
     return 1 if failed else 0
 
