@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,7 +125,9 @@ def launched(name: str, argv: list[str], directory: Path, ready: str, env: dict[
     pin = ["taskset", "-c", "0"] if (os.cpu_count() or 1) > 1 else []
     started = time.perf_counter()
     with (directory / "log").open("ab") as log:
-        process = subprocess.Popen([*pin, *argv], stdout=log, stderr=log, env={**os.environ, **env}, cwd=directory)
+        process = subprocess.Popen(
+            [*pin, *argv], stdout=log, stderr=log, env={**os.environ, **env}, cwd=directory, start_new_session=True
+        )
     try:
         while not _answers(ready):
             if process.poll() is not None or time.perf_counter() - started > 120:
@@ -138,6 +141,8 @@ def launched(name: str, argv: list[str], directory: Path, ready: str, env: dict[
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        with suppress(ProcessLookupError):  # LitServe's processes outlive the one that started them
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _answers(url: str) -> bool:
