@@ -136,13 +136,11 @@ def launched(name: str, argv: list[str], directory: Path, ready: str, env: dict[
         yield Subject(name, process.pid, time.perf_counter() - started, [])
     finally:
         process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=40)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
         with suppress(ProcessLookupError):  # LitServe's processes outlive the one that started them
             os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _answers(url: str) -> bool:

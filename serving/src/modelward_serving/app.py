@@ -16,7 +16,7 @@ from modelward_serving.answer import Given
 from modelward_serving.callers import AUTHORIZATION, Callers
 from modelward_serving.checker import Rows
 from modelward_serving.explain import Explanations
-from modelward_serving.heads import Heads
+from modelward_serving.heads import CallersHeads
 from modelward_serving.inference import CHAMPION, Call, Inference, NoAnswerError
 from modelward_serving.metadata import model_metadata, server_metadata
 from modelward_serving.metrics import CONTENT_TYPE, Metrics
@@ -122,7 +122,7 @@ class App:
         self._versioned = f"{self._base}/versions/{self._predictor.version}"
         self.infer_paths = {f"{self._base}/infer".encode(), f"{self._versioned}/infer".encode()}
         self._explanations = Explanations(self._predictor)
-        self.heads = Heads()
+        self.heads = CallersHeads()
         """Of requests to those paths: what the server's protocol need not parse."""
         self._reply_heads: dict[tuple[str, str], bytes] = {}
 

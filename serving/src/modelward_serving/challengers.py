@@ -18,6 +18,7 @@ import httptools
 import msgspec
 
 from modelward_api import names
+from modelward_serving.heads import Heads
 from modelward_serving.tensors import Forward
 from modelward_serving.tls import Certificates
 
@@ -28,6 +29,8 @@ MOST_POOLED = 128
 LARGEST_ANSWER = 16 * 1024 * 1024
 MOST_HEADS = 256
 """Heads of answers that are remembered, and beginnings of requests."""
+_Heads = Heads[tuple[int, dict[str, str]]]
+"""Those of answers: the status and the headers."""
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -98,18 +101,10 @@ class _Waiting:
             self._emptied(self._patience)
 
 
-class _Known(msgspec.Struct, frozen=True):
-    """What a head says that came before; its connection stays open."""
-
-    status: int
-    headers: dict[str, str]
-    length: int
-
-
 class _Connection(asyncio.Protocol):
     """One connection, for one request at a time."""
 
-    def __init__(self, heads: dict[bytes, _Known], freed: Callable[[_Connection], None]) -> None:
+    def __init__(self, heads: _Heads, freed: Callable[[_Connection], None]) -> None:
         self.transport: Any = None
         self.is_open = False
         self.idle_since = 0.0
@@ -142,18 +137,15 @@ class _Connection(asyncio.Protocol):
         if self._parser is not None:
             self._parse(data)
             return
-        end = data.find(b"\r\n\r\n") + 4
-        known = self._heads.get(data[:end])
-        if known is not None and known.length == len(data) - end:
-            self._complete(Response(known.status, known.headers, data[end:]))
+        if (known := self._heads.split(data)) is not None:
+            (status, headers), content = known
+            self._complete(Response(status, headers, content))
             return
         self._parser = httptools.HttpResponseParser(self)
         self._messages, self._response, self._headers, self._content = 0, None, {}, bytearray()
         response = self._parse(data)
-        if response is not None and self.is_open and response.content == data[end:]:
-            if len(self._heads) >= MOST_HEADS:
-                self._heads.clear()
-            self._heads[data[:end]] = _Known(response.status, response.headers, len(response.content))
+        if response is not None and self.is_open:
+            self._heads.learn(data, (response.status, response.headers), response.content)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail()
@@ -211,7 +203,7 @@ class Challengers:
         self._waiting: dict[float, _Waiting] = {}
         """By patience."""
         self._connecting: set[asyncio.Task[None]] = set()
-        self._heads: dict[bytes, _Known] = {}
+        self._heads: _Heads = Heads(MOST_HEADS)
         self._beginnings: dict[tuple[str, str], bytes] = {}
         """Of requests, by endpoint and path."""
 

@@ -105,7 +105,7 @@ class Checker:
                 _text(c, inputs[i], f"inputs[{i}]", count) for c, i in zip(self.categorical, at_texts, strict=True)
             ]
         outputs = BOTH if all_outputs else _outputs(request)
-        rows = Rows(numbers.shape[0] if self.numeric else len(texts[0]), numbers, numbers, texts, outputs, request.id)
+        rows = Rows(len(numbers), numbers, numbers, texts, outputs, request.id)
         if self.categorical or not is_plausible:
             self._against_limits(rows, inputs)
         return rows

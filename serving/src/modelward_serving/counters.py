@@ -185,7 +185,7 @@ class ProfileCounter:
         self._numbers = NumberCounter([features[name] for name in numeric], slots)
         self._texts = {name: TextCounter(features[name], slots) for name in categorical}
         self._score = ScoreCounter(reference.score, slots)
-        self._score_name = reference.score.name
+        self._columns = {**self._texts, reference.score.name: self._score}
         self._rows = 0
 
     def count(self, numbers: np.ndarray, texts: Sequence[np.ndarray | Coded], scores: np.ndarray) -> None:
@@ -206,10 +206,10 @@ class ProfileCounter:
 
     def read(self) -> ProfileCounts:
         """All counts since the start."""
-        texts = {name: counter.read() for name, counter in self._texts.items()}
+        columns = {name: counter.read() for name, counter in self._columns.items()}
         by_slot = [
-            {**numbers, **{name: cells[slot] for name, cells in texts.items()}, self._score_name: score}
-            for slot, (numbers, score) in enumerate(zip(self._numbers.read(), self._score.read(), strict=True))
+            {**numbers, **{name: cells[slot] for name, cells in columns.items()}}
+            for slot, numbers in enumerate(self._numbers.read())
         ]
         whole = [by_slot[slot] for slot in self._strata.whole]
         return ProfileCounts(

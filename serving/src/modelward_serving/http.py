@@ -39,8 +39,8 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._hot: bytes | bytearray | None = None
-        self._read: tuple[Mapping[bytes, bytes], int] | None = None
-        """The headers and the length of the request that was parsed last, if it was inference and leaves the connection open."""
+        self._read: tuple[Mapping[bytes, bytes], bytes | bytearray] | None = None
+        """While bytes are parsed: headers and body of the last request, if it is inference and leaves the connection open."""
         self._partial = False
         self._received = 0
         self._patience: asyncio.TimerHandle | None = None
@@ -57,10 +57,10 @@ class Protocol(HttpToolsProtocol):
             self._unset_keepalive_if_required()
             self._infer(*known, keep=True)
             return
-        self._read = None
         super().data_received(data)
         if is_first and self._read is not None:
             self.app.heads.learn(data, *self._read)
+        self._read = None
         if not self._partial:
             if self._patience is not None:
                 self._patience.cancel()
@@ -119,7 +119,7 @@ class Protocol(HttpToolsProtocol):
             return
         body, self._hot = self._hot, None
         headers, keep = dict(self.headers), self.parser.should_keep_alive()
-        self._read = (headers, len(body)) if keep else None
+        self._read = (headers, body) if keep else None
         self._infer(headers, body, keep=keep)
 
     def _infer(self, headers: Mapping[bytes, bytes], body: bytes | bytearray, *, keep: bool) -> None:

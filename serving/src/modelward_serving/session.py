@@ -61,7 +61,7 @@ class Session:
 
     def score(self, numbers: np.ndarray, texts: list[np.ndarray]) -> np.ndarray:
         """P(positive) of each row, [n] of float32, from [n, features] of float32 and [n, 1] of texts for each category."""
-        count = numbers.shape[0] if self._numeric else len(texts[0])
+        count = len(numbers)
         if not self._categorical and count <= MOST_BOUND_ROWS and (bound := self._bound_to(count)) is not None:
             return bound.score(numbers)
         if self._merged is None:

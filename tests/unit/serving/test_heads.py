@@ -15,7 +15,7 @@ from uvicorn.server import ServerState
 from modelward_serving import bundle
 from modelward_serving.app import App
 from modelward_serving.challengers import Challengers
-from modelward_serving.heads import MOST, Heads
+from modelward_serving.heads import MOST_OF_CALLERS, CallersHeads
 from modelward_serving.http import Protocol
 from modelward_serving.inference import Inference
 from modelward_serving.lease import LeaseHolder
@@ -27,10 +27,10 @@ from tests.unit.serving import bundles
 PLAIN = b"POST /v2/models/mortality/infer HTTP/1.1\r\nhost: m\r\ncontent-type: application/json\r\n"
 
 
-def learnt(head: bytes, body: bytes = b"{1,2,3}", **more: bytes) -> Heads:
-    heads = Heads()
+def learnt(head: bytes, body: bytes = b"{1,2,3}", **more: bytes) -> CallersHeads:
+    heads = CallersHeads()
     names = {b"host": b"m", b"content-length": b"%d" % len(body), **{k.encode(): v for k, v in more.items()}}
-    heads.learn(head + body, names, len(body))
+    heads.learn(head + body, names, body)
     return heads
 
 
@@ -58,10 +58,10 @@ def test_a_head_that_belongs_to_one_request_is_not_kept():
 
 def test_no_more_heads_are_kept_than_a_bound():
     heads = learnt(HEAD)
-    for port in range(MOST):
+    for port in range(MOST_OF_CALLERS):
         body = b"{}"
         headers = {b"host": b"m:%d" % port, b"content-length": b"2"}
-        heads.learn(PLAIN + b"host: m:%d\r\ncontent-length: 2\r\n\r\n" % port + body, headers, len(body))
+        heads.learn(PLAIN + b"host: m:%d\r\ncontent-length: 2\r\n\r\n" % port + body, headers, body)
     assert heads.split(HEAD + b"[4,5,6]") is None
 
 

@@ -146,10 +146,9 @@ def score(chunk: Chunk, predictor: Predictor) -> np.ndarray:
 def _arranged(chunk: Chunk, predictor: Predictor) -> tuple[np.ndarray, list[Coded]]:
     """The valid rows as the session takes them: [n, features] of float32, and texts by column."""
     columns, checker = chunk.scorable(), predictor.checker
-    numbers = np.empty((len(checker.numeric), int(np.count_nonzero(chunk.valid))), dtype=np.float32)
-    for row, column in zip(numbers, checker.numeric, strict=True):
-        row[:] = columns[column.name]
-    return numbers.T, [columns[column.name] for column in checker.categorical]
+    numbers = np.array([columns[column.name] for column in checker.numeric], dtype=np.float32)
+    by_column = numbers.reshape(len(checker.numeric), int(np.count_nonzero(chunk.valid)))
+    return by_column.T, [columns[column.name] for column in checker.categorical]
 
 
 def _written(
