@@ -1,7 +1,10 @@
 # Modelward. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup environment demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e fuzz bench-operator faults bench-faults bench-rollback
+.PHONY: help setup environment machine demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e fuzz bench-operator faults bench-faults bench-rollback
 
+HOME ?= /root
+export HOME
+export PATH := $(PATH):$(or $(MODELWARD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/modelward)/tools/bin
 UV ?= uv
 RUN := $(UV) run --frozen --all-packages
 NODES ?= 2
@@ -14,13 +17,17 @@ setup: environment ## Install what the targets need, and the pre-commit hooks
 
 # The hooks are for people who ask for them: no other target writes into .git.
 environment:
-	@command -v $(UV) >/dev/null || { echo "uv is missing: see https://docs.astral.sh/uv/, or pipx install uv"; exit 1; }
+	@tests/setup.sh
 	@$(UV) sync --frozen --all-packages --quiet --compile-bytecode
 
-demo: environment ## One model's life on a real cluster, told as it happens
+# What a machine lacks for a cluster is installed, or listed, before anything is built.
+machine:
+	@tests/setup.sh cluster
+
+demo: machine environment ## One model's life on a real cluster, told as it happens
 	$(RUN) python -m examples.demo
 
-test: check ## Everything: make check, the chart, and the end-to-end tests on a real cluster
+test: machine check ## Everything: make check, the chart, and the end-to-end tests on a real cluster
 	$(RUN) pytest tests/chart tests/e2e
 
 check: environment ## Format, lint, types, import rules, generated files, unit and contract tests, faults in memory
@@ -42,16 +49,16 @@ generate: environment ## The CRDs, from the models; the gRPC messages, from thei
 	$(RUN) python -m grpc_tools.protoc --proto_path serving/proto --python_out serving/src/modelward_serving/_generated open_inference.proto graph.proto
 	$(RUN) python -m tests.unit.domain.walk docs/rollouts.md
 
-images: environment ## The container images, with their sizes
+images: machine environment ## The container images, with their sizes
 	$(RUN) python -m tests.cluster images
 
-cluster: environment ## A Kubernetes: CLUSTER=existing, kind where docker and kind work, else embedded (NODES=2)
+cluster: machine environment ## A Kubernetes: CLUSTER=existing, kind where docker and kind work, else embedded (NODES=2)
 	$(RUN) python -m tests.cluster up --nodes $(NODES) --images
 
 cluster-down: ## Stop it, and leave nothing behind
 	$(RUN) python -m tests.cluster down
 
-e2e: environment ## The end-to-end tests alone
+e2e: machine environment ## The end-to-end tests alone
 	$(RUN) pytest tests/e2e
 
 bench: environment ## Ours and plain BentoML on the same model in one run, as ratios; and rows a second of batches
@@ -69,16 +76,16 @@ bench-evidence: environment ## How often the evidence is wrong and how soon it i
 fuzz: environment ## Bytes that a fuzzer finds, against the decoders, for five minutes (Linux)
 	$(UV) run --frozen --all-packages --with atheris python -m tests.fuzz -max_total_time=300 -max_len=4096
 
-bench-operator: environment ## Thousands of ModelVersions on a real API server: resync, memory, latency, calls
+bench-operator: machine environment ## Thousands of ModelVersions on a real API server: resync, memory, latency, calls
 	$(RUN) python -m tests.bench.operator --sizes 100 500 1000 5000 --json build/operator.json
 	$(RUN) python -m tests.bench.exchange --json build/exchange.json
 	$(RUN) python -m tests.bench.publish_operator build/operator.json build/exchange.json
 
-bench-rollback: environment ## Seconds until a bad version is out of use: ours, Flagger and Argo Rollouts on the same cluster (ARGS=--ours)
+bench-rollback: machine environment ## Seconds until a bad version is out of use: ours, Flagger and Argo Rollouts on the same cluster (ARGS=--ours)
 	rm -f build/rollback.json
 	$(RUN) python -m tests.bench.rollback --json build/rollback.json --publish $(ARGS)
 
-bench-faults: environment ## What stands around a model is broken under load, and what callers saw is written: docs/operations.md
+bench-faults: machine environment ## What stands around a model is broken under load, and what callers saw is written: docs/operations.md
 	$(RUN) pytest tests/e2e/test_faults.py
 	$(RUN) python -m tests.e2e.publish
 

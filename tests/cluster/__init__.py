@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import binaries, images
+from tests.cluster import binaries, images, requirements
 from tests.cluster.commands import run
 from tests.cluster.embedded import Embedded
 from tests.cluster.errors import ClusterError
@@ -40,7 +41,7 @@ class Cluster:
         return run(words, env={**os.environ, "KUBECONFIG": str(self.kubeconfig)}).stdout
 
     def binary(self, name: str) -> Path:
-        """kube, helm, kubeconform or versitygw, built if need be."""
+        """kube, helm, kubeconform or versitygw, built when it is first needed."""
         return binaries.path(self.layout.cache, name)
 
     def image(self, name: str) -> str:
@@ -83,6 +84,8 @@ def ensure_cluster(nodes: int = 1, images: bool = True) -> Cluster:
         cluster = Cluster(kind, layout.root / "kubeconfig", layout)
         _ensure_kind(cluster)
     else:
+        if images:
+            _build_side_by_side(layout)
         embedded = Embedded(layout)
         embedded.up(embedded.nodes or nodes)
         embedded.reset_volumes()
@@ -90,6 +93,18 @@ def ensure_cluster(nodes: int = 1, images: bool = True) -> Cluster:
     if images:
         cluster.load_images()
     return cluster
+
+
+def _build_side_by_side(layout: Layout) -> None:
+    """Build Kubernetes and the images at once on a fresh machine: one computes while the other downloads."""
+    if (binaries.KUBE.output(layout.cache) / "kube").exists():
+        return
+    requirements.require_running()
+    with ThreadPoolExecutor() as pool:
+        kubernetes = pool.submit(binaries.path, layout.cache, "kube")
+        for name in images.NAMES:
+            images.archive(name, layout.cache)
+        kubernetes.result()
 
 
 def _ensure_kind(cluster: Cluster) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -11,7 +12,9 @@ import time
 from tests.cluster import KIND_NAME, ClusterError, binaries, ensure_cluster, faults, images, provider, services
 from tests.cluster.commands import run
 from tests.cluster.embedded import Embedded
-from tests.cluster.layout import Layout
+from tests.cluster.layout import REPOSITORY, Layout
+
+IMAGE_VALUES = REPOSITORY / "build" / "images.yaml"
 
 
 def main() -> int:
@@ -59,17 +62,23 @@ def env(_: argparse.Namespace) -> None:
 
 
 def build(_: argparse.Namespace) -> None:
-    for module in binaries.MODULES:
-        print(binaries.ensure(module, Layout.from_environment().cache))
+    for name in binaries.names():
+        print(binaries.path(Layout.from_environment().cache, name))
 
 
 def build_images(_: argparse.Namespace) -> int:
-    cache, worst = Layout.from_environment().cache, 0
+    cache, worst, values = Layout.from_environment().cache, 0, {}
     for name in images.NAMES:
         size = images.size_mb(name, cache)
         over = size > images.LIMITS_MB[name]
         worst |= over
         print(f"{images.reference(name)}  {size} MB of {images.LIMITS_MB[name]}{'  TOO LARGE' if over else ''}")
+        print(f"  {images.archive(name, cache)}")
+        repository, _, tag = images.reference(name).rpartition(":")
+        values[name] = {"repository": repository, "tag": tag}
+    IMAGE_VALUES.parent.mkdir(exist_ok=True)
+    IMAGE_VALUES.write_text(json.dumps({"images": values}, indent=2) + "\n")
+    print(f"helm values that name them: {IMAGE_VALUES.relative_to(REPOSITORY)}")
     return worst
 
 
@@ -119,7 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("status", help="what runs, and where its log is")
     commands.add_parser("env", help="print the KUBECONFIG")
     commands.add_parser("build", help="build the Go programs")
-    commands.add_parser("images", help="build the project's images, and print their sizes")
+    commands.add_parser(
+        "images", help="build the project's images; print their sizes and archives, and write helm's values for them"
+    )
     loading = commands.add_parser("load", help="import image archives into every node")
     loading.add_argument("archives", nargs="+")
     commands.add_parser("kubectl", help="kubectl of this cluster", add_help=False)

@@ -37,6 +37,7 @@ class Module:
         )
 
     def output(self, cache: Path) -> Path:
+        """The directory of its programs."""
         return cache / "bin" / f"{self.directory.name}-{self.digest}"
 
 
@@ -60,62 +61,70 @@ def _kubernetes_flags() -> str:
     )
 
 
-KUBE = Module(_HERE / "kube", (("kube", ".", _kubernetes_flags()), ("pause", "./pause", "-s -w")))
+# Programs of one module share the packages that they compile: helm costs little beside Kubernetes' own.
+KUBE = Module(
+    _HERE / "kube",
+    (("kube", ".", _kubernetes_flags()), ("pause", "./pause", "-s -w"), ("helm", "helm.sh/helm/v3/cmd/helm", "-s -w")),
+)
 TOOLS = Module(
     _HERE / "tools",
     (
-        ("helm", "helm.sh/helm/v3/cmd/helm", "-s -w"),
         ("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", "-s -w"),
         ("versitygw", "github.com/versity/versitygw/cmd/versitygw", "-s -w"),
     ),
 )
 MODULES = (KUBE, TOOLS)
+KEPT = 3
+"""The newest directories of a module, which stay: several checkouts may share the cache."""
 
 
 def path(cache: Path, name: str) -> Path:
-    """The program, built if it is not there yet."""
+    """The program, built if it is not there yet; several processes may ask at once."""
+    module = _module_of(name)
+    program = module.output(cache) / name
+    if not program.exists():
+        with locked(cache / "bin" / f"{module.directory.name}.lock"):
+            if not program.exists():
+                _build(module, name, program, cache)
+                _forget_older(module, cache)
+    return program
+
+
+def names() -> tuple[str, ...]:
+    """Every program that can be built."""
+    return tuple(program for module in MODULES for program, _, _ in module.programs)
+
+
+def _module_of(name: str) -> Module:
     for module in MODULES:
         if any(name == program for program, _, _ in module.programs):
-            return ensure(module, cache) / name
-    known = sorted(program for module in MODULES for program, _, _ in module.programs)
-    raise ClusterError(f"no program {name!r}; there are {', '.join(known)}")
+            return module
+    raise ClusterError(f"no program {name!r}; there are {', '.join(sorted(names()))}")
 
 
-def ensure(module: Module, cache: Path) -> Path:
-    """The directory with the module's programs; several processes may ask at once."""
-    output = module.output(cache)
-    if _complete(module, output):
-        return output
-    with locked(cache / "bin" / f"{module.directory.name}.lock"):
-        if not _complete(module, output):
-            _build(module, output, cache)
-            _forget_older(module, output)
-    return output
-
-
-def _complete(module: Module, output: Path) -> bool:
-    return all((output / program).exists() for program, _, _ in module.programs)
-
-
-def _build(module: Module, output: Path, cache: Path) -> None:
+def _build(module: Module, name: str, program: Path, cache: Path) -> None:
     go = find_go(cache)
-    names = ", ".join(program for program, _, _ in module.programs)
-    print(f"cluster: building {names} (once; minutes when Go's build cache is cold)", file=sys.stderr, flush=True)
-    staging = output.with_name(output.name + ".new")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
+    print(f"cluster: building {name} (once)", file=sys.stderr, flush=True)
+    program.parent.mkdir(parents=True, exist_ok=True)
+    staging = program.with_name(f"{name}.new")
+    package, flags = next((package, flags) for known, package, flags in module.programs if known == name)
+    argv = [str(go), "build", "-v", "-trimpath", "-ldflags", flags, "-o", str(staging), package]
     env = {"HOME": str(Path.home()), **os.environ, "CGO_ENABLED": "0"}
-    for program, package, flags in module.programs:
-        argv = [str(go), "build", "-trimpath", "-ldflags", flags, "-o", str(staging / program), package]
-        run_logged(argv, cache / "logs" / f"build-{program}.log", env=env, cwd=module.directory)
-    if module is KUBE:
-        (staging / "kubectl").symlink_to("kube")
-    staging.rename(output)
+    log = cache / "logs" / f"build-{name}.log"
+    run_logged(argv, log, env=env, cwd=module.directory, progress=lambda seconds: _tell_progress(name, log, seconds))
+    staging.rename(program)
 
 
-def _forget_older(module: Module, output: Path) -> None:
-    for older in output.parent.glob(f"{module.directory.name}-*"):
-        if older != output and not in_use(older):
+def _tell_progress(name: str, log: Path, seconds: float) -> None:
+    """Go says no more than which packages it compiles."""
+    compiled = sum(not line.startswith(b"go: ") for line in log.read_bytes().splitlines())
+    print(f"cluster: {name}: {compiled} packages compiled in {seconds:.0f} s", file=sys.stderr, flush=True)
+
+
+def _forget_older(module: Module, cache: Path) -> None:
+    made = sorted((cache / "bin").glob(f"{module.directory.name}-*"), key=lambda path: path.stat().st_mtime)
+    for older in made[:-KEPT]:
+        if not in_use(older):
             shutil.rmtree(older, ignore_errors=True)
 
 

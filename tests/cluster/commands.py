@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.cluster.errors import ClusterError
+
+PROGRESS_SECONDS = 30
 
 
 def run(
@@ -36,18 +39,38 @@ def run(
 
 
 def run_logged(
-    argv: Sequence[str | Path], log: Path, *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    argv: Sequence[str | Path],
+    log: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Run something long with its output in a file; its failure shows the file's end."""
+    """Run something long with its output in a file; its failure shows the file's end.
+
+    ``progress`` is called with the seconds so far, every half minute.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     words = [str(word) for word in argv]
+    started = time.monotonic()
     with log.open("wb") as output:
         try:
-            status = subprocess.run(
+            process = subprocess.Popen(
                 words, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env, cwd=cwd
-            ).returncode
+            )
         except FileNotFoundError as error:
             raise ClusterError(f"{words[0]}: not found") from error
+        with process:
+            while (status := _wait(process, PROGRESS_SECONDS)) is None:
+                if progress is not None:
+                    progress(time.monotonic() - started)
     if status:
         end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
         raise ClusterError(f"{shlex.join(words[:3])} ...: exit status {status}; all of it in {log}\n{end}")
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None

@@ -1,4 +1,4 @@
-"""What the machine must have, said at once and with the command that mends it."""
+"""What the machine must have, said at once and with the command that installs it. `tests/setup.sh` reads the same list."""
 
 from __future__ import annotations
 
@@ -11,40 +11,19 @@ from tests.cluster.errors import ClusterError
 
 _SYSTEM_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"))
 CNI_PLUGINS = Path("/usr/lib/cni")
-
-RUNNING = {
-    "containerd": "containerd",
-    "ctr": "containerd",
-    "runc": "runc",
-    "iptables": "iptables",
-    "nft": "nftables",
-    "conntrack": "conntrack",
-    "ip": "iproute2",
-    "socat": "socat",
-    "nsenter": "util-linux",
-    "unshare": "util-linux",
-    "setsid": "util-linux",
-    "sysctl": "procps",
-}
-BUILDING = {"buildah": "buildah", "debootstrap": "debootstrap"}
+PROGRAMS = Path(__file__).with_name("programs.txt")
 
 
-def find_program(name: str) -> str | None:
+def has_program(name: str) -> bool:
     """Like which, but it also looks where a user's PATH leaves the administrator's programs out."""
-    return shutil.which(name, path=_SYSTEM_PATH)
+    return Path(name).exists() if name.startswith("/") else shutil.which(name, path=_SYSTEM_PATH) is not None
 
 
-def missing_packages(
-    programs: dict[str, str],
-    *,
-    has: Callable[[str], bool] = lambda name: find_program(name) is not None,
-    plugins: Path | None = None,
-) -> tuple[str, ...]:
-    """The Debian packages of the programs (and CNI plug-ins) that are not there, each once."""
-    missing = {package for program, package in programs.items() if not has(program)}
-    if plugins is not None and not all((plugins / name).exists() for name in ("ptp", "portmap", "host-local")):
-        missing.add("containernetworking-plugins")
-    return tuple(sorted(missing))
+def missing_packages(purposes: Iterable[str], *, has: Callable[[str], bool] = has_program) -> tuple[str, ...]:
+    """The Debian packages of the programs that are not there, each once."""
+    lines = (line.split() for line in PROGRAMS.read_text().splitlines() if not line.startswith("#"))
+    wanted = frozenset(purposes)
+    return tuple(sorted({package for program, package, purpose in lines if purpose in wanted and not has(program)}))
 
 
 def message(missing: Iterable[str], *, root: bool, purpose: str) -> str | None:
@@ -60,12 +39,12 @@ def message(missing: Iterable[str], *, root: bool, purpose: str) -> str | None:
 
 def require_running() -> None:
     """Root, and every program that a node needs."""
-    _require(missing_packages(RUNNING, plugins=CNI_PLUGINS), "the embedded cluster")
+    _require(missing_packages(("any", "cluster")), "the embedded cluster")
 
 
 def require_building() -> None:
     """Root, and what builds images without a docker daemon."""
-    _require(missing_packages(BUILDING), "building images without docker")
+    _require(missing_packages(("images",)), "building images without docker")
 
 
 def _require(missing: tuple[str, ...], purpose: str) -> None:

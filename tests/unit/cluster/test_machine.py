@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from tests.cluster import cgroups, requirements, services
 from tests.cluster.binaries import content_hash, version_tuple
 from tests.cluster.errors import ClusterError
-from tests.cluster.layout import Layout
+from tests.cluster.layout import REPOSITORY, Layout
+
+SETUP = REPOSITORY / "tests" / "setup.sh"
 
 
 def layout(**environ):
@@ -40,7 +43,7 @@ def test_a_root_that_every_node_would_hide_is_refused():
 
 def test_missing_programs_are_told_as_packages_each_once():
     missing = requirements.missing_packages(
-        requirements.RUNNING, has=lambda name: name not in ("ctr", "containerd", "nft")
+        ("any", "cluster"), has=lambda name: name not in ("ctr", "containerd", "nft", "buildah")
     )
     assert missing == ("containerd", "nftables")
 
@@ -54,6 +57,17 @@ def test_all_that_is_wrong_is_said_at_once_with_what_to_do():
 
 def test_a_machine_that_has_everything_hears_nothing():
     assert requirements.message([], root=True, purpose="x") is None
+
+
+@pytest.mark.parametrize(("purpose", "lacks_buildah"), [((), False), (("cluster",), True)])
+def test_setup_lists_every_missing_package_at_once_where_it_cannot_install(tmp_path, purpose, lacks_buildah):
+    for name in ("sh", "id", "dirname", "sort", "tr", "python3"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    environment = {"PATH": str(tmp_path), "HOME": str(tmp_path), "CLUSTER": "embedded"}
+    done = subprocess.run([SETUP, *purpose], env=environment, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert {"git", "curl", "openssl"} <= set(done.stderr.split())
+    assert ("buildah" in done.stderr.split()) is lacks_buildah
 
 
 @pytest.fixture
