@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 
@@ -36,7 +36,30 @@ SemVer = Annotated[
 ]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Uri = Annotated[str, Field(pattern=r"^(store|s3|https?|file)://.+$", max_length=2048)]
-Duration = Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$", max_length=32)]
+LONGEST_DURATION = (
+    "^([0-9]{1,4}([.][0-9]*)?d)?([0-9]{1,5}([.][0-9]*)?h)?([0-9]{1,6}([.][0-9]*)?m)?([0-9]{1,8}([.][0-9]*)?s)?"
+    "([0-9]{1,10}([.][0-9]*)?ms)?$"
+)
+"""Units in their order, each once, with so many digits that the sum is below 45 years: every integer field holds it."""
+TOO_LONG = "too long, or its units are not in the order d, h, m, s, ms: at most 9999d, such as 90s, 1h30m or 7d"
+
+
+def _bounded(duration: str) -> str:
+    if not re.match(LONGEST_DURATION, duration):
+        raise ValueError(TOO_LONG)
+    return duration
+
+
+DURATION_MARK = "x-modelward-duration"
+Duration = Annotated[
+    str,
+    Field(
+        pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$",
+        max_length=32,
+        json_schema_extra={DURATION_MARK: True},
+    ),
+    AfterValidator(_bounded),
+]
 """A length of time as Kubernetes writes it, with days: ``250ms``, ``90s``, ``1h30m``, ``7d``."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Quantity = Annotated[

@@ -15,9 +15,11 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 from modelward_api import GROUP, VERSION
+from modelward_api.base import DURATION_MARK, LONGEST_DURATION, TOO_LONG
 from modelward_api.bundle import MOST_STRATA
 from modelward_api.driftmonitor import DriftMonitorSpec, DriftMonitorStatus
 from modelward_api.modelversion import ModelVersionSpec, ModelVersionStatus
+from modelward_api.pods import LABEL_KEY, RESERVED_ENV, RESERVED_ENV_SENTENCE, RESERVED_LABELS, RESERVED_PREFIX
 from modelward_api.scorebatch import ScoreBatchSpec, ScoreBatchStatus
 from modelward_api.trainingjob import TrainingJobSpec, TrainingJobStatus
 
@@ -106,11 +108,53 @@ def _resources(path: str) -> Rule:
     )
 
 
+def _either(path: str, one: str, other: str) -> Rule:
+    return Rule(path, f"has(self.{one}) != has(self.{other})", f"{path}: give either {one} or {other}")
+
+
+def _pod(path: str) -> tuple[Rule, ...]:
+    """The rules of PodSettings."""
+    labels = ", ".join(f"'{label}'" for label in RESERVED_LABELS)
+    named = f"k.matches('{LABEL_KEY}') && !k.startsWith('{RESERVED_PREFIX}')"
+    told = f"names are [prefix/]name, and {RESERVED_PREFIX}* is reserved"
+    return (
+        Rule(
+            f"{path}.metadata",
+            f"!has(self.labels) || self.labels.all(k, {named} && !(k in [{labels}]))",
+            f"{path}.metadata.labels: {told}, as are {', '.join(RESERVED_LABELS)}",
+            ".labels",
+        ),
+        Rule(
+            f"{path}.metadata",
+            f"!has(self.annotations) || self.annotations.all(k, {named})",
+            f"{path}.metadata.annotations: {told}",
+            ".annotations",
+        ),
+        Rule(
+            f"{path}.nodeSelector",
+            f"self.all(k, k.matches('{LABEL_KEY}'))",
+            f"{path}.nodeSelector: names are [prefix/]name",
+        ),
+        Rule(f"{path}.env[]", f"!self.name.matches('{RESERVED_ENV}')", f"{path}.env: {RESERVED_ENV_SENTENCE}", ".name"),
+        Rule(
+            f"{path}.env[]",
+            "!has(self.value) || !has(self.valueFrom)",
+            f"{path}.env: give either value or valueFrom",
+            ".value",
+        ),
+        _either(f"{path}.env[].valueFrom", "configMapKeyRef", "secretKeyRef"),
+        _either(f"{path}.envFrom[]", "configMapRef", "secretRef"),
+        _either(f"{path}.caBundle", "configMap", "secret"),
+        _resources(f"{path}.fetchResources"),
+    )
+
+
 def _settings(at: str) -> tuple[Rule, ...]:
     """The rules of VersionSettings, which a ModelVersion has and a TrainingJob's template, too."""
     steps = f"{at}.rollout.steps"
     return (
         _resources(f"{at}.serving.resources"),
+        *_pod(f"{at}.serving.pod"),
         Rule(
             f"{at}.serving",
             "!has(self.autoscaling) || self.replicas == 1",
@@ -305,7 +349,12 @@ KINDS = (
             Rule("spec", _ONE_SOURCE, "spec: give either artifact or trainingJobRef, and not both"),
             *_settings("spec"),
         ),
-        {"status.conditions": "type", "status.evidence": "name", "status.subgroups": "stratum"},
+        {
+            "status.conditions": "type",
+            "status.evidence": "name",
+            "status.subgroups": "stratum",
+            "spec.serving.pod.env": "name",
+        },
     ),
     Kind(
         "TrainingJob",
@@ -332,10 +381,17 @@ KINDS = (
             *_SPLIT,
             _PROMOTED_NAME,
             _resources("spec.resources"),
+            *_pod("spec.pod"),
             _at_least_a_second("spec.activeDeadline"),
             *_settings("spec.promote.template"),
         ),
-        {"status.conditions": "type", "spec.data.columns": "name", "spec.evaluation.subgroups": "column"},
+        {
+            "status.conditions": "type",
+            "spec.data.columns": "name",
+            "spec.evaluation.subgroups": "column",
+            "spec.pod.env": "name",
+            "spec.promote.template.serving.pod.env": "name",
+        },
     ),
     Kind(
         "DriftMonitor",
@@ -376,9 +432,10 @@ KINDS = (
             *(_immutable(name, _NEW_BATCH) for name in _BATCH_FIELDS),
             _KEPT_NAMES,
             _resources("spec.resources"),
+            *_pod("spec.pod"),
             _at_least_a_second("spec.activeDeadline"),
         ),
-        {"status.conditions": "type"},
+        {"status.conditions": "type", "spec.pod.env": "name"},
         ("spec.keepColumns",),
     ),
 )
@@ -476,6 +533,8 @@ def _structural(raw: Schema, known: Schema, defaults: bool) -> Schema:
         found.setdefault("maxItems", MOST_ITEMS)
     if raw.get("type") == "string" and "enum" not in found:
         found.setdefault("maxLength", LONGEST_TEXT)
+    if raw.get(DURATION_MARK):
+        found["x-kubernetes-validations"] = [{"rule": f"self.matches('{LONGEST_DURATION}')", "message": TOO_LONG}]
     if found.get("x-kubernetes-int-or-string"):
         del found["type"]  # it says the type
     if "anyOf" in raw:  # a union of scalars

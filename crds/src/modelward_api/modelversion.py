@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from modelward_api.base import Digest, Document, Duration, Fraction, Name, Quantity, SemVer, Timestamp, Uri
+from modelward_api.base import Digest, Document, Duration, Fraction, Name, SemVer, Timestamp, Uri
 from modelward_api.conditions import Condition
+from modelward_api.pods import PodSettings, Resources
 
 Phase = Literal[
     "Pending",
@@ -43,15 +44,6 @@ class TrainingJobRef(Document):
     """A TrainingJob in the same namespace that makes the bundle."""
 
     name: Annotated[Name, Field(description="The TrainingJob's name.")]
-
-
-class Resources(Document):
-    """Compute resources, as in a pod."""
-
-    requests: Annotated[
-        dict[str, Quantity], Field(description="What is reserved, such as cpu: 250m, memory: 384Mi.", max_length=16)
-    ] = {}
-    limits: Annotated[dict[str, Quantity], Field(description="What may be used at most.", max_length=16)] = {}
 
 
 class Autoscaling(Document):
@@ -177,7 +169,12 @@ class Serving(Document):
         ),
     ] = None
     resources: Annotated[Resources, Field(description="Resources of each serving pod.")] = Resources()
-    node_selector: Annotated[dict[str, str], Field(description="Labels that a node must have to run the pods.")] = {}
+    node_selector: Annotated[
+        dict[str, str], Field(description="Labels that a node must have to run the pods; pod.nodeSelector adds to it.")
+    ] = {}
+    pod: Annotated[PodSettings, Field(description="How the pods run: placement, environment, authorities.")] = (
+        PodSettings()
+    )
     request_timeout: Annotated[Duration, Field(description="The longest that one inference request may take.")] = "10s"
     sticky_header: Annotated[
         str | None,

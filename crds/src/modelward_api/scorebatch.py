@@ -8,7 +8,7 @@ from pydantic import Field
 
 from modelward_api.base import Digest, Document, Duration, Name, SemVer, Timestamp
 from modelward_api.conditions import Condition
-from modelward_api.modelversion import Resources
+from modelward_api.pods import PodSettings, Resources
 
 OnInvalidRow = Literal["fail", "skip", "null"]
 MOST_SHARDS = 1000
@@ -70,6 +70,9 @@ class ScoreBatchSpec(Document):
         ),
     ] = "null"
     resources: Annotated[Resources, Field(description="Resources of each pod.")] = Resources()
+    pod: Annotated[PodSettings, Field(description="How the pods run: placement, environment, authorities.")] = (
+        PodSettings()
+    )
     active_deadline: Annotated[Duration, Field(description="How long the job may take, retries included.")] = "6h"
     backoff_limit: Annotated[
         int, Field(ge=0, le=10, description="Retries of each shard after a crash. Bad input is never tried again.")

@@ -10,7 +10,8 @@ from modelward_api.base import Digest, Document, Duration, Fraction, Name, SemVe
 from modelward_api.bundle import Metric
 from modelward_api.columns import Column
 from modelward_api.conditions import Condition
-from modelward_api.modelversion import Resources, VersionSettings
+from modelward_api.modelversion import VersionSettings
+from modelward_api.pods import PodSettings, Resources
 
 
 class Source(Document):
@@ -157,6 +158,9 @@ class TrainingJobSpec(Document):
     output: Annotated[Output, Field(description="Where the bundle goes.")]
     promote: Annotated[Promote | None, Field(description="Create a ModelVersion from the bundle.")] = None
     resources: Annotated[Resources, Field(description="Resources of the training pod.")] = Resources()
+    pod: Annotated[PodSettings, Field(description="How the pods run: placement, environment, authorities.")] = (
+        PodSettings()
+    )
     active_deadline: Annotated[Duration, Field(description="How long the job may take, retries included.")] = "1h"
     backoff_limit: Annotated[
         int, Field(ge=0, le=10, description="Retries after a crash. Bad input is never tried again.")
