@@ -18,7 +18,9 @@ RESERVED_LABELS = (
     "job-name",
 )
 """Labels that Services, NetworkPolicies and controllers select by, beside those with the prefix."""
-RESERVED_ENV = r"^(MODELWARD_|OTEL_EXPORTER_OTLP_ENDPOINT$|OTEL_TRACES_SAMPLER|PYTHON|LD_|SSL_CERT_|JOB_COMPLETION_INDEX$)"
+RESERVED_ENV = (
+    r"^(MODELWARD_|OTEL_EXPORTER_OTLP_ENDPOINT$|OTEL_TRACES_SAMPLER|PYTHON|LD_|SSL_CERT_|JOB_COMPLETION_INDEX$)"
+)
 """Variables that Modelward sets itself, and those that load other code into a process."""
 RESERVED_ENV_SENTENCE = (
     "MODELWARD_*, OTEL_TRACES_SAMPLER*, OTEL_EXPORTER_OTLP_ENDPOINT, SSL_CERT_*, JOB_COMPLETION_INDEX, PYTHON* and LD_* are "

@@ -14,7 +14,7 @@ from modelward_api.scorebatch import ScoreBatchSpec
 from modelward_api.trainingjob import TrainingJobSpec
 from modelward_operator.desired import scoring, serving, training
 from modelward_operator.desired.service import service
-from modelward_operator.desired.settings import Settings
+from modelward_operator.desired.settings import Pods, Settings
 from modelward_operator.domain.observation import Chosen
 
 FOLDER = Path(__file__).parent / "golden"
@@ -101,10 +101,46 @@ BATCH = ScoreBatchSpec.model_validate(
         "resources": {"limits": {"memory": "2Gi"}},
     }
 )
+PODS = Pods.model_validate(
+    {
+        "podDefaults": {
+            "metadata": {"labels": {"team": "icu"}, "annotations": {"example.com/scan": "no"}},
+            "tolerations": [{"key": "models", "operator": "Exists", "effect": "NoSchedule"}],
+            "priorityClassName": "clinical",
+            "env": [{"name": "HTTPS_PROXY", "value": "http://proxy.corp:3128"}],
+            "envFrom": [{"configMapRef": {"name": "proxies"}}],
+            "caBundle": {"configMap": {"name": "corporate", "key": "bundle.pem"}},
+        },
+        "serving": {
+            "pod": {"securityContext": {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"}},
+            "resources": {"limits": {"cpu": "1", "memory": "256Mi"}},
+        },
+        "training": {"pod": {"nodeSelector": {"pool": "batch"}}},
+    }
+)
+PLACED = replace(SETTINGS, pods=PODS)
+OWN_PODS = {
+    "metadata": {"labels": {"team": "ward"}},
+    "nodeSelector": {"disk": "fast"},
+    "runtimeClassName": "gvisor",
+    "affinity": {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [{"key": "gpu", "operator": "DoesNotExist"}]}]
+            }
+        }
+    },
+    "env": [{"name": "NO_PROXY", "valueFrom": {"configMapKeyRef": {"name": "proxies", "key": "none"}}}],
+    "caBundle": {"secret": {"name": "own", "key": "ca.crt"}},
+    "fetchResources": {"limits": {"memory": "1Gi"}},
+}
+OWN = ModelVersionSpec.model_validate({**SPEC.to_json(), "serving": {"pod": OWN_PODS}})
+OWN_JOB = TrainingJobSpec.model_validate({**JOB.to_json(), "pod": OWN_PODS})
+OWN_BATCH = ScoreBatchSpec.model_validate({**BATCH.to_json(), "pod": OWN_PODS})
 CHOSEN = Chosen("v1", "1.0.0", ARTIFACT)
 
 
-def manifests() -> Iterator[tuple[str, dict[str, Any]]]:
+def manifests(SETTINGS: Settings = SETTINGS) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: N803
     """By the golden file's name."""
     yield "deployment", serving.deployment("clinic", "v1", "uid-1", SPEC, ARTIFACT, 1, SETTINGS)
     yield "deployment-large", serving.deployment("clinic", "v1", "uid-1", LARGE, ARTIFACT, 3, OBJECT_STORE)
@@ -121,6 +157,9 @@ def manifests() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "training-job", training.job("clinic", "train", "uid-2", JOB, SETTINGS)
     yield "training-document", training.config_map("clinic", "train", "uid-2", JOB)
     yield "scoring-job", scoring.job("clinic", "scores", "uid-3", BATCH, CHOSEN, SETTINGS)
+    yield "deployment-placed", serving.deployment("clinic", "v1", "uid-1", OWN, ARTIFACT, 1, PLACED)
+    yield "training-job-placed", training.job("clinic", "train", "uid-2", OWN_JOB, PLACED)
+    yield "scoring-job-placed", scoring.job("clinic", "scores", "uid-3", OWN_BATCH, CHOSEN, PLACED)
     yield "model-version", training.model_version("clinic", "v2", JOB, "train", "store://models/b", DIGEST)
 
 

@@ -184,7 +184,9 @@ def test_a_batch_has_one_index_a_shard_and_each_is_tried_again_by_itself():
 def test_a_batch_scores_with_the_bundle_that_was_verified_and_cannot_change_it():
     pod = ALL["scoring-job"]["spec"]["template"]["spec"]
     fetch, batch = pod["initContainers"][0], pod["containers"][0]
-    assert fetch == ALL["deployment"]["spec"]["template"]["spec"]["initContainers"][0]
+    serving_fetch = ALL["deployment"]["spec"]["template"]["spec"]["initContainers"][0]
+    assert {**fetch, "resources": None} == {**serving_fetch, "resources": None}
+    assert fetch["resources"]["limits"] == batch["resources"]["limits"]
     assert next(m for m in batch["volumeMounts"] if m["name"] == "bundle")["readOnly"] is True
     assert f"--digest={DIGEST}" in batch["command"]
 

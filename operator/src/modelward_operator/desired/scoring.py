@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from modelward_api import API_VERSION, names
 from modelward_api.base import seconds
+from modelward_api.pods import PodSettings, merged
 from modelward_api.scorebatch import ScoreBatchSpec
 from modelward_api.wire import INVALID_INPUT_EXIT_CODE
 from modelward_operator.desired.pod import (
     CONTAINER_SECURITY,
-    POD_SECURITY,
     Manifest,
+    authority_mounts,
+    authority_volumes,
+    environment,
+    metadata,
     owner,
+    placement,
+    resources,
+    security,
     store_environment,
     store_mounts,
     store_volumes,
@@ -35,6 +42,7 @@ def job_name(name: str) -> str:
 
 def job(namespace: str, name: str, uid: str, spec: ScoreBatchSpec, chosen: Chosen, settings: Settings) -> Manifest:
     """The Job: bad input or a wrong bundle fails it at once; anything else is tried again, each shard by itself."""
+    pod = merged(settings.pods.pod_defaults, settings.pods.batch.pod, spec.pod)
     rules = [
         # Of any container: what fetches the bundle says so of a wrong one, what scores of wrong input.
         {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [INVALID_INPUT_EXIT_CODE]}},
@@ -66,8 +74,8 @@ def job(namespace: str, name: str, uid: str, spec: ScoreBatchSpec, chosen: Chose
             "suspend": spec.suspend,
             "podFailurePolicy": {"rules": rules},
             "template": {
-                "metadata": {"labels": _labels(name, spec, chosen)},
-                "spec": _pod(spec, chosen, settings),
+                "metadata": metadata(pod, _labels(name, spec, chosen)),
+                "spec": _pod(spec, chosen, settings, pod),
             },
         },
     }
@@ -83,22 +91,19 @@ def _labels(name: str, spec: ScoreBatchSpec, chosen: Chosen) -> dict[str, str]:
     }
 
 
-def _pod(spec: ScoreBatchSpec, chosen: Chosen, settings: Settings) -> Manifest:
-    limits = dict(spec.resources.limits)
+def _pod(spec: ScoreBatchSpec, chosen: Chosen, settings: Settings, pod: PodSettings) -> Manifest:
     container: Manifest = {
         "name": CONTAINER,
         "image": settings.serving_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["python", "-m", "modelward_serving", "batch", *_words(spec, chosen)],
-        **store_environment(settings),
+        **environment(pod, store_environment(settings)),
         "securityContext": CONTAINER_SECURITY,
-        "resources": {
-            "requests": {**DEFAULT_REQUESTS, **spec.resources.requests},
-            **({"limits": limits} if limits else {}),
-        },
+        "resources": resources(DEFAULT_REQUESTS, settings.pods.batch.resources, spec.resources),
         "volumeMounts": [
             {"name": "bundle", "mountPath": BUNDLE, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            *authority_mounts(pod),
             *store_mounts(settings, read_only=False),
         ],
     }
@@ -107,12 +112,14 @@ def _pod(spec: ScoreBatchSpec, chosen: Chosen, settings: Settings) -> Manifest:
         "serviceAccountName": settings.serving_service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": POD_SECURITY,
-        "initContainers": [fetch(chosen.artifact, settings)],
+        "securityContext": security(pod),
+        **placement(pod),
+        "initContainers": [fetch(chosen.artifact, settings, pod, container["resources"])],
         "containers": [container],
         "volumes": [
             {"name": "bundle", "emptyDir": {}},
             {"name": "tmp", "emptyDir": {}},
+            *authority_volumes(pod),
             *store_volumes(settings, read_only=False),
         ],
     }

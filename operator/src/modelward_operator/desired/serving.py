@@ -5,11 +5,18 @@ from __future__ import annotations
 from modelward_api import API_VERSION, names
 from modelward_api.base import seconds
 from modelward_api.modelversion import Artifact, Authentication, Autoscaling, ModelVersionSpec, Tls
+from modelward_api.pods import PodSettings, Resources, merged
 from modelward_operator.desired.pod import (
     CONTAINER_SECURITY,
-    POD_SECURITY,
     Manifest,
+    authority_mounts,
+    authority_volumes,
+    environment,
+    metadata,
     owner,
+    placement,
+    resources,
+    security,
     store_environment,
     store_mounts,
     store_volumes,
@@ -26,6 +33,7 @@ TURNING_AWAY = 5
 CALM = 300
 """Seconds of less load after which pods are removed: a ward's night is quiet for longer than a lull."""
 DEFAULT_REQUESTS = {"cpu": "100m", "memory": "384Mi"}
+FETCH_REQUESTS = {"cpu": "50m", "memory": "64Mi"}
 
 
 def short(digest: str) -> str:
@@ -55,6 +63,7 @@ def deployment(
 ) -> Manifest:
     """The Deployment of one version. Deterministic. Without replicas their number is left to the autoscaler."""
     timeout = seconds(spec.serving.request_timeout)
+    pod = pod_settings(spec, settings)
     selector = {names.MODEL: spec.model, names.MODEL_VERSION: name}
     return {
         "apiVersion": "apps/v1",
@@ -71,11 +80,18 @@ def deployment(
             "selector": {"matchLabels": selector},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
-                "metadata": {"labels": {**labels(name, spec, artifact), **_speech(spec)}},
-                "spec": _pod(namespace, selector, spec, artifact, timeout, settings),
+                "metadata": metadata(pod, {**labels(name, spec, artifact), **_speech(spec)}),
+                "spec": _pod(namespace, selector, spec, artifact, timeout, settings, pod),
             },
         },
     }
+
+
+def pod_settings(spec: ModelVersionSpec, settings: Settings) -> PodSettings:
+    """How a version's pods run: the installation's defaults, those of its serving pods, and what the version says."""
+    given, pods = spec.serving, settings.pods
+    selected = PodSettings(node_selector=given.node_selector)
+    return merged(pods.pod_defaults, pods.serving.pod, selected, given.pod)
 
 
 def disruption_budget(namespace: str, name: str, uid: str, spec: ModelVersionSpec) -> Manifest:
@@ -141,10 +157,13 @@ def _speech(spec: ModelVersionSpec) -> dict[str, str]:
 
 
 def _tls_volume(tls: Tls | None) -> list[Manifest]:
-    """The certificate. Optional, so that the server can say that it is missing: a pod that cannot mount says nothing."""
+    """The certificate. Optional, so that the server can say that it is missing: a pod that cannot mount says nothing.
+
+    Whatever user and group the pod runs with must be able to read it, and nobody else sees the volume.
+    """
     if tls is None:
         return []
-    return [{"name": "tls", "secret": {"secretName": tls.secret_name, "optional": True, "defaultMode": 0o440}}]
+    return [{"name": "tls", "secret": {"secretName": tls.secret_name, "optional": True, "defaultMode": 0o444}}]
 
 
 def _tls_words(namespace: str, spec: ModelVersionSpec) -> list[str]:
@@ -190,28 +209,30 @@ def _pod(
     artifact: Artifact,
     timeout: float,
     settings: Settings,
+    pod: PodSettings,
 ) -> Manifest:
-    found: Manifest = {
+    serve = _serve(namespace, spec, artifact, timeout, settings, pod)
+    spread = _spread(selector)
+    return {
         "serviceAccountName": settings.serving_service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": POD_SECURITY,
+        "securityContext": security(pod),
         "terminationGracePeriodSeconds": TURNING_AWAY + 2 * int(timeout) + 5,
-        **_spread(selector),
-        "initContainers": [fetch(artifact, settings)],
-        "containers": [_serve(namespace, spec, artifact, timeout, settings)],
+        "topologySpreadConstraints": spread["topologySpreadConstraints"],
+        **placement(pod, spread["affinity"]),
+        "initContainers": [fetch(artifact, settings, pod, serve["resources"])],
+        "containers": [serve],
         "volumes": [
             {"name": "bundle", "emptyDir": {}},
             {"name": "tmp", "emptyDir": {}},
             {"name": "control-keys", "configMap": {"name": names.CONTROL_KEYS}},
             *_tls_volume(spec.serving.tls),
             *_callers_volume(spec.serving.authentication),
+            *authority_volumes(pod),
             *store_volumes(settings, read_only=True),
         ],
     }
-    if spec.serving.node_selector:
-        found["nodeSelector"] = dict(spec.serving.node_selector)
-    return found
 
 
 def _spread(selector: dict[str, str]) -> Manifest:
@@ -228,20 +249,25 @@ def _spread(selector: dict[str, str]) -> Manifest:
     }
 
 
-def fetch(artifact: Artifact, settings: Settings) -> Manifest:
-    """The only container that sees the store: it fetches the bundle and checks its digest."""
+def fetch(artifact: Artifact, settings: Settings, pod: PodSettings, beside: Manifest) -> Manifest:
+    """The only container that sees the store: it fetches the bundle and checks its digest.
+
+    Its limits are those of the container that follows, unless they are set: a pod takes the larger of both.
+    """
+    inherited = Resources(limits=beside.get("limits", {}))
     words = ["fetch", "--uri", artifact.uri, "--digest", artifact.digest, "--into", BUNDLE]
     return {
         "name": "fetch",
         "image": settings.serving_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["python", "-m", "modelward_serving", *words],
-        **store_environment(settings),
+        **environment(pod, store_environment(settings)),
         "securityContext": CONTAINER_SECURITY,
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
+        "resources": resources(FETCH_REQUESTS, inherited, pod.fetch_resources),
         "volumeMounts": [
             {"name": "bundle", "mountPath": BUNDLE},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            *authority_mounts(pod),
             *store_mounts(settings, read_only=True),
         ],
     }
@@ -259,9 +285,21 @@ def _tracing(settings: Settings) -> list[Manifest]:
     return [{"name": name, "value": value} for name, value in said.items()]
 
 
-def _serve(namespace: str, spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings: Settings) -> Manifest:
-    requests = {**DEFAULT_REQUESTS, **spec.serving.resources.requests}
-    limits = dict(spec.serving.resources.limits)
+def _variables(artifact: Artifact, timeout: float, settings: Settings) -> list[Manifest]:
+    return [
+        {"name": "MODELWARD_BUNDLE", "value": BUNDLE},
+        {"name": "MODELWARD_DIGEST", "value": artifact.digest},
+        {"name": "MODELWARD_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "MODELWARD_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+        {"name": "MODELWARD_CONTROL_KEYS", "value": f"{KEYS}/{names.CONTROL_KEYS_FILE}"},
+        {"name": "MODELWARD_REQUEST_TIMEOUT", "value": f"{timeout:g}"},
+        *_tracing(settings),
+    ]
+
+
+def _serve(
+    namespace: str, spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings: Settings, pod: PodSettings
+) -> Manifest:
     port = _probed(spec.serving.tls)
     ready = {"httpGet": {"path": "/readyz", **port}}
     words = ["serve", *_tls_words(namespace, spec), *_callers_words(spec.serving.authentication)]
@@ -274,15 +312,7 @@ def _serve(namespace: str, spec: ModelVersionSpec, artifact: Artifact, timeout: 
         "image": settings.serving_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["python", "-m", "modelward_serving", *words],
-        "env": [
-            {"name": "MODELWARD_BUNDLE", "value": BUNDLE},
-            {"name": "MODELWARD_DIGEST", "value": artifact.digest},
-            {"name": "MODELWARD_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-            {"name": "MODELWARD_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
-            {"name": "MODELWARD_CONTROL_KEYS", "value": f"{KEYS}/{names.CONTROL_KEYS_FILE}"},
-            {"name": "MODELWARD_REQUEST_TIMEOUT", "value": f"{timeout:g}"},
-            *_tracing(settings),
-        ],
+        **environment(pod, {"env": _variables(artifact, timeout, settings)}),
         "ports": [
             {"name": "http", "containerPort": names.HTTP_PORT},
             {"name": "grpc", "containerPort": names.GRPC_PORT},
@@ -297,11 +327,12 @@ def _serve(namespace: str, spec: ModelVersionSpec, artifact: Artifact, timeout: 
             "timeoutSeconds": 5,
         },
         "securityContext": CONTAINER_SECURITY,
-        "resources": {"requests": requests, **({"limits": limits} if limits else {})},
+        "resources": resources(DEFAULT_REQUESTS, settings.pods.serving.resources, spec.serving.resources),
         "volumeMounts": [
             {"name": "bundle", "mountPath": BUNDLE, "readOnly": True},
             {"name": "control-keys", "mountPath": KEYS, "readOnly": True},
             *tls,
+            *authority_mounts(pod),
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         ],
     }

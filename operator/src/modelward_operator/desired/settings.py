@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from modelward_api.base import Document
+from modelward_api.pods import PodSettings, Resources
 
 CHOICES = {
     "MODELWARD_IMAGE_PULL_POLICY": ("Always", "IfNotPresent", "Never"),
@@ -14,6 +19,37 @@ STORE_MOUNT = "/var/lib/modelward/store"
 
 class InvalidSettingsError(ValueError):
     """A variable of the environment is missing or makes no sense."""
+
+
+class Component(Document):
+    """How the pods of one kind run in this installation."""
+
+    pod: PodSettings = PodSettings()
+    resources: Resources = Resources()
+    """Of the main container, where the object says nothing."""
+
+
+class Pods(Document):
+    """How pods run in this installation: what the chart's values say, under what each object says."""
+
+    pod_defaults: PodSettings = PodSettings()
+    serving: Component = Component()
+    training: Component = Component()
+    batch: Component = Component()
+
+    @classmethod
+    def read(cls, written: str) -> Pods:
+        """From the JSON that the chart writes.
+
+        Raises:
+            InvalidSettingsError: with the path of the value that makes no sense.
+        """
+        try:
+            return cls.model_validate_json(written)
+        except ValidationError as error:
+            problem = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            raise InvalidSettingsError(f"MODELWARD_PODS (the chart's values): {where}: {problem['msg']}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +68,8 @@ class Settings:
     """A Secret whose keys are the environment of an object store (AWS_ACCESS_KEY_ID ...)."""
     serving_service_account: str = "default"
     training_service_account: str = "default"
+    pods: Pods = field(default_factory=Pods)
+    """How pods run, where the objects say nothing."""
     tracing_endpoint: str | None = None
     """Where serving pods send their traces (OTLP over HTTP); None: nowhere."""
     tracing_ratio: str = "1"
@@ -64,6 +102,7 @@ class Settings:
             store_secret=environ.get("MODELWARD_STORE_SECRET") or None,
             serving_service_account=environ.get("MODELWARD_SERVING_SERVICE_ACCOUNT") or "default",
             training_service_account=environ.get("MODELWARD_TRAINING_SERVICE_ACCOUNT") or "default",
+            pods=Pods.read(environ.get("MODELWARD_PODS") or "{}"),
             tracing_endpoint=environ.get("MODELWARD_TRACING_ENDPOINT") or None,
             tracing_ratio=environ.get("MODELWARD_TRACING_RATIO") or "1",
             log_level=environ.get("MODELWARD_LOG_LEVEL") or "INFO",

@@ -6,13 +6,20 @@ import json
 
 from modelward_api import API_VERSION, names
 from modelward_api.base import seconds
+from modelward_api.pods import PodSettings, merged
 from modelward_api.trainingjob import TrainingJobSpec
 from modelward_api.wire import INVALID_INPUT_EXIT_CODE
 from modelward_operator.desired.pod import (
     CONTAINER_SECURITY,
-    POD_SECURITY,
     Manifest,
+    authority_mounts,
+    authority_volumes,
+    environment,
+    metadata,
     owner,
+    placement,
+    resources,
+    security,
     store_environment,
     store_mounts,
     store_volumes,
@@ -61,6 +68,7 @@ def config_map(namespace: str, name: str, uid: str, spec: TrainingJobSpec) -> Ma
 
 def job(namespace: str, name: str, uid: str, spec: TrainingJobSpec, settings: Settings) -> Manifest:
     """The Job: bad input fails it at once, anything else is tried again."""
+    pod = merged(settings.pods.pod_defaults, settings.pods.training.pod, spec.pod)
     bad_input = {"containerName": "training", "operator": "In", "values": [INVALID_INPUT_EXIT_CODE]}
     rules = [
         {"action": "FailJob", "onExitCodes": bad_input},
@@ -76,28 +84,28 @@ def job(namespace: str, name: str, uid: str, spec: TrainingJobSpec, settings: Se
             "activeDeadlineSeconds": max(1, int(seconds(spec.active_deadline))),
             "suspend": spec.suspend,
             "podFailurePolicy": {"rules": rules},
-            "template": {"metadata": {"labels": _labels(name, spec.model)}, "spec": _pod(name, spec, settings)},
+            "template": {
+                "metadata": metadata(pod, _labels(name, spec.model)),
+                "spec": _pod(name, spec, settings, pod),
+            },
         },
     }
 
 
-def _pod(name: str, spec: TrainingJobSpec, settings: Settings) -> Manifest:
-    limits = dict(spec.resources.limits)
+def _pod(name: str, spec: TrainingJobSpec, settings: Settings, pod: PodSettings) -> Manifest:
     container: Manifest = {
         "name": "training",
         "image": settings.training_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["python", "-m", "modelward_training", "run"],
-        **store_environment(settings),
+        **environment(pod, store_environment(settings)),
         "ports": [{"name": "progress", "containerPort": names.PROGRESS_PORT}],
         "securityContext": CONTAINER_SECURITY,
-        "resources": {
-            "requests": {**DEFAULT_REQUESTS, **spec.resources.requests},
-            **({"limits": limits} if limits else {}),
-        },
+        "resources": resources(DEFAULT_REQUESTS, settings.pods.training.resources, spec.resources),
         "volumeMounts": [
             {"name": "spec", "mountPath": SPEC_MOUNT, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            *authority_mounts(pod),
             *store_mounts(settings, read_only=False),
         ],
     }
@@ -106,11 +114,13 @@ def _pod(name: str, spec: TrainingJobSpec, settings: Settings) -> Manifest:
         "serviceAccountName": settings.training_service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": POD_SECURITY,
+        "securityContext": security(pod),
+        **placement(pod),
         "containers": [container],
         "volumes": [
             {"name": "spec", "configMap": {"name": document_name(name)}},
             {"name": "tmp", "emptyDir": {}},
+            *authority_volumes(pod),
             *store_volumes(settings, read_only=False),
         ],
     }
