@@ -89,7 +89,8 @@ class Clinic:
 
     def install(self, *values: str) -> None:
         """The chart, with the images that the cluster holds."""
-        settings = ["crds.adopt=true", *values]
+        # The cluster's volumes belong to root.
+        settings = ["crds.adopt=true", "podDefaults.securityContext.fsGroup=65532", *values]
         for name in ("operator", "serving", "training"):
             repository, _, tag = self.cluster.image(name).rpartition(":")
             settings += [f"images.{name}.repository={repository}", f"images.{name}.tag={tag}"]

@@ -22,6 +22,21 @@ VALUES = {
     "the defaults": {},
     "an object store": {"store": {"uri": "s3://bucket/prefix", "existingSecret": "keys"}},
     "all namespaces": {"watch": {"allNamespaces": True}},
+    "pods as a platform team has them": {
+        "podDefaults": {
+            "metadata": {"labels": {"team": "icu"}, "annotations": {"example.com/scan": "no"}},
+            "tolerations": [{"key": "models", "operator": "Exists"}],
+            "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}, {"name": "ODD", "value": "$(POD_NAME)"}],
+            "caBundle": {"configMap": {"name": "corporate", "key": "ca.crt"}},
+            "securityContext": {"fsGroup": 65532},
+        },
+        "serving": {"resources": {"limits": {"cpu": "1", "memory": "1Gi"}}},
+        "operator": {
+            "priorityClassName": "system",
+            "podLabels": {"team": "icu"},
+            "tolerations": [{"operator": "Exists"}],
+        },
+    },
     "several namespaces": {"watch": {"namespaces": ["ward-a", "ward-b"]}},
     "digests and a PodMonitor": {
         "images": {"operator": {"repository": "r/operator", "digest": "sha256:" + "a" * 64}},
@@ -33,7 +48,7 @@ VARIABLES = {
     for name in (
         *("NAMESPACES", "SERVING_IMAGE", "TRAINING_IMAGE", "IMAGE_PULL_POLICY", "LOG_LEVEL"),
         *("STORE_URI", "STORE_CLAIM", "STORE_SECRET", "SERVING_SERVICE_ACCOUNT", "TRAINING_SERVICE_ACCOUNT"),
-        *("TRACING_ENDPOINT", "TRACING_RATIO"),
+        *("TRACING_ENDPOINT", "TRACING_RATIO", "PODS"),
     )
 } | {"POD_NAME", "POD_NAMESPACE"}
 
@@ -217,6 +232,44 @@ def test_with_all_namespaces_it_watches_all_and_pods_need_no_account_of_their_ow
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "modelward-operator", "namespace": "clinic"}]
 
 
+def test_how_pods_run_reaches_the_operator_as_it_is_written(program):
+    documents = rendered(program, VALUES["pods as a platform team has them"])
+    (operator,) = of(documents, "Deployment")
+    pod = operator["spec"]["template"]
+    (written,) = (v["value"] for v in pod["spec"]["containers"][0]["env"] if v["name"] == "MODELWARD_PODS")
+    assert "$$(POD_NAME)" in written, "the kubelet would put its own value there"
+    pods = Settings.from_environment({k: v for k, v in environment(documents).items() if v is not None}).pods
+    assert pods.pod_defaults.security_context.fs_group == 65532
+    assert pods.pod_defaults.ca_bundle.config_map.name == "corporate"
+    assert pods.serving.resources.limits == {"cpu": "1", "memory": "1Gi"}
+    assert (pod["spec"]["priorityClassName"], pod["metadata"]["labels"]["team"]) == ("system", "icu")
+    assert "fsGroup" not in pod["spec"]["securityContext"], "the operator has no volume"
+    (check,) = of(documents, "Job")
+    pod = check["spec"]["template"]
+    assert pod["spec"]["securityContext"]["fsGroup"] == 65532
+    assert pod["spec"]["tolerations"] == [{"key": "models", "operator": "Exists"}]
+    assert pod["metadata"]["annotations"] == {"example.com/scan": "no"}
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
+def test_no_user_or_group_is_asked_for_unless_it_is_set_and_the_store_check_fits_a_quota(program, values):
+    documents = rendered(program, values)
+    for workload in [*of(documents, "Deployment"), *of(documents, "Job")]:
+        security = workload["spec"]["template"]["spec"]["securityContext"]
+        given = values.get("podDefaults", {}).get("securityContext", {}) if workload["kind"] == "Job" else {}
+        assert security == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **given}
+    for check in of(documents, "Job"):
+        assert check["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"].keys() == {"cpu", "memory"}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"podDefaults": {"toleration": []}}, {"serving": {"pods": {}}}, {"podDefaults": {"caBundle": {"configMap": {}}}}],
+)
+def test_a_value_that_is_mistyped_is_refused_by_helm(program, values):
+    assert helm(program, "lint", str(CHART), values=values, check=False).returncode != 0
+
+
 def test_an_object_store_needs_no_claim(program):
     documents = rendered(program, VALUES["an object store"])
     settings = Settings.from_environment({k: v for k, v in environment(documents).items() if v is not None})
@@ -248,7 +301,7 @@ ROLE = {
     "services": {"get", "list", "watch", "create", "patch", "delete"},
     "configmaps": {"get", "create", "patch"},
     "pods": {"get", "list", "watch"},
-    "events": {"create"},
+    "events": {"create", "list"},
 }
 
 

@@ -79,6 +79,26 @@ modelward-{{ .name }}
   resources: [pods]
   verbs: [get, list, watch]
 - apiGroups: [""]
+  # The reason that a Job gets no pods, such as a quota, is in an Event alone.
   resources: [events]
-  verbs: [create]
+  verbs: [create, list]
+{{- end }}
+
+{{- /* What the operator knows of how pods run. The kubelet would replace $(NAME). */ -}}
+{{- define "modelward.pods" -}}
+{{- $values := .Values -}}
+{{- dict "podDefaults" $values.podDefaults "serving" $values.serving "training" $values.training "batch" $values.batch | toJson | replace "$(" "$$(" -}}
+{{- end }}
+
+{{- /* The part of a PodSpec that the settings of pods say, for pods of the chart's own. */ -}}
+{{- define "modelward.placement" -}}
+{{- $found := dict -}}
+{{- range $name := list "nodeSelector" "tolerations" "affinity" "priorityClassName" "runtimeClassName" -}}
+{{- with get $ $name }}{{ $_ := set $found $name . }}{{ end -}}
+{{- end -}}
+{{- toYaml $found -}}
+{{- end }}
+
+{{- define "modelward.podSecurity" -}}
+{{- merge (dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault")) (.securityContext | default dict) | toYaml -}}
 {{- end }}
