@@ -51,6 +51,8 @@ class Workload:
     replicas: int
     """Wanted by its spec now."""
     deleting: bool = False
+    failure: Failure | None = None
+    """Why its controller gets no pods: a quota, a policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,12 @@ class Version:
     def digest(self) -> Digest | None:
         """Its bundle's digest, once that is known."""
         return self.artifact.digest if self.artifact else None
+
+    @property
+    def failure(self) -> Failure | None:
+        """What its pods complain of, or why there are none."""
+        said = next((pod.failure for pod in self.pods if pod.failure), None)
+        return said or (self.workload.failure if self.workload else None)
 
     @property
     def ready_pods(self) -> int:
@@ -178,7 +186,7 @@ class TrainingObservation:
     """The Job's own verdict: BackoffLimitExceeded, DeadlineExceeded, PodFailurePolicy."""
     job_complete: bool = False
     pod_problem: Failure | None = None
-    """Why the pod cannot run at all now: ImagePullBackOff, Unschedulable, CreateContainerConfigError."""
+    """Why the newest pod does not run: ImagePullBackOff, Unschedulable, OOMKilled, Evicted, QuotaExceeded, or its last words."""
     progress: TrainingProgress | None = None
     outcome: TrainingOutcome | None = None
     """The termination message of the newest pod that ended, if it could be read."""

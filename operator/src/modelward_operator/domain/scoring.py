@@ -14,6 +14,7 @@ from modelward_operator.domain.clock import stamp
 from modelward_operator.domain.conditions import State, Summary, conclude
 from modelward_operator.domain.decision import Note, ScoringDecision
 from modelward_operator.domain.observation import BatchJob, Chosen, Failure, Observation, ScoringObservation, Version
+from modelward_operator.domain.refusal import again, remembered
 from modelward_operator.domain.rollout.course import REFUSED
 from modelward_operator.domain.rollout.roles import cast, quarantined
 
@@ -63,6 +64,21 @@ def score(observation: ScoringObservation, now: datetime) -> ScoringDecision:
         parallelism=parallelism if active and job is not None and job.parallelism != parallelism else None,
         notes=_notes(observation, stage),
         requeue_after=stage.again,
+    )
+
+
+def refused(observation: ScoringObservation, failure: Failure, now: datetime) -> ScoringDecision:
+    """What to say when the API server did not take the Job, or a change of it: it may, the next time."""
+    chosen = choice(observation)
+    phase: ScoringPhase = observation.status.phase if observation.job and observation.status.phase else "Pending"
+    ready = next((c for c in observation.status.conditions if c.type == "Ready"), None)
+    news = ready is None or ready.reason != failure.reason
+    note = Note("ScoreBatch", observation.name, "Warning", failure.reason, failure.message)
+    stage = Stage(phase, failure.reason, failure.message)
+    return ScoringDecision(
+        status=_status(observation, stage, chosen if isinstance(chosen, Chosen) else None, now),
+        notes=(note,) if news else (),
+        requeue_after=again(observation.status.conditions, now),
     )
 
 
@@ -146,8 +162,17 @@ def fails(observation: ScoringObservation) -> Stage | None:
     said = [o for o in observation.outcomes if not o.succeeded and o.reason not in PASSING]
     failure = told(said[-1]) if said else _of_bundle(observation.pod_problem, observation.job)
     if failure is None or observation.job.failure.reason == "DeadlineExceeded":
-        failure = observation.job.failure
+        failure = _late(observation, observation.job.failure)
     return Stage("Failed", failure.reason, failure.message, stalled=True)
+
+
+def _late(observation: ScoringObservation, verdict: Failure) -> Failure:
+    """The Job's verdict; when its time is over, with what stood in the way."""
+    before = next((c for c in observation.status.conditions if c.type == "Ready"), None)
+    last = observation.pod_problem or (Failure(before.reason, before.message) if before else None)
+    if verdict.reason != "DeadlineExceeded" or last is None or last.reason in ("Starting", "Scoring", "Suspended"):
+        return verdict
+    return Failure(verdict.reason, f"spec.activeDeadline is over; what stood in the way: {last.message}")
 
 
 def is_complete(observation: ScoringObservation) -> Stage | None:
@@ -186,6 +211,8 @@ def is_starting(observation: ScoringObservation) -> Stage | None:
         return None
     if observation.pod_problem is not None:
         return Stage("Pending", observation.pod_problem.reason, observation.pod_problem.message, again=WHILE_RUNNING)
+    if job is None and (refusal := remembered(observation.status.conditions)) is not None:
+        return Stage("Pending", refusal.reason, refusal.message, again=WHILE_RUNNING)  # it is tried again now
     message = "Creating the Job" if job is None else "Waiting for the pods to start"
     return Stage("Pending", "Starting", message, again=WHILE_RUNNING)
 

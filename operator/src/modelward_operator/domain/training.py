@@ -8,12 +8,14 @@ from datetime import datetime
 from typing import Literal
 
 from modelward_api.bundle import Metric
+from modelward_api.conditions import find
 from modelward_api.trainingjob import TrainingJobSpec, TrainingJobStatus
 from modelward_api.wire import TrainingOutcome
 from modelward_operator.domain.clock import stamp
 from modelward_operator.domain.conditions import State, Summary, conclude
 from modelward_operator.domain.decision import Note, TrainingDecision
-from modelward_operator.domain.observation import TrainingObservation
+from modelward_operator.domain.observation import Failure, TrainingObservation
+from modelward_operator.domain.refusal import again, remembered
 
 PROGRESS_PERIOD = 2.0
 """Seconds between two looks at a running training pod."""
@@ -51,6 +53,21 @@ def train(observation: TrainingObservation, now: datetime) -> TrainingDecision:
     )
 
 
+def refused(observation: TrainingObservation, failure: Failure, now: datetime) -> TrainingDecision:
+    """What to say when the API server did not take what was to be made: it may, the next time."""
+    stage = Stage("Pending", failure.reason, failure.message)
+    if observation.job_exists and (phase := observation.status.phase) is not None:
+        stage = Stage(phase, failure.reason, failure.message, stalled=phase == "Complete")
+    ready = next((c for c in observation.status.conditions if c.type == "Ready"), None)
+    news = ready is None or ready.reason != failure.reason
+    note = Note("TrainingJob", observation.name, "Warning", failure.reason, failure.message)
+    return TrainingDecision(
+        status=_status(observation, stage, now),
+        notes=(note,) if news else (),
+        requeue_after=again(observation.status.conditions, now),
+    )
+
+
 def version_name(spec: TrainingJobSpec) -> str:
     """The name of the ModelVersion that the job creates."""
     if spec.promote is not None and spec.promote.name:
@@ -85,6 +102,8 @@ def is_complete(observation: TrainingObservation) -> Stage | None:
         return Stage("Complete", "NameTaken", message, stalled=True)
     if (refused := observation.version_refused) is not None:
         return Stage("Complete", refused.reason, refused.message, stalled=True)
+    if (refusal := remembered(observation.status.conditions)) is not None and observation.status.phase == "Complete":
+        return Stage("Complete", refusal.reason, refusal.message, stalled=True)  # it is tried again now
     return Stage("Complete", "Trained", f"Trained; creating ModelVersion {name}")
 
 
@@ -96,7 +115,21 @@ def fails(observation: TrainingObservation) -> Stage | None:
     if outcome is not None and not outcome.succeeded:
         where = f"{outcome.field}: " if outcome.field and not outcome.message.startswith(outcome.field) else ""
         return Stage("Failed", outcome.reason, f"{where}{outcome.message}", stalled=True)
-    return Stage("Failed", observation.job_failure.reason, observation.job_failure.message, stalled=True)
+    failure = _cause(observation.job_failure, observation)
+    return Stage("Failed", failure.reason, failure.message, stalled=True)
+
+
+def _cause(verdict: Failure, observation: TrainingObservation) -> Failure:
+    """Why the Job gave up: it says itself how often it has tried, or for how long."""
+    problem = observation.pod_problem
+    if verdict.reason == "BackoffLimitExceeded" and problem is not None:
+        return problem
+    if verdict.reason == "DeadlineExceeded":
+        before = find(observation.status.conditions, "Ready")
+        last = problem or (Failure(before.reason, before.message) if before else None)
+        if last is not None and last.reason not in ("Starting", "Training", "Suspended"):
+            return Failure(verdict.reason, f"spec.activeDeadline is over; what stood in the way: {last.message}")
+    return verdict
 
 
 def lost_its_outcome(observation: TrainingObservation) -> Stage | None:
@@ -119,6 +152,8 @@ def is_suspended(observation: TrainingObservation) -> Stage | None:
 def is_starting(observation: TrainingObservation) -> Stage | None:
     """No pod runs yet."""
     problem = observation.pod_problem
+    if problem is None and not observation.job_exists:
+        problem = remembered(observation.status.conditions)  # it is tried again now
     if problem is not None:
         return Stage("Pending", problem.reason, problem.message)
     if observation.job_exists and observation.progress is not None:

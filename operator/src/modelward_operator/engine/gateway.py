@@ -83,6 +83,7 @@ class GatewayError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
+        self.said = message
 
 
 class ConflictError(GatewayError):

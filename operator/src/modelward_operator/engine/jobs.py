@@ -2,9 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from modelward_operator.domain import refusal
 from modelward_operator.domain.observation import Failure
-from modelward_operator.engine.gateway import Manifest
+from modelward_operator.engine import gateway as api
+from modelward_operator.engine.gateway import (
+    ConflictError,
+    Gateway,
+    GatewayError,
+    InvalidObjectError,
+    Manifest,
+    NamespaceEndsError,
+)
 from modelward_operator.engine.observe import is_left_over, owned_by
+
+
+class RefusedError(Exception):
+    """The API server did not take what a TrainingJob or a ScoreBatch needs."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+@contextmanager
+def refusals(what: str, *, invalid: bool = True) -> Iterator[None]:
+    """Tell a refusal of the API server, which belongs in a status, from a conflict or an outage, which passes.
+
+    Without ``invalid`` an object that its schema refuses is left to the caller: the same one is refused for ever.
+
+    Raises:
+        RefusedError: any 4xx but a conflict.
+    """
+    try:
+        yield
+    except (ConflictError, NamespaceEndsError):
+        raise
+    except GatewayError as error:
+        if 400 <= error.status < 500 and (invalid or not isinstance(error, InvalidObjectError)):
+            raise RefusedError(refusal.refused(what, error.status, error.said)) from error
+        raise
+
+
+async def without_pods(gateway: Gateway, job: Manifest | None, pods: list[Manifest]) -> Failure | None:
+    """Why a Job has got no pod: a quota or a policy refuses them to its controller, which says so in an Event alone."""
+    if job is None or pods or job["spec"].get("suspend") or has_condition(job, "Complete") or failure(job):
+        return None
+    metadata = job["metadata"]
+    fields = f"involvedObject.uid={metadata['uid']},reason=FailedCreate"
+    events = await gateway.list(api.EVENTS, metadata["namespace"], fields=fields)
+    newest = max(events, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "", default=None)
+    return refusal.without_pods(newest.get("message") or "") if newest is not None else None
 
 
 def left_over(manifest: Manifest, *made: Manifest | None) -> str | None:

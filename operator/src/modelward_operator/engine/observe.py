@@ -18,6 +18,7 @@ from modelward_api.trainingjob import TrainingJobStatus
 from modelward_api.wire import FetchOutcome, TrainingOutcome
 from modelward_operator.desired import record as records
 from modelward_operator.desired.serving import short
+from modelward_operator.domain import refusal
 from modelward_operator.domain.observation import Failure, InvalidVersion, ModelService, Monitor, Pod, Version, Workload
 from modelward_operator.domain.record import ModelRecord
 from modelward_operator.engine import gateway as api
@@ -97,7 +98,7 @@ def model_record(manifest: Manifest | None) -> ModelRecord | Failure:
     """The model's record, or why that ConfigMap is none."""
     if manifest is not None and not is_ours(manifest):
         name = manifest["metadata"]["name"]
-        message = f"ConfigMap {name} exists and is not managed by Modelward: delete it, or choose another spec.model"
+        message = f"ConfigMap {name} exists and is {whose(manifest)}: choose another spec.model, whose record needs no such name"
         return Failure("NameTaken", message)
     try:
         return records.read(manifest)
@@ -116,6 +117,20 @@ def model_service(manifest: Manifest | None) -> ModelService | None:
 def is_ours(manifest: Manifest) -> bool:
     """Whether we have made it."""
     return bool((manifest["metadata"].get("labels") or {}).get(names.MANAGED_BY) == names.MANAGER)
+
+
+def whose(manifest: Manifest) -> str:
+    """Whose an object is, as far as it says so itself."""
+    metadata = manifest["metadata"]
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    for owner in metadata.get("ownerReferences") or ():
+        return f"{owner['kind']} {owner['name']}'s"
+    if labels.get("app.kubernetes.io/part-of") == names.MANAGER:
+        return f"part of Modelward itself (its {labels.get(names.COMPONENT) or 'chart'})"
+    if (release := annotations.get("meta.helm.sh/release-name")) is not None:
+        return f"of Helm's release {release}"
+    manager = labels.get(names.MANAGED_BY)
+    return f"managed by {manager}, not by this object" if manager else "not managed by Modelward"
 
 
 def owned_by(manifest: Manifest, uid: str) -> bool:
@@ -194,7 +209,10 @@ def _pods_of(version: Version, pods: Iterable[Manifest]) -> tuple[Pod, ...]:
 def _workload(manifest: Manifest | None, uid: str) -> Workload | None:
     if manifest is None or not owned_by(manifest, uid):
         return None
-    return Workload(manifest["spec"].get("replicas", 1), "deletionTimestamp" in manifest["metadata"])
+    conditions = (manifest.get("status") or {}).get("conditions") or ()
+    refused = next((c for c in conditions if (c["type"], c["status"]) == ("ReplicaFailure", "True")), None)
+    failure = refusal.without_pods(refused.get("message") or "") if refused is not None else None
+    return Workload(manifest["spec"].get("replicas", 1), "deletionTimestamp" in manifest["metadata"], failure)
 
 
 async def _with_artifact(
@@ -206,7 +224,10 @@ async def _with_artifact(
         taken = await gateway.get(api.DEPLOYMENTS, namespace, version.name)
     left_over = taken is not None and is_left_over(taken, "ModelVersion", version.name, version.uid)
     if taken is not None and not left_over and not owned_by(taken, version.uid):
-        message = f"Deployment {version.name} exists and is not this ModelVersion's: delete it, or choose another name"
+        message = (
+            f"Deployment {version.name} exists and is {whose(taken)}: leave it alone, and apply this ModelVersion under "
+            "another name"
+        )
         return replace(version, artifact_failure=Failure("NameTaken", message))
     reference = version.spec.training_job_ref
     if reference is None:
@@ -258,15 +279,39 @@ def pod(manifest: Manifest) -> Pod:
 def problem(status: Mapping[str, Any]) -> Failure | None:
     """Why a pod does not get on: what its containers said at their end, or why they cannot start."""
     containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    if (ended := _ended_by_the_cluster(status)) is not None:
+        return ended
     for container in containers:
         if (said := _last_words(container)) is not None:
             return said
     for container in containers:
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") in _WAITING:
-            image = container.get("image", "")
-            return Failure(waiting["reason"], f"Image {image}: {waiting.get('message') or waiting['reason']}")
+            what = f"Image {container.get('image', '')}" if "Image" in waiting["reason"] else container["name"]
+            return Failure(waiting["reason"], f"{what}: {waiting.get('message') or waiting['reason']}")
     return _unschedulable(status.get("conditions") or [])
+
+
+def training_problem(status: Mapping[str, Any], outcome: TrainingOutcome | None) -> Failure | None:
+    """Why a training pod does not run, or how it ended if not well."""
+    if status.get("phase") in ("Running", "Succeeded"):
+        return None
+    if outcome is not None:
+        return None if outcome.succeeded else Failure(outcome.reason, outcome.message)
+    return problem(status)
+
+
+def _ended_by_the_cluster(status: Mapping[str, Any]) -> Failure | None:
+    """Evicted, preempted, or ended with its node."""
+    if status.get("phase") != "Failed":
+        return None
+    if status.get("reason"):
+        return Failure(status["reason"], f"The node has ended the pod: {status.get('message') or status['reason']}")
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            reason = condition.get("reason") or "Disrupted"
+            return Failure(reason, f"The cluster has ended the pod: {condition.get('message') or reason}")
+    return None
 
 
 def _last_words(container: Mapping[str, Any]) -> Failure | None:
@@ -278,9 +323,11 @@ def _last_words(container: Mapping[str, Any]) -> Failure | None:
         if said is not None:
             return said
         if ended.get("reason") == "OOMKilled":
-            return Failure(
-                "OOMKilled", f"{container['name']} used more than its memory limit: raise resources.limits.memory"
+            message = (
+                f"{container['name']} used more than its memory limit: raise limits.memory in its resources, or in the "
+                "namespace's LimitRange if that has set it"
             )
+            return Failure("OOMKilled", message)
         return Failure(
             "ContainerFailed", f"{container['name']} ended with exit code {ended.get('exitCode')}; see its log"
         )

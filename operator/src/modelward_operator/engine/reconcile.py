@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from modelward_api.trainingjob import TrainingJobSpec, TrainingJobStatus
 from modelward_api.wire import ExchangeResponse, TrainingProgress
 from modelward_operator.desired import training as manifests
 from modelward_operator.desired.settings import Settings
-from modelward_operator.domain import ledger
+from modelward_operator.domain import ledger, training
 from modelward_operator.domain.decision import Decision, Note, TrainingDecision
 from modelward_operator.domain.drift import is_due
 from modelward_operator.domain.observation import Failure, HeldLease, Observation, TrainingObservation
@@ -36,10 +36,10 @@ from modelward_operator.engine.gateway import ConflictError, Gateway, InvalidObj
 from modelward_operator.engine.observe import (
     Seen,
     explain,
-    problem,
     see,
     tolerant,
     training_outcome,
+    training_problem,
 )
 from modelward_operator.engine.queue import Key
 from modelward_operator.engine.store import Store
@@ -181,7 +181,16 @@ class Reconciler:
             return UNTIL_COLLECTED
         observation = await self._observe_training(manifest, spec, status, job, document)
         decision = self.train(observation, self.now())
-        await self._carry_out_training(manifest, observation, decision)
+        try:
+            await self._carry_out_training(manifest, observation, decision)
+        except jobs.RefusedError as error:
+            latest = await self.gateway.get(api.TRAINING_JOBS, key.namespace, key.name)
+            if latest is None:
+                return None
+            known = tolerant(TrainingJobStatus, latest.get("status"))
+            refused = training.refused(replace(observation, status=known), error.failure, self.now())
+            await self._tell_training(latest, refused)
+            return refused.requeue_after
         newly_refused = observation.version_refused is None and observation.uid in self.refused
         return AGAIN if newly_refused else decision.requeue_after
 
@@ -208,6 +217,7 @@ class Reconciler:
         pods = await self.gateway.list(api.PODS, namespace, f"{names.TRAINING_JOB}={name}")
         newest = max(pods, key=lambda p: p["metadata"]["creationTimestamp"], default=None)
         pod_status = (newest or {}).get("status") or {}
+        outcome = training_outcome(pod_status)
         wanted = version_name(spec)
         made = await self.gateway.get(api.MODEL_VERSIONS, namespace, wanted) if spec.promote is not None else None
         ours = made is not None and (made["metadata"].get("labels") or {}).get(names.TRAINING_JOB) == name
@@ -222,9 +232,9 @@ class Reconciler:
             job_suspended=bool(job and job["spec"].get("suspend")),
             job_failure=jobs.taken(manifest, job, document) or jobs.failure(job),
             job_complete=jobs.has_condition(job, "Complete"),
-            pod_problem=None if pod_status.get("phase") in ("Running", "Succeeded", "Failed") else problem(pod_status),
+            pod_problem=training_problem(pod_status, outcome) or await jobs.without_pods(self.gateway, job, pods),
             progress=await self._progress(pod_status),
-            outcome=training_outcome(pod_status),
+            outcome=outcome,
             model_version=wanted if ours else None,
             name_taken=made is not None and not ours,
             version_refused=self.refused.get(uid),
@@ -245,23 +255,32 @@ class Reconciler:
     ) -> None:
         namespace, name, uid, spec = observation.namespace, observation.name, observation.uid, observation.spec
         if decision.create_job:
-            await self.gateway.apply(api.CONFIG_MAPS, manifests.config_map(namespace, name, uid, spec))
-            await self.gateway.apply(api.JOBS, manifests.job(namespace, name, uid, spec, self.settings))
+            document = manifests.config_map(namespace, name, uid, spec)
+            with jobs.refusals(f"ConfigMap {document['metadata']['name']}"):
+                await self.gateway.apply(api.CONFIG_MAPS, document)
+            with jobs.refusals(f"Job {name}"):
+                await self.gateway.apply(api.JOBS, manifests.job(namespace, name, uid, spec, self.settings))
         if decision.suspend_job is not None:
-            await self.gateway.patch(api.JOBS, namespace, name, {"spec": {"suspend": decision.suspend_job}})
+            with jobs.refusals(f"a change of Job {name}"):
+                await self.gateway.patch(api.JOBS, namespace, name, {"spec": {"suspend": decision.suspend_job}})
         status = decision.status
-        manifest = await write_status(self.gateway, api.TRAINING_JOBS, manifest, status)
+        manifest = await self._tell_training(manifest, decision)
         if decision.create_version is not None and status.uri and status.digest:
             version = manifests.model_version(namespace, decision.create_version, spec, name, status.uri, status.digest)
             await self._create(version, uid)
+
+    async def _tell_training(self, manifest: Manifest, decision: TrainingDecision) -> Manifest:
+        manifest = await write_status(self.gateway, api.TRAINING_JOBS, manifest, decision.status)
         for note in decision.notes:
-            await write_event(self.gateway, namespace, note, manifest)
+            await write_event(self.gateway, manifest["metadata"]["namespace"], note, manifest)
+        return manifest
 
     async def _create(self, version: Manifest, uid: str) -> None:
+        name = version["metadata"]["name"]
         try:
-            await self.gateway.create(api.MODEL_VERSIONS, version)
+            with jobs.refusals(f"ModelVersion {name}", invalid=False):
+                await self.gateway.create(api.MODEL_VERSIONS, version)
         except InvalidObjectError as error:
-            name = version["metadata"]["name"]
             message = (
                 f"Trained, but ModelVersion {name} is refused: {error}. Apply one with status.uri and status.digest"
             )

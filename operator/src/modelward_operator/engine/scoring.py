@@ -22,7 +22,7 @@ from modelward_operator.domain.observation import (
     Observation,
     ScoringObservation,
 )
-from modelward_operator.domain.scoring import told
+from modelward_operator.domain.scoring import refused, told
 from modelward_operator.engine import complaint, jobs
 from modelward_operator.engine import gateway as api
 from modelward_operator.engine.apply import write_event, write_status
@@ -57,7 +57,14 @@ async def reconcile(gateway: Gateway, settings: Settings, score: Score, key: Key
         return UNTIL_COLLECTED
     observation = await _observe(gateway, manifest, spec, status, job)
     decision = score(observation, datetime.now(UTC))
-    await _carry_out(gateway, settings, manifest, spec, decision)
+    try:
+        await _carry_out(gateway, settings, manifest, spec, decision)
+    except jobs.RefusedError as error:
+        refusal = refused(observation, error.failure, datetime.now(UTC))
+        latest = await gateway.get(api.SCORE_BATCHES, key.namespace, key.name)
+        if latest is not None:
+            await _tell(gateway, latest, refusal)
+        return refusal.requeue_after
     return decision.requeue_after
 
 
@@ -83,7 +90,7 @@ async def _observe(
         taken=taken,
         running=any(s.get("phase") == "Running" for s in statuses),
         outcomes=tuple(said for s in statuses if (said := _outcome(s)) is not None),
-        pod_problem=_problem(pods),
+        pod_problem=_problem(pods) or await jobs.without_pods(gateway, None if over or taken else job, pods),
     )
 
 
@@ -145,11 +152,19 @@ async def _carry_out(
     metadata = manifest["metadata"]
     namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
     # Which version scores is written down before anything is scored.
-    manifest = await write_status(gateway, api.SCORE_BATCHES, manifest, decision.status)
+    manifest = await _tell(gateway, manifest, decision)
     if decision.create_job is not None:
-        await gateway.apply(api.JOBS, manifests.job(namespace, name, uid, spec, decision.create_job, settings))
+        job = manifests.job(namespace, name, uid, spec, decision.create_job, settings)
+        with jobs.refusals(f"Job {manifests.job_name(name)}"):
+            await gateway.apply(api.JOBS, job)
     change = {"suspend": decision.suspend_job, "parallelism": decision.parallelism}
     if wanted := {field: value for field, value in change.items() if value is not None}:
-        await gateway.patch(api.JOBS, namespace, manifests.job_name(name), {"spec": wanted})
+        with jobs.refusals(f"a change of Job {manifests.job_name(name)}"):
+            await gateway.patch(api.JOBS, namespace, manifests.job_name(name), {"spec": wanted})
+
+
+async def _tell(gateway: Gateway, manifest: Manifest, decision: ScoringDecision) -> Manifest:
+    manifest = await write_status(gateway, api.SCORE_BATCHES, manifest, decision.status)
     for note in decision.notes:
-        await write_event(gateway, namespace, note, manifest)
+        await write_event(gateway, manifest["metadata"]["namespace"], note, manifest)
+    return manifest

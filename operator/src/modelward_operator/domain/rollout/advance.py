@@ -112,7 +112,7 @@ def _halt(observation: Observation) -> Failure | None:
     if observation.service is not None and not observation.service.ours:
         message = (
             f"Service {observation.model} exists and is not managed by Modelward: "
-            "delete or rename it, or choose another spec.model"
+            "leave it alone, and choose another spec.model"
         )
         return Failure("NameTaken", message)
     answering = observation.service.selects if observation.service else None

@@ -52,7 +52,7 @@ def answers(place: Place) -> Course | None:
     if version.deleting or version.spec.rollout.withdrawn:
         return _held(place, size)
     if not version.ready_pods:
-        failure = next((pod.failure for pod in version.pods if pod.failure), None)
+        failure = version.failure
         why = f": {failure.message}" if failure else ""
         return Course("Champion", "NoPodReady", f"None of its pods is ready{why}", replicas=size, serve=True)
     if version.status.phase != "Champion":

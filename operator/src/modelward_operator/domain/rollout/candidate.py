@@ -268,7 +268,7 @@ def _lasting_failure(version: Version) -> Failure | None:
 
 def _reason(version: Version, reason: str, message: str) -> tuple[str, str]:
     """What its pods complain of, else what is being waited for."""
-    failure = next((pod.failure for pod in version.pods if pod.failure), None)
+    failure = version.failure
     return (reason, message) if failure is None else (failure.reason, failure.message)
 
 
