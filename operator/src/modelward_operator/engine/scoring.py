@@ -152,7 +152,7 @@ async def _carry_out(
     metadata = manifest["metadata"]
     namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
     # Which version scores is written down before anything is scored.
-    manifest = await _tell(gateway, manifest, decision)
+    manifest = await write_status(gateway, api.SCORE_BATCHES, manifest, decision.status)
     if decision.create_job is not None:
         job = manifests.job(namespace, name, uid, spec, decision.create_job, settings)
         with jobs.refusals(f"Job {manifests.job_name(name)}"):
@@ -161,6 +161,8 @@ async def _carry_out(
     if wanted := {field: value for field, value in change.items() if value is not None}:
         with jobs.refusals(f"a change of Job {manifests.job_name(name)}"):
             await gateway.patch(api.JOBS, namespace, manifests.job_name(name), {"spec": wanted})
+    for note in decision.notes:
+        await write_event(gateway, namespace, note, manifest)
 
 
 async def _tell(gateway: Gateway, manifest: Manifest, decision: ScoringDecision) -> Manifest:
