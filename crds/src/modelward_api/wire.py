@@ -233,7 +233,16 @@ class FetchOutcome(Document):
 
     verified: bool
     reason: Literal[
-        "Verified", "DigestMismatch", "ArtifactNotFound", "ArtifactUnreadable", "StoreUnavailable", "BadSignature"
+        "Verified",
+        "DigestMismatch",
+        "ArtifactNotFound",
+        "ArtifactUnreadable",
+        "StoreUnavailable",
+        "StoreUnreachable",
+        "StoreAccessDenied",
+        "StoreCertificateUntrusted",
+        "StoreAuthoritiesMissing",
+        "BadSignature",
     ]
     message: str
     digest: Digest | None = None

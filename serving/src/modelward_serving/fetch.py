@@ -9,7 +9,7 @@ import obstore
 from obstore.store import from_url
 
 from modelward_api.bundle import UnverifiedBundleError
-from modelward_api.store import InvalidAddressError, resolve, split
+from modelward_api.store import TROUBLES, InvalidAddressError, patient, resolve, split, trouble
 from modelward_api.wire import INVALID_INPUT_EXIT_CODE, FetchOutcome
 from modelward_serving.bundle import unpack
 from modelward_serving.termination import tell
@@ -21,7 +21,7 @@ def fetch(uri: str, digest: str, into: Path, store: str | None) -> FetchOutcome:
     """Fetch, verify, unpack; says what came of it and raises nothing."""
     try:
         folder, name = split(resolve(uri, store))
-        content = bytes(obstore.get(from_url(folder), name).bytes())
+        content = bytes(obstore.get(from_url(folder, **patient(folder)), name).bytes())
         files = unpack(content, digest)
     except InvalidAddressError as error:
         return FetchOutcome(verified=False, reason="ArtifactNotFound", message=f"spec.artifact.uri: {error}")
@@ -39,8 +39,9 @@ def fetch(uri: str, digest: str, into: Path, store: str | None) -> FetchOutcome:
         if missing:
             message = f"spec.artifact.uri: there is nothing at {uri}: upload the bundle, or correct the address"
             return FetchOutcome(verified=False, reason="ArtifactNotFound", message=message)
-        message = f"{uri} cannot be fetched now ({type(error).__name__}); it is tried again"
-        return FetchOutcome(verified=False, reason="StoreUnavailable", message=message)
+        found = trouble(error, uri)
+        told = {"verified": False, "reason": found.reason, "message": f"{found.sentence}; it is tried again"}
+        return FetchOutcome.model_validate(told)
     for path, data in files.items():
         target = into / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -55,4 +56,4 @@ def run(uri: str, digest: str, into: Path, store: str | None, termination_log: P
     tell(termination_log, outcome.to_json())
     if outcome.verified:
         return 0
-    return 1 if outcome.reason == "StoreUnavailable" else INVALID_INPUT_EXIT_CODE
+    return 1 if outcome.reason in TROUBLES else INVALID_INPUT_EXIT_CODE

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from modelward_api.trainingjob import TrainingJobSpec
 from modelward_api.wire import INVALID_INPUT_EXIT_CODE, TrainingOutcome
-from modelward_training.errors import InvalidInputError
+from modelward_training.errors import InvalidInputError, StoreError
 from modelward_training.progress import Progress
 
 log = logging.getLogger("modelward.training")
@@ -79,6 +79,8 @@ def _train(options: argparse.Namespace) -> tuple[TrainingOutcome, int]:
         field = "spec" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in problem["loc"])
         outcome = TrainingOutcome(succeeded=False, reason="InvalidSpec", message=str(problem["msg"]), field=field)
         return outcome, INVALID_INPUT_EXIT_CODE
+    except StoreError as error:
+        return TrainingOutcome(succeeded=False, reason=error.reason, message=str(error)), 1
     except OSError as error:
         return TrainingOutcome(succeeded=False, reason="StoreUnavailable", message=str(error)), 1
     except Exception as error:

@@ -12,8 +12,8 @@ from obstore.store import LocalStore, from_url
 from modelward_api import names
 from modelward_api.base import Document
 from modelward_api.bundle import Manifest, file_digest
-from modelward_api.store import InvalidAddressError, is_full, resolve, split
-from modelward_training.errors import InvalidInputError
+from modelward_api.store import InvalidAddressError, is_full, patient, resolve, split, trouble
+from modelward_training.errors import InvalidInputError, StoreError
 
 BENTO_MODEL = """\
 name: {model}
@@ -58,13 +58,18 @@ def put(content: bytes, output: str, manifest: Manifest, store: str | None) -> s
     except InvalidAddressError as error:
         raise InvalidInputError("InvalidAddress", str(error), "spec.output.uri") from error
     try:
-        target = LocalStore.from_url(folder, mkdir=True) if folder.startswith("file://") else from_url(folder)
+        target = (
+            LocalStore.from_url(folder, mkdir=True)
+            if folder.startswith("file://")
+            else from_url(folder, **patient(folder))
+        )
         obstore.put(target, file, content)
     except obstore.exceptions.BaseError as error:
         if is_full(error):
             message = f"there is no room left at {output}: make some, then delete this TrainingJob and apply it again"
             raise InvalidInputError("StoreFull", message, "spec.output.uri") from error
-        raise OSError(f"{output} cannot be written now: {type(error).__name__}") from error
+        found = trouble(error, output)
+        raise StoreError(found.reason, found.sentence) from error
     return uri
 
 

@@ -11,3 +11,11 @@ class InvalidInputError(Exception):
         self.reason = reason
         self.message = message
         self.field = field
+
+
+class StoreError(OSError):
+    """A store cannot be used now: another try may help."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

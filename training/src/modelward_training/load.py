@@ -10,9 +10,9 @@ import obstore
 import polars as pl
 from obstore.store import from_url
 
-from modelward_api.store import InvalidAddressError, resolve, split
+from modelward_api.store import InvalidAddressError, patient, resolve, split, trouble
 from modelward_api.trainingjob import Data, Source
-from modelward_training.errors import InvalidInputError
+from modelward_training.errors import InvalidInputError, StoreError
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def load(data: Data, store: str | None) -> Loaded:
 def _fetch(source: Source, field: str, store: str | None) -> bytes:
     try:
         folder, name = split(resolve(source.uri, store))
-        return bytes(obstore.get(from_url(folder), name).bytes())
+        return bytes(obstore.get(from_url(folder, **patient(folder)), name).bytes())
     except InvalidAddressError as error:
         raise InvalidInputError("InvalidAddress", str(error), f"{field}.uri") from error
     except FileNotFoundError as error:
@@ -55,7 +55,8 @@ def _fetch(source: Source, field: str, store: str | None) -> bytes:
         if "not found" in str(error).lower() or "No such file" in str(error):
             message = f"no file at {source.uri}: upload it, or correct the address"
             raise InvalidInputError("MissingFile", message, f"{field}.uri") from error
-        raise OSError(f"{source.uri} cannot be read now: {type(error).__name__}") from error
+        found = trouble(error, source.uri)
+        raise StoreError(found.reason, found.sentence) from error
 
 
 def _parse(source: Source, content: bytes, field: str) -> pl.DataFrame:

@@ -52,7 +52,7 @@ def _scored(options: argparse.Namespace) -> tuple[BatchOutcome, int]:
     except UnservableError as error:
         return _failed(error.reason, str(error)), INVALID_INPUT_EXIT_CODE
     except UnreachableError as error:
-        return _failed("StoreUnavailable", str(error)), 1
+        return _failed(error.reason, str(error)), 1
     except Exception as error:
         # A library's message may hold values of the data: only its type and our line are told.
         frames = traceback.extract_tb(error.__traceback__)

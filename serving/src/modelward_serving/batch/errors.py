@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from modelward_api.store import UNAVAILABLE
+
 
 class InvalidInputError(Exception):
     """The ScoreBatch or its files cannot be scored; trying again would not help."""
@@ -14,7 +16,11 @@ class InvalidInputError(Exception):
 
 
 class UnreachableError(Exception):
-    """A store does not answer: another try may help. No OSError, as readers take those for the file's fault."""
+    """A store cannot be used: another try may help. No OSError, as readers take those for the file's fault."""
+
+    def __init__(self, message: str, reason: str = UNAVAILABLE) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def unreadable(path: str, form: str, why: str) -> InvalidInputError:

@@ -15,7 +15,7 @@ from typing import Any
 import obstore
 from obstore.store import LocalStore, from_url
 
-from modelward_api.store import InvalidAddressError, is_full, resolve, split
+from modelward_api.store import InvalidAddressError, is_full, patient, resolve, split, trouble
 from modelward_serving.batch.errors import InvalidInputError, UnreachableError
 
 FIELD = {"input": "spec.input.uri", "output": "spec.output.uri"}
@@ -106,7 +106,12 @@ def reachable(uri: str, which: str) -> Iterator[None]:
             raise InvalidInputError("MissingFile", message, FIELD[which]) from None
         if isinstance(error, ValueError):
             raise InvalidInputError("InvalidAddress", f"{uri} is no address of a store", FIELD[which]) from None
-        raise UnreachableError(f"{uri} cannot be reached now ({type(error).__name__})") from None
+        raise _unreachable(error, uri) from None
+
+
+def _unreachable(error: Exception, uri: str) -> UnreachableError:
+    found = trouble(error, uri)
+    return UnreachableError(found.sentence, found.reason)
 
 
 def _address(uri: str, store: str | None, which: str) -> str:
@@ -141,7 +146,7 @@ def find(uri: str, form: str, output: str, store: str | None) -> Input:
 
 
 def _single(folder: str, name: str) -> list[File]:
-    store = from_url(folder)
+    store = from_url(folder, **patient(folder))
     try:
         return [_file(store, obstore.head(store, name))]
     except FileNotFoundError:
@@ -150,7 +155,7 @@ def _single(folder: str, name: str) -> list[File]:
 
 def _below(folder: str, target: str) -> list[File]:
     """The files of a folder; none that is hidden, and none of the output's."""
-    store = from_url(folder)
+    store = from_url(folder, **patient(folder))
     inside = target.removeprefix(f"{folder}/") + "/" if target.startswith(f"{folder}/") else None
     metas = [meta for chunk in obstore.list(store) for meta in chunk]
     shown = [m for m in metas if not any(part.startswith((".", "_")) for part in m["path"].split("/"))]
@@ -169,7 +174,9 @@ class Output:
         address = _address(uri, store, "output")
         with reachable(uri, "output"):
             is_local = address.startswith("file://")
-            self._store = LocalStore.from_url(address, mkdir=True) if is_local else from_url(address)
+            self._store = (
+                LocalStore.from_url(address, mkdir=True) if is_local else from_url(address, **patient(address))
+            )
 
     def put(self, name: str, content: bytes | Path) -> None:
         """Write a file: under another name first, or as one upload."""
@@ -183,7 +190,7 @@ class Output:
         except FileNotFoundError:
             return None
         except obstore.exceptions.BaseError as error:
-            raise UnreachableError(f"{self.uri} cannot be reached now ({type(error).__name__})") from None
+            raise _unreachable(error, self.uri) from None
 
     def has(self, name: str) -> bool:
         """Whether that file is there."""
@@ -192,4 +199,4 @@ class Output:
         except FileNotFoundError:
             return False
         except obstore.exceptions.BaseError as error:
-            raise UnreachableError(f"{self.uri} cannot be reached now ({type(error).__name__})") from None
+            raise _unreachable(error, self.uri) from None
