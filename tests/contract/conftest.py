@@ -68,10 +68,15 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
     """An API server with the CRDs."""
     directory = tmp_path_factory.mktemp("control-plane")
     with api_server(directory) as plane:
-        plane.kubectl("apply", "--server-side", *(word for crd in CRDS for word in ("--filename", str(crd))))
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-        _await(lambda: plane.kubectl("get", "mv,tj,dm,sb", check=False).returncode == 0, directory / "api.log")
+        define(plane, directory / "api.log")
         yield plane
+
+
+def define(plane: ControlPlane, log: Path) -> None:
+    """Install the CRDs, and wait until they are served."""
+    plane.kubectl("apply", "--server-side", *(word for crd in CRDS for word in ("--filename", str(crd))))
+    plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    _await(lambda: plane.kubectl("get", "mv,tj,dm,sb", check=False).returncode == 0, log)
 
 
 def _start(directory: Path, name: str, argv: list[str]) -> subprocess.Popen[bytes]:

@@ -56,6 +56,16 @@ async def test_it_makes_its_key_publishes_only_the_public_half_and_keeps_it_when
     assert ring.keys[0].key["d"] not in log
 
 
+async def test_public_keys_that_somebody_deletes_are_back_in_seconds(place):
+    words = ["get", "configmap", names.CONTROL_KEYS, "--namespace", place.namespace, "--output", "name"]
+    with operator(place) as running:
+        running.wait(lambda: running.answers("/readyz")[0] == 200)
+        place.plane.kubectl("apply", "--filename", "-", document=_version(place.namespace))
+        running.wait(lambda: place.plane.kubectl(*words, check=False).returncode == 0)
+        place.plane.kubectl("delete", "configmap", names.CONTROL_KEYS, "--namespace", place.namespace)
+        running.wait(lambda: place.plane.kubectl(*words, check=False).returncode == 0, 15)
+
+
 async def test_it_is_small_when_idle(place):
     with operator(place) as running:
         running.wait(lambda: running.answers("/readyz")[0] == 200)

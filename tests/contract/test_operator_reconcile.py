@@ -199,6 +199,19 @@ async def test_a_foreign_deployment_is_not_touched_and_the_version_says_so(place
     assert (await place.condition("v1", "Stalled"))["reason"] == "NameTaken"
 
 
+async def test_a_version_named_like_the_operators_deployment_is_told_whose_it_is_and_not_to_delete_it(place):
+    labels = {"app.kubernetes.io/part-of": "modelward", "app.kubernetes.io/component": "operator", "app": "o"}
+    template = {"metadata": {"labels": {"app": "o"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec = {"selector": {"matchLabels": {"app": "o"}}, "template": template}
+    await place.create(api.DEPLOYMENTS, "v1", spec, metadata={"labels": labels})
+    await place.version("v1")
+    await place.reconciler()(place.key)
+    message = (await place.condition("v1", "Stalled"))["message"]
+    assert "part of Modelward itself (its operator)" in message
+    assert "under another name" in message
+    assert "delete" not in message
+
+
 async def test_a_foreign_record_is_not_touched_holds_everything_and_says_so_once(place):
     made = await place.create(api.CONFIG_MAPS, RECORD, None, data={"theirs": "yes"})
     await place.version("v1")

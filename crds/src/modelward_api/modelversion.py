@@ -507,7 +507,7 @@ class ModelVersionStatus(Document):
         tuple[Condition, ...],
         Field(
             description="Ready, Reconciling, Stalled (kstatus), ArtifactVerified, ParityVerified, Available, AnalysisPassing, "
-            "Promoted, Paused, RolledBack, TlsReady.",
+            "Promoted, Paused, RolledBack, Retired (then without Ready: it has no pods), TlsReady.",
         ),
     ] = ()
     history: Annotated[

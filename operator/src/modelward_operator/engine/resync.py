@@ -42,9 +42,10 @@ async def run(
     What a watch has missed is worked on at once; from the second time on, all else is spread over the period.
 
     Raises:
-        DeafError: between two listings no watch has told what the first of them, or a write of ours, had brought.
+        DeafError: between two listings no watch has told what the first of them, or a write of ours, had brought; or the
+            definitions of our kinds were gone for a while, and their watches with them.
     """
-    watched, before, known = list(namespaces), store.order, 0
+    watched, before, known, gone = list(namespaces), store.order, 0, False
     while True:
         began, failed = store.order, False
         for namespace in watched:
@@ -52,13 +53,15 @@ async def run(
                 news, rest = await look(gateway, store, namespace)
             except GatewayError as error:
                 log.warning("resync of %s: %s", namespace or "all namespaces", error)
-                failed = True
+                failed, gone = True, gone or (error.status == 404 and store.filled.is_set())
                 continue
             for key in news:
                 queue.add(key)
             for key in rest:
                 queue.add(key, random.uniform(0, period) if store.filled.is_set() else 0.0)
         if not failed:
+            if gone:
+                raise DeafError("the CustomResourceDefinitions were gone and are back: their watches must begin anew")
             if deaf := store.untold(known):
                 raise DeafError(f"the watch of {', '.join(deaf)} tells nothing of what a listing has shown before")
             store.filled.set()

@@ -12,7 +12,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
-from modelward_api import control
+from modelward_api import control, names
 from modelward_operator.desired import keys
 from modelward_operator.domain import keyring
 from modelward_operator.domain.keyring import Keyring
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 PERIOD = 60.0
 PUBLISH_PERIOD = 300.0
 """Seconds after which the public keys are written again, in case somebody has changed them."""
+LOOK_PERIOD, LOOKS_A_SECOND = 5.0, 10
+"""Seconds between two looks at whether they are there still, in each namespace: pods cannot start without them."""
 
 
 class Signer:
@@ -68,6 +70,38 @@ class Signer:
         except NamespaceEndsError:
             return
         self._told[namespace] = (ring, clock)
+
+    async def restore(self, gateway: Gateway) -> None:
+        """Put the public keys back wherever somebody has deleted or changed them since they were published."""
+        for namespace, (ring, when) in list(self._told.items()):
+            wanted = keys.config_map(namespace, ring)
+            found = await gateway.get(CONFIG_MAPS, namespace, names.CONTROL_KEYS)
+            if found is not None and found.get("data") == wanted["data"]:
+                continue
+            try:
+                await gateway.apply(CONFIG_MAPS, wanted)
+            except GatewayError as error:
+                if isinstance(error, NamespaceEndsError) or error.status == 404:
+                    self._told.pop(namespace, None)
+                    continue
+                raise
+            self._told[namespace] = (ring, when)
+            log.info("keys: put back in namespace %s", namespace)
+
+    @property
+    def look_period(self) -> float:
+        """Seconds until the next look: a few calls a second, however many namespaces there are."""
+        return max(LOOK_PERIOD, len(self._told) / LOOKS_A_SECOND)
+
+
+async def watch_over(gateway: Gateway, signer: Signer) -> None:
+    """Put public keys back that somebody has deleted. For ever."""
+    while True:
+        await asyncio.sleep(signer.look_period)
+        try:
+            await signer.restore(gateway)
+        except GatewayError as error:
+            log.warning("keys: %s", error)
 
 
 def new_key() -> dict[str, str]:

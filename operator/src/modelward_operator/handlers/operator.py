@@ -119,6 +119,8 @@ class Process:
         signer = await signing.begin(gateway, settings.pod_namespace)
         keys = asyncio.create_task(signing.hold(gateway, settings.pod_namespace, signer), name="keys")
         keys.add_done_callback(_end_if_it_failed)
+        published = asyncio.create_task(signing.watch_over(gateway, signer), name="published keys")
+        published.add_done_callback(_end_if_it_failed)
         metrics.QUEUED.set_function(lambda: len(self._queue))
         try:
             async with connections() as session:
@@ -132,6 +134,7 @@ class Process:
                 await self._queue.run(reconciler)
         finally:
             keys.cancel()
+            published.cancel()
 
     async def _kopf(self, stop: asyncio.Event) -> None:
         others = asyncio.all_tasks()

@@ -135,7 +135,7 @@ def _history(old: ModelVersionStatus, course: Course, now: datetime) -> tuple[Tr
 
 def _conditions(version: Version, course: Course, facts: Facts) -> tuple[Condition, ...]:
     available = version.ready_pods > 0
-    ready: State = "True" if course.phase in ("Standby", "Retired") else "False"
+    ready: State = "True" if course.phase == "Standby" else "False"
     if course.phase in ("Champion", "Shadow") and available:
         ready = "True"
     summary = Summary(
@@ -148,6 +148,8 @@ def _conditions(version: Version, course: Course, facts: Facts) -> tuple[Conditi
     )
     conditions = conclude(version.status.conditions, version.generation, facts.now, summary)
     over = {"Paused"} if not course.paused else set()
+    # It is as it shall be, and answers nobody: kstatus reads Ready=False as 'not yet', and no Ready at all as 'done'.
+    over |= {"Ready"} if course.phase == "Retired" else {"Retired"}
     over |= {"TlsReady"} if not (version.tls and course.replicas) else set()
     return tuple(c for c in conditions if c.type not in over)
 
@@ -183,6 +185,8 @@ def _details(
         found.append(("AnalysisPassing", state, course.assessment.reason, course.message))
     if course.phase == "Champion":
         found.append(("Promoted", "True", course.reason, course.message))
+    if course.phase == "Retired":
+        found.append(("Retired", "True", course.reason, course.message))
     if course.phase == "RolledBack":
         found.append(("RolledBack", "True", course.reason, course.message))
     if course.paused:
