@@ -11,6 +11,7 @@ import yaml
 from modelward_api.crd import KINDS
 from modelward_api.modelversion import ModelVersionSpec
 from tests.cluster.layout import REPOSITORY
+from tests.unit.desired.golden import OWN_PODS
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -123,7 +124,51 @@ def subgroups(*declared, allowed=None):
 STEPS = {"steps": [{"weight": 50}, {"weight": 10}]}
 TWICE = {"steps": [{"weight": 50}, {"weight": 50}]}
 GREEDY = {"resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": "512Mi"}}}
+CERTAIN_PODS = {
+    "a label that Services select by": (
+        {"metadata": {"labels": {"modelward.io/model": "x"}}},
+        "metadata.labels: names",
+    ),
+    "a component's label": ({"metadata": {"labels": {"app.kubernetes.io/component": "x"}}}, "metadata.labels: names"),
+    "an annotation of ours": ({"metadata": {"annotations": {"modelward.io/x": "y"}}}, "metadata.annotations: names"),
+    "a variable of ours": ({"env": [{"name": "MODELWARD_STORE", "value": "x"}]}, "env: MODELWARD_*"),
+    "a variable that loads code": ({"env": [{"name": "PYTHONPATH", "value": "/bundle"}]}, "env: MODELWARD_*"),
+    "a variable said twice": ({"env": [{"name": "A", "value": "x"}, {"name": "A", "value": "y"}]}, "Duplicate"),
+    "a variable from two places": (
+        {"env": [{"name": "A", "value": "x", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
+        "give either value or valueFrom",
+    ),
+    "authorities from nowhere": ({"caBundle": {}}, "caBundle: give either configMap or secret"),
+    "an unknown effect of a taint": ({"tolerations": [{"effect": "Sometimes"}]}, "tolerations[0].effect"),
+    "root": ({"securityContext": {"runAsUser": 0}}, "securityContext.runAsUser"),
+    "a node label that is none": ({"nodeSelector": {"not a key": "x"}}, "nodeSelector: names are"),
+    "more for the fetch than its limit": (
+        {"fetchResources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}},
+        "fetchResources: a request must not be greater",
+    ),
+}
+DURATIONS = ("99999999999999999d", "10000d", "9999999999s", "1s1d")
 REFUSED = {
+    **{f"{what} (ModelVersion)": (version(serving={"pod": pod}), said) for what, (pod, said) in CERTAIN_PODS.items()},
+    **{f"{what} (ScoreBatch)": (batch(pod=pod), said) for what, (pod, said) in CERTAIN_PODS.items()},
+    **{
+        f"{what} (TrainingJob)": (training(lambda spec, pod=pod: spec.update(pod=pod)), said)
+        for what, (pod, said) in CERTAIN_PODS.items()
+    },
+    **{f"a batch of {long}": (batch(activeDeadline=long), "spec.activeDeadline: Invalid value") for long in DURATIONS},
+    **{
+        f"{name} of {long}": (version(rollout={name: long}), f"spec.rollout.{name}: Invalid value")
+        for long in DURATIONS
+        for name in ("keepWarm", "deadline")
+    },
+    "a request that takes for ever": (version(serving={"requestTimeout": DURATIONS[0]}), "at most 9999d"),
+    "a step that never ends": (
+        version(rollout={"steps": [{"weight": 5, "pause": DURATIONS[0]}]}),
+        "spec.rollout.steps[0].pause",
+    ),
+    "a training that never ends": (training(lambda spec: spec.update(activeDeadline=DURATIONS[0])), "at most 9999d"),
+    "a monitor that never looks": (monitor(interval=DURATIONS[0]), "at most 9999d"),
+    "an action once in an age": (monitor(actions=[{"do": "alert", "cooldown": DURATIONS[0]}]), "at most 9999d"),
     "neither artifact nor trainingJobRef": (version(artifact=None), "give either artifact or trainingJobRef"),
     "both artifact and trainingJobRef": (
         version(trainingJobRef={"name": "t"}),
@@ -407,3 +452,21 @@ def test_a_condition_stands_once_for_its_type(created):
     patch = json.dumps({"status": {"conditions": [condition, condition]}})
     words = ["patch", "mv", "m-1", "--subresource=status", "--type=merge", "--patch", patch]
     assert "Duplicate value" in created.kubectl(*words, check=False).stderr
+
+
+@pytest.mark.parametrize("duration", ["250ms", "90s", "1h30m", "7d", "0.5h", "9999d", "1d2h3m4s5ms", "2592000s"])
+def test_a_duration_as_people_write_it_is_accepted(api, duration):
+    path = "/apis/modelward.io/v1alpha1/namespaces/default/modelversions"
+    answer = api.post(path, json=version(rollout={"keepWarm": duration}), params={"dryRun": "All"})
+    assert answer.status_code == 201, answer.text
+
+
+def test_everything_that_can_be_set_of_a_pod_is_accepted(api):
+    for kind, document in {
+        "modelversions": version(serving={"pod": OWN_PODS}),
+        "scorebatches": batch(pod=OWN_PODS),
+        "trainingjobs": training(lambda spec: spec.update(pod=OWN_PODS)),
+    }.items():
+        path = f"/apis/modelward.io/v1alpha1/namespaces/default/{kind}"
+        answer = api.post(path, json=document, params={"dryRun": "All", "fieldValidation": "Strict"})
+        assert answer.status_code == 201, answer.text
