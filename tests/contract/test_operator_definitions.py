@@ -41,7 +41,7 @@ async def works_or_ends(place, running):
     """A new version is worked on; if the process has ended, by the next one."""
     await place.version("v1")
     try:
-        running.wait(lambda: running.process.poll() is not None or phase(place) == "Verifying", 40)
+        running.wait(lambda: running.process.poll() is not None or phase(place) == "Verifying", 60)
     except AssertionError:
         if running.process.poll() is None:
             raise
@@ -49,8 +49,8 @@ async def works_or_ends(place, running):
         return
     code, log = running.ended()
     assert code == 1, log
-    with operator(place, "--resync", "5") as again:
-        again.wait(lambda: phase(place) == "Verifying", 30)
+    with operator(place, "--resync", "2") as again:
+        again.wait(lambda: phase(place) == "Verifying", 60)
 
 
 async def test_definitions_that_are_deleted_and_made_again_are_noticed(plane, tmp_path):
@@ -58,8 +58,8 @@ async def test_definitions_that_are_deleted_and_made_again_are_noticed(plane, tm
     async with ward(plane) as place:
         await place.vacancy()
         await place.version("v1")
-        with operator(place, "--resync", "5") as running:
-            running.wait(lambda: phase(place) == "Verifying")
+        with operator(place, "--resync", "2") as running:
+            running.wait(lambda: phase(place) == "Verifying", 60)
             remove(place)
             define(plane, tmp_path / "api.log")
             await works_or_ends(place, running)
@@ -88,7 +88,7 @@ async def test_definitions_that_were_gone_for_a_while_end_the_process_as_soon_as
 async def test_an_operator_that_was_there_first_works_once_the_definitions_are(plane, tmp_path):
     async with ward(plane) as place:
         await place.vacancy()
-        with operator(place, "--resync", "5") as running:
-            running.wait(lambda: "not everything" in running.answers("/readyz")[1])
+        with operator(place, "--resync", "2") as running:
+            running.wait(lambda: running.answers("/readyz")[0] == 503, 60)
             define(plane, tmp_path / "api.log")
             await works_or_ends(place, running)

@@ -132,6 +132,17 @@ def test_a_standby_is_retired_when_it_has_been_kept_warm_long_enough():
     assert (phases(cold)["v1"], cold.workloads) == ("Retired", {"v2": 1})
 
 
+def test_a_retired_version_has_no_pods_and_is_neither_ready_nor_on_its_way():
+    winner = version("v2", "Champion", pods=1, rollout={"keepWarm": "10m"})
+    cold = decide(observed(winner, version("v1", "Standby", pods=1, since=601), serves="v2"))
+    told = {c.type: c.status for c in cold.statuses["v1"].conditions}
+    assert told["Retired"] == "True"
+    assert not told.keys() & {"Ready", "Reconciling", "Stalled"}, (
+        "kstatus takes this for done, and Ready=False for not yet"
+    )
+    assert "Retired" not in {c.type for c in cold.statuses["v2"].conditions}
+
+
 BAD = {
     "one invalid answer": clean(30, invalid=1, errors_challenger=1),
     "most of the first requests fail": PairedCounts(
