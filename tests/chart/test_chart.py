@@ -30,6 +30,7 @@ VALUES = {
             "caBundle": {"configMap": {"name": "corporate", "key": "ca.crt"}},
             "securityContext": {"fsGroup": 65532},
         },
+        "store": {"shell": True},
         "serving": {"resources": {"limits": {"cpu": "1", "memory": "1Gi"}}},
         "operator": {
             "priorityClassName": "system",
@@ -182,7 +183,7 @@ def test_nobody_reaches_a_batch(program):
 
 
 def environment(documents):
-    (operator,) = of(documents, "Deployment")
+    (operator,) = (d for d in of(documents, "Deployment") if d["metadata"]["name"] == "modelward")
     return {e["name"]: e.get("value") for e in operator["spec"]["template"]["spec"]["containers"][0]["env"]}
 
 
@@ -234,8 +235,8 @@ def test_with_all_namespaces_it_watches_all_and_pods_need_no_account_of_their_ow
 
 def test_how_pods_run_reaches_the_operator_as_it_is_written(program):
     documents = rendered(program, VALUES["pods as a platform team has them"])
-    (operator,) = of(documents, "Deployment")
-    pod = operator["spec"]["template"]
+    deployments = {document["metadata"]["name"]: document for document in of(documents, "Deployment")}
+    pod = deployments["modelward"]["spec"]["template"]
     (written,) = (v["value"] for v in pod["spec"]["containers"][0]["env"] if v["name"] == "MODELWARD_PODS")
     assert "$$(POD_NAME)" in written, "the kubelet would put its own value there"
     pods = Settings.from_environment({k: v for k, v in environment(documents).items() if v is not None}).pods
@@ -244,11 +245,11 @@ def test_how_pods_run_reaches_the_operator_as_it_is_written(program):
     assert pods.serving.resources.limits == {"cpu": "1", "memory": "1Gi"}
     assert (pod["spec"]["priorityClassName"], pod["metadata"]["labels"]["team"]) == ("system", "icu")
     assert "fsGroup" not in pod["spec"]["securityContext"], "the operator has no volume"
-    (check,) = of(documents, "Job")
-    pod = check["spec"]["template"]
-    assert pod["spec"]["securityContext"]["fsGroup"] == 65532
-    assert pod["spec"]["tolerations"] == [{"key": "models", "operator": "Exists"}]
-    assert pod["metadata"]["annotations"] == {"example.com/scan": "no"}
+    for of_chart in (*of(documents, "Job"), deployments["modelward-store-shell"]):
+        pod = of_chart["spec"]["template"]
+        assert pod["spec"]["securityContext"]["fsGroup"] == 65532
+        assert pod["spec"]["tolerations"] == [{"key": "models", "operator": "Exists"}]
+        assert pod["metadata"]["annotations"] == {"example.com/scan": "no"}
 
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
@@ -256,10 +257,12 @@ def test_no_user_or_group_is_asked_for_unless_it_is_set_and_the_store_check_fits
     documents = rendered(program, values)
     for workload in [*of(documents, "Deployment"), *of(documents, "Job")]:
         security = workload["spec"]["template"]["spec"]["securityContext"]
-        given = values.get("podDefaults", {}).get("securityContext", {}) if workload["kind"] == "Job" else {}
+        is_operator = workload["metadata"]["name"] == "modelward"
+        given = {} if is_operator else values.get("podDefaults", {}).get("securityContext", {})
         assert security == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **given}
-    for check in of(documents, "Job"):
-        assert check["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"].keys() == {"cpu", "memory"}
+        if not is_operator:
+            container = workload["spec"]["template"]["spec"]["containers"][0]
+            assert container["resources"]["limits"].keys() == {"cpu", "memory"}
 
 
 @pytest.mark.parametrize(
