@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.cluster import requirements
 from tests.cluster.binaries import content_hash, locked
@@ -48,6 +51,20 @@ def archive(name: str, cache: Path) -> Path:
 def size_mb(name: str, cache: Path) -> int:
     """The unpacked size of the image's layers, in MB."""
     return archive(name, cache).stat().st_size // 1_000_000
+
+
+def unpack(name: str, cache: Path, root: Path) -> dict[str, str]:
+    """Write the image's root filesystem into a directory; returns the environment that the image sets."""
+    with tarfile.open(archive(name, cache)) as image:
+
+        def read(member: str) -> Any:
+            return json.loads(image.extractfile(member).read())  # type: ignore[union-attr]
+
+        manifest = read("manifest.json")[0]
+        for layer in manifest["Layers"]:
+            with tarfile.open(fileobj=image.extractfile(layer)) as content:
+                content.extractall(root, filter="tar")
+        return dict(line.split("=", 1) for line in read(manifest["Config"])["config"]["Env"])
 
 
 def has_docker() -> bool:

@@ -10,7 +10,6 @@ import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("BENTOML_HOME", "/tmp/bentoml")  # noqa: S108
 
 from modelward_serving.predictor import Predictor
