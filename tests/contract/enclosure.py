@@ -1,8 +1,8 @@
 """A network that leads nowhere, a component that works in it, and what it tried to send.
 
-`python -m tests.contract.enclosure COMPONENT FOLDER [ROOT]` runs in namespaces of its own, as `enclosed` starts it: every address is
-reached over the loopback device, where nobody answers, and a socket there sees each packet. ROOT is the unpacked root filesystem
-of an image; without it the component runs as on a desk.
+`python -m tests.contract.enclosure COMPONENT FOLDER [ROOT]` runs in namespaces of its own, as `enclosed` starts it:
+every address is reached over the loopback device, where nobody answers, and a socket there sees each packet.
+ROOT is the root filesystem of an image; without it the component runs as on a desk.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import httpx
 import yaml
 
 from examples import monica
+from modelward_api import quiet
 from tests.cluster.layout import REPOSITORY
 from tests.contract.conftest import CRDS, api_server
 
@@ -44,17 +45,28 @@ class Heard:
 
 
 @contextmanager
-def enclosed(component: str, folder: Path, image: tuple[Path, Mapping[str, str]] | None = None) -> Iterator[Callable[[], Heard]]:
+def enclosed(
+    component: str, folder: Path, image: tuple[Path, Mapping[str, str]] | None = None
+) -> Iterator[Callable[[], Heard]]:
     """Start that component, from an image's root and environment if there is one; the function gives what was heard."""
     user = [] if os.getuid() == 0 else ["--user", "--map-root-user"]
     apart = ["unshare", *user, "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    argv = [*apart, sys.executable, "-m", "tests.contract.enclosure", component, str(folder), *([str(image[0])] if image else [])]
-    hushed = ("ORT_DISABLE_TELEMETRY", "BENTOML_DO_NOT_TRACK", "DO_NOT_TRACK")
-    env = {name: value for name, value in os.environ.items() if name not in hushed and not name.lower().endswith("_proxy")}
+    argv = [
+        *apart,
+        sys.executable,
+        "-m",
+        "tests.contract.enclosure",
+        component,
+        str(folder),
+        *([str(image[0])] if image else []),
+    ]
+    env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     folder.mkdir()
     if image is not None:
         (folder / IMAGE).write_text(json.dumps(dict(image[1])))
-    process = subprocess.Popen(argv, env=env, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        argv, env=env, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
     def heard() -> Heard:
         said, _ = process.communicate(timeout=100)
@@ -104,7 +116,8 @@ class Enclosure:
         home = {"HOME": str(self.home), "TMPDIR": str(self.work), "BENTOML_HOME": str(self.work / "bentoml"), **env}
         self.started = time.monotonic()
         if self.root is None:
-            return subprocess.Popen(argv, env={**os.environ, **home})
+            told = {name: value for name, value in os.environ.items() if name not in quiet.VARIABLES}
+            return subprocess.Popen(argv, env={**told, **home})
         image = json.loads((self.folder / IMAGE).read_text())
         settings = [f"{name}={value}" for name, value in {**image, **home}.items()]
         return subprocess.Popen(["chroot", "--userspec=65532:65532", self.root, "env", "-i", *settings, *argv])
@@ -144,7 +157,7 @@ def destination(packet: bytes) -> str | None:
     if protocol == 1 and to == ADDRESS:
         return None
     asked = " " + question(rest[20:]) if port == 53 and protocol == 17 else ""
-    return f"{ {6: 'tcp', 17: 'udp'}.get(protocol, protocol)} {to}:{port}{asked}"
+    return f"{ {6: 'tcp', 17: 'udp'}.get(protocol, protocol) } {to}:{port}{asked}"
 
 
 def question(text: bytes) -> str:
@@ -162,7 +175,7 @@ STAYS = "; import time; time.sleep(60)"
 
 def entry(component: str) -> str:
     """What `python -m` does, and then the process is kept."""
-    return f"import sys; sys.argv[0] = 'x'; from modelward_{component}.__main__ import main; print('code', main(), flush=True){STAYS}"
+    return f"from modelward_{component}.__main__ import main; print('code', main(), flush=True){STAYS}"
 
 
 def bare(inside: Enclosure) -> None:
@@ -189,7 +202,14 @@ def serving(inside: Enclosure) -> None:
     for path in ("/", "/docs.json", "/metrics", "/livez"):
         httpx.get(f"http://127.0.0.1:18080{path}", timeout=30)
     (inside.folder / "rows.csv").write_text("age,sex\n55,f\n61,m\n")
-    where = ["--input", f"file://{inside.folder}/rows.csv", "--format", "csv", "--output", f"file://{inside.work}/scores"]
+    where = [
+        "--input",
+        f"file://{inside.folder}/rows.csv",
+        "--format",
+        "csv",
+        "--output",
+        f"file://{inside.work}/scores",
+    ]
     inside.start(entry("serving"), "batch", "--bundle", bundle, "--digest", digest, *where, *end)
 
 
