@@ -294,7 +294,6 @@ ROLE = {
     "trainingjobs/status": {"update", "patch"},
     "driftmonitors/status": {"update", "patch"},
     "scorebatches/status": {"update", "patch"},
-    "modelversions/finalizers": {"update"},
     "trainingjobs/finalizers": {"update"},
     "scorebatches/finalizers": {"update"},
     "deployments": {"get", "list", "watch", "create", "patch", "delete"},
@@ -330,6 +329,28 @@ def test_wrong_values_are_refused(program, values):
     done = helm(program, "template", str(CHART), "--kube-version", "1.35.0", values=values, check=False)
     assert done.returncode != 0
     assert "values don't meet the specifications" in done.stderr
+
+
+SYNCED = (
+    *("NetworkPolicy", "PodDisruptionBudget", "ServiceAccount", "PersistentVolumeClaim", "CustomResourceDefinition"),
+    *("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "Deployment", "Job"),
+)
+"""The order in which Argo CD applies kinds within a wave (gitops-engine, pkg/sync/sync_tasks.go)."""
+
+
+def test_a_sync_of_argo_cd_is_one_pass_over_the_kinds_and_can_be_repeated(program, bare):
+    """Imitated: Argo CD's order, kubectl apply, and kubectl replace --force for what says Force and Replace."""
+    documents = sorted(rendered(program, {}), key=lambda d: SYNCED.index(d["kind"]))
+    bare.kubectl("create", "namespace", "clinic")
+    for again in (False, True):
+        for document in documents:
+            notes = document["metadata"].get("annotations") or {}
+            assert "argocd.argoproj.io/hook" not in notes
+            anew = notes.get("argocd.argoproj.io/sync-options") == "Force=true,Replace=true"
+            assert anew == (document["kind"] == "Job")
+            words = ["replace", "--force"] if anew and again else ["create"] if anew else ["apply"]
+            bare.kubectl(*words, "--namespace", "clinic", "--filename", "-", document=document)
+    assert "ttlSecondsAfterFinished" not in of(documents, "Job")[0]["spec"], "a Job that is gone is out of sync"
 
 
 @pytest.fixture
@@ -402,13 +423,17 @@ def test_uninstalling_removes_the_operator_and_keeps_models_and_their_data(progr
     assert [item["metadata"]["name"] for item in bare.get("dm", "--namespace", "clinic")["items"]] == ["m"]
     claims = bare.get("persistentvolumeclaim", "--namespace", "clinic")["items"]
     assert [claim["metadata"]["name"] for claim in claims] == ["modelward-store"]
+    accounts = {item["metadata"]["name"] for item in bare.get("serviceaccount", "--namespace", "clinic")["items"]}
+    assert accounts - {"default"} == {"modelward-serving", "modelward-training"}
+    policies = {item["metadata"]["name"] for item in bare.get("networkpolicy", "--namespace", "clinic")["items"]}
+    assert policies == {"modelward-serving", "modelward-training", "modelward-batch"}
     release(program, bare, CHART, "clinic")  # and it can come back
 
 
 PERMITTED = {
     "create modelversions.modelward.io": True,
     "update modelversions.modelward.io --subresource=status": True,
-    "update modelversions.modelward.io --subresource=finalizers": True,
+    "update modelversions.modelward.io --subresource=finalizers": False,
     "watch trainingjobs.modelward.io": True,
     "patch deployments.apps": True,
     "patch jobs.batch": True,

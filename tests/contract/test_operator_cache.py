@@ -139,22 +139,25 @@ async def test_what_it_deletes_itself_is_gone_at_once_and_what_a_finalizer_holds
     service = await place.get(api.SERVICES, MODEL)
     await hearsay.gateway.delete(api.SERVICES, place.namespace, MODEL, service["metadata"]["uid"])
     assert hearsay.store.get(api.SERVICES, place.namespace, MODEL) is None
-    version = await place.get(api.MODEL_VERSIONS, "v1")
+    held = {"metadata": {"finalizers": ["somebody.example/else"]}}
+    version = await place.gateway.patch(api.MODEL_VERSIONS, place.namespace, "v1", held)
     await hearsay.gateway.delete(api.MODEL_VERSIONS, place.namespace, "v1", version["metadata"]["uid"])
     held = hearsay.store.get(api.MODEL_VERSIONS, place.namespace, "v1")
     assert held["metadata"]["deletionTimestamp"]
+    await place.gateway.patch(api.MODEL_VERSIONS, place.namespace, "v1", {"metadata": {"finalizers": None}})
 
 
 async def test_the_last_version_is_not_let_go_while_another_has_come_unheard(hearsay):
     """It has heard of the deletion of v1 and not of v2: on that alone, callers would lose their Service."""
     place = hearsay.place
     await place.version("v2")
-    place.plane.kubectl("delete", "mv", "v1", "--namespace", place.namespace, "--wait=false")
-    hearsay.store.put(api.MODEL_VERSIONS, await place.get(api.MODEL_VERSIONS, "v1"))
+    before = await place.get(api.MODEL_VERSIONS, "v1")
+    place.plane.kubectl("delete", "mv", "v1", "--namespace", place.namespace)
+    hearsay.store.drop(api.MODEL_VERSIONS, place.namespace, "v1", before["metadata"]["uid"])
     writes = await hearsay.reconcile()
     assert not [entry for entry in writes if entry.startswith("DELETE")], writes
     assert (await place.get(api.SERVICES, MODEL))["spec"]["selector"][names.MODEL_VERSION] == "v1"
-    assert names.FINALIZER in (await place.get(api.MODEL_VERSIONS, "v1"))["metadata"]["finalizers"]
+    assert await place.get(api.DEPLOYMENTS, "v1") is not None
 
 
 async def test_a_status_on_an_old_reading_is_refused_and_told_right_after_the_listing(hearsay):

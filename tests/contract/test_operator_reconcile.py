@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from modelward_api import names
+from modelward_api import API_VERSION, names
 from modelward_api.modelversion import ModelVersionStatus
 from modelward_api.wire import PairedCounts, PairedEvidence, ProfileCounts
 from modelward_operator.desired import record as records
+from modelward_operator.desired.pod import owner
 from modelward_operator.desired.service import service
+from modelward_operator.desired.serving import deployment, short
 from modelward_operator.domain import ledger
 from modelward_operator.domain.decision import Decision, LeaseOrder, Note
 from modelward_operator.domain.record import ModelRecord, Quarantine
@@ -20,10 +22,12 @@ from modelward_operator.engine.queue import Key
 from modelward_operator.engine.resync import look
 from modelward_operator.engine.store import Store
 from tests.contract.test_crds import training
-from tests.contract.ward import MODEL, CrashError, Watched, monitor, ward
+from tests.contract.ward import MODEL, SETTINGS, CrashError, Watched, monitor, ward
+from tests.unit.domain import given
 from tests.unit.domain.given import digest
 
 RECORD = records.record_name(MODEL)
+OTHER = {"uri": "store://models/other", "digest": digest("7")}
 
 
 @pytest.fixture
@@ -84,7 +88,6 @@ async def test_a_decision_is_carried_out_in_the_documented_order(place):
         record=ModelRecord(quarantined=(quarantine("9"),)),
         workloads={"v1": 1, "v2": 1, "v3": 1},
         serve="v1",
-        finalize=frozenset({"v1"}),
         leases=(LeaseOrder("v1", "v2", 50), LeaseOrder("v2", None)),
     )
     operate = place.reconciler(script)
@@ -111,7 +114,6 @@ async def test_a_decision_is_carried_out_in_the_documented_order(place):
         "PATCH services mortality",
         "lease v1 100",
         "DELETE deployments v3",
-        "PATCH modelversions v1",
         "POST events",
     ]
 
@@ -264,7 +266,7 @@ async def test_a_version_that_somebody_changes_meanwhile_is_looked_at_again(plac
     delay = await place.reconciler(meddle)(place.key)
     assert delay is not None
     assert delay < 1
-    assert "status" not in await place.get(api.MODEL_VERSIONS, manifest["metadata"]["name"])
+    assert (await place.get(api.MODEL_VERSIONS, manifest["metadata"]["name"]))["status"] == {"observedGeneration": -1}
     await place.reconciler(script)(place.key)
     assert (await place.status("v1"))["phase"] == "Pending"
 
@@ -396,9 +398,9 @@ async def test_a_window_that_was_judged_is_not_judged_again_after_a_failure(plac
     assert script.seen[-1].record.ledger.windows == {"watch": window}
 
 
-async def test_the_last_version_takes_deployment_service_and_finalizer_with_it(place):
+async def test_the_last_version_takes_deployment_and_service_with_it(place):
     operate, _ = await champion(place)
-    place.plane.kubectl("delete", "mv", "v1", "--namespace", place.namespace, "--wait=false")
+    delete(place, "v1")
     await operate(place.key)
     for resource, name in ((api.DEPLOYMENTS, "v1"), (api.SERVICES, MODEL), (api.MODEL_VERSIONS, "v1")):
         assert await place.get(resource, name) is None
@@ -427,21 +429,86 @@ async def test_versions_leave_a_namespace_that_is_being_deleted(place):
     assert await place.get(api.MODEL_VERSIONS, "v1") is None
 
 
-async def test_a_version_applied_anew_waits_for_the_deployment_of_the_one_before(place):
-    await place.version("v1")
-    operate = place.reconciler()
+def delete(place, name):
+    """As people do, who wait for its end: nothing waits for an operator that may be gone."""
+    place.plane.kubectl("delete", "mv", name, "--namespace", place.namespace, "--timeout=5s")
+
+
+async def test_callers_keep_the_pods_of_a_champion_that_is_deleted_while_the_operator_is_gone(place):
+    await champion(place)
+    await place.version("v2")
+    delete(place, "v1")
+    assert "ownerReferences" not in (await place.get(api.DEPLOYMENTS, "v1"))["metadata"]
+    back = place.reconciler()
+    await back(place.key)
+    assert await place.get(api.DEPLOYMENTS, "v1") is not None
+    assert (await place.get(api.SERVICES, MODEL))["spec"]["selector"][names.MODEL_VERSION] == "v1"
+    assert (await place.status("v2"))["phase"] == "Verifying"
+
+
+async def test_a_standby_takes_over_from_a_champion_that_is_deleted_before_its_pods_go(place):
+    operate, _ = await champion(place)
+    await place.version("v2", rollout={"strategy": "direct"})
     await operate(place.key)
-    before = await place.get(api.MODEL_VERSIONS, "v1")
-    await place.gateway.patch(api.MODEL_VERSIONS, place.namespace, "v1", {"metadata": {"finalizers": None}})
-    await place.gateway.delete(api.MODEL_VERSIONS, place.namespace, "v1", before["metadata"]["uid"])
+    await place.pod("v2")
+    for _ in range(4):
+        await operate(place.key)
+    assert [(await place.status(name))["phase"] for name in ("v1", "v2")] == ["Standby", "Champion"]
+    delete(place, "v2")
+    place.gateway.journal.clear()
+    for _ in range(3):
+        await operate(place.key)
+    done = [entry for entry in place.gateway.journal if entry.split()[1] in ("services", "deployments")]
+    assert [entry for entry in done if "services" in entry or "DELETE" in entry] == [
+        f"PATCH services {MODEL}",
+        "DELETE deployments v2",
+    ]
+    assert (await place.status("v1"))["phase"] == "Champion"
+
+
+async def test_a_version_applied_anew_with_the_same_bundle_takes_its_pods_over(place):
+    operate, _ = await champion(place)
+    before = (await place.get(api.DEPLOYMENTS, "v1"))["metadata"]["uid"]
+    delete(place, "v1")
     await place.version("v1")
+    for _ in range(2):
+        await operate(place.key)
+    assert (await place.status("v1"))["phase"] == "Champion"
+    after = (await place.get(api.DEPLOYMENTS, "v1"))["metadata"]
+    assert after["uid"] == before
+    assert after["annotations"][names.UID_OF_VERSION] == (await place.get(api.MODEL_VERSIONS, "v1"))["metadata"]["uid"]
+
+
+async def test_a_version_applied_anew_with_another_bundle_waits_until_the_pods_of_the_one_before_are_gone(place):
+    operate, _ = await champion(place)
+    delete(place, "v1")
+    await place.version("v1", artifact=OTHER)
     await operate(place.key)
+    conditions = {c["type"]: c["reason"] for c in (await place.status("v1"))["conditions"]}
+    assert conditions == {"Ready": "WaitingForCleanup", "Reconciling": "WaitingForCleanup"}
+    for _ in range(2):
+        await operate(place.key)
+    template = (await place.get(api.DEPLOYMENTS, "v1"))["spec"]["template"]
+    assert template["metadata"]["labels"][names.DIGEST] == short(digest("7"))
     assert (await place.status("v1"))["phase"] == "Verifying"
-    old = await place.get(api.DEPLOYMENTS, "v1")  # the garbage collector's
-    await place.gateway.delete(api.DEPLOYMENTS, place.namespace, "v1", old["metadata"]["uid"])
-    await operate(place.key)
-    owner = (await place.get(api.DEPLOYMENTS, "v1"))["metadata"]["ownerReferences"][0]
-    assert owner["uid"] == (await place.get(api.MODEL_VERSIONS, "v1"))["metadata"]["uid"]
+
+
+async def test_the_finalizer_and_the_owner_of_an_earlier_release_go_and_the_pods_stay(place):
+    await champion(place)
+    uid = (await place.get(api.MODEL_VERSIONS, "v1"))["metadata"]["uid"]
+    held = {"metadata": {"finalizers": [names.FINALIZER]}}
+    await place.gateway.patch(api.MODEL_VERSIONS, place.namespace, "v1", held)
+    owned = await place.get(api.DEPLOYMENTS, "v1")
+    wanted = deployment(place.namespace, "v1", uid, given.version("v1").spec, given.version("v1").artifact, 1, SETTINGS)
+    wanted["metadata"]["ownerReferences"] = [owner("ModelVersion", API_VERSION, "v1", uid)]
+    await place.gateway.apply(api.DEPLOYMENTS, wanted)
+    back = place.reconciler()
+    for _ in range(3):
+        await back(place.key)
+    after = (await place.get(api.DEPLOYMENTS, "v1"))["metadata"]
+    assert (after["uid"], after.get("ownerReferences")) == (owned["metadata"]["uid"], None)
+    assert "finalizers" not in (await place.get(api.MODEL_VERSIONS, "v1"))["metadata"]
+    assert (await place.status("v1"))["phase"] == "Champion"
 
 
 async def test_pods_of_another_bundle_are_not_the_versions(place):

@@ -99,7 +99,7 @@ async def test_a_batch_without_a_champion_waits_and_says_so(place):
     key = await given(place)
     operate = place.reconciler()
     assert await operate(key) is not None
-    assert (await place.condition("b", "Stalled", api.SCORE_BATCHES))["reason"] == "NoChampion"
+    assert (await place.condition("b", "Reconciling", api.SCORE_BATCHES))["reason"] == "NoChampion"
     assert await place.get(api.JOBS, "b-scores") is None
     await place.say_phase("v1", "Champion")
     await operate(key)

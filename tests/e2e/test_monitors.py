@@ -20,7 +20,8 @@ def test_a_monitor_of_an_unknown_model_or_feature_says_so(ward, champion):
     monitor(ward, "nobody", model="nobody")
     monitor(ward, "agee", features=["agee"])
     ward.wait(
-        "unknown model", lambda: ward.condition("driftmonitor", "nobody", "Stalled").get("reason") == "ModelNotFound"
+        "unknown model",
+        lambda: ward.condition("driftmonitor", "nobody", "Reconciling").get("reason") == "ModelNotFound",
     )
     ward.wait(
         "unknown feature", lambda: ward.condition("driftmonitor", "agee", "Stalled").get("reason") == "FeatureNotFound"

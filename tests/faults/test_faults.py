@@ -72,8 +72,8 @@ def test_a_deletion_that_no_watch_has_told_of_is_found(place):
     place.delete("v2")
     place.wait(1.0)
     place.relist()
-    place.until(lambda: place.version("v2") is None, "v2 goes")
-    assert place.server.get(api.DEPLOYMENTS, NAMESPACE, "v2") is None
+    place.until(lambda: place.server.get(api.DEPLOYMENTS, NAMESPACE, "v2") is None, "v2's pods go")
+    assert place.version("v2") is None
     assert place.invariants.violations == []
 
 

@@ -55,7 +55,7 @@ modelward-{{ .name }}
   verbs: [update, patch]
 - apiGroups: [modelward.io]
   # Owner references that block deletion ask for it.
-  resources: [modelversions/finalizers, trainingjobs/finalizers, scorebatches/finalizers]
+  resources: [trainingjobs/finalizers, scorebatches/finalizers]
   verbs: [update]
 - apiGroups: [apps]
   resources: [deployments]

@@ -452,7 +452,8 @@ def definition(kind: Kind) -> Schema:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": structural(kind.spec),
-            "status": structural(kind.status, defaults=False),
+            # Not yet seen by the operator: what waits for the object's generation (kstatus) must wait.
+            "status": {**structural(kind.status, defaults=False), "default": {"observedGeneration": -1}},
         },
     }
     for path, key in kind.lists.items():

@@ -148,8 +148,8 @@ def manifests(SETTINGS: Settings = SETTINGS) -> Iterator[tuple[str, dict[str, An
     yield "deployment-tls", serving.deployment("clinic", "v1", "uid-1", SECURED, ARTIFACT, 1, SETTINGS)
     yield "deployment-mtls", serving.deployment("clinic", "v1", "uid-1", MUTUAL, ARTIFACT, 1, SETTINGS)
     assert SCALED.serving.autoscaling is not None
-    yield "autoscaler", serving.autoscaler("clinic", "v1", "uid-1", SCALED, SCALED.serving.autoscaling)
-    yield "disruption-budget", serving.disruption_budget("clinic", "v1", "uid-1", LARGE)
+    yield "autoscaler", serving.autoscaler("clinic", "v1", SCALED, SCALED.serving.autoscaling)
+    yield "disruption-budget", serving.disruption_budget("clinic", "v1", LARGE)
     yield "service", service("clinic", "mortality", "v1")
     yield "deployment-guarded", serving.deployment("clinic", "v1", "uid-1", GUARDED, ARTIFACT, 1, SETTINGS)
     yield "deployment-traced", serving.deployment("clinic", "v1", "uid-1", SPEC, ARTIFACT, 1, TRACED)

@@ -21,6 +21,7 @@ from tests.unit.desired.golden import (
     FOLDER,
     JOB,
     LARGE,
+    MUTUAL,
     SETTINGS,
     SPEC,
     manifests,
@@ -67,6 +68,18 @@ def test_the_serving_container_cannot_change_the_bundle_that_was_verified():
 
 def test_the_selector_holds_nothing_that_could_change():
     assert set(ALL["deployment"]["spec"]["selector"]["matchLabels"]) == {names.MODEL, names.MODEL_VERSION}
+
+
+def test_the_garbage_collector_takes_no_pods_from_callers_when_a_version_is_deleted():
+    assert not [
+        name for name in ("deployment", "autoscaler", "disruption-budget") if "ownerReferences" in ALL[name]["metadata"]
+    ]
+
+
+def test_a_deployment_remembers_what_its_pods_are():
+    written = ALL["deployment-mtls"]["metadata"]["annotations"][names.SPEC_OF_VERSION]
+    known = ModelVersionSpec.model_validate_json(written)
+    assert (known.model, known.artifact, known.serving) == (MUTUAL.model, ARTIFACT, MUTUAL.serving)
 
 
 def test_pods_wear_what_the_service_selects():
@@ -145,7 +158,7 @@ def test_an_autoscaler_adds_pods_at_once_and_removes_them_slowly():
 
 def test_the_custom_metric_is_asked_for_only_when_a_target_is_set():
     assert [m["type"] for m in ALL["autoscaler"]["spec"]["metrics"]] == ["Resource", "Pods"]
-    plain = serving.autoscaler("clinic", "v1", "u", SPEC, Autoscaling(max_replicas=3))["spec"]
+    plain = serving.autoscaler("clinic", "v1", SPEC, Autoscaling(max_replicas=3))["spec"]
     assert [m["type"] for m in plain["metrics"]] == ["Resource"]
     assert plain["metrics"][0]["resource"]["target"]["averageUtilization"] == 70
 

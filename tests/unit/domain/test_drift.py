@@ -46,6 +46,7 @@ def judged(observation, seconds=61.0):
 def test_a_monitor_of_a_model_that_does_not_exist_says_so():
     _, status = judged(observed(monitors=(monitor(),)))
     assert (status.state, status.conditions[0].reason) == ("Unknown", "ModelNotFound")
+    assert [c.type for c in status.conditions] == ["Ready", "Reconciling"], "a version may be on its way"
 
 
 def test_a_monitor_on_a_feature_that_the_model_does_not_have_says_so_and_watches_the_rest():

@@ -67,25 +67,33 @@ def test_a_promotion_in_between_changes_nothing():
 
 
 NONE = {
-    "no such model": (observed(), {}, "ModelNotFound", "spec.model"),
-    "no champion": (observed(version("v1", "Canary")), {}, "NoChampion", "has no champion"),
-    "no such version": (MODEL, {"version": "9.0.0"}, "VersionNotFound", "it has 1.0.0, 2.0.0"),
+    "no such model": (observed(), {}, "ModelNotFound", "spec.model", "Reconciling"),
+    "no champion": (observed(version("v1", "Canary")), {}, "NoChampion", "has no champion", "Reconciling"),
+    "no such version": (MODEL, {"version": "9.0.0"}, "VersionNotFound", "it has 1.0.0, 2.0.0", "Reconciling"),
     "a version that was rolled back": (
         observed(version("v1", "RolledBack")),
         {"version": "1.0.0"},
         "VersionRefused",
         "v1 is RolledBack",
+        "Stalled",
     ),
-    "a record that cannot be read": (Failure("RecordUnreadable", "mend it"), {}, "RecordUnreadable", "mend it"),
+    "a record that cannot be read": (
+        Failure("RecordUnreadable", "mend it"),
+        {},
+        "RecordUnreadable",
+        "mend it",
+        "Stalled",
+    ),
 }
 
 
-@pytest.mark.parametrize(("model", "spec", "why", "said"), NONE.values(), ids=NONE.keys())
-def test_without_a_version_it_says_why_and_looks_again(model, spec, why, said):
+@pytest.mark.parametrize(("model", "spec", "why", "said", "state"), NONE.values(), ids=NONE.keys())
+def test_without_a_version_it_says_why_and_looks_again(model, spec, why, said, state):
     decision = score(given(model=model, spec=spec), NOW)
     assert decision.create_job is None
     assert decision.status.phase == "Pending"
-    assert reason(decision, "Stalled") == why
+    assert reason(decision, state) == why
+    assert {c.type for c in decision.status.conditions} & {"Stalled", "Reconciling"} == {state}
     assert said in decision.status.message
     assert decision.requeue_after is not None
     assert [note.reason for note in decision.notes] == [why]

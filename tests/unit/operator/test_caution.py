@@ -30,6 +30,7 @@ SEEN = Seen(
     service_manifest=None,
     record_manifest=None,
     record=ModelRecord(),
+    waiting={},
     unreadable_monitors={},
 )
 AS_IT_IS = Decision(
@@ -38,7 +39,6 @@ AS_IT_IS = Decision(
     workloads={"v1": 1, "v2": 1},
     serve="v1",
     leases=(LeaseOrder("v1", "v2", 10.0),),
-    finalize=frozenset({"v1", "v2"}),
 )
 QUARANTINE = Quarantine(digest=digest("2"), version="2.0.0", reason="Harm", message="m", time="2026-01-01T00:00:00Z")
 
@@ -79,11 +79,6 @@ def test_of_consequence_is(change):
 @pytest.mark.parametrize("change", LIGHT.values(), ids=LIGHT.keys())
 def test_of_no_consequence_is(change):
     assert not is_of_consequence(SEEN, HELD, replace(AS_IT_IS, **change))
-
-
-def test_a_version_that_shall_not_go_unnoticed_is_looked_at_once_more():
-    bare = {n: {"metadata": {"name": n}} for n in ("v1", "v2")}
-    assert is_of_consequence(replace(SEEN, manifests=bare), HELD, AS_IT_IS)
 
 
 def test_a_record_that_cannot_be_read_is_none():

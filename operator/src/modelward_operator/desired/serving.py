@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from modelward_api import API_VERSION, names
+import json
+
+from modelward_api import names
 from modelward_api.base import seconds
 from modelward_api.modelversion import Artifact, Authentication, Autoscaling, ModelVersionSpec, Tls
 from modelward_api.pods import PodSettings, Resources, merged
@@ -13,7 +15,6 @@ from modelward_operator.desired.pod import (
     authority_volumes,
     environment,
     metadata,
-    owner,
     placement,
     resources,
     security,
@@ -61,7 +62,10 @@ def deployment(
     replicas: int | None,
     settings: Settings,
 ) -> Manifest:
-    """The Deployment of one version. Deterministic. Without replicas their number is left to the autoscaler."""
+    """The Deployment of one version. Deterministic. Without replicas their number is left to the autoscaler.
+
+    It has no owner: when its ModelVersion is deleted, its pods answer until the operator has turned callers away from them.
+    """
     timeout = seconds(spec.serving.request_timeout)
     pod = pod_settings(spec, settings)
     selector = {names.MODEL: spec.model, names.MODEL_VERSION: name}
@@ -72,7 +76,7 @@ def deployment(
             "name": name,
             "namespace": namespace,
             "labels": labels(name, spec, artifact),
-            "ownerReferences": [owner("ModelVersion", API_VERSION, name, uid)],
+            "annotations": {names.SPEC_OF_VERSION: remembered(spec, artifact), names.UID_OF_VERSION: uid},
         },
         "spec": {
             **({"replicas": replicas} if replicas is not None else {}),
@@ -94,12 +98,18 @@ def pod_settings(spec: ModelVersionSpec, settings: Settings) -> PodSettings:
     return merged(pods.pod_defaults, pods.serving.pod, selected, given.pod)
 
 
-def disruption_budget(namespace: str, name: str, uid: str, spec: ModelVersionSpec) -> Manifest:
+def remembered(spec: ModelVersionSpec, artifact: Artifact) -> str:
+    """What of a ModelVersion's spec speaks of its pods, with the artifact resolved, as the Deployment keeps it."""
+    parts = {"artifact": artifact.to_json(), "serving": spec.serving.to_json()}
+    return json.dumps({"model": spec.model, "version": spec.version, **parts}, sort_keys=True)
+
+
+def disruption_budget(namespace: str, name: str, spec: ModelVersionSpec) -> Manifest:
     """At most one of a version's pods at a time may be moved."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": _metadata(namespace, name, uid, spec),
+        "metadata": _metadata(namespace, name, spec),
         "spec": {
             "maxUnavailable": 1,
             "selector": {"matchLabels": {names.MODEL: spec.model, names.MODEL_VERSION: name}},
@@ -113,7 +123,7 @@ def replicas_only(namespace: str, name: str, replicas: int) -> Manifest:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"replicas": replicas}}
 
 
-def autoscaler(namespace: str, name: str, uid: str, spec: ModelVersionSpec, scaling: Autoscaling) -> Manifest:
+def autoscaler(namespace: str, name: str, spec: ModelVersionSpec, scaling: Autoscaling) -> Manifest:
     """The HorizontalPodAutoscaler of a champion: up as fast as it can, down slowly."""
     target = {"type": "Utilization", "averageUtilization": scaling.target_cpu_utilization_percentage}
     metrics: list[Manifest] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
@@ -127,7 +137,7 @@ def autoscaler(namespace: str, name: str, uid: str, spec: ModelVersionSpec, scal
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
-        "metadata": _metadata(namespace, name, uid, spec),
+        "metadata": _metadata(namespace, name, spec),
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
             "minReplicas": scaling.min_replicas,
@@ -141,12 +151,11 @@ def autoscaler(namespace: str, name: str, uid: str, spec: ModelVersionSpec, scal
     }
 
 
-def _metadata(namespace: str, name: str, uid: str, spec: ModelVersionSpec) -> Manifest:
+def _metadata(namespace: str, name: str, spec: ModelVersionSpec) -> Manifest:
     return {
         "name": name,
         "namespace": namespace,
         "labels": {names.MANAGED_BY: names.MANAGER, names.MODEL: spec.model, names.MODEL_VERSION: name},
-        "ownerReferences": [owner("ModelVersion", API_VERSION, name, uid)],
     }
 
 

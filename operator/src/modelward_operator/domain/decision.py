@@ -1,8 +1,8 @@
 """What a reconcile wants: desired state as frozen values, carried out by the engine in a fixed, safe order.
 
 The order (engine/apply): 1. leases that end or lower a challenger's weight, 2. the record, 3. statuses, 4. workloads to have,
-5. the Service, 6. leases that raise, 7. workloads to drop, 8. finalizers, 9. events. Each step is idempotent, so a crash
-between any two is mended by the next reconcile.
+5. the Service, 6. leases that raise, 7. workloads to drop, 8. finalizers of an earlier release, 9. events. Each step is
+idempotent, so a crash between any two is mended by the next reconcile.
 """
 
 from __future__ import annotations
@@ -63,12 +63,10 @@ class Decision:
     """Whether the Service shall be deleted: the model's last version goes."""
     leases: tuple[LeaseOrder, ...] = ()
     """One for every version whose pods can hold a lease (champion and standby)."""
-    finalize: frozenset[str] = frozenset()
-    """Versions that must carry our finalizer."""
     keep: frozenset[str] = frozenset()
     """Versions whose Deployment stays as it is: their spec cannot be read, and callers may depend on them."""
     release: frozenset[str] = frozenset()
-    """Versions whose finalizer shall go: nothing of them is needed any more."""
+    """Versions under deletion of which nothing is needed any more: a finalizer of an earlier release goes."""
     monitors: Mapping[str, DriftMonitorStatus] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     requeue_after: float = 15.0

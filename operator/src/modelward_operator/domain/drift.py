@@ -249,12 +249,11 @@ def _message(monitor: Monitor, status: DriftMonitorStatus) -> str:
 
 def _unknown(monitor: Monitor, reason: str, message: str, now: datetime) -> DriftMonitorStatus:
     old = monitor.status
-    stalled = reason == "ModelNotFound"
-    summary = Summary("False", reason, message, reconciling=not stalled, stalled=stalled)
+    summary = Summary("False", reason, message, reconciling=True)  # it mends itself once a version serves
     return old.model_copy(
         update={
             "observed_generation": monitor.generation,
-            "state": old.state if old.state == "Drifting" and not stalled else "Unknown",
+            "state": old.state if old.state == "Drifting" and reason != "ModelNotFound" else "Unknown",
             "message": message,
             "conditions": conclude(old.conditions, monitor.generation, now, summary),
         }

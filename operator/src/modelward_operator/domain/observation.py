@@ -66,8 +66,9 @@ class Version:
     spec: ModelVersionSpec
     status: ModelVersionStatus
     deleting: bool = False
+    """Its object is deleted, or is about to be; its pods may answer all the same."""
     finalizer: bool = False
-    """Whether our finalizer is on it."""
+    """Whether the finalizer of an earlier release is on it."""
     artifact: Artifact | None = None
     """spec.artifact, or what the TrainingJob it refers to has made."""
     artifact_failure: Failure | None = None

@@ -47,6 +47,9 @@ class Stage:
 
 Check = Callable[[ScoringObservation], Stage | None]
 
+MENDS_ITSELF = ("ArtifactAwaited", "ModelNotFound", "VersionNotFound", "NoChampion")
+"""Why no version is chosen yet, where a version that is applied beside the batch, or promoted, is enough."""
+
 
 def score(observation: ScoringObservation, now: datetime) -> ScoringDecision:
     """What shall be, given what is."""
@@ -201,7 +204,7 @@ def has_no_version(observation: ScoringObservation) -> Stage | None:
         return None
     if chosen is None:
         return Stage("Pending", "ChoosingVersion", "Looking for the version to score with", again=UNTIL_CHOSEN)
-    waits = chosen.reason == "ArtifactAwaited"
+    waits = chosen.reason in MENDS_ITSELF
     return Stage("Pending", chosen.reason, chosen.message, stalled=not waits, again=UNTIL_CHOSEN)
 
 

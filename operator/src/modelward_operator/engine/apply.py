@@ -22,7 +22,7 @@ from modelward_operator.domain.record import ModelRecord
 from modelward_operator.engine import gateway as api
 from modelward_operator.engine.exchange import Exchange, Held, raises
 from modelward_operator.engine.gateway import Gateway, GatewayError, Manifest, NamespaceEndsError, Resource
-from modelward_operator.engine.observe import Seen, is_ours, owned_by, owns_replicas
+from modelward_operator.engine.observe import Seen, is_a_versions, is_ours, owned_by, owns_replicas
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ async def carry_out(turn: Round, decision: Decision) -> None:
     if raising:
         await turn.exchange.order(turn.memory.held, versions, raising)
     await _drop(turn, decision)
-    await _finalize(turn, decision, objects)
+    await _release(turn, decision, objects)
     for note in decision.notes:
         await write_event(turn.gateway, turn.namespace, note, objects.get(note.name) or _object(turn, note))
 
@@ -154,6 +154,8 @@ def _what_matters(record: ModelRecord) -> tuple[object, ...]:
 async def _write_statuses(turn: Round, decision: Decision) -> dict[str, Manifest]:
     objects = dict(turn.seen.manifests)
     for name, status in decision.statuses.items():
+        if name not in objects:
+            continue  # it is deleted, and its pods answer on
         objects[name] = await write_status(turn.gateway, api.MODEL_VERSIONS, objects[name], status)
     for name, monitor in decision.monitors.items():
         await write_status(turn.gateway, api.DRIFT_MONITORS, turn.seen.monitor_manifests[name], monitor)
@@ -173,8 +175,6 @@ async def _have_workload(turn: Round, version: Version, replicas: int, *, autosc
     current = turn.seen.deployments.get(version.name)
     if version.artifact is None or version.artifact_failure is not None:
         return
-    if current is not None and not owned_by(current, version.uid):
-        return  # an earlier ModelVersion's of this name, soon collected
     if not autoscaled:
         await _delete(turn, api.AUTOSCALERS, turn.seen.autoscalers.get(version.name))
     left = await _left_to_the_autoscaler(turn, version.name, replicas, current) if autoscaled else None
@@ -184,9 +184,7 @@ async def _have_workload(turn: Round, version: Version, replicas: int, *, autosc
     )
     await _have(turn, api.DEPLOYMENTS, wanted, left or current)
     if autoscaled and version.spec.serving.autoscaling is not None:
-        scaler = serving.autoscaler(
-            turn.namespace, version.name, version.uid, version.spec, version.spec.serving.autoscaling
-        )
+        scaler = serving.autoscaler(turn.namespace, version.name, version.spec, version.spec.serving.autoscaling)
         await _have(turn, api.AUTOSCALERS, scaler, turn.seen.autoscalers.get(version.name))
     await _have_budget(turn, version, replicas)
 
@@ -198,7 +196,7 @@ async def _have_budget(turn: Round, version: Version, replicas: int) -> None:
     if turn.memory.applied.get(key) == (told, version.uid):
         return
     if replicas > 1:
-        wanted = serving.disruption_budget(turn.namespace, version.name, version.uid, version.spec)
+        wanted = serving.disruption_budget(turn.namespace, version.name, version.spec)
         await turn.gateway.apply(api.DISRUPTION_BUDGETS, wanted)
     else:
         await _drop_budget(turn, version.name)
@@ -256,7 +254,7 @@ def _state(manifest: Manifest) -> str:
 async def _drop(turn: Round, decision: Decision) -> None:
     for name, manifest in turn.seen.deployments.items():
         wanted = name in decision.workloads or name in decision.keep
-        if wanted or "deletionTimestamp" in manifest["metadata"] or not _is_a_versions(turn, manifest):
+        if wanted or "deletionTimestamp" in manifest["metadata"] or not is_a_versions(manifest):
             continue
         await _delete(turn, api.AUTOSCALERS, turn.seen.autoscalers.get(name))
         await _drop_budget(turn, name)
@@ -279,21 +277,15 @@ async def _delete(turn: Round, resource: Resource, manifest: Manifest | None) ->
     await turn.gateway.delete(resource, turn.namespace, name, uid)
 
 
-def _is_a_versions(turn: Round, manifest: Manifest) -> bool:
-    uids = [m["metadata"]["uid"] for m in turn.seen.manifests.values()]
-    return is_ours(manifest) and any(owned_by(manifest, uid) for uid in uids)
-
-
-async def _finalize(turn: Round, decision: Decision, objects: dict[str, Manifest]) -> None:
+async def _release(turn: Round, decision: Decision, objects: dict[str, Manifest]) -> None:
+    """Take off the finalizer of an earlier release, once the garbage collector would not take callers' pods with the object."""
     for name, manifest in objects.items():
         metadata = manifest["metadata"]
         present: list[str] = metadata.get("finalizers", [])
-        if name in decision.release and names.FINALIZER in present:
-            wanted = [finalizer for finalizer in present if finalizer != names.FINALIZER]
-        elif name in decision.finalize and names.FINALIZER not in present:
-            wanted = [*present, names.FINALIZER]
-        else:
+        depends = owned_by(turn.seen.deployments.get(name, {"metadata": {}}), metadata["uid"])
+        if names.FINALIZER not in present or (depends and name not in decision.release):
             continue
+        wanted = [finalizer for finalizer in present if finalizer != names.FINALIZER]
         change = {"metadata": {"finalizers": wanted, "resourceVersion": metadata["resourceVersion"]}}
         await turn.gateway.patch(api.MODEL_VERSIONS, turn.namespace, name, change)
 

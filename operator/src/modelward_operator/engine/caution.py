@@ -65,9 +65,9 @@ def drops(seen: Seen, _: Held, decision: Decision) -> bool:
 
 
 def lets_go(seen: Seen, _: Held, decision: Decision) -> bool:
-    """A version's deletion is no longer held up, or from now on it is."""
+    """A version's deletion is no longer held up."""
     held = {n for n, m in seen.manifests.items() if names.FINALIZER in m["metadata"].get("finalizers", ())}
-    return bool(decision.release & held or (decision.finalize - held) & seen.manifests.keys())
+    return bool(decision.release & held)
 
 
 CHECKS: tuple[Check, ...] = (

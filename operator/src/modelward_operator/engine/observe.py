@@ -49,6 +49,8 @@ class Seen:
     record_manifest: Manifest | None
     record: ModelRecord | Failure
     """The record as it is written, or why it cannot be used."""
+    waiting: Mapping[str, Manifest]
+    """ModelVersion objects, by name, that wait until the pods of a deleted one of their name are gone."""
     unreadable_monitors: Mapping[str, str]
     """DriftMonitors whose spec the models refuse though the schema let it through, by name: what is wrong."""
 
@@ -69,21 +71,32 @@ async def see(gateway: Gateway, namespace: str, model: str) -> Seen:
     )
     (objects, pods, workloads, autoscalers, monitors), (service, record) = await asyncio.gather(lists, singles)
     deployments = {m["metadata"]["name"]: m for m in workloads}
-    versions, invalid = [], []
+    found: list[Version | InvalidVersion] = []
+    waiting: dict[str, Manifest] = {}
     for manifest in objects:
-        read = version(manifest, deployments)
-        if isinstance(read, InvalidVersion):
-            invalid.append(read)
-        else:
-            read = await _with_artifact(gateway, namespace, read, deployments)
-            versions.append(replace(read, pods=_pods_of(read, pods)))
+        read = version(manifest)
+        if isinstance(read, Version):
+            taken = await _of_that_name(gateway, namespace, read, deployments)
+            read = await _with_artifact(gateway, namespace, read, taken)
+            if taken is not None and is_ours(taken) and not is_of(taken, read):
+                waiting[read.name] = manifest
+                continue
+            read = _with_workload(read, taken)
+        found.append(read)
+    present = {read.name for read in found}
+    found += [
+        departed(m, model_service(service)) for n, m in deployments.items() if n not in present and is_a_versions(m)
+    ]
+    versions = [replace(read, pods=_pods_of(read, pods)) for read in found if isinstance(read, Version)]
+    invalid = [read for read in found if isinstance(read, InvalidVersion)]
     readable = {m["metadata"]["name"]: _monitor(m) for m in monitors}
     return Seen(
         versions=tuple(versions),
         invalid=tuple(invalid),
         monitors=tuple(m for m in readable.values() if isinstance(m, Monitor)),
         service=model_service(service),
-        manifests={m["metadata"]["name"]: m for m in objects},
+        manifests={m["metadata"]["name"]: m for m in objects if m["metadata"]["name"] not in waiting},
+        waiting=waiting,
         monitor_manifests={m["metadata"]["name"]: m for m in monitors},
         deployments=deployments,
         autoscalers={m["metadata"]["name"]: m for m in autoscalers},
@@ -171,8 +184,8 @@ def explain(error: ValidationError, at: str = "spec") -> str:
     return "; ".join(told)
 
 
-def version(manifest: Manifest, deployments: Mapping[str, Manifest]) -> Version | InvalidVersion:
-    """One ModelVersion, without its pods."""
+def version(manifest: Manifest) -> Version | InvalidVersion:
+    """One ModelVersion, without its Deployment and pods."""
     metadata = manifest["metadata"]
     name = metadata["name"]
     status = tolerant(ModelVersionStatus, manifest.get("status"))
@@ -182,7 +195,6 @@ def version(manifest: Manifest, deployments: Mapping[str, Manifest]) -> Version 
         spec = ModelVersionSpec.model_validate(manifest["spec"])
     except ValidationError as error:
         return InvalidVersion(name, metadata.get("generation", 0), status, explain(error), deleting, finalizer)
-    workload = deployments.get(name)
     return Version(
         name=name,
         uid=metadata["uid"],
@@ -193,7 +205,28 @@ def version(manifest: Manifest, deployments: Mapping[str, Manifest]) -> Version 
         deleting=deleting,
         finalizer=finalizer,
         artifact=spec.artifact,
-        workload=_workload(workload, metadata["uid"]),
+    )
+
+
+def departed(deployment: Manifest, service: ModelService | None) -> Version | InvalidVersion:
+    """The version that a Deployment was made for and whose object is gone: callers may still depend on its pods."""
+    metadata = deployment["metadata"]
+    answers = service is not None and service.ours and service.selects == metadata["name"]
+    status = ModelVersionStatus(phase="Champion" if answers else "Retired")
+    try:
+        spec = _remembered(deployment)
+    except ValidationError as error:
+        return InvalidVersion(metadata["name"], 0, status, explain(error), deleting=True)
+    return Version(
+        name=metadata["name"],
+        uid=_made_for(deployment) or metadata["uid"],
+        generation=0,
+        created=datetime.fromisoformat(metadata["creationTimestamp"]),
+        spec=spec,
+        status=status,
+        deleting=True,
+        artifact=spec.artifact,
+        workload=_workload(deployment),
     )
 
 
@@ -206,34 +239,68 @@ def _pods_of(version: Version, pods: Iterable[Manifest]) -> tuple[Pod, ...]:
     return tuple(pod(p) for p in sorted(own, key=lambda p: str(p["metadata"]["name"])))
 
 
-def _workload(manifest: Manifest | None, uid: str) -> Workload | None:
-    if manifest is None or not owned_by(manifest, uid):
-        return None
+def is_a_versions(manifest: Manifest) -> bool:
+    """Whether we have made that Deployment for a ModelVersion."""
+    return is_ours(manifest) and names.MODEL_VERSION in (manifest["metadata"].get("labels") or {})
+
+
+def _remembered(deployment: Manifest) -> ModelVersionSpec:
+    said = (deployment["metadata"].get("annotations") or {}).get(names.SPEC_OF_VERSION, "")
+    return ModelVersionSpec.model_validate_json(said)
+
+
+def _made_for(deployment: Manifest) -> str | None:
+    said: str | None = (deployment["metadata"].get("annotations") or {}).get(names.UID_OF_VERSION)
+    return said
+
+
+def is_of(deployment: Manifest, version: Version) -> bool:
+    """Whether it was made for that version, or runs its bundle: a deleted one of the same name may have had another."""
+    if _made_for(deployment) == version.uid or owned_by(deployment, version.uid):
+        return True
+    said = deployment["metadata"].get("labels") or {}
+    digest = short(version.artifact.digest) if version.artifact else None
+    return (said.get(names.MODEL), said.get(names.DIGEST)) == (version.spec.model, digest)
+
+
+def _workload(manifest: Manifest) -> Workload:
     conditions = (manifest.get("status") or {}).get("conditions") or ()
     refused = next((c for c in conditions if (c["type"], c["status"]) == ("ReplicaFailure", "True")), None)
     failure = refusal.without_pods(refused.get("message") or "") if refused is not None else None
     return Workload(manifest["spec"].get("replicas", 1), "deletionTimestamp" in manifest["metadata"], failure)
 
 
-async def _with_artifact(
+async def _of_that_name(
     gateway: Gateway, namespace: str, version: Version, deployments: Mapping[str, Manifest]
-) -> Version:
-    """Resolve trainingJobRef; and notice a Deployment of that name that is not ours."""
+) -> Manifest | None:
+    """The Deployment of the version's name, whosever it is."""
     taken = deployments.get(version.name)
-    if taken is None and version.workload is None and version.status.phase in (None, "Pending", "Verifying"):
+    if taken is None and version.status.phase in (None, "Pending", "Verifying"):
         taken = await gateway.get(api.DEPLOYMENTS, namespace, version.name)
-    left_over = taken is not None and is_left_over(taken, "ModelVersion", version.name, version.uid)
-    if taken is not None and not left_over and not owned_by(taken, version.uid):
+    return taken
+
+
+def _with_workload(version: Version, taken: Manifest | None) -> Version:
+    if taken is None:
+        return version
+    if not is_ours(taken):
         message = (
             f"Deployment {version.name} exists and is {whose(taken)}: leave it alone, and apply this ModelVersion under "
             "another name"
         )
         return replace(version, artifact_failure=Failure("NameTaken", message))
+    return replace(version, workload=_workload(taken))
+
+
+async def _with_artifact(gateway: Gateway, namespace: str, version: Version, taken: Manifest | None) -> Version:
+    """Resolve trainingJobRef: what was resolved once holds, though the status and the TrainingJob may be gone."""
     reference = version.spec.training_job_ref
     if reference is None:
         return version
     if version.status.artifact is not None:
         return replace(version, artifact=version.status.artifact)
+    if taken is not None and _made_for(taken) == version.uid:
+        return replace(version, artifact=_remembered(taken).artifact)
     job = await gateway.get(api.TRAINING_JOBS, namespace, reference.name)
     if job is None:
         return version

@@ -99,6 +99,7 @@ class Reconciler:
             return memory.rest.again
         seen = await see(self.gateway, key.namespace, key.name)
         await self._tell_unreadable_monitors(seen)
+        await self._tell_waiting(seen)
         if isinstance(seen.record, Failure) and any(not _is_deleting(m) for m in seen.manifests.values()):
             return await self._hold(key, seen, seen.record)
         versions = {version.name: version for version in seen.versions}
@@ -112,7 +113,7 @@ class Reconciler:
         )
         await carry_out(turn, decision)
         metrics.tell(key.namespace, key.name, decision)
-        if not seen.manifests and not seen.monitors:
+        if not (seen.manifests or seen.monitors or seen.waiting or seen.deployments):
             self.memories.pop(key, None)
             return None
         is_quiet = self.store is not None and heard == self._heard(key)  # nothing was written, either
@@ -159,6 +160,15 @@ class Reconciler:
             failure, generation = Failure("InvalidSpec", message), manifest["metadata"].get("generation", 0)
             told = complaint.stalled(status, generation, failure, self.now())
             await write_status(self.gateway, api.DRIFT_MONITORS, manifest, told)
+
+    async def _tell_waiting(self, seen: Seen) -> None:
+        for name, manifest in seen.waiting.items():
+            status = tolerant(ModelVersionStatus, manifest.get("status"))
+            message = f"A deleted ModelVersion {name} had another bundle: its pods are being removed first"
+            told = complaint.waiting(
+                status, manifest["metadata"]["generation"], Failure("WaitingForCleanup", message), self.now()
+            )
+            await write_status(self.gateway, api.MODEL_VERSIONS, manifest, told)
 
     async def training(self, key: Key) -> float | None:
         """One TrainingJob."""

@@ -160,7 +160,6 @@ def _decide(observation: Observation, roles: Roles, plan: Plan, now: datetime) -
         ),
         serve=serve,
         leases=_leases(plan, versions, roles),
-        finalize=frozenset(v.name for v in _everyone(observation) if not v.deleting),
         keep=frozenset(invalid.name for invalid in observation.invalid),
         release=_released(observation, plan),
         notes=tuple(notes),
