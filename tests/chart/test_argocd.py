@@ -10,7 +10,7 @@ import yaml
 from lupa import lua51
 
 from tests.cluster.layout import REPOSITORY
-from tests.unit.domain import test_drift, test_scoring, test_training
+from tests.unit.domain import test_by_hand, test_drift, test_scoring, test_training
 from tests.unit.domain.given import clean, decide, monitor, observed, version
 
 SCRIPT = (REPOSITORY / "charts/modelward/argocd/health.lua").read_text()
@@ -75,12 +75,7 @@ PHASES = {
         "Progressing",
     ),
     "is paused": (
-        observed(
-            version("v1", "Champion", pods=1),
-            version("v2", "Canary", pods=1, rollout={"paused": True}),
-            serves="v1",
-            paired=clean(10),
-        ),
+        observed(version("v1", "Champion", pods=1), test_by_hand.canary(paused=True), serves="v1", paired=clean(10)),
         "v2",
         "Suspended",
     ),
