@@ -177,7 +177,7 @@ def manifests(place, owner):
     job = TrainingJobSpec.model_validate(training_job()["spec"])
     space, uid = place.namespace, owner["metadata"]["uid"]
     yield api.DEPLOYMENTS, deployment(place, uid, 2)
-    yield api.DISRUPTION_BUDGETS, serving.disruption_budget(space, "v1", uid, SPEC)
+    yield api.DISRUPTION_BUDGETS, serving.disruption_budget(space, "v1", SPEC)
     yield api.SERVICES, service(space, MODEL, "v1")
     yield api.CONFIG_MAPS, training.config_map(space, "t", uid, job)
     yield api.JOBS, training.job(space, "t", uid, job, SETTINGS)

@@ -192,7 +192,7 @@ SCRIPT: dict[str, Step] = {
     "the number of pods is taken back": lambda w: w.gateway.apply(api.DEPLOYMENTS, deployment(w, 4)),
     "a number that nobody else has is left out": lambda w: w.gateway.apply(api.DEPLOYMENTS, deployment(w, None)),
     "a budget is applied": lambda w: w.gateway.apply(
-        api.DISRUPTION_BUDGETS, serving.disruption_budget(w.namespace, "v1", "owner", PARSED)
+        api.DISRUPTION_BUDGETS, serving.disruption_budget(w.namespace, "v1", PARSED)
     ),
     "a service is applied": lambda w: w.gateway.apply(api.SERVICES, service(w.namespace, MODEL, "v1")),
     "a service turns": lambda w: w.gateway.apply(api.SERVICES, service(w.namespace, MODEL, "v2")),
