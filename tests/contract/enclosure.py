@@ -233,6 +233,7 @@ def operator(inside: Enclosure) -> None:
     (inside.folder / "plane").mkdir()
     plane = inside.open(api_server(inside.folder / "plane"))
     plane.kubectl("apply", "--server-side", *(word for crd in CRDS for word in ("--filename", str(crd))))
+    plane.kubeconfig.chmod(0o644)  # the image's user reads it
     inside.start(entry("operator"), "run", "--health-port", 18081, "--metrics-port", 18082, **wants(plane.kubeconfig))
     until(lambda: httpx.get("http://127.0.0.1:18081/readyz").text.startswith("leader"))
 
@@ -248,8 +249,8 @@ def ready(url: str) -> bool:
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Wait for what must come: half a minute."""
-    deadline = time.monotonic() + 60
+    """Wait for what must come."""
+    deadline = time.monotonic() + 75
     while True:
         try:
             if condition():
