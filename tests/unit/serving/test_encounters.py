@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from math import log
+from types import SimpleNamespace
 
 import numpy as np
 
 from modelward_operator.domain.detector import Detector, look
+from modelward_serving import bundle, rest
+from modelward_serving.challengers import Challengers
 from modelward_serving.encounters import LASTS, REMEMBERED, Encounters
+from modelward_serving.inference import Inference, Own
+from modelward_serving.lease import LeaseHolder
+from modelward_serving.metrics import Metrics
+from modelward_serving.predictor import Predictor
+from modelward_serving.router import Router
+from tests.unit.serving import bundles
 
 HEADER = b"x-encounter-id"
 
@@ -85,3 +95,22 @@ def test_patients_who_are_scored_again_and_again_are_no_drift_when_encounters_ar
     assert sum(is_called(seed, None) for seed in range(8)) == 8, "by request"
     assert sum(is_called(seed, 1) for seed in range(8)) == 0
     assert sum(is_called(seed, 3) for seed in range(8)) <= 2, "three pods count an encounter up to three times"
+
+
+def test_of_each_encounter_the_first_row_is_counted_and_of_other_requests_every_row(tmp_path):
+    predictor = Predictor(bundle.load(tmp_path, bundles.write(tmp_path)))
+    metrics = Metrics(predictor.model, predictor.version, predictor.bundle.digest)
+    router = Router(LeaseHolder(predictor.model, predictor.bundle.digest), Challengers(), predictor.model)
+    inference = Inference(predictor, router, metrics, encounters=Encounters("X-Encounter-Id"))
+    tensors = [
+        {"name": "age", "shape": [2, 1], "datatype": "FP32", "data": [30, 70]},
+        {"name": "sex", "shape": [2, 1], "datatype": "BYTES", "data": ["f", "m"]},
+    ]
+    rows = predictor.checker.rows(rest.decode(json.dumps({"inputs": tensors}).encode()))
+    own = Own(predictor.answer(rows), 0.0)
+    for headers in ({HEADER: b"a"}, {HEADER: b"a"}, {HEADER: b"b"}, {}):
+        call = SimpleNamespace(rows=rows, headers=headers, routed=False)
+        inference._count(call, own)
+    counts = predictor.profile.read()
+    assert (counts.rows, sum(counts.features["age"]), sum(counts.features["sex"])) == (4, 4, 4)
+    assert counts.features["sex"][:2] == (3, 1), "the first rows of a and b, and both of the last"
