@@ -196,6 +196,10 @@ REFUSED = {
     "more reserved than allowed": (version(serving=GREEDY), "a request must not be greater than its limit"),
     "a name too long for what is derived from it": (named(version(), "m" * 41), "metadata.name: at most 40"),
     "a name that no label could have": (named(version(), "m.1"), "metadata.name: at most 40 lower-case letters"),
+    "counting by encounters that nothing tells apart": (
+        version(serving={"countBy": "encounter"}),
+        "spec.serving: countBy encounter needs stickyHeader",
+    ),
     "both replicas and autoscaling": (
         version(serving={"replicas": 2, "autoscaling": {"maxReplicas": 3}}),
         "spec.serving: give either replicas or autoscaling",

@@ -162,6 +162,12 @@ def _settings(at: str) -> tuple[Rule, ...]:
             ".replicas",
         ),
         Rule(
+            f"{at}.serving",
+            "!has(self.countBy) || self.countBy != 'encounter' || has(self.stickyHeader)",
+            f"{at}.serving: countBy encounter needs stickyHeader, the header that tells encounters apart",
+            ".countBy",
+        ),
+        Rule(
             f"{at}.serving.autoscaling",
             "self.minReplicas <= self.maxReplicas",
             f"{at}.serving.autoscaling: minReplicas must not be greater than maxReplicas",

@@ -15,7 +15,11 @@ class DriftTests(Document):
 
     minimum_effect: Annotated[
         float,
-        Field(gt=0, le=10, description="No alarm below this population stability index (PSI), however sure."),
+        Field(
+            gt=0,
+            le=10,
+            description="No alarm below this population stability index (PSI, less what chance gives), however sure.",
+        ),
     ] = 0.1
     alpha: Annotated[
         float,
@@ -69,14 +73,21 @@ class FeatureDrift(Document):
     """What one feature shows."""
 
     name: Annotated[str, Field(description="The feature, or 'score'; of a subgroup, such as score[sex=female].")]
-    rows: Annotated[int, Field(description="Rows in the window that was judged last; of a subgroup, about so many.")]
+    rows: Annotated[int, Field(description="About so many rows were in the window that was judged last.")]
     log_evidence: Annotated[
-        float, Field(description="Natural logarithm of the accumulated evidence for drift (Shiryaev-Roberts).")
+        float,
+        Field(description="Natural logarithm of the evidence for drift, over all stretches of windows that end now."),
     ]
     threshold: Annotated[float, Field(description="The logarithm at which drift is called.")]
-    psi: Annotated[float, Field(description="Effect size: population stability index against the reference.")]
-    jensen_shannon: Annotated[float, Field(description="Effect size: Jensen-Shannon divergence in bits.")]
-    drifting: Annotated[bool, Field(description="Whether both evidence and effect are above their thresholds.")]
+    psi: Annotated[
+        float, Field(description="Effect size of the stretch with the most evidence: PSI less what chance gives.")
+    ]
+    jensen_shannon: Annotated[
+        float, Field(description="Its Jensen-Shannon divergence in bits, less what chance gives.")
+    ]
+    drifting: Annotated[
+        bool, Field(description="From evidence and effect above their thresholds until three quiet windows.")
+    ]
 
 
 class ActionTaken(Document):

@@ -185,6 +185,14 @@ class Serving(Document):
             max_length=64,
         ),
     ] = None
+    count_by: Annotated[
+        Literal["request", "encounter"],
+        Field(
+            description="What drift monitors count: request: every row. encounter: of requests with the stickyHeader, the first "
+            "row that each pod sees of an encounter within a week or two. Choose it where patients are scored again and again. "
+            "It needs a stickyHeader; requests without it count as ever.",
+        ),
+    ] = "request"
 
     @property
     def least_replicas(self) -> int:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from modelward_api import names
 from modelward_serving.answer import Answer, Given
 from modelward_serving.checker import NO_ROWS, Rows
+from modelward_serving.encounters import Encounters
 from modelward_serving.metrics import Metrics
 from modelward_serving.predictor import InvalidScoreError, Predictor
 from modelward_serving.router import ALONE, Own, Router, Terms
@@ -72,7 +73,16 @@ class Call(ABC):
 class Inference:
     """Answers requests to one model."""
 
-    def __init__(self, predictor: Predictor, router: Router, metrics: Metrics, tracing: Tracing | None = None) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        router: Router,
+        metrics: Metrics,
+        tracing: Tracing | None = None,
+        encounters: Encounters | None = None,
+    ) -> None:
+        """``encounters``: count the first row of each alone; None: count every row."""
+        self._encounters = encounters
         self.predictor = predictor
         self._router = router
         self.turns_away = router.turns_away
@@ -165,8 +175,13 @@ class Inference:
             self._tracing.end(call.span, arm, version, code, call.rows.count)
 
     def _count(self, call: Call, own: Own) -> None:
-        if own.answer is not None and not call.routed:
+        if own.answer is None or call.routed:
+            return
+        if self._encounters is None or self._encounters.header not in call.headers:
             self.predictor.profile.count(call.rows.seen, call.rows.texts, own.answer.scores)
+        elif self._encounters.is_new(call.headers):
+            texts = [column[:1] for column in call.rows.texts]
+            self.predictor.profile.count(call.rows.seen[:1], texts, own.answer.scores[:1])
 
     def _forward(self, call: Call) -> Forward:
         context = passed_on(call.headers) if self._tracing is None else self._tracing.context(call.span)

@@ -25,6 +25,7 @@ from modelward_serving.app import App
 from modelward_serving.callers import Rules, callers
 from modelward_serving.challengers import Challengers
 from modelward_serving.control import Control
+from modelward_serving.encounters import Encounters
 from modelward_serving.grpc_server import OLDEST_CONNECTION, GrpcServer
 from modelward_serving.http import Protocol
 from modelward_serving.inference import Inference
@@ -101,7 +102,8 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
         router = Router(holder, challengers, predictor.model, strata=predictor.strata)
         behind = Behind(predictor)
         tracing = from_environment(os.environ, predictor.model, predictor.version, predictor.bundle.digest)
-        inference = Inference(predictor, router, metrics, tracing)
+        header = os.environ.get("MODELWARD_ENCOUNTER_HEADER")
+        inference = Inference(predictor, router, metrics, tracing, Encounters(header) if header else None)
         timeout = options.request_timeout
         guard, keys = callers(options.callers) if options.callers is not None else (None, None)
         app = App(inference, metrics, behind, timeout, guard)

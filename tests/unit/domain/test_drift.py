@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
+from modelward_operator.desired.record import config_map, read
+from modelward_operator.domain.detector import unpack
 from modelward_operator.domain.drift import is_due
 from tests.unit.domain.given import (
     NOW,
@@ -190,3 +194,79 @@ def test_a_subgroup_of_few_rows_waits_for_more_and_nothing_is_told_of_it():
 def test_a_watched_feature_of_subgroups_that_the_model_does_not_have_is_told():
     _, status = judged(watching_subgroups(SAME, SAME, subgroups=["score", "agee"]))
     assert "spec.subgroups[1]" in next(c for c in status.conditions if c.type == "Stalled").message
+
+
+def through(*windows, champion="v1", reread=True, **spec):
+    """A monitor's course through windows, each after the operator has started anew from the cluster's objects."""
+    observation = watching((0,) * 5, window=counted((0,) * 5), **spec)
+    total = np.zeros(5, dtype=int)
+    statuses, record = [], observation.record
+    for n, cells in enumerate(windows, 1):
+        total += cells
+        observation = with_profile(observation, "v1", counted(tuple(total.tolist())))
+        own = observation.record.ledger.model_copy(
+            update={"windows": record.ledger.windows, "detectors": record.ledger.detectors}
+        )
+        observation = replace(observation, record=observation.record.model_copy(update={"ledger": own}))
+        decision, status = judged(observation, 61.0 * n)
+        record = read(config_map("clinic", "mortality", decision.record)) if reread else decision.record
+        observation = replace(observation, monitors=(replace(observation.monitors[0], status=status),))
+        statuses.append(status)
+    return statuses, record, observation
+
+
+SLIGHTLY = (11, 15, 19, 25, 30)
+
+
+def test_a_shift_that_no_window_shows_alone_is_called_by_all_of_them_though_the_operator_starts_anew_each_time():
+    statuses, _, _ = through(*[SLIGHTLY] * 12, score=SAME)
+    assert statuses[0].state == "Quiet"
+    assert statuses[-1].state == "Drifting"
+    first = next(n for n, status in enumerate(statuses) if status.state == "Drifting")
+    assert all(status.state == "Drifting" for status in statuses[first:]), "one episode"
+
+
+def test_an_episode_ends_after_three_windows_like_the_reference_and_is_not_called_again():
+    statuses, _, _ = through(SHIFTED, SHIFTED, *[SAME] * 12)
+    states = [status.state for status in statuses]
+    assert states == ["Drifting"] * 4 + ["Quiet"] * 10
+
+
+def test_another_champion_is_judged_by_its_own_windows_alone():
+    _, record, observation = through(SHIFTED, SHIFTED)
+    assert unpack(record.ledger.detectors["watch"], digest("1"))["age"].drifting
+    assert unpack(record.ledger.detectors["watch"], digest("2")) == {}
+    status = observation.monitors[0].status.model_copy(update={"champion": "v0"})
+    decision, status = judged(replace(observation, monitors=(replace(observation.monitors[0], status=status),)))
+    assert (status.state, decision.record.ledger.detectors) == ("InsufficientData", {})
+
+
+def test_an_episode_goes_on_though_the_record_was_lost():
+    _, _, observation = through(SHIFTED, SHIFTED)
+    lost = with_profile(observation, "v1", counted((0,) * 5))
+    decision, status = judged(lost, 300.0)
+    assert status.state == "Drifting"
+    again = with_profile(lost, "v1", counted(SHIFTED), decision.record.ledger.windows)
+    decision, status = judged(replace(again, monitors=(replace(again.monitors[0], status=status),)), 400.0)
+    assert status.state == "Drifting"
+    assert [n.reason for n in decision.notes if n.kind == "DriftMonitor"] == [], "it is not called a second time"
+
+
+def test_what_a_monitor_remembers_stands_in_no_status():
+    statuses, record, _ = through(SHIFTED, SHIFTED)
+    assert record.ledger.detectors["watch"] not in json.dumps(statuses[-1].to_json())
+    assert {f.rows % 10 for f in statuses[-1].features} == {0}
+
+
+def test_a_reference_of_few_rows_is_told_instead_of_a_verdict():
+    observation = watching(SHIFTED)
+    known = documents("v1")
+    few = [
+        f.model_copy(update={"counts": (10,) * 5 + (0,) * 3})
+        for f in (*known.reference.features, known.reference.score)
+    ]
+    reference = known.reference.model_copy(update={"rows": 50, "features": tuple(few[:-1]), "score": few[-1]})
+    observation = replace(observation, documents={digest("1"): known.model_copy(update={"reference": reference})})
+    _, status = judged(observation)
+    assert (status.state, status.conditions[0].reason) == ("Unknown", "ReferenceTooSmall")
+    assert "trained on 50 rows; a reference needs 100" in status.message

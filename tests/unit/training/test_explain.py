@@ -44,7 +44,7 @@ def patients(rows=800, columns=COLUMNS, seed=0) -> Dataset:
 def fitted(data: Dataset, algorithm="gradient-boosting", calibration="sigmoid", **params) -> model.Model:
     estimator = Estimator(algorithm=algorithm, calibration=calibration, params=params)
     pipeline = model.fit(model.build(estimator, data, 0), estimator, data)
-    return model.Model(pipeline, model.calibrate(pipeline, estimator, data, 0))
+    return model.Model(pipeline, model.calibrate(model.cross_fitted(pipeline, estimator, data, 0), estimator, data))
 
 
 def made(trained: model.Model, data: Dataset, test: Dataset):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 from sklearn.ensemble import GradientBoostingClassifier
@@ -23,6 +22,7 @@ from modelward_api.bundle import (
 from modelward_training.check import Dataset
 from modelward_training.export import as_served, infer
 from modelward_training.model import Linear, Model, matrix
+from modelward_training.profile import plausible_numbers
 
 TOLERANCE = 1e-4
 SAMPLED_ROWS = 64
@@ -162,9 +162,7 @@ def sampled(train: Dataset, profile: ReferenceProfile) -> SampledExplainer:
         if column.kind == "categorical":
             choices = [*reference.categories, missing]
         else:
-            edges = reference.edges or (0.0,)
-            inner = [(a + b) / 2 for a, b in pairwise(edges)]
-            choices = [edges[0], *inner, edges[-1], missing] if reference.edges else [0.0, missing]
+            choices = [*plausible_numbers(column, reference), missing]
         counts = np.array(reference.counts[: reference.bins + 1], dtype=np.float64)
         picked = draw.choice(len(choices), BACKGROUND_ROWS, p=counts / counts.sum())
         background[column.name] = tuple(choices[int(i)] for i in picked)

@@ -15,7 +15,7 @@ from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -24,6 +24,7 @@ from modelward_training.check import Dataset
 from modelward_training.errors import InvalidInputError
 
 ALGORITHMS = {"logistic-regression": LogisticRegression, "gradient-boosting": GradientBoostingClassifier}
+FOLDS = 5
 STEEPEST = 20.0
 """The most that a probability may rise per unit of log-odds: steeper knots of an isotonic fit are noise, and cost precision."""
 
@@ -99,29 +100,49 @@ def fit(pipeline: Pipeline, estimator: Estimator, data: Dataset) -> Pipeline:
     Raises:
         InvalidInputError: InvalidParameter.
     """
-    weights = {}
-    if estimator.class_weight == "balanced" and estimator.algorithm == "gradient-boosting":
-        rate = data.label.mean()
-        weights = {"estimator__sample_weight": np.where(data.label == 1, 0.5 / rate, 0.5 / (1 - rate))}
     try:
-        return pipeline.fit(matrix(data), data.label, **weights)
+        return pipeline.fit(matrix(data), data.label, **_weights(estimator, data))
     except (ValueError, TypeError) as error:
         if "parameter" not in str(error):
             raise
         raise InvalidInputError("InvalidParameter", str(error).splitlines()[0], "spec.estimator.params") from error
 
 
-def calibrate(pipeline: Pipeline, estimator: Estimator, data: Dataset, seed: int) -> Linear | Piecewise:
-    """Learn from cross-validated scores how they become probabilities."""
+def cross_fitted(pipeline: Pipeline, estimator: Estimator, data: Dataset, seed: int) -> np.ndarray:
+    """Log-odds of the training rows, [n], each by a pipeline that was fitted without the row, and without its group's others.
+
+    As the model scores rows that it has not seen: its scores of those that it was fitted on are too sure.
+    """
+    if data.group is not None and len(np.unique(data.group)) >= FOLDS:
+        folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+        parts = list(folds.split(data.label, data.label, data.group))
+        if any(np.ptp(data.label[fitted]) == 0 for fitted, _ in parts):  # all events are one patient's
+            parts = list(StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(data.label, data.label))
+    else:
+        parts = list(StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(data.label, data.label))
+    weights = _weights(estimator, data)
+    return cross_val_predict(
+        pipeline, matrix(data), data.label, cv=parts, method="decision_function", params=weights or None
+    )
+
+
+def calibrate(scores: np.ndarray, estimator: Estimator, data: Dataset) -> Linear | Piecewise:
+    """Learn from cross-fitted scores how they become probabilities."""
     if estimator.calibration == "none":
         return Linear()
-    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
-    scores = cross_val_predict(pipeline, matrix(data), data.label, cv=folds, method="decision_function")
     if estimator.calibration == "sigmoid":
         platt = LogisticRegression(C=np.inf).fit(scores.reshape(-1, 1), data.label)
         return Linear(float(platt.coef_[0, 0]), float(platt.intercept_[0]))
     isotonic = IsotonicRegression(out_of_bounds="clip").fit(scores, data.label)
     return _thinned(isotonic.X_thresholds_, isotonic.y_thresholds_)
+
+
+def _weights(estimator: Estimator, data: Dataset) -> dict[str, np.ndarray]:
+    """What fit() is given so that the classes weigh the same, where the estimator has no parameter for it."""
+    if estimator.class_weight != "balanced" or estimator.algorithm != "gradient-boosting":
+        return {}
+    rate = data.label.mean()
+    return {"estimator__sample_weight": np.where(data.label == 1, 0.5 / rate, 0.5 / (1 - rate))}
 
 
 def _estimator(estimator: Estimator, seed: int) -> object:

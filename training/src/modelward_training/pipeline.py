@@ -6,8 +6,6 @@ import platform
 import time
 from importlib.metadata import version
 
-import numpy as np
-
 from modelward_api import names
 from modelward_api.base import Document
 from modelward_api.bundle import (
@@ -60,18 +58,20 @@ def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress)
         pipeline = model.build(spec.estimator, train, seed)
         pipeline = model.fit(pipeline, spec.estimator, train)
     with progress.step("calibrate", spec.estimator.calibration):
-        fitted = model.Model(pipeline, model.calibrate(pipeline, spec.estimator, train, seed))
+        unseen = model.cross_fitted(pipeline, spec.estimator, train, seed)
+        fitted = model.Model(pipeline, model.calibrate(unseen, spec.estimator, train))
     with progress.step("evaluate", f"{len(test)} rows"):
         score, threshold = fitted.predict(test), spec.evaluation.operating_threshold
-        metrics = evaluate(test.label, score, threshold, spec.evaluation.bootstrap, seed)
+        evaluated = evaluate(test.label, score, threshold, spec.evaluation.bootstrap, seed, test.group)
+        metrics = evaluated.metrics
     with progress.step("export"):
         graph = export.export(fitted, train)
         parity = export.compare(graph, fitted, test)
-        profile = reference_profile(train, export.infer(graph, train.columns).astype(np.float64), subgroups)
+        profile = reference_profile(train, fitted.calibrator(unseen), subgroups)
         explained, unexplained = explainer(graph, fitted, train, test, profile)
     with progress.step("bundle"):
         lineage = _lineage(name, spec, loaded.digest, fitted)
-        warnings = (*unexplained, *_too_small(subgroups, profile), *data.warnings)
+        warnings = (*evaluated.undefined, *unexplained, *_too_small(subgroups, profile), *data.warnings)
         content = _documents(
             spec, subgroups, train, test, graph, metrics, parity, lineage, profile, explained, warnings
         )

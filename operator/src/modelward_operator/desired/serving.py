@@ -6,7 +6,7 @@ import json
 
 from modelward_api import names
 from modelward_api.base import seconds
-from modelward_api.modelversion import Artifact, Authentication, Autoscaling, ModelVersionSpec, Tls
+from modelward_api.modelversion import Artifact, Authentication, Autoscaling, ModelVersionSpec, Serving, Tls
 from modelward_api.pods import PodSettings, Resources, merged
 from modelward_operator.desired.pod import (
     CONTAINER_SECURITY,
@@ -244,6 +244,13 @@ def _pod(
     }
 
 
+def _encounters(serving: Serving) -> list[Manifest]:
+    """By which header pods tell encounters apart, where these are what is counted."""
+    if serving.count_by == "request" or serving.sticky_header is None:
+        return []
+    return [{"name": "MODELWARD_ENCOUNTER_HEADER", "value": serving.sticky_header}]
+
+
 def _spread(selector: dict[str, str]) -> Manifest:
     """Over hosts and zones where they can, and all the same where they cannot.
 
@@ -321,7 +328,7 @@ def _serve(
         "image": settings.serving_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["python", "-m", "modelward_serving", *words],
-        **environment(pod, {"env": _variables(artifact, timeout, settings)}),
+        **environment(pod, {"env": [*_variables(artifact, timeout, settings), *_encounters(spec.serving)]}),
         "ports": [
             {"name": "http", "containerPort": names.HTTP_PORT},
             {"name": "grpc", "containerPort": names.GRPC_PORT},

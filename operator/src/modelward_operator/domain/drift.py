@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from math import inf, log
+from math import log
 
-from modelward_api.base import seconds
+from modelward_api.base import Digest, seconds
 from modelward_api.bundle import FeatureReference, ReferenceProfile
 from modelward_api.driftmonitor import ActionTaken, DriftMonitorStatus, FeatureDrift
 from modelward_api.wire import ProfileCounts
-from modelward_operator.domain import statistics
 from modelward_operator.domain.clock import elapsed, stamp
 from modelward_operator.domain.conditions import Summary, conclude
+from modelward_operator.domain.detector import Cells, Detector, Reading, look, most_stretches, pack, unpack
 from modelward_operator.domain.evidence import rounded, significant
 from modelward_operator.domain.ledger import since
 from modelward_operator.domain.observation import Monitor
+from modelward_operator.domain.statistics import SMALLEST_REFERENCE
 
 KEPT_ACTIONS = 16
 
@@ -30,6 +31,9 @@ class Watched:
     """None while its pods could not be asked yet."""
     total: ProfileCounts
     """All rows that its pods have counted."""
+    digest: Digest = ""
+    monitors: int = 1
+    """How many monitors watch it: they share the room in its record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,31 +64,45 @@ class Judgement:
     status: DriftMonitorStatus
     window: ProfileCounts | None
     """The champion's totals at the start of the window under way."""
+    detectors: str | None = None
+    """What is remembered of the windows before, packed."""
     alarm: str | None = None
     """The feature with the most evidence, at the moment that drift is called for the first time."""
     rollback: bool = False
     """Whether its actions ask for a rollback now."""
 
 
-def judge(monitor: Monitor, watched: Watched | None, window: ProfileCounts | None, now: datetime) -> Judgement:
+def judge(
+    monitor: Monitor, watched: Watched | None, window: ProfileCounts | None, now: datetime, detectors: str | None = None
+) -> Judgement:
     """Look at the counts: open a window, wait for more rows, or judge the window and open the next."""
     if watched is None:
         message = f"No version of model {monitor.spec.model!r} serves; spec.model names none, or none is ready yet"
         return Judgement(_unknown(monitor, "ModelNotFound", message, now), None)
     if watched.reference is None:
         message = f"Waiting for the counts of {watched.name}"
-        return Judgement(_unknown(monitor, "WaitingForCounts", message, now), window)
+        return Judgement(_unknown(monitor, "WaitingForCounts", message, now), window, detectors)
     known = _references(watched.reference)
-    fresh = since(watched.total, window) if window is not None else None
-    if window is None or fresh is None or monitor.status.champion != watched.name:
+    chosen = [known[name] for name in _chosen(monitor, known)]
+    usable = [reference for reference in chosen if _is_large(reference)]
+    if not usable:
+        message = (
+            f"{watched.name} was trained on {rounded(watched.reference.rows)} rows; a reference needs {SMALLEST_REFERENCE} "
+            "before anything can be called a shift from it. Train the next version on more rows"
+        )
+        return Judgement(_unknown(monitor, "ReferenceTooSmall", message, now), None)
+    if monitor.status.champion != watched.name:
         return Judgement(_opened(monitor, watched, known, now), watched.total)
+    fresh = since(watched.total, window) if window is not None else None
+    if window is None or fresh is None:
+        return Judgement(_reopened(monitor, known, now), watched.total, detectors)
     enough = fresh.rows >= monitor.spec.tests.minimum_rows
     if not enough or elapsed(monitor.status.window_since, now) < seconds(monitor.spec.interval):
-        return Judgement(_concluded(monitor, monitor.status, known, now), window)
+        return Judgement(_concluded(monitor, monitor.status, known, now), window, detectors)
     strata = _strata(monitor, watched.reference)
     judged = {stratum for stratum in strata if _rows(fresh, stratum) >= monitor.spec.tests.minimum_rows}
-    chosen = [known[name] for name in _chosen(monitor, known)]
-    return _judged(monitor, watched, Window(chosen, strata, judged, window, fresh), known, now)
+    remembered = unpack(detectors, watched.digest)
+    return _judged(monitor, watched, Window(usable, strata, judged, window, fresh), remembered, known, now)
 
 
 def is_due(monitor: Monitor, opened: bool, champions: Collection[str], now: datetime) -> bool:
@@ -113,7 +131,7 @@ def _strata(monitor: Monitor, profile: ReferenceProfile) -> dict[str, dict[str, 
     found: dict[str, dict[str, FeatureReference]] = {}
     for stratum in profile.strata:
         references = {name: profile.of_stratum(stratum, name) for name in monitor.spec.subgroups}
-        found[stratum] = {name: reference for name, reference in references.items() if reference is not None}
+        found[stratum] = {name: ref for name, ref in references.items() if ref is not None and _is_large(ref)}
     return {stratum: references for stratum, references in found.items() if references}
 
 
@@ -121,25 +139,37 @@ def _rows(counts: ProfileCounts, stratum: str) -> int:
     return max((sum(cells) for cells in counts.strata.get(stratum, {}).values()), default=0)
 
 
+def _is_large(reference: FeatureReference) -> bool:
+    return sum(reference.counts) >= SMALLEST_REFERENCE
+
+
 def _judged(
-    monitor: Monitor, watched: Watched, window: Window, known: dict[str, FeatureReference], now: datetime
+    monitor: Monitor,
+    watched: Watched,
+    window: Window,
+    remembered: dict[str, Detector],
+    known: dict[str, FeatureReference],
+    now: datetime,
 ) -> Judgement:
-    fresh = window.fresh
-    tests = len(window.features) + sum(map(len, window.strata.values()))
-    threshold = log(tests / monitor.spec.tests.alpha)
+    fresh, tests = window.fresh, monitor.spec.tests
+    references = [*window.features, *(r for own in window.strata.values() for r in own.values())]
+    threshold = log(len(references) / tests.alpha)
+    most = most_stretches(sum(len(reference.counts) for reference in references), watched.monitors)
     before = {feature.name: feature for feature in monitor.status.features}
+    kept = {reference.name: _detector(reference, remembered, before) for reference in references}
 
-    def look(reference: FeatureReference, counts: tuple[int, ...] | None) -> FeatureDrift:
-        evidence = before[reference.name].log_evidence if reference.name in before else -inf
-        return _feature(reference, counts, evidence, threshold, monitor.spec.tests.minimum_effect)
+    def judged(reference: FeatureReference, found: Cells | None) -> FeatureDrift:
+        counts = found or (0,) * len(reference.counts)
+        name, room = reference.name, (threshold, tests.minimum_effect, most)
+        kept[name], reading = look(kept[name], reference.counts, counts, *room)
+        return _shown(name, counts, kept[name], reading, threshold)
 
-    shown = [look(reference, fresh.features.get(reference.name)) for reference in window.features]
-    for stratum, references in window.strata.items():
+    shown = [judged(reference, fresh.features.get(reference.name)) for reference in window.features]
+    for stratum, own in window.strata.items():
         if stratum in window.judged:
-            own = [look(reference, fresh.strata[stratum].get(name)) for name, reference in references.items()]
-            shown += [feature.model_copy(update={"rows": rounded(feature.rows)}) for feature in own]
+            shown += [judged(reference, fresh.strata[stratum].get(name)) for name, reference in own.items()]
         else:
-            shown += [before[reference.name] for reference in references.values() if reference.name in before]
+            shown += [before[reference.name] for reference in own.values() if reference.name in before]
     worst = max(shown, key=lambda feature: (feature.drifting, feature.log_evidence - threshold, feature.psi))
     was_drifting = monitor.status.state == "Drifting"
     is_drifting = worst.drifting
@@ -157,25 +187,30 @@ def _judged(
     return Judgement(
         _concluded(monitor, status, known, now),
         window.next(watched.total),
+        pack(watched.digest, kept),
         alarm=worst.name if is_drifting and not was_drifting else None,
         rollback=is_drifting and _rollback_due(monitor, now),
     )
 
 
-def _feature(
-    reference: FeatureReference, found: tuple[int, ...] | None, before: float, threshold: float, minimum_effect: float
-) -> FeatureDrift:
-    counts = found or (0,) * len(reference.counts)
-    evidence = statistics.accumulate(before, statistics.log_drift_evidence(reference.counts, counts))
-    psi = statistics.population_stability_index(reference.counts, counts)
+def _detector(
+    reference: FeatureReference, remembered: dict[str, Detector], before: dict[str, FeatureDrift]
+) -> Detector:
+    """What is remembered of a feature; if the record was lost, an episode that the status tells of goes on."""
+    name = reference.name
+    return remembered.get(name) or Detector(drifting=name in before and before[name].drifting)
+
+
+def _shown(name: str, counts: Cells, detector: Detector, reading: Reading, threshold: float) -> FeatureDrift:
+    """As people may read it: in few digits, from which no count follows."""
     return FeatureDrift(
-        name=reference.name,
-        rows=sum(counts),
-        log_evidence=significant(evidence),
+        name=name,
+        rows=rounded(sum(counts)),
+        log_evidence=significant(reading.log_evidence, 2),
         threshold=significant(threshold),
-        psi=significant(psi),
-        jensen_shannon=significant(statistics.jensen_shannon(reference.counts, counts)),
-        drifting=evidence > threshold and psi >= minimum_effect,
+        psi=significant(reading.effect, 2),
+        jensen_shannon=significant(reading.jensen_shannon, 2),
+        drifting=detector.drifting,
     )
 
 
@@ -203,6 +238,12 @@ def _opened(
             "features": (),
         }
     )
+    return _concluded(monitor, status, known, now)
+
+
+def _reopened(monitor: Monitor, known: dict[str, FeatureReference], now: datetime) -> DriftMonitorStatus:
+    """The window under way is lost, with the counters or with the record: the next begins, and what was seen stays seen."""
+    status = monitor.status.model_copy(update={"window_since": stamp(now)})
     return _concluded(monitor, status, known, now)
 
 
@@ -249,7 +290,8 @@ def _message(monitor: Monitor, status: DriftMonitorStatus) -> str:
 
 def _unknown(monitor: Monitor, reason: str, message: str, now: datetime) -> DriftMonitorStatus:
     old = monitor.status
-    summary = Summary("False", reason, message, reconciling=True)  # it mends itself once a version serves
+    stalled = reason == "ReferenceTooSmall"  # all else mends itself, once a version serves and its pods answer
+    summary = Summary("False", reason, message, reconciling=not stalled, stalled=stalled)
     return old.model_copy(
         update={
             "observed_generation": monitor.generation,

@@ -68,6 +68,8 @@ class Ledger(Document):
     """By champion digest, then by instance."""
     windows: dict[str, ProfileCounts] = {}
     """By DriftMonitor name: the champion's totals when its current window began."""
+    detectors: dict[str, str] = {}
+    """By DriftMonitor name: the counts of the windows before, packed (``detector.pack``): read when a window is judged only."""
     folded: tuple[str, ...] = ()
     """Instances long gone whose counts were summed into one; a reading of theirs that comes late is not counted again."""
 

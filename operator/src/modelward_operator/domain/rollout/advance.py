@@ -74,9 +74,12 @@ def _judge(observation: Observation, champion: Version | None, now: datetime) ->
     if champion is not None and champion.artifact is not None:
         documents = observation.documents.get(champion.artifact.digest)
         total = ledger.profile_totals(observation.record.ledger, champion.artifact.digest)
-        watched = drift.Watched(champion.name, documents.reference if documents else None, total)
-    windows = observation.record.ledger.windows
-    return {m.name: drift.judge(m, watched, windows.get(m.name), now) for m in observation.monitors}
+        reference, digest = documents.reference if documents else None, champion.artifact.digest
+        watched = drift.Watched(champion.name, reference, total, digest, len(observation.monitors))
+    windows, detectors = observation.record.ledger.windows, observation.record.ledger.detectors
+    return {
+        m.name: drift.judge(m, watched, windows.get(m.name), now, detectors.get(m.name)) for m in observation.monitors
+    }
 
 
 def _plan(observation: Observation, roles: Roles, drifting: str | None, now: datetime) -> Plan:
@@ -265,7 +268,8 @@ def _with_monitors(
         statuses[name] = status
         if judgement.window is not None:
             windows[name] = judgement.window
-    kept = decision.record.ledger.model_copy(update={"windows": windows})
+    detectors = {name: j.detectors for name, j in judgements.items() if j.detectors is not None}
+    kept = decision.record.ledger.model_copy(update={"windows": windows, "detectors": detectors})
     record = decision.record.model_copy(update={"ledger": kept})
     return replace(decision, monitors=statuses, notes=tuple(notes), record=record)
 

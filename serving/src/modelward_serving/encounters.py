@@ -1,0 +1,44 @@
+"""Which encounters were counted lately: many rows of one patient are not many observations of what the model is asked.
+
+Nothing of it leaves the pod. An encounter is remembered as a hash under a key that the process draws when it starts.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+
+REMEMBERED = 32_768
+"""Encounters of a generation, of which there are two: some 7 MB."""
+LASTS = 7 * 24 * 3600.0
+"""Seconds that a generation takes in encounters; each is remembered for one to two times that, or until there are too many."""
+
+
+class Encounters:
+    """The encounters of one header, in bounded memory."""
+
+    def __init__(self, header: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.header = header.lower().encode()
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+        self._now: set[bytes] = set()
+        self._before: set[bytes] = set()
+        self._since = clock()
+
+    def __len__(self) -> int:
+        return len(self._now) + len(self._before)
+
+    def is_new(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether the request's encounter was not seen lately; it has been now. A request without the header is always new."""
+        value = headers.get(self.header)
+        if value is None:
+            return True
+        if len(self._now) >= REMEMBERED or self._clock() - self._since >= LASTS:
+            self._now, self._before, self._since = set(), self._now, self._clock()
+        hashed = blake2b(value, digest_size=8, key=self._key).digest()
+        if hashed in self._now:
+            return False
+        self._now.add(hashed)
+        return hashed not in self._before
