@@ -19,6 +19,7 @@ from modelward_serving._generated import open_inference_pb2 as pb
 from modelward_serving.answer import Given
 from modelward_serving.callers import AUTHORIZATION, Callers
 from modelward_serving.checker import Rows
+from modelward_serving.fields import sendable
 from modelward_serving.grpc_wire import (
     HEAD,
     NOT_GRPC,
@@ -317,8 +318,7 @@ class _GrpcCall(Call):
         return code
 
     def forward(self, context: dict[bytes, bytes]) -> Forward:
-        said = {AUTHORIZATION: self.headers[AUTHORIZATION]} if AUTHORIZATION in self.headers else {}
-        return rest.forward(self._request, said | context)
+        return rest.forward(self._request, sendable(self.headers, (AUTHORIZATION,)) | context)
 
     def patience(self) -> float:
         said, timeout = patience(self._stream), self._server.timeout

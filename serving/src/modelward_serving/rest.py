@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -168,9 +167,4 @@ def forward(request: InferenceRequest, headers: dict[bytes, bytes]) -> Forward:
             inputs.append({**made, "parameters": said, "data": tensor.data})
     head = _encoder.encode({"inputs": inputs})
     lengths = {JSON_LENGTH: b"%d" % len(head)} if binary else {}
-    return Forward(b"".join((head, *binary)), JSON_HEAD + lines(headers | lengths))
-
-
-def lines(headers: Mapping[bytes, bytes]) -> bytes:
-    """Headers as they are sent."""
-    return b"".join([b"%b: %b\r\n" % header for header in headers.items()])
+    return Forward(b"".join((head, *binary)), headers | lengths)
