@@ -17,8 +17,7 @@ _VALUE = b"\t " + VISIBLE + bytes(range(0x80, 0x100))
 _WRITTEN = b"\t " + VISIBLE
 """What we write: bytes beyond ASCII mean something else to every reader."""
 _OF_THE_MESSAGE = frozenset(
-    (b"connection", b"content-length", b"expect", b"host", b"keep-alive", b"te", b"trailer", b"transfer-encoding")
-    + (b"upgrade",)
+    b"connection content-length expect host keep-alive te trailer transfer-encoding upgrade".split()
 )
 """Names that say where a message ends and whom it is for: whoever makes the message says so, and no caller."""
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import resource
 import ssl
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
-from modelward_serving import messages, reflection, rest
+from modelward_serving import connections, messages, reflection, rest
 from modelward_serving._generated import open_inference_pb2 as pb
 from modelward_serving.answer import Given
 from modelward_serving.callers import AUTHORIZATION, Callers
@@ -49,10 +48,6 @@ OLDEST_CONNECTION = 60.0
 LONGEST_FAREWELL = 2.0
 """Seconds that a caller is given to hear that it should go, once nothing of its is under way."""
 PERIOD = 0.5
-MOST_CONNECTIONS = 1024
-"""Of callers; fewer where the process may open few files."""
-PART_OF_FILES = 0.25
-"""The part of the files that the process may open which these connections may use up."""
 LONGEST_HANDSHAKE = 10.0
 _CODES = {413: Code.RESOURCE_EXHAUSTED, 404: Code.NOT_FOUND, 401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED}
 _CODES |= {501: Code.UNIMPLEMENTED, 503: Code.UNAVAILABLE, 504: Code.DEADLINE_EXCEEDED}
@@ -79,8 +74,9 @@ class GrpcServer:
         self._ready = True
         self._leaves: dict[Connection, float] = {}
         """When each connection is asked to end."""
-        self._memory = Memory()
-        self._most_connections = most_connections()
+        self.connections = connections.Connections(connections.GRPC)
+        """How many callers may be connected."""
+        self._memory = Memory(getattr(inference, "budget", None))
         self._watchers: set[Stream] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -128,12 +124,13 @@ class GrpcServer:
     def connected(self, connection: Connection) -> None:
         """A caller came."""
         self._empty.clear()
-        if len(self._leaves) >= self._most_connections:
-            self._least_missed(connection).abort()
+        if not self.connections.admit(connection, connection.peer()):
+            connection.abort()
         self._leaves[connection] = connection.began + self._oldest * random.uniform(0.9, 1.1)
 
     def disconnected(self, connection: Connection) -> None:
         """A caller is gone."""
+        self.connections.leave(connection)
         self._leaves.pop(connection, None)
         if not self._leaves:
             self._empty.set()
@@ -201,12 +198,6 @@ class GrpcServer:
             connection.farewell()
         if now >= leaves + LONGEST_FAREWELL + self.timeout + SLOWEST_REQUEST:
             connection.abort()
-
-    def _least_missed(self, newest: Connection) -> Connection:
-        """Who has to go so that a new caller can come: who never spoke, or has asked for nothing for longest; else the new one."""
-        silent = [each for each in self._leaves if not each.has_spoken()]
-        idle = [each for each in self._leaves if not each.streams]
-        return min(silent or idle or [newest], key=lambda each: each.began)
 
     def _paths(self) -> dict[bytes, Handler]:
         simple: dict[str, tuple[Any, Callable[[Any], Any]]] = {
@@ -315,7 +306,7 @@ class GrpcServer:
         try:
             if stream in self._watchers:
                 is_wrong = bool(stream.body)
-            elif (is_wrong := next_message(stream, reflection.LARGEST) is None):
+            elif is_wrong := next_message(stream, reflection.LARGEST) is None:
                 is_wrong = stream.is_complete or len(stream.body) > PREFIX + reflection.LARGEST
             else:
                 stream.begin(HEAD)
@@ -402,11 +393,5 @@ def _unknown(stream: Stream) -> None:
     """Refuse a method that is not there at once: one that streams would never be complete."""
     rule = "NotFound: there is no such method; inference is ModelInfer, without a stream"
     if b"SharedMemory" in stream.head.path:
-        rule = messages.NO_SHARED_MEMORY
+        rule = f"Unsupported: {messages.NO_SHARED_MEMORY}"
     refuse(stream, StatusError(Code.UNIMPLEMENTED, rule))
-
-
-def most_connections() -> int:
-    """Connections of callers that this process has files for."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, int(files * PART_OF_FILES))

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import hpack
 
+from modelward_serving.budget import Budget
 from modelward_serving.fields import are_names, are_values, are_visible
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -34,9 +35,7 @@ MOST_STREAMS = 100
 STREAM_WINDOW = 1024 * 1024
 CONNECTION_WINDOW = 16 * 1024 * 1024
 MOST_HELD = 32 * 1024 * 1024
-"""Bytes of requests and answers that one connection may have us keep,"""
-MOST_HELD_IN_ALL = 64 * 1024 * 1024
-"""and all of them together."""
+"""Bytes of requests and answers that one connection may have us keep; the budget bounds all of them together."""
 MOST_UNREAD = 256 * 1024
 """Bytes of answers that wait for the caller's windows: while there are more, its further requests wait."""
 LARGEST_WRITE = 64 * 1024
@@ -104,9 +103,8 @@ def _prefixed(text: bytes) -> bytes:
 class Memory:
     """What all connections of a server keep for their callers."""
 
-    def __init__(self, most: int = MOST_HELD_IN_ALL) -> None:
-        self.most = most
-        self.total = 0
+    def __init__(self, budget: Budget | None = None) -> None:
+        self.budget = budget or Budget()
         self.connections: set[Connection] = set()
 
     def greediest(self) -> Connection:
@@ -214,13 +212,13 @@ class Application(Protocol):
 class Connection(asyncio.Protocol):
     """One caller's connection.
 
-    What comes is worked off in turns: a connection lets the others go first after a few milliseconds, and is read no further while
+    What comes is worked off in turns: a connection lets the others go first after a few milliseconds. It is read no further while
     its caller does not read.
     """
 
     def __init__(self, application: Application, clock: Callable[[], float], memory: Memory | None = None) -> None:
         self.streams: dict[int, Stream] = {}
-        self.began = clock()
+        self.began = self._idle_since = clock()
         self.last_stream = 0
         self.held = 0
         """Bytes of requests and answers that are kept for this caller."""
@@ -382,9 +380,17 @@ class Connection(asyncio.Protocol):
         if self._waiting:
             self._schedule()
 
-    def has_spoken(self) -> bool:
-        """Whether it is HTTP/2 that the caller speaks."""
-        return self._is_set
+    def peer(self) -> str:
+        """The caller's address."""
+        return str((self._transport.get_extra_info("peername") or ("",))[0])
+
+    def idle_since(self) -> float | None:
+        """Since when nothing is under way; None while something is."""
+        return None if self.streams else self._idle_since
+
+    def evict(self) -> None:
+        """End at once, in favour of another caller."""
+        self.abort()
 
     def abort(self) -> None:
         """End at once, whatever the caller has not read."""
@@ -444,8 +450,10 @@ class Connection(asyncio.Protocol):
             stream.waits_since = self._clock()
         stream.pending += content
         self.unread += len(content)
-        self._hold(stream, len(content))
-        self._flush(stream)
+        if self._keep(stream, len(content)):
+            self._flush(stream)
+        else:
+            self.abort()
 
     def end(self, stream: Stream, trailers: bytes) -> None:
         """The end of a response, behind what of it still waits."""
@@ -460,7 +468,7 @@ class Connection(asyncio.Protocol):
             self.write(frame(DATA, 0, stream.id, bytes(stream.pending[:size])))
             del stream.pending[:size]
             self.unread -= size
-            self._hold(stream, -size)
+            self._give_back(stream, size)
             self._window -= size
             stream.window -= size
         if stream.trailers is not None:
@@ -477,23 +485,33 @@ class Connection(asyncio.Protocol):
             self.write(frame(RST_STREAM, 0, stream.id, NO_ERROR.to_bytes(4)))
         self._forget(stream)
 
-    def _hold(self, stream: Stream, size: int) -> None:
+    def _keep(self, stream: Stream, size: int) -> bool:
+        """Count so many bytes as kept for a stream; False, and nothing is counted, if there is no room."""
+        if size <= 0:
+            return True
+        if self.held + size > MOST_HELD or not self._memory.budget.take(size):
+            return False
         stream.held += size
         self.held += size
-        self._memory.total += size
+        return True
 
-    def _make_room(self, latest: Stream) -> None:
-        """End the largest request of the connection that has most kept, if there is no room for all."""
-        if self.held <= MOST_HELD and self._memory.total <= self._memory.most:
-            return
-        connection = self if self.held > MOST_HELD else self._memory.greediest()
-        largest = max(connection.streams.values(), key=lambda stream: (not stream.is_complete, stream.held), default=None)
-        if largest is not None and not largest.is_complete:
+    def _give_back(self, stream: Stream, size: int) -> None:
+        stream.held -= size
+        self.held -= size
+        self._memory.budget.give(size)
+
+    def _keep_part(self, stream: Stream, size: int) -> None:
+        """Keep a part of a request; where there is no room, whoever has most kept pays."""
+        while not self._keep(stream, size):
+            connection = self if self.held + size > MOST_HELD else self._memory.greediest()
+            parts = [each for each in connection.streams.values() if each.held and not each.is_complete]
+            if connection is not self and connection.unread > MOST_UNREAD:
+                connection.abort()
+                continue
+            largest = max(parts, key=lambda each: each.held, default=stream)
             self._application.too_much(largest)
-        elif connection.unread > MOST_UNREAD:
-            connection.abort()
-        else:
-            self._application.too_much(latest)
+            if largest is stream:
+                return
 
     def _cut_off(self, number: int) -> None:
         """What the caller sent to a stream before it heard that we ended it is no fault of its own."""
@@ -503,6 +521,7 @@ class Connection(asyncio.Protocol):
 
     def _forget(self, stream: Stream) -> None:
         self.streams.pop(stream.id, None)
+        self._idle_since = self._clock()
         self._let_go(stream)
         if self._has_heard and not self.streams and not self._is_closing:
             self._leave()
@@ -513,8 +532,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _let_go(self, stream: Stream) -> None:
-        if stream.held:
-            self._hold(stream, -stream.held)
+        self._give_back(stream, stream.held)
         if stream.pending:
             self.unread -= len(stream.pending)
             stream.pending = None
@@ -700,8 +718,7 @@ class Connection(asyncio.Protocol):
         if flags & END_STREAM:
             self._complete(stream)
         else:
-            self._hold(stream, len(payload))
-            self._make_room(stream)
+            self._keep_part(stream, len(payload))
 
     def _take(self, stream: Stream, payload: bytes, size: int) -> None:
         stream.received += len(payload)
@@ -724,17 +741,21 @@ class Connection(asyncio.Protocol):
             raise StreamFault(stream.id, PROTOCOL_ERROR)
         stream.is_complete = True
         if self.unread > MOST_UNREAD:
-            self._hold(stream, len(stream.body))
             self._waiting.append(stream)
+            self._keep_whole(stream)
         else:
             self._finish(stream)
 
     def _finish(self, stream: Stream) -> None:
-        """Have a request answered; what is not at once counts as kept until it is."""
+        """Have a request answered."""
         if not stream.is_over:
             self._application.completed(stream)
-            if not stream.is_over:
-                self._hold(stream, max(stream.received - stream.held, 0))
+            self._keep_whole(stream)
+
+    def _keep_whole(self, stream: Stream) -> None:
+        """A request that is not answered at once counts as kept until it is."""
+        if not stream.is_over and not self._keep(stream, stream.received - stream.held):
+            self._application.too_much(stream)
 
     def _on_priority(self, _flags: int, number: int, payload: bytes) -> None:
         self._idle()
@@ -909,7 +930,12 @@ def _checked(number: int, fields: list[tuple[bytes, bytes]]) -> Head:
         if name == b"content-length" and not (_LENGTH.fullmatch(value) and headers.get(name, value) == value):
             raise StreamFault(number, PROTOCOL_ERROR)
         headers[name] = value
-    if not pseudo.get(b":path") or b":method" not in pseudo or b":scheme" not in pseudo or not are_visible(pseudo.values()):
+    if (
+        not pseudo.get(b":path")
+        or b":method" not in pseudo
+        or b":scheme" not in pseudo
+        or not are_visible(pseudo.values())
+    ):
         raise StreamFault(number, PROTOCOL_ERROR)
     length = headers.get(b"content-length")
     return Head(pseudo[b":method"], pseudo[b":path"], headers, None if length is None else int(length))

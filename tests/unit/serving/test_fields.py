@@ -29,7 +29,9 @@ def test_no_value_with_spaces_around_it_is_written(value):
         fields.lines({b"tracestate": value})
 
 
-@pytest.mark.parametrize("name", [b"", b"a b", b"a:", b"A", b"a\r\nb", b"a\0", b"\xe4", b"host", b"content-length", b"te"])
+@pytest.mark.parametrize(
+    "name", [b"", b"a b", b"a:", b"A", b"a\r\nb", b"a\0", b"\xe4", b"host", b"content-length", b"te"]
+)
 def test_no_name_that_ends_its_line_or_the_request_is_written(name):
     with pytest.raises(UnsendableError):
         fields.lines({name: b"1"})
