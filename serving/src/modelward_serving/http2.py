@@ -602,9 +602,9 @@ class Connection(asyncio.Protocol):
         if self._resets > MOST_RESETS + self._answered:
             raise ConnectionFault(CALM_DOWN)
 
-    def _idle(self) -> None:
-        """A frame came that asks for nothing."""
-        self._idle_frames += 1
+    def _idle(self, count: int = 1) -> None:
+        """A frame came that asks for nothing, or for so many small things."""
+        self._idle_frames += count
         if self._idle_frames > MOST_IDLE_FRAMES:
             raise ConnectionFault(CALM_DOWN)
 
@@ -782,7 +782,7 @@ class Connection(asyncio.Protocol):
             self._idle()
 
     def _on_settings(self, flags: int, number: int, payload: bytes) -> None:
-        self._idle()
+        self._idle(1 + len(payload) // 6)
         if number != 0:
             raise ConnectionFault(PROTOCOL_ERROR)
         if len(payload) % 6 or (flags & ACK and payload):
