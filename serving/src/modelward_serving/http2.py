@@ -509,7 +509,7 @@ class Connection(asyncio.Protocol):
                 connection.abort()
                 continue
             largest = max(parts, key=lambda each: each.held, default=stream)
-            self._application.too_much(largest)
+            connection._application.too_much(largest)
             if largest is stream:
                 return
 
