@@ -487,7 +487,7 @@ class Connection(asyncio.Protocol):
 
     def _keep(self, stream: Stream, size: int) -> bool:
         """Count so many bytes as kept for a stream; False, and nothing is counted, if there is no room."""
-        if size <= 0:
+        if size == 0:
             return True
         if self.held + size > MOST_HELD or not self._memory.budget.take(size):
             return False
@@ -532,7 +532,8 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _let_go(self, stream: Stream) -> None:
-        self._give_back(stream, stream.held)
+        if stream.held:
+            self._give_back(stream, stream.held)
         if stream.pending:
             self.unread -= len(stream.pending)
             stream.pending = None
@@ -754,7 +755,7 @@ class Connection(asyncio.Protocol):
 
     def _keep_whole(self, stream: Stream) -> None:
         """A request that is not answered at once counts as kept until it is."""
-        if not stream.is_over and not self._keep(stream, stream.received - stream.held):
+        if not stream.is_over and not self._keep(stream, max(stream.received - stream.held, 0)):
             self._application.too_much(stream)
 
     def _on_priority(self, _flags: int, number: int, payload: bytes) -> None:
