@@ -41,6 +41,8 @@ MOST_UNREAD = 256 * 1024
 LARGEST_WRITE = 64 * 1024
 TURN = 0.002
 """Seconds after which a connection with more to do lets the others have their turn."""
+LOOKS = 8
+"""Frames between two looks at the clock, where none of them ends a request."""
 LONGEST_WAIT = 10.0
 """Seconds that a caller may take for its first frame, and for reading what it asked for."""
 MOST_CUT = 256
@@ -559,7 +561,7 @@ class Connection(asyncio.Protocol):
 
     def _frames(self, data: bytes, at: int) -> int:
         """Do what whole frames say; returns where the first that is not whole begins."""
-        end = len(data)
+        end, count = len(data), 0
         while self._is_greeted and end - at >= 9 and not self._is_closing:
             high, low, kind, flags, stream = _HEAD.unpack_from(data, at)
             size = high << 8 | low
@@ -580,7 +582,8 @@ class Connection(asyncio.Protocol):
                 self._idle()
             if self._waiting:
                 self._take_waiting()
-            if end - at >= 9 and self._is_turn_over():
+            count += 1
+            if (flags & END_STREAM or count % LOOKS == 0) and end - at >= 9 and self._is_turn_over():
                 break
         return at
 
