@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 _NAME = b"!#$%&'*+-.^_`|~0123456789" + _LETTERS
 """Characters of a token (RFC 9110 section 5.6.2), without capitals: HTTP/2 has none, and we write none."""
+_NAME_OR_COLON = b":" + _NAME
 VISIBLE = bytes(range(0x21, 0x7F))
 _VALUE = b"\t " + VISIBLE + bytes(range(0x80, 0x100))
 _WRITTEN = b"\t " + VISIBLE
@@ -26,16 +27,14 @@ class UnsendableError(ValueError):
     """A field, path or address that must not be written; it says which, and never what is in it."""
 
 
-def are_names(names: Iterable[bytes]) -> bool:
-    """Whether all are names of fields."""
-    return all(names) and not b"".join(names).translate(None, _NAME)
+def are_of_names(names: Iterable[bytes]) -> bool:
+    """Whether these have no characters but those of names, and the colon of HTTP/2's own."""
+    return not b"".join(names).translate(None, _NAME_OR_COLON)
 
 
-def are_values(values: Iterable[bytes]) -> bool:
-    """Whether all are values of fields: no control characters, and no space around them."""
-    if b"".join(values).translate(None, _VALUE):
-        return False
-    return all(value.strip() == value for value in values)
+def are_of_values(values: Iterable[bytes]) -> bool:
+    """Whether these have no characters but those of values: no control characters."""
+    return not b"".join(values).translate(None, _VALUE)
 
 
 def are_visible(texts: Iterable[bytes]) -> bool:
@@ -55,7 +54,7 @@ def lines(headers: Mapping[bytes, bytes]) -> bytes:
         UnsendableError: one would write anything but its own line, or say where the request ends.
     """
     for name, value in headers.items():
-        if not are_names((name,)) or name in _OF_THE_MESSAGE:
+        if not name or name.translate(None, _NAME) or name in _OF_THE_MESSAGE:
             raise UnsendableError("a name that must not be written")
         if not _is_written(value):
             raise UnsendableError(f"the value of {name.decode()} must not be written")

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import hpack
 
 from modelward_serving.budget import Budget
-from modelward_serving.fields import are_names, are_values, are_visible
+from modelward_serving.fields import are_of_names, are_of_values, are_visible
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -669,9 +669,9 @@ class Connection(asyncio.Protocol):
         if stream.is_complete:
             raise ConnectionFault(STREAM_CLOSED)
         fields = self._fields(block)
-        if not flags & END_STREAM or any(name.startswith(b":") for name, _ in fields):
-            raise StreamFault(stream.id, PROTOCOL_ERROR)
         _check_fields(stream.id, fields)
+        if not flags & END_STREAM or any(_is_wrong(name, value) for name, value in fields):
+            raise StreamFault(stream.id, PROTOCOL_ERROR)
         self._complete(stream)
 
     def _decoded(self, number: int, block: bytes) -> Head:
@@ -905,15 +905,24 @@ _PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority"))
 
 
 def _check_fields(number: int, fields: list[tuple[bytes, bytes]]) -> None:
-    """Fields that follow RFC 9113 section 8.2.1, in whatever way the block said them.
+    """Fields of characters that RFC 9113 section 8.2.1 allows, in whatever way the block said them.
 
     Raises:
-        StreamFault: one does not.
+        StreamFault: one has others.
     """
-    if not are_names([name.removeprefix(b":") for name, _ in fields]) or not are_values([value for _, value in fields]):
+    if not are_of_names([name for name, _ in fields]) or not are_of_values([value for _, value in fields]):
         raise StreamFault(number, PROTOCOL_ERROR)
-    if any(name in _OF_CONNECTIONS or (name == b"te" and value != b"trailers") for name, value in fields):
-        raise StreamFault(number, PROTOCOL_ERROR)
+
+
+def _is_wrong(name: bytes, value: bytes) -> bool:
+    """Whether a field that is no pseudo-header is none that a request may have, its characters aside."""
+    return (
+        not name
+        or b":" in name
+        or name in _OF_CONNECTIONS
+        or value.strip() != value
+        or (name == b"te" and value != b"trailers")
+    )
 
 
 def _checked(number: int, fields: list[tuple[bytes, bytes]]) -> Head:
@@ -926,11 +935,13 @@ def _checked(number: int, fields: list[tuple[bytes, bytes]]) -> Head:
     pseudo: dict[bytes, bytes] = {}
     headers: dict[bytes, bytes] = {}
     for name, value in fields:
-        if name.startswith(b":"):
+        if name[:1] == b":":
             if headers or name in pseudo or name not in _PSEUDO:
                 raise StreamFault(number, PROTOCOL_ERROR)
             pseudo[name] = value
             continue
+        if _is_wrong(name, value):
+            raise StreamFault(number, PROTOCOL_ERROR)
         if name == b"content-length" and not (_LENGTH.fullmatch(value) and headers.get(name, value) == value):
             raise StreamFault(number, PROTOCOL_ERROR)
         headers[name] = value

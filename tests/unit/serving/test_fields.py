@@ -57,5 +57,5 @@ def test_no_host_that_ends_its_line_is_written(host):
 
 @pytest.mark.parametrize("byte", CONTROLS, ids=bytes.hex)
 def test_a_value_that_comes_with_this_byte_is_none(byte):
-    assert not fields.are_values([b"a", b"a" + byte + b"b"])
-    assert fields.are_values([b"a", b"", b"a b\tc", b"\xe4"])
+    assert not fields.are_of_values([b"a", b"a" + byte + b"b"])
+    assert fields.are_of_values([b"a", b"", b"a b\tc", b"\xe4"])
