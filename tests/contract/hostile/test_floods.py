@@ -61,7 +61,7 @@ def test_a_flood_ends_its_connection_and_costs_little(server, before, flood):
     assert said == [] or said[-1][0] == http2.GOAWAY, "it is told, unless its own flood swept that away"
     assert cost.memory < 24
     assert cost.cpu < 2
-    assert cost.wait < 1
+    assert cost.wait < 3
 
 
 def test_a_bomb_of_references_to_one_large_header_ends_its_connection(server):

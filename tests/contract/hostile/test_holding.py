@@ -45,7 +45,7 @@ def test_who_does_not_read_is_answered_no_further_and_makes_nobody_wait(server, 
         attacker.close()
     assert cost.memory < 48
     assert cost.cpu < 4
-    assert cost.wait < 1
+    assert cost.wait < 3
 
 
 def test_bodies_on_many_streams_are_bounded_together(server):
@@ -61,7 +61,7 @@ def test_bodies_on_many_streams_are_bounded_together(server):
         attacker.close()
     assert any(b"TooBusy" in payload for _, _, _, payload in said)
     assert cost.memory < 64
-    assert cost.wait < 1
+    assert cost.wait < 3
 
 
 @pytest.mark.parametrize("window", [0, 2**31 - 1], ids=["by its window", "by its socket"])
@@ -77,7 +77,7 @@ def test_reflection_answers_no_faster_than_it_is_read(server, window):
         attacker.close()
     assert cost.memory < 24
     assert cost.cpu < 2
-    assert cost.wait < 1
+    assert cost.wait < 3
 
 
 BOMBS = {
@@ -97,7 +97,7 @@ def test_a_small_message_that_would_become_a_large_one_is_refused_before_it_does
         attacker.close()
     assert b"TooLarge: a message may have 2000000 values" in said[-1][3]
     assert cost.memory < 80, "the message itself has 16 MB"
-    assert cost.wait < 1.5
+    assert cost.wait < 3
 
 
 def test_the_silent_and_those_who_never_end_their_request_are_left_after_ten_seconds(server):
@@ -111,4 +111,4 @@ def test_the_silent_and_those_who_never_end_their_request_are_left_after_ten_sec
         assert ended([*silent, *half], 13) == 200
         said = slow.frames(lambda kind, *_: kind == HEADERS, seconds=3)
     assert b"TooSlow" in said[-1][3]
-    assert cost.wait < 1
+    assert cost.wait < 3

@@ -34,7 +34,7 @@ def pods(tmp_path_factory):
     """A champion whose challenger answers every caller; the two give the same patient different scores."""
     with launching(tmp_path_factory.mktemp("pods")) as start:
         champion, challenger = start(), start("2.0.0", shift=-5.5)
-        champion.exchange(lease=champion.lease_to(challenger, weight=100))
+        champion.exchange(lease=champion.lease_to(challenger, weight=100, deadline=30_000.0))
         yield champion, challenger
 
 
@@ -57,8 +57,7 @@ def next_callers_are_safe(pods):
     found = [champion.ask(age=100.0) for _ in range(3)]
     assert [answer.headers["x-modelward-version"] for answer in found] == ["2.0.0"] * 3
     assert [answer.json()["outputs"][0]["data"] for answer in found] == [truth] * 3
-    counts = champion.evidence().counts
-    return counts.errors_challenger == 0 and counts.fallbacks == 0
+    return champion.evidence().counts.errors_challenger == 0
 
 
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES.keys())
