@@ -13,6 +13,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from grpc_reflection.v1alpha import reflection_pb2
 from jwt.algorithms import get_default_algorithms
 
 from tests.contract.servers import AGE, MARK, launching, wait_for
@@ -104,6 +105,19 @@ def test_without_a_token_nothing_but_health_metrics_and_metadata_is_answered(ser
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel, pytest.raises(grpc.RpcError) as caught:
         infer(channel, typed())
     assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_reflection_is_for_callers_with_a_token_and_health_for_all(server, issuer):
+    asked = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
+        ask = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+        with pytest.raises(grpc.RpcError, match="NoToken") as caught:
+            list(ask(iter([asked]), timeout=9))
+        assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        metadata = [("authorization", f"Bearer {issuer.token()}")]
+        (answer,) = ask(iter([asked]), timeout=9, metadata=metadata)
+        assert b"inference.GRPCInferenceService" in answer
+        assert channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=9) == b"\x08\x01"
 
 
 BAD = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,11 +13,13 @@ import pytest
 from google.protobuf import descriptor_pool, json_format, message_factory
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from tests.cluster.layout import cache_directory
+from tests.cluster import binaries
+from tests.cluster.layout import REPOSITORY, cache_directory
 from tests.contract.servers import launching
-from tests.environments import python_of
+from tests.environments import jars_of, node_modules_of, program_of, python_of
 
 CLIENTS = Path(__file__).parent / "clients"
+PROTO = REPOSITORY / "serving" / "proto" / "open_inference.proto"
 TRITON = ("tritonclient[http,grpc]",)
 pytestmark = pytest.mark.timeout(300)
 
@@ -65,6 +68,44 @@ def test_kserves_clients_over_both(server, wanted):
 def test_mlservers_client_over_both(server, wanted):
     addresses = f"127.0.0.1:{server.port}", f"127.0.0.1:{server.grpc}"
     assert_scores(told("mlserver_client", ("onnxruntime", "mlserver"), *addresses, "mortality")["scores"], wanted)
+
+
+def said(*argv):
+    done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def need(*programs):
+    """Node and Java are no part of what the project needs: where they are missing, their clients are not tried."""
+    if missing := [program for program in programs if shutil.which(program) is None]:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
+def test_grpc_go(server, wanted):
+    cache = cache_directory(os.environ)
+    program = program_of(cache, CLIENTS / "grpc_go", binaries.find_go(cache))
+    found = said(program, f"127.0.0.1:{server.grpc}", "mortality")
+    assert_scores(found["scores"], wanted)
+    assert (found["health"], found["refused"]) == ("SERVING", "NotFound")
+
+
+def test_grpc_js(server, wanted):
+    need("node", "npm")
+    folder = CLIENTS / "grpc_js"
+    modules = node_modules_of(cache_directory(os.environ), folder / "package.json")
+    found = said("node", folder / "client.cjs", modules, PROTO, f"127.0.0.1:{server.grpc}", "mortality")
+    assert_scores(found["scores"], wanted)
+    assert found["refused"] == "NOT_FOUND"
+
+
+def test_grpc_java(server, wanted):
+    need("java", "mvn")
+    folder = CLIENTS / "grpc_java"
+    jars = jars_of(cache_directory(os.environ), folder / "pom.xml")
+    found = said("java", "-cp", f"{jars}/*", folder / "Client.java", f"127.0.0.1:{server.grpc}", "mortality")
+    assert_scores(found["scores"], wanted)
+    assert (found["health"], found["refused"]) == ("SERVING", "NOT_FOUND")
 
 
 def test_curl_as_the_documentation_has_it(server, wanted):

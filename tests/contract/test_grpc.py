@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
+import time
 
 import grpc
 import numpy as np
@@ -99,13 +101,51 @@ def test_a_client_learns_the_service_by_reflection(channel):
     assert "GRPCInferenceService" in str(database.FindFileContainingSymbol("inference.GRPCInferenceService"))
 
 
+def both():
+    request = typed()
+    request.raw_input_contents.extend(raw().raw_input_contents)
+    return request
+
+
+def two():
+    request = typed()
+    request.inputs[0].contents.int64_contents.append(56)
+    return request
+
+
+def shared():
+    request = typed()
+    request.inputs[0].ClearField("contents")
+    request.inputs[0].parameters["shared_memory_region"].string_param = MARK
+    return request
+
+
+def shared_output():
+    request = typed()
+    request.outputs.add(name="score").parameters["shared_memory_region"].string_param = MARK
+    return request
+
+
 INVALID, UNKNOWN = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
+UNSUPPORTED = grpc.StatusCode.UNIMPLEMENTED
 REFUSED = {
     "another model": (typed(model="other"), UNKNOWN, "the model is mortality"),
     "another version": (typed(model_version="9.9.9"), UNKNOWN, "the version is 1.0.0"),
     "no inputs": (pb.ModelInferRequest(model_name="mortality"), INVALID, "inputs: at least one"),
     "an unknown datatype": (typed(datatype=MARK), INVALID, r"inputs\[0\].datatype"),
     "contents of another datatype": (typed(datatype="INT64"), INVALID, r"inputs\[0\].data"),
+    "raw contents beside typed ones": (
+        both(),
+        INVALID,
+        r"inputs\[0\].contents: no contents where there are raw_input_contents",
+    ),
+    "contents of two datatypes": (two(), INVALID, r"inputs\[0\].contents: fp32_contents alone"),
+    "an input in shared memory": (
+        shared(),
+        UNSUPPORTED,
+        "inputs.0..parameters.shared_memory_region: tensors in shared memory",
+    ),
+    "an output in shared memory": (shared_output(), UNSUPPORTED, "outputs.0..parameters.shared_memory_region"),
     "raw contents for one input only": (typed(raw_input_contents=[b"1"]), INVALID, "raw_input_contents"),
     "an unknown output": (
         typed(outputs=[pb.ModelInferRequest.InferRequestedOutputTensor(name=MARK)]),
@@ -126,6 +166,30 @@ def test_a_message_is_refused_for(channel, request_, code, said):
 def test_bytes_that_are_no_message_are_refused(channel):
     with pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary(SERVICE + "ModelInfer")(b"\xff\xff\xff", timeout=10)
+    assert caught.value.code() == INVALID
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [("ModelStreamInfer", "no such method"), ("SystemSharedMemoryRegister", "shared memory are not supported")],
+)
+def test_a_method_that_is_not_there_is_refused_at_once_though_its_caller_says_more_to_come(channel, method, said):
+    def messages():
+        yield b""
+        channel_may_end.wait(10)
+
+    channel_may_end = threading.Event()
+    started = time.monotonic()
+    with pytest.raises(grpc.RpcError, match=said) as caught:
+        list(channel.stream_stream(SERVICE + method)(messages(), timeout=9))
+    channel_may_end.set()
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert time.monotonic() - started < 5
+
+
+def test_a_health_watch_takes_one_message(channel):
+    with pytest.raises(grpc.RpcError, match="one message") as caught:
+        list(channel.stream_stream("/grpc.health.v1.Health/Watch")(iter([b"", b""]), timeout=9))
     assert caught.value.code() == INVALID
 
 

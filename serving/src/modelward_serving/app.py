@@ -16,6 +16,7 @@ from modelward_serving.answer import Given
 from modelward_serving.callers import AUTHORIZATION, Callers
 from modelward_serving.checker import Rows
 from modelward_serving.explain import Explanations
+from modelward_serving.fields import sendable
 from modelward_serving.heads import CallersHeads
 from modelward_serving.inference import CHAMPION, Call, Inference, NoAnswerError
 from modelward_serving.metadata import model_metadata, server_metadata
@@ -88,9 +89,8 @@ class RestCall(Call):
     def forward(self, context: dict[bytes, bytes]) -> Forward:
         """The request as it came."""
         if not context and PASSED_ON.isdisjoint(self.headers):
-            return Forward(bytes(self._body), JSON_HEAD)
-        kept = {name: self.headers[name] for name in PASSED_ON if name in self.headers}
-        return Forward(bytes(self._body), JSON_HEAD + rest.lines(kept | context))
+            return Forward(bytes(self._body), context)
+        return Forward(bytes(self._body), sendable(self.headers, PASSED_ON) | context)
 
     def patience(self) -> float:
         """Seconds until the caller is told that there is no answer in time."""

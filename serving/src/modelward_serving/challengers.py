@@ -18,6 +18,7 @@ import httptools
 import msgspec
 
 from modelward_api import names
+from modelward_serving.fields import UnsendableError, beginning, lines
 from modelward_serving.heads import Heads
 from modelward_serving.tensors import Forward
 from modelward_serving.tls import Certificates
@@ -29,6 +30,8 @@ MOST_POOLED = 128
 LARGEST_ANSWER = 16 * 1024 * 1024
 MOST_HEADS = 256
 """Heads of answers that are remembered, and beginnings of requests."""
+_ALWAYS = {names.ROUTED_HEADER.encode(): b"1", b"content-type": b"application/json"}
+"""Headers of every request."""
 _Heads = Heads[tuple[int, dict[str, str]]]
 """Those of answers: the status and the headers."""
 
@@ -112,7 +115,9 @@ class _Connection(asyncio.Protocol):
         self._freed = freed
         self._ask: Ask | None = None
         self._parser: Any = None
-        self._messages = 0
+        self._messages = self._received = 0
+        self._is_strange = False
+        """Whether something came that our server never says."""
         self._response: Response | None = None
         self._headers: dict[str, str] = {}
         self._content = bytearray()
@@ -143,6 +148,7 @@ class _Connection(asyncio.Protocol):
             return
         self._parser = httptools.HttpResponseParser(self)
         self._messages, self._response, self._headers, self._content = 0, None, {}, bytearray()
+        self._received, self._is_strange = 0, False
         response = self._parse(data)
         if response is not None and self.is_open:
             self._heads.learn(data, (response.status, response.headers), response.content)
@@ -153,24 +159,30 @@ class _Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._messages += 1
 
+    def on_headers_complete(self) -> None:
+        """Informational statuses (1xx) are no answers: the answer behind one would be taken for that of the next request."""
+        self._is_strange = self._is_strange or self._parser.get_status_code() < 200
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
         self._content += body
-        if len(self._content) > LARGEST_ANSWER:
-            self._fail()
 
     def on_message_complete(self) -> None:
-        if self._response is None:
+        if self._response is None and not self._is_strange:
             self._response = Response(self._parser.get_status_code(), self._headers, bytes(self._content))
             self.is_open = self.is_open and self._parser.should_keep_alive()
 
     def _parse(self, data: bytes) -> Response | None:
         """Take a part of an answer; the answer, if it is complete now."""
+        self._received += len(data)
         try:
             self._parser.feed_data(data)
+            self._is_strange = self._is_strange or self._received > LARGEST_ANSWER
         except httptools.HttpParserError:
+            self._is_strange = True
+        if self._is_strange:
             self._fail()
             return None
         response = self._response
@@ -209,8 +221,13 @@ class Challengers:
 
     def ask(self, endpoint: str, path: str, forward: Forward, patience: float, ask: Ask) -> None:
         """POST a request to ``ip:port``; never tried again. ``ask`` hears what came of it within ``patience`` seconds."""
-        head = self._beginnings.get((endpoint, path)) or self._begin(endpoint, path)
-        request = b"%b%bcontent-length: %d\r\n\r\n%b" % (head, forward.head, len(forward.body), forward.body)
+        try:
+            head = self._beginnings.get((endpoint, path)) or self._begin(endpoint, path)
+            more = lines(forward.headers) if forward.headers else b""
+        except UnsendableError as error:
+            ask.tell(ConnectionError(str(error)))
+            return
+        request = b"%b%bcontent-length: %d\r\n\r\n%b" % (head, more, len(forward.body), forward.body)
         waiting = self._waiting.get(patience)
         if waiting is None:
             waiting = self._waiting[patience] = _Waiting(patience, self._clock, self._waiting.pop)
@@ -233,7 +250,7 @@ class Challengers:
     def _begin(self, endpoint: str, path: str) -> bytes:
         if len(self._beginnings) >= MOST_HEADS:
             self._beginnings.clear()
-        head = f"POST {path} HTTP/1.1\r\nhost: {endpoint}\r\n{names.ROUTED_HEADER}: 1\r\n".encode("latin-1")
+        head = beginning(path, endpoint) + lines(_ALWAYS)
         self._beginnings[endpoint, path] = head
         return head
 

@@ -14,11 +14,12 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
-from modelward_serving import messages, reflection, rest
+from modelward_serving import connections, messages, reflection, rest
 from modelward_serving._generated import open_inference_pb2 as pb
 from modelward_serving.answer import Given
 from modelward_serving.callers import AUTHORIZATION, Callers
 from modelward_serving.checker import Rows
+from modelward_serving.fields import sendable
 from modelward_serving.grpc_wire import (
     HEAD,
     NOT_GRPC,
@@ -33,7 +34,7 @@ from modelward_serving.grpc_wire import (
     refuse,
 )
 from modelward_serving.http import SLOWEST_REQUEST
-from modelward_serving.http2 import Connection, Stream
+from modelward_serving.http2 import Connection, Memory, Stream
 from modelward_serving.inference import Call, Inference, NoAnswerError
 from modelward_serving.metadata import model_metadata, server_metadata
 from modelward_serving.tensors import LARGEST_BODY, Forward, InferenceRequest, RefusedError
@@ -47,8 +48,9 @@ OLDEST_CONNECTION = 60.0
 LONGEST_FAREWELL = 2.0
 """Seconds that a caller is given to hear that it should go, once nothing of its is under way."""
 PERIOD = 0.5
+LONGEST_HANDSHAKE = 10.0
 _CODES = {413: Code.RESOURCE_EXHAUSTED, 404: Code.NOT_FOUND, 401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED}
-_CODES |= {503: Code.UNAVAILABLE, 504: Code.DEADLINE_EXCEEDED}
+_CODES |= {501: Code.UNIMPLEMENTED, 503: Code.UNAVAILABLE, 504: Code.DEADLINE_EXCEEDED}
 Handler = Callable[[Stream], None]
 
 
@@ -72,6 +74,9 @@ class GrpcServer:
         self._ready = True
         self._leaves: dict[Connection, float] = {}
         """When each connection is asked to end."""
+        self.connections = connections.Connections(connections.GRPC)
+        """How many callers may be connected."""
+        self._memory = Memory(getattr(inference, "budget", None))
         self._watchers: set[Stream] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -86,7 +91,12 @@ class GrpcServer:
             OSError: the address is taken.
         """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self, time.monotonic), host, port, ssl=tls)
+        handshake = {"ssl_handshake_timeout": LONGEST_HANDSHAKE} if tls else {}
+
+        def connection() -> Connection:
+            return Connection(self, time.monotonic, self._memory)
+
+        self._server = await loop.create_server(connection, host, port, ssl=tls, **handshake)
         self._sweeping = loop.create_task(self._sweep())
 
     def turn_away(self) -> None:
@@ -114,10 +124,13 @@ class GrpcServer:
     def connected(self, connection: Connection) -> None:
         """A caller came."""
         self._empty.clear()
+        if not self.connections.admit(connection, connection.peer()):
+            connection.abort()
         self._leaves[connection] = connection.began + self._oldest * random.uniform(0.9, 1.1)
 
     def disconnected(self, connection: Connection) -> None:
         """A caller is gone."""
+        self.connections.leave(connection)
         self._leaves.pop(connection, None)
         if not self._leaves:
             self._empty.set()
@@ -126,9 +139,13 @@ class GrpcServer:
         """A call's head came."""
         head = stream.head
         if head.method != b"POST" or not head.headers.get(b"content-type", b"").startswith(b"application/grpc"):
-            stream.about = _not_grpc
-        else:
-            stream.about = self._handlers.get(head.path, _unknown)
+            _not_grpc(stream)
+            return
+        stream.about = self._handlers.get(head.path)
+        if stream.about is None:
+            _unknown(stream)
+        elif stream.about == self._reflect:
+            self._may_reflect(stream)
 
     def came(self, stream: Stream) -> None:
         """A part of a call came: methods that answer every message at once do so."""
@@ -137,15 +154,21 @@ class GrpcServer:
 
     def completed(self, stream: Stream) -> None:
         """A call is there as a whole."""
-        if stream.about == self._watch:
-            return
         stream.about(stream)
+
+    def drained(self, stream: Stream) -> None:
+        """The caller has read the answers so far: the next message may be answered."""
         if stream.about == self._reflect:
-            stream.end(WELL if stream.has_begun else HEAD + WELL)
+            self._reflect(stream)
 
     def too_large(self, stream: Stream) -> None:
         """A call's message is too large."""
         rule = f"TooLarge: a message may have {LARGEST_BODY} bytes at most"
+        refuse(stream, StatusError(Code.RESOURCE_EXHAUSTED, rule))
+
+    def too_much(self, stream: Stream) -> None:
+        """The largest of too many messages at once."""
+        rule = "TooBusy: the calls under way have too many bytes together; send fewer at once"
         refuse(stream, StatusError(Code.RESOURCE_EXHAUSTED, rule))
 
     def dropped(self, stream: Stream) -> None:
@@ -158,15 +181,23 @@ class GrpcServer:
             await asyncio.sleep(PERIOD)
             now = time.monotonic()
             for connection, leaves in list(self._leaves.items()):
-                if now >= leaves:
-                    connection.go_away()
-                if now >= leaves + LONGEST_FAREWELL:
-                    connection.farewell()
-                for stream in list(connection.streams.values()):
-                    slow = not stream.is_complete and stream.about not in (self._reflect, self._watch)
-                    if slow and now - stream.begun > SLOWEST_REQUEST:
-                        rule = f"TooSlow: a call must be complete within {SLOWEST_REQUEST:g} s"
-                        refuse(stream, StatusError(Code.DEADLINE_EXCEEDED, rule))
+                self._look_at(connection, now, leaves)
+
+    def _look_at(self, connection: Connection, now: float, leaves: float) -> None:
+        connection.check(now)
+        for stream in list(connection.streams.values()):
+            slow = not stream.is_complete and stream.about not in (self._reflect, self._watch)
+            if slow and now - stream.begun > SLOWEST_REQUEST:
+                rule = f"TooSlow: a call must be complete within {SLOWEST_REQUEST:g} s"
+                refuse(stream, StatusError(Code.DEADLINE_EXCEEDED, rule))
+        if now >= leaves:
+            connection.go_away()
+        if now >= leaves + LONGEST_FAREWELL:
+            for stream in self._watchers & set(connection.streams.values()):
+                stream.end(WELL)
+            connection.farewell()
+        if now >= leaves + LONGEST_FAREWELL + self.timeout + SLOWEST_REQUEST:
+            connection.abort()
 
     def _paths(self) -> dict[bytes, Handler]:
         simple: dict[str, tuple[Any, Callable[[Any], Any]]] = {
@@ -272,20 +303,48 @@ class GrpcServer:
 
     def _watch(self, stream: Stream) -> None:
         """Tell the status now, and whenever it changes, until the caller goes."""
-        if next_message(stream) is not None:
-            stream.begin(HEAD)
-            stream.send(framed(self._health()))
-            self._watchers.add(stream)
+        try:
+            if stream in self._watchers:
+                is_wrong = bool(stream.body)
+            elif is_wrong := next_message(stream, reflection.LARGEST) is None:
+                is_wrong = stream.is_complete or len(stream.body) > PREFIX + reflection.LARGEST
+            else:
+                stream.begin(HEAD)
+                stream.send(framed(self._health()))
+                self._watchers.add(stream)
+            if is_wrong:
+                raise StatusError(Code.INVALID_ARGUMENT, "NotARequest: the call takes one message")
+        except StatusError as error:
+            refuse(stream, error)
+            self._watchers.discard(stream)
+
+    def _may_reflect(self, stream: Stream) -> None:
+        """Let those ask who may ask the model."""
+        stream.about = self._reflect
+        if self._callers is not None:
+            try:
+                self._callers.check(stream.head.headers.get(AUTHORIZATION))
+            except RefusedError as error:
+                self.failed(stream, error)
 
     def _reflect(self, stream: Stream) -> None:
+        """Answer message after message, as fast as the caller reads."""
         try:
-            while (content := next_message(stream)) is not None:
+            while not stream.pending and (content := next_message(stream, reflection.LARGEST)) is not None:
+                stream.asked += 1
+                if stream.asked > reflection.MOST:
+                    raise StatusError(Code.RESOURCE_EXHAUSTED, f"TooMany: a call may ask {reflection.MOST} times")
                 stream.begin(HEAD)
                 stream.send(framed(reflection.answer(content, SERVICES)))
+            if len(stream.body) > reflection.MOST * (PREFIX + reflection.LARGEST):
+                raise StatusError(Code.RESOURCE_EXHAUSTED, "TooMany: read the answers before you ask more")
         except DecodeError:
             refuse(stream, StatusError(Code.INVALID_ARGUMENT, "the message is no ServerReflectionRequest"))
         except StatusError as error:
             refuse(stream, error)
+        else:
+            if stream.is_complete and not stream.pending:
+                stream.end(WELL if stream.has_begun else HEAD + WELL)
 
 
 class _GrpcCall(Call):
@@ -317,8 +376,7 @@ class _GrpcCall(Call):
         return code
 
     def forward(self, context: dict[bytes, bytes]) -> Forward:
-        said = {AUTHORIZATION: self.headers[AUTHORIZATION]} if AUTHORIZATION in self.headers else {}
-        return rest.forward(self._request, said | context)
+        return rest.forward(self._request, sendable(self.headers, (AUTHORIZATION,)) | context)
 
     def patience(self) -> float:
         said, timeout = patience(self._stream), self._server.timeout
@@ -332,4 +390,8 @@ def _not_grpc(stream: Stream) -> None:
 
 
 def _unknown(stream: Stream) -> None:
-    refuse(stream, StatusError(Code.UNIMPLEMENTED, "NotFound: there is no such method"))
+    """Refuse a method that is not there at once: one that streams would never be complete."""
+    rule = "NotFound: there is no such method; inference is ModelInfer, without a stream"
+    if b"SharedMemory" in stream.head.path:
+        rule = f"Unsupported: {messages.NO_SHARED_MEMORY}"
+    refuse(stream, StatusError(Code.UNIMPLEMENTED, rule))

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from modelward_serving import rest
 from modelward_serving.http2 import Stream, literal
-from modelward_serving.tensors import RefusedError
+from modelward_serving.tensors import LARGEST_BODY, RefusedError
 
 PREFIX = 5
 """Bytes before each message: whether it is compressed, and how long it is."""
@@ -74,27 +74,29 @@ def message_of(stream: Stream) -> bytes:
     return found
 
 
-def next_message(stream: Stream) -> bytes | None:
+def next_message(stream: Stream, largest: int = LARGEST_BODY) -> bytes | None:
     """The next message that is there as a whole; it is taken off the stream.
 
     Raises:
-        StatusError: compressed in a way that is not known.
+        StatusError: compressed in a way that is not known, or larger than it may be.
     """
     body = stream.body
     if len(body) < PREFIX:
         return None
     end = PREFIX + int.from_bytes(body[1:PREFIX])
+    if end > PREFIX + largest:
+        raise StatusError(Code.RESOURCE_EXHAUSTED, f"TooLarge: a message may have {largest} bytes at most")
     if len(body) < end:
         return None
     content = bytes(body[PREFIX:end])
     is_compressed = body[0]
     del body[:end]
-    return _decompressed(stream, content) if is_compressed else content
+    return _decompressed(stream, content, largest) if is_compressed else content
 
 
-def _decompressed(stream: Stream, content: bytes) -> bytes:
+def _decompressed(stream: Stream, content: bytes, largest: int) -> bytes:
     try:
-        return rest.decompress(content, stream.head.headers.get(b"grpc-encoding", b"identity"))
+        return rest.decompress(content, stream.head.headers.get(b"grpc-encoding", b"identity"), largest)
     except RefusedError as error:
         codes = {415: Code.UNIMPLEMENTED, 413: Code.RESOURCE_EXHAUSTED}
         raise StatusError(codes.get(error.status, Code.INVALID_ARGUMENT), f"{error.reason}: {error.rule}") from error

@@ -7,12 +7,18 @@ caller to go elsewhere without losing a call: ADR 0022. Header compression is hp
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 import struct
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import hpack
+
+from modelward_serving.budget import Budget
+from modelward_serving.fields import are_of_names, are_of_values, are_visible
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -23,10 +29,24 @@ STREAM_CLOSED, FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR = 0x5
 CALM_DOWN = 0xB
 
 LARGEST_FRAME = 64 * 1024
-LARGEST_HEAD = 64 * 1024
-MOST_STREAMS = 256
+LARGEST_HEAD = 16 * 1024
+"""Of the block as it comes, and of the fields that it makes."""
+MOST_STREAMS = 100
 STREAM_WINDOW = 1024 * 1024
 CONNECTION_WINDOW = 16 * 1024 * 1024
+MOST_HELD = 32 * 1024 * 1024
+"""Bytes of requests and answers that one connection may have us keep; the budget bounds all of them together."""
+MOST_UNREAD = 256 * 1024
+"""Bytes of answers that wait for the caller's windows: while there are more, its further requests wait."""
+LARGEST_WRITE = 64 * 1024
+TURN = 0.002
+"""Seconds after which a connection with more to do lets the others have their turn."""
+LOOKS = 8
+"""Frames between two looks at the clock, where none of them ends a request."""
+LONGEST_WAIT = 10.0
+"""Seconds that a caller may take for its first frame, and for reading what it asked for."""
+MOST_CUT = 256
+"""Streams that we ended before the caller did and whose last frames are ignored."""
 MOST_IDLE_FRAMES = 10_000
 """Frames that ask for nothing, between two requests: more of them are an attack."""
 MOST_RESETS = 200
@@ -82,6 +102,18 @@ def _prefixed(text: bytes) -> bytes:
     return bytes(digits) + text
 
 
+class Memory:
+    """What all connections of a server keep for their callers."""
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        self.budget = budget or Budget()
+        self.connections: set[Connection] = set()
+
+    def greediest(self) -> Connection:
+        """The connection that has most kept."""
+        return max(self.connections, key=lambda connection: connection.held)
+
+
 @dataclass(slots=True)
 class Head:
     """A request's head."""
@@ -115,7 +147,13 @@ class Stream:
     trailers: bytes | None = None
     about: Any = None
     """What the application keeps here."""
+    asked: int = 0
+    """Messages that were answered, of those that stream."""
     is_over: bool = False
+    held: int = 0
+    """Bytes that count as kept for it, until it is over."""
+    waits_since: float = 0.0
+    """When the caller's windows first kept back what is pending."""
 
     def answer(self, head: bytes, content: bytes, trailers: bytes) -> None:
         """The whole response: header blocks before and after the content."""
@@ -160,25 +198,51 @@ class Application(Protocol):
     def completed(self, stream: Stream) -> None:
         """All of it came."""
 
+    def drained(self, stream: Stream) -> None:
+        """The caller has read what waited for it."""
+
     def too_large(self, stream: Stream) -> None:
         """Its body has more bytes than it may."""
+
+    def too_much(self, stream: Stream) -> None:
+        """It has most kept of all requests, and there is no room for more."""
 
     def dropped(self, stream: Stream) -> None:
         """The caller took it back, or is gone."""
 
 
 class Connection(asyncio.Protocol):
-    """One caller's connection."""
+    """One caller's connection.
 
-    def __init__(self, application: Application, clock: Callable[[], float]) -> None:
+    What comes is worked off in turns: a connection lets the others go first after a few milliseconds. It is read no further while
+    its caller does not read.
+    """
+
+    def __init__(self, application: Application, clock: Callable[[], float], memory: Memory | None = None) -> None:
         self.streams: dict[int, Stream] = {}
-        self.began = clock()
+        self.began = self._idle_since = clock()
         self.last_stream = 0
+        self.held = 0
+        """Bytes of requests and answers that are kept for this caller."""
+        self.unread = 0
+        """Those of answers that wait for the caller's windows."""
+        self._memory = memory or Memory()
         self._application = application
         self._clock = clock
         self._transport: Any = None
         self._rest = b""
         self._out: list[bytes] | None = None
+        self._out_size = 0
+        self._turn_ends = math.inf
+        self._is_behind = self._is_paused = self._is_scheduled = False
+        """Whether frames wait for the next turn, whether no more are read, and whether that turn is to come."""
+        self._congested_since: float | None = None
+        """Since when the caller has not read what was written,"""
+        self._closing_since: float | None = None
+        """and since when that is all that the end waits for."""
+        self._waiting: deque[Stream] = deque()
+        """Requests that are whole and wait until the caller has read more."""
+        self._cut: dict[int, None] = {}
         self._is_greeted = self._is_set = False
         self._decoder = hpack.Decoder(max_header_list_size=LARGEST_HEAD)
         self._heads: dict[bytes, Head] = {}
@@ -210,6 +274,7 @@ class Connection(asyncio.Protocol):
         said = b"".join(_SETTING.pack(name, value) for name, value in settings.items())
         more = (CONNECTION_WINDOW - 65_535).to_bytes(4)
         self._transport.write(frame(SETTINGS, 0, 0, said) + frame(WINDOW_UPDATE, 0, 0, more))
+        self._memory.connections.add(self)
         self._application.connected(self)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -217,33 +282,124 @@ class Connection(asyncio.Protocol):
         self._is_closing = True
         for stream in list(self.streams.values()):
             self._drop(stream)
+        self._memory.connections.discard(self)
         self._application.disconnected(self)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came; answers what they complete, in one write."""
         if self._rest:
             data = self._rest + data
-        self._out = []
+        if self._is_paused:
+            self._rest = data
+        else:
+            self._work(data)
+
+    def pause_writing(self) -> None:
+        """The caller does not read: it is not read either."""
+        self._congested_since = self._clock()
+        self._pause()
+
+    def resume_writing(self) -> None:
+        """The caller has read."""
+        self._congested_since = None
+        self._schedule()
+
+    def _work(self, data: bytes) -> None:
+        """One turn."""
+        self._out, self._is_behind = [], False
+        self._turn_ends = self._clock() + TURN
         at = 0
         try:
+            if self._waiting:
+                self._take_waiting()
             at = self._greet(data) if not self._is_greeted else 0
             at = self._frames(data, at)
         except ConnectionFault as fault:
             self._fail(fault.code)
             at = len(data)
-        out, self._out = self._out, None
         self._rest = data[at:]
-        if out:
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+        self._push()
+        self._out = None
         if self._is_closing:
             self._transport.close()
+        elif self._congested_since is not None:
+            return
+        elif self._is_behind:
+            self._pause()
+            self._schedule()
+        elif self._is_paused:
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    def _is_turn_over(self) -> bool:
+        self._is_behind = self._congested_since is not None or self._clock() > self._turn_ends
+        return self._is_behind
+
+    def _pause(self) -> None:
+        if not self._is_paused and not self._is_closing:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_scheduled = False
+        if not self._is_closing and self._congested_since is None:
+            self._work(self._rest)
 
     def write(self, content: bytes) -> None:
         """Send frames, together with what else this step sends."""
         if self._out is not None:
             self._out.append(content)
+            self._out_size += len(content)
+            if self._out_size > LARGEST_WRITE:
+                self._push()
         elif not self._is_closing:
             self._transport.write(content)
+
+    def _push(self) -> None:
+        if self._out:
+            self._transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
+            self._out.clear()
+        self._out_size = 0
+
+    def check(self, now: float) -> None:
+        """End what takes its caller too long: to be called now and then."""
+        if self._is_closing:
+            self._closing_since = self._closing_since or now
+        since = self._closing_since or self._congested_since or (now if self._is_set else self.began)
+        if now - since > LONGEST_WAIT:
+            self.abort()
+            return
+        for stream in [each for each in self.streams.values() if each.pending]:
+            if now - stream.waits_since > LONGEST_WAIT:
+                self._drop(stream)
+                self.write(frame(RST_STREAM, 0, stream.id, CANCEL.to_bytes(4)))
+                self._forget(stream)
+        if self._waiting:
+            self._schedule()
+
+    def peer(self) -> str:
+        """The caller's address."""
+        return str((self._transport.get_extra_info("peername") or ("",))[0])
+
+    def idle_since(self) -> float | None:
+        """Since when nothing is under way; None while something is."""
+        return None if self.streams else self._idle_since
+
+    def evict(self) -> None:
+        """End at once, in favour of another caller."""
+        self.abort()
+
+    def abort(self) -> None:
+        """End at once, whatever the caller has not read."""
+        self._is_closing = True
+        for stream in list(self.streams.values()):
+            self._drop(stream)
+        self._transport.abort()
 
     def go_away(self) -> None:
         """Ask the caller to connect anew; what it has asked, and what it asks before it hears so, is answered."""
@@ -291,10 +447,15 @@ class Connection(asyncio.Protocol):
 
     def send(self, stream: Stream, content: bytes) -> None:
         """A part of a response."""
-        if stream.pending is None:
+        if not stream.pending:
             stream.pending = bytearray()
+            stream.waits_since = self._clock()
         stream.pending += content
-        self._flush(stream)
+        self.unread += len(content)
+        if self._keep(stream, len(content)):
+            self._flush(stream)
+        else:
+            self.abort()
 
     def end(self, stream: Stream, trailers: bytes) -> None:
         """The end of a response, behind what of it still waits."""
@@ -308,6 +469,8 @@ class Connection(asyncio.Protocol):
                 return
             self.write(frame(DATA, 0, stream.id, bytes(stream.pending[:size])))
             del stream.pending[:size]
+            self.unread -= size
+            self._give_back(stream, size)
             self._window -= size
             stream.window -= size
         if stream.trailers is not None:
@@ -320,11 +483,48 @@ class Connection(asyncio.Protocol):
         stream.is_over = True
         self._answered += 1
         if not stream.is_complete:
+            self._cut_off(stream.id)
             self.write(frame(RST_STREAM, 0, stream.id, NO_ERROR.to_bytes(4)))
         self._forget(stream)
 
+    def _keep(self, stream: Stream, size: int) -> bool:
+        """Count so many bytes as kept for a stream; False, and nothing is counted, if there is no room."""
+        if size == 0:
+            return True
+        if self.held + size > MOST_HELD or not self._memory.budget.take(size):
+            return False
+        stream.held += size
+        self.held += size
+        return True
+
+    def _give_back(self, stream: Stream, size: int) -> None:
+        stream.held -= size
+        self.held -= size
+        self._memory.budget.give(size)
+
+    def _keep_part(self, stream: Stream, size: int) -> None:
+        """Keep a part of a request; where there is no room, whoever has most kept pays."""
+        while not self._keep(stream, size):
+            connection = self if self.held + size > MOST_HELD else self._memory.greediest()
+            parts = [each for each in connection.streams.values() if each.held and not each.is_complete]
+            if connection is not self and connection.unread > MOST_UNREAD:
+                connection.abort()
+                continue
+            largest = max(parts, key=lambda each: each.held, default=stream)
+            connection._application.too_much(largest)
+            if largest is stream:
+                return
+
+    def _cut_off(self, number: int) -> None:
+        """What the caller sent to a stream before it heard that we ended it is no fault of its own."""
+        if len(self._cut) >= MOST_CUT:
+            del self._cut[next(iter(self._cut))]
+        self._cut[number] = None
+
     def _forget(self, stream: Stream) -> None:
         self.streams.pop(stream.id, None)
+        self._idle_since = self._clock()
+        self._let_go(stream)
         if self._has_heard and not self.streams and not self._is_closing:
             self._leave()
 
@@ -333,9 +533,17 @@ class Connection(asyncio.Protocol):
         if self._out is None:
             self._transport.close()
 
+    def _let_go(self, stream: Stream) -> None:
+        if stream.held:
+            self._give_back(stream, stream.held)
+        if stream.pending:
+            self.unread -= len(stream.pending)
+            stream.pending = None
+
     def _drop(self, stream: Stream) -> None:
         stream.is_over = True
         self.streams.pop(stream.id, None)
+        self._let_go(stream)
         self._application.dropped(stream)
 
     def _fail(self, code: int) -> None:
@@ -353,7 +561,7 @@ class Connection(asyncio.Protocol):
 
     def _frames(self, data: bytes, at: int) -> int:
         """Do what whole frames say; returns where the first that is not whole begins."""
-        end = len(data)
+        end, count = len(data), 0
         while self._is_greeted and end - at >= 9 and not self._is_closing:
             high, low, kind, flags, stream = _HEAD.unpack_from(data, at)
             size = high << 8 | low
@@ -372,11 +580,24 @@ class Connection(asyncio.Protocol):
                     self._reset(fault.stream, fault.code)
             else:
                 self._idle()
+            if self._waiting:
+                self._take_waiting()
+            count += 1
+            if (flags & END_STREAM or count % LOOKS == 0) and end - at >= 9 and self._is_turn_over():
+                break
         return at
 
+    def _take_waiting(self) -> None:
+        """Answer requests that waited, as long as the caller reads."""
+        while self._waiting and self.unread <= MOST_UNREAD and not self._is_turn_over():
+            self._finish(self._waiting.popleft())
+
     def _reset(self, number: int, code: int) -> None:
-        if number in self.streams:
-            self._drop(self.streams[number])
+        known = self.streams.get(number)
+        if number <= self.last_stream and (known is None or not known.is_complete):
+            self._cut_off(number)
+        if known is not None:
+            self._drop(known)
         self._resets += 1
         self._check_resets()
         self.write(frame(RST_STREAM, 0, number, code.to_bytes(4)))
@@ -385,9 +606,9 @@ class Connection(asyncio.Protocol):
         if self._resets > MOST_RESETS + self._answered:
             raise ConnectionFault(CALM_DOWN)
 
-    def _idle(self) -> None:
-        """A frame came that asks for nothing."""
-        self._idle_frames += 1
+    def _idle(self, count: int = 1) -> None:
+        """A frame came that asks for nothing, or for so many small things."""
+        self._idle_frames += count
         if self._idle_frames > MOST_IDLE_FRAMES:
             raise ConnectionFault(CALM_DOWN)
 
@@ -414,7 +635,13 @@ class Connection(asyncio.Protocol):
             self._head(first, number, bytes(block))
 
     def _head(self, flags: int, number: int, block: bytes) -> None:
+        if len(block) > LARGEST_HEAD:
+            raise ConnectionFault(CALM_DOWN)
         known = self.streams.get(number)
+        if number in self._cut:
+            self._fields(block)
+            self._ignore(flags, number)
+            return
         if known is None and number <= self.last_stream:
             raise ConnectionFault(STREAM_CLOSED)
         if known is not None:
@@ -426,39 +653,48 @@ class Connection(asyncio.Protocol):
             raise StreamFault(number, REFUSED_STREAM)
         self._idle_frames = 0
         stream = Stream(number, self, head, self._stream_window, self._clock())
+        stream.is_complete = bool(flags & END_STREAM)
         self.streams[number] = stream
         self._application.begun(stream)
-        if flags & END_STREAM:
+        if stream.is_complete:
             self._complete(stream)
+
+    def _ignore(self, flags: int, number: int) -> None:
+        """A frame came to a stream that we ended, sent before the caller heard so."""
+        self._idle()
+        if flags & END_STREAM:
+            del self._cut[number]
 
     def _trailers(self, stream: Stream, flags: int, block: bytes) -> None:
         if stream.is_complete:
             raise ConnectionFault(STREAM_CLOSED)
         fields = self._fields(block)
-        if not flags & END_STREAM or any(name.startswith(b":") for name, _ in fields):
+        _check_fields(stream.id, fields)
+        if not flags & END_STREAM or any(_is_wrong(name, value) for name, value in fields):
             raise StreamFault(stream.id, PROTOCOL_ERROR)
         self._complete(stream)
 
     def _decoded(self, number: int, block: bytes) -> Head:
         """A head; kept where the same bytes will mean the same again: callers send little else."""
-        entries = self._decoder.header_table.dynamic_entries
-        before = (entries[0] if entries else None, len(entries))
-        fields = self._fields(block)
-        entries = self._decoder.header_table.dynamic_entries
-        if (entries[0] if entries else None) is not before[0] or len(entries) != before[1]:
-            self._heads.clear()
-        head = _checked(number, fields)
+        head = _checked(number, self._fields(block))
         if not block.translate(None, _ONE_BYTE_INDICES) and len(self._heads) < 64:
             self._heads[block] = head
         return head
 
     def _fields(self, block: bytes) -> list[tuple[bytes, bytes]]:
+        """What a block says; every block may change the table, and with it what the blocks that are kept mean."""
+        entries = self._decoder.header_table.dynamic_entries
+        before = (entries[0] if entries else None, len(entries))
         try:
-            return [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
+            found = [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
         except hpack.OversizedHeaderListError as error:
             raise ConnectionFault(CALM_DOWN) from error
         except (hpack.HPACKError, ValueError, IndexError) as error:
             raise ConnectionFault(COMPRESSION_ERROR) from error
+        entries = self._decoder.header_table.dynamic_entries
+        if (entries[0] if entries else None) is not before[0] or len(entries) != before[1]:
+            self._heads.clear()
+        return found
 
     def _on_data(self, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
@@ -470,16 +706,23 @@ class Connection(asyncio.Protocol):
         if self._credit < CONNECTION_WINDOW // 2:
             self.write(frame(WINDOW_UPDATE, 0, 0, (CONNECTION_WINDOW - self._credit).to_bytes(4)))
             self._credit = CONNECTION_WINDOW
+        if number in self._cut:
+            self._ignore(flags, number)
+            return
         stream = self.streams.get(number)
         if stream is None or stream.is_complete:
             raise StreamFault(number, STREAM_CLOSED)
         if flags & PADDED:
             payload = _stripped(flags & PADDED, number, payload)
-        if not size and not flags & END_STREAM:
+        if not payload and not flags & END_STREAM:
             self._idle()
         self._take(stream, payload, size)
-        if flags & END_STREAM and not stream.is_over:
+        if stream.is_over:
+            return
+        if flags & END_STREAM:
             self._complete(stream)
+        else:
+            self._keep_part(stream, len(payload))
 
     def _take(self, stream: Stream, payload: bytes, size: int) -> None:
         stream.received += len(payload)
@@ -501,8 +744,22 @@ class Connection(asyncio.Protocol):
         if stream.head.length is not None and stream.received != stream.head.length:
             raise StreamFault(stream.id, PROTOCOL_ERROR)
         stream.is_complete = True
+        if self.unread > MOST_UNREAD:
+            self._waiting.append(stream)
+            self._keep_whole(stream)
+        else:
+            self._finish(stream)
+
+    def _finish(self, stream: Stream) -> None:
+        """Have a request answered."""
         if not stream.is_over:
             self._application.completed(stream)
+            self._keep_whole(stream)
+
+    def _keep_whole(self, stream: Stream) -> None:
+        """A request that is not answered at once counts as kept until it is."""
+        if not stream.is_over and not self._keep(stream, max(stream.received - stream.held, 0)):
+            self._application.too_much(stream)
 
     def _on_priority(self, _flags: int, number: int, payload: bytes) -> None:
         self._idle()
@@ -518,6 +775,7 @@ class Connection(asyncio.Protocol):
             raise ConnectionFault(FRAME_SIZE_ERROR)
         if number == 0 or number > self.last_stream:
             raise ConnectionFault(PROTOCOL_ERROR)
+        self._cut.pop(number, None)
         stream = self.streams.get(number)
         if stream is not None:
             self._drop(stream)
@@ -528,7 +786,7 @@ class Connection(asyncio.Protocol):
             self._idle()
 
     def _on_settings(self, flags: int, number: int, payload: bytes) -> None:
-        self._idle()
+        self._idle(1 + len(payload) // 6)
         if number != 0:
             raise ConnectionFault(PROTOCOL_ERROR)
         if len(payload) % 6 or (flags & ACK and payload):
@@ -586,6 +844,8 @@ class Connection(asyncio.Protocol):
             raise ConnectionFault(FRAME_SIZE_ERROR)
         more = int.from_bytes(payload) & LAST_STREAM
         if number == 0:
+            if not self.unread:
+                self._idle()
             self._window += more
             if not more or self._window > LARGEST_WINDOW:
                 raise ConnectionFault(FLOW_CONTROL_ERROR if more else PROTOCOL_ERROR)
@@ -598,6 +858,8 @@ class Connection(asyncio.Protocol):
         if found is None:
             self._idle()
             return
+        if not found.pending:
+            self._idle()
         found.window += more
         if not more or found.window > LARGEST_WINDOW:
             raise StreamFault(number, FLOW_CONTROL_ERROR if more else PROTOCOL_ERROR)
@@ -606,6 +868,8 @@ class Connection(asyncio.Protocol):
     def _flush_if_waiting(self, stream: Stream) -> None:
         if stream.pending:
             self._flush(stream)
+            if not stream.pending and not stream.is_over:
+                self._application.drained(stream)
 
 
 def _goodbye(last: int, code: int) -> bytes:
@@ -636,7 +900,29 @@ def _stripped(flags: int, number: int, payload: bytes) -> bytes:
 
 
 _OF_CONNECTIONS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
+_LENGTH = re.compile(rb"[0-9]{1,18}")
 _PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority"))
+
+
+def _check_fields(number: int, fields: list[tuple[bytes, bytes]]) -> None:
+    """Fields of characters that RFC 9113 section 8.2.1 allows, in whatever way the block said them.
+
+    Raises:
+        StreamFault: one has others.
+    """
+    if not are_of_names([name for name, _ in fields]) or not are_of_values([value for _, value in fields]):
+        raise StreamFault(number, PROTOCOL_ERROR)
+
+
+def _is_wrong(name: bytes, value: bytes) -> bool:
+    """Whether a field that is no pseudo-header is none that a request may have, its characters aside."""
+    return (
+        not name
+        or b":" in name
+        or name in _OF_CONNECTIONS
+        or value.strip() != value
+        or (name == b"te" and value != b"trailers")
+    )
 
 
 def _checked(number: int, fields: list[tuple[bytes, bytes]]) -> Head:
@@ -645,20 +931,26 @@ def _checked(number: int, fields: list[tuple[bytes, bytes]]) -> Head:
     Raises:
         StreamFault: it does not.
     """
+    _check_fields(number, fields)
     pseudo: dict[bytes, bytes] = {}
     headers: dict[bytes, bytes] = {}
     for name, value in fields:
-        if name.startswith(b":"):
+        if name[:1] == b":":
             if headers or name in pseudo or name not in _PSEUDO:
                 raise StreamFault(number, PROTOCOL_ERROR)
             pseudo[name] = value
             continue
-        if name != name.lower() or name in _OF_CONNECTIONS or (name == b"te" and value != b"trailers"):
+        if _is_wrong(name, value):
+            raise StreamFault(number, PROTOCOL_ERROR)
+        if name == b"content-length" and not (_LENGTH.fullmatch(value) and headers.get(name, value) == value):
             raise StreamFault(number, PROTOCOL_ERROR)
         headers[name] = value
+    if (
+        not pseudo.get(b":path")
+        or b":method" not in pseudo
+        or b":scheme" not in pseudo
+        or not are_visible(pseudo.values())
+    ):
+        raise StreamFault(number, PROTOCOL_ERROR)
     length = headers.get(b"content-length")
-    if not pseudo.get(b":path") or b":method" not in pseudo or b":scheme" not in pseudo:
-        raise StreamFault(number, PROTOCOL_ERROR)
-    if length is not None and not length.isdigit():
-        raise StreamFault(number, PROTOCOL_ERROR)
     return Head(pseudo[b":method"], pseudo[b":path"], headers, None if length is None else int(length))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import lru_cache
 
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
@@ -12,6 +13,10 @@ SERVICE = "grpc.reflection.v1alpha.ServerReflection"
 PATHS = tuple(
     f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo".encode() for version in ("v1", "v1alpha")
 )
+LARGEST = 1024
+"""Bytes of a question: a name."""
+MOST = 100
+"""Questions in one call: clients that ask for everything ask about one for each file."""
 _NOT_FOUND = 5
 
 
@@ -30,10 +35,8 @@ def answer(content: bytes, services: Iterable[str]) -> bytes:
     if found is None:
         response.error_response.error_code = _NOT_FOUND
         response.error_response.error_message = "there is no such file, symbol or extension"
-    else:
-        files = {file.name: file for file in _with_dependencies(found)}
-        response.file_descriptor_response.file_descriptor_proto.extend(map(_serialized, files.values()))
-    return response.SerializeToString()
+        return response.SerializeToString()
+    return response.SerializeToString() + _described(found.name)
 
 
 def _file(request: pb.ServerReflectionRequest) -> FileDescriptor | None:
@@ -48,10 +51,19 @@ def _file(request: pb.ServerReflectionRequest) -> FileDescriptor | None:
     return None
 
 
-def _with_dependencies(file: FileDescriptor) -> Iterator[FileDescriptor]:
-    yield file
-    for dependency in file.dependencies:
-        yield from _with_dependencies(dependency)
+@lru_cache(maxsize=64)
+def _described(name: str) -> bytes:
+    """The part of a response that has a file and all that it needs: the fields of a message may come in any pieces."""
+    response = pb.ServerReflectionResponse()
+    wanted, files = [descriptor_pool.Default().FindFileByName(name)], dict[str, FileDescriptor]()
+    while wanted:
+        file = wanted.pop()
+        if file.name not in files:
+            files[file.name] = file
+            wanted += file.dependencies
+    response.file_descriptor_response.file_descriptor_proto.extend(map(_serialized, files.values()))
+    content: bytes = response.SerializeToString()
+    return content
 
 
 def _serialized(file: FileDescriptor) -> bytes:

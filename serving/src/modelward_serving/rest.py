@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -64,7 +63,7 @@ def _document(content: bytes | bytearray | memoryview) -> InferenceRequest:
     return request
 
 
-def decompress(body: bytes, encoding: bytes) -> bytes:
+def decompress(body: bytes, encoding: bytes, largest: int = LARGEST_BODY) -> bytes:
     """A body that came as gzip or deflate.
 
     Raises:
@@ -74,11 +73,11 @@ def decompress(body: bytes, encoding: bytes) -> bytes:
         raise RefusedError(415, "UnsupportedEncoding", "Content-Encoding", "gzip, deflate or identity")
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
     try:
-        content = unpacker.decompress(body, LARGEST_BODY)
+        content = unpacker.decompress(body, largest)
     except zlib.error as error:
         raise RefusedError(400, "NotARequest", "Content-Encoding", f"the body is no {encoding.decode()}") from error
     if unpacker.unconsumed_tail:
-        raise RefusedError(413, "TooLarge", "", f"a body may have {LARGEST_BODY} bytes at most")
+        raise RefusedError(413, "TooLarge", "", f"a body may have {largest} bytes at most")
     return content
 
 
@@ -168,9 +167,4 @@ def forward(request: InferenceRequest, headers: dict[bytes, bytes]) -> Forward:
             inputs.append({**made, "parameters": said, "data": tensor.data})
     head = _encoder.encode({"inputs": inputs})
     lengths = {JSON_LENGTH: b"%d" % len(head)} if binary else {}
-    return Forward(b"".join((head, *binary)), JSON_HEAD + lines(headers | lengths))
-
-
-def lines(headers: Mapping[bytes, bytes]) -> bytes:
-    """Headers as they are sent."""
-    return b"".join([b"%b: %b\r\n" % header for header in headers.items()])
+    return Forward(b"".join((head, *binary)), headers | lengths)

@@ -6,6 +6,7 @@ An error says which field breaks which rule; it never repeats a value.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,8 +115,8 @@ class Forward(msgspec.Struct, frozen=True):
     """A request as the challenger is to get it, whichever protocol it came by."""
 
     body: bytes
-    head: bytes
-    """Its headers, each line with its end."""
+    headers: Mapping[bytes, bytes]
+    """Beside those that every request to a challenger has."""
 
 
 def binary_numbers(tensor: BinaryTensor, where: str) -> np.ndarray:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from modelward_serving.fields import sendable
+
 HEADERS = frozenset((b"traceparent", b"tracestate"))
 """W3C Trace Context: https://www.w3.org/TR/trace-context/"""
 WHERE = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -17,7 +19,7 @@ def passed_on(headers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """A caller's own trace context, for the challenger."""
     if HEADERS.isdisjoint(headers):
         return {}
-    return {name: headers[name] for name in HEADERS if name in headers}
+    return sendable(headers, HEADERS)
 
 
 class Tracing:

@@ -10,7 +10,7 @@ import pytest
 from modelward_serving.challengers import Ask, Challengers, Response
 from modelward_serving.tensors import Forward
 
-FORWARD = Forward(b"{}", b"content-type: application/json\r\n")
+FORWARD = Forward(b"{}", {})
 
 
 def answer(content: bytes, *lines: bytes, status: bytes = b"200 OK") -> bytes:
@@ -126,6 +126,30 @@ async def test_what_nobody_asked_for_is_nobodys_answer(serve, more):
 @pytest.mark.parametrize("said", [b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n"])
 async def test_what_is_no_http_is_an_error_at_once(serve, said):
     assert isinstance(await (await serve(Pod([said]))).ask(), ConnectionError)
+
+
+@pytest.mark.parametrize("status", [b"100 Continue", b"100 ", b"103 Early Hints"])
+async def test_an_answer_behind_an_announcement_is_nobodys(serve, status):
+    pod = Pod([b"HTTP/1.1 " + status + b"\r\n\r\n", answer(b"1")], [answer(b"2")])
+    client = await serve(pod)
+    assert isinstance(await client.ask(), ConnectionError)
+    assert (await client.ask()).content == b"2"
+    assert pod.connections == 2
+
+
+async def test_an_answer_whose_head_never_ends_is_bounded(serve):
+    pod = Pod([b"HTTP/1.1 200 OK\r\n", *[b"x: y\r\n" * 500_000] * 6])
+    assert isinstance(await (await serve(pod)).ask(), ConnectionError)
+
+
+@pytest.mark.parametrize("value", [b"a\r\nx: y", b"a\0", b" a", b"\x80"])
+async def test_a_request_that_would_write_more_than_it_is_reaches_no_pod(serve, value):
+    pod = Pod([answer(b"1")])
+    client = await serve(pod)
+    heard = Heard()
+    client.challengers.ask(client.endpoint, "/infer", Forward(b"{}", {b"tracestate": value}), 5.0, heard)
+    assert isinstance(await heard.outcome, ConnectionError)
+    assert pod.requests == []
 
 
 async def test_an_answer_that_comes_late_is_not_that_of_the_next_request(serve):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import h2.config
 import h2.connection
 import h2.events
@@ -9,6 +11,7 @@ import pytest
 from h2.errors import ErrorCodes
 
 from modelward_serving import http2
+from modelward_serving.budget import Budget
 from modelward_serving.grpc_wire import HEAD, WELL
 
 HEARD = http2.frame(http2.PING, http2.ACK, 0, b"going".ljust(8, b"\0"))
@@ -19,13 +22,22 @@ class Transport:
     """Keeps what is written."""
 
     def __init__(self):
-        self.written, self.is_closed = b"", False
+        self.written, self.is_closed, self.is_aborted, self.is_read = b"", False, False, True
 
     def write(self, content):
         self.written += content
 
     def close(self):
         self.is_closed = True
+
+    def abort(self):
+        self.is_aborted = True
+
+    def pause_reading(self):
+        self.is_read = False
+
+    def resume_reading(self):
+        self.is_read = True
 
 
 class Echo:
@@ -34,7 +46,7 @@ class Echo:
     largest = 3_000_000
 
     def __init__(self):
-        self.begun_streams, self.dropped_streams = [], []
+        self.begun_streams, self.dropped_streams, self.too_much_streams = [], [], []
         self.holds = False
 
     def connected(self, connection): ...
@@ -48,7 +60,13 @@ class Echo:
         if not self.holds:
             stream.answer(HEAD, bytes(stream.body), WELL)
 
+    def drained(self, stream): ...
+
     def too_large(self, stream):
+        stream.end(HEAD + WELL)
+
+    def too_much(self, stream):
+        self.too_much_streams.append(stream)
         stream.end(HEAD + WELL)
 
     def dropped(self, stream):
@@ -58,9 +76,9 @@ class Echo:
 class Caller:
     """An h2 client that talks to one of our connections."""
 
-    def __init__(self):
-        self.echo, self.transport = Echo(), Transport()
-        self.ours = http2.Connection(self.echo, lambda: 0.0)
+    def __init__(self, memory=None):
+        self.echo, self.transport, self.now = Echo(), Transport(), 0.0
+        self.ours = http2.Connection(self.echo, lambda: self.now, memory)
         self.theirs = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
         self.events = []
         self.theirs.initiate_connection()
@@ -246,6 +264,19 @@ MALFORMED = {
     "a pseudo-header twice": [*HEADERS[:4], (":path", "/y")],
     "a pseudo-header behind others": [*HEADERS, (":path", "/y")],
     "a length that is none": [*HEADERS, ("content-length", "x")],
+    "a length that no integer has": [*HEADERS, ("content-length", "9" * 5_000)],
+    "two lengths": [*HEADERS, ("content-length", "1"), ("content-length", "2")],
+    "an empty name": [*HEADERS, ("", "a")],
+    "a name with a space": [*HEADERS, ("x a", "b")],
+    "a name with a colon": [*HEADERS, ("x:a", "b")],
+    "NUL in a value": [*HEADERS, ("x", "a\0b")],
+    "CR in a value": [*HEADERS, ("x", "a\rb")],
+    "LF in a value": [*HEADERS, ("x", "a\nb")],
+    "space before a value": [*HEADERS, ("x", " a")],
+    "tab behind a value": [*HEADERS, ("x", "a\t")],
+    "a path with a space": [*HEADERS[:2], (":path", "/a b"), HEADERS[3]],
+    "CR in the authority": [*HEADERS[:3], (":authority", "a\rb")],
+    "a method that is none": [(":method", "PO ST"), *HEADERS[1:4]],
 }
 
 
@@ -256,6 +287,135 @@ def test_a_malformed_head_ends_its_stream_alone(caller, headers):
     reset = http2.frame(http2.RST_STREAM, 0, 1, http2.PROTOCOL_ERROR.to_bytes(4))
     assert caller.transport.written == reset
     assert not caller.transport.is_closed
+
+
+@pytest.mark.parametrize("headers", [*list(MALFORMED.values())[9:15], [("connection", "close")], [("te", "gzip")]])
+def test_malformed_trailers_end_their_stream_alone(caller, headers):
+    caller.theirs.send_headers(1, HEADERS)
+    caller.exchange()
+    trailers = [header for header in headers if header not in HEADERS]
+    caller.send(http2.frame(http2.HEADERS, 0x5, 1, caller.theirs.encoder.encode(trailers)))
+    assert [event.error_code for event in caller.found(h2.events.StreamReset)] == [ErrorCodes.PROTOCOL_ERROR]
+    assert not caller.transport.is_closed
+
+
+def test_trailers_that_change_the_table_change_what_known_heads_mean(caller):
+    """The table's newest entry is 62: a head of references that came before the trailers means something else behind them."""
+    static = b"".join(
+        http2.literal(*field) for field in ((b":scheme", b"http"), (b":path", b"/x"), (b":authority", b"a"))
+    )
+    newest = b"\x40" + http2.literal(b":method", b"FIRST")[1:]
+    references = b"\xbe\x86\x84"  # the newest entry, http, /
+    caller.ours.data_received(http2.frame(http2.HEADERS, 0x5, 1, newest + static))
+    caller.ours.data_received(http2.frame(http2.HEADERS, 0x5, 3, references))
+    caller.ours.data_received(http2.frame(http2.HEADERS, 0x4, 5, references))
+    other = b"\x40" + http2.literal(b"x-other", b"OTHER")[1:]
+    caller.ours.data_received(http2.frame(http2.HEADERS, 0x5, 5, other))
+    caller.transport.written = b""
+    caller.ours.data_received(http2.frame(http2.HEADERS, 0x5, 7, references))
+    assert [stream.head.method for stream in caller.echo.begun_streams] == [b"FIRST"] * 3
+    assert caller.transport.written == http2.frame(http2.RST_STREAM, 0, 7, http2.PROTOCOL_ERROR.to_bytes(4))
+
+
+def test_what_was_sent_before_a_reset_was_heard_of_is_no_attack(caller):
+    caller.ours.data_received(http2.frame(http2.HEADERS, 0x4, 1, caller.theirs.encoder.encode(HEADERS)))
+    caller.echo.begun_streams[0].end(HEAD + WELL)
+    for _ in range(2 * http2.MOST_RESETS):
+        caller.ours.data_received(http2.frame(http2.DATA, 0, 1, b"in flight"))
+    caller.transport.written = b""
+    trailers = caller.theirs.encoder.encode([("x-late", "trailer")])
+    caller.ours.data_received(http2.frame(http2.HEADERS, 0x5, 1, trailers))
+    assert caller.transport.written == b""
+    later = caller.theirs.encoder.encode([*HEADERS, ("x-late", "trailer")])
+    caller.ours.data_received(http2.frame(http2.HEADERS, 0x5, 3, later))
+    assert caller.echo.begun_streams[1].head.headers[b"x-late"] == b"trailer", (
+        "the table is what the caller thinks it is"
+    )
+    caller.ours.data_received(http2.frame(http2.DATA, 0, 1, b"after its end"))
+    assert caller.transport.written.endswith(http2.frame(http2.RST_STREAM, 0, 1, http2.STREAM_CLOSED.to_bytes(4)))
+
+
+def test_who_says_nothing_is_left_after_a_while():
+    transport = Transport()
+    connection = http2.Connection(Echo(), lambda: 0.0)
+    connection.connection_made(transport)
+    connection.data_received(http2.PREFACE[:5])
+    connection.check(http2.LONGEST_WAIT)
+    assert not transport.is_aborted
+    connection.check(http2.LONGEST_WAIT + 0.1)
+    assert transport.is_aborted
+
+
+def test_who_has_spoken_may_be_silent_for_longer(caller):
+    caller.ours.check(http2.LONGEST_WAIT + 0.1)
+    assert not caller.transport.is_aborted
+
+
+def test_an_answer_that_its_caller_does_not_take_is_taken_back_after_a_while(caller):
+    caller.ours.data_received(http2.frame(http2.SETTINGS, 0, 0, b"\0\4" + bytes(4)))
+    stream = caller.ask(b"hello")
+    caller.ours.check(http2.LONGEST_WAIT)
+    assert caller.ours.unread == 5
+    caller.ours.check(http2.LONGEST_WAIT + 0.1)
+    assert caller.transport.written.endswith(http2.frame(http2.RST_STREAM, 0, stream, http2.CANCEL.to_bytes(4)))
+    assert (caller.ours.unread, caller.ours.held, caller.ours.streams) == (0, 0, {})
+
+
+async def test_a_connection_whose_caller_does_not_read_is_not_read_and_ends_after_a_while(caller):
+    caller.ours.pause_writing()
+    assert not caller.transport.is_read
+    caller.ours.data_received(http2.frame(http2.PING, 0, 0, bytes(8)))
+    assert caller.transport.written == b""
+    caller.ours.resume_writing()
+    await asyncio.sleep(0)
+    assert caller.transport.is_read
+    assert caller.transport.written == http2.frame(http2.PING, http2.ACK, 0, bytes(8))
+    caller.now = 5.0
+    caller.ours.pause_writing()
+    caller.ours.check(5.0 + http2.LONGEST_WAIT + 0.1)
+    assert caller.transport.is_aborted
+
+
+async def test_a_connection_with_much_to_do_lets_others_have_their_turn_and_loses_nothing(caller):
+    block = caller.theirs.encoder.encode(HEADERS)
+    caller.echo.completed = lambda stream: (setattr(caller, "now", caller.now + 0.01), stream.answer(HEAD, b"", WELL))
+    caller.ours.data_received(b"".join(http2.frame(http2.HEADERS, 0x5, 2 * n + 1, block) for n in range(10)))
+    assert len(caller.echo.begun_streams) == 1
+    assert not caller.transport.is_read
+    for turn in range(2, 11):
+        await asyncio.sleep(0)
+        assert len(caller.echo.begun_streams) == turn
+    await asyncio.sleep(0)
+    assert caller.transport.is_read
+
+
+def test_requests_wait_while_answers_are_unread_and_are_answered_once_they_are_read(caller):
+    caller.ours.data_received(http2.frame(http2.SETTINGS, 0, 0, b"\0\4" + bytes(4)))
+    caller.echo.completed = lambda stream: stream.answer(HEAD, bytes(http2.MOST_UNREAD), WELL)
+    block = caller.theirs.encoder.encode(HEADERS)
+    for n in range(5):
+        caller.ours.data_received(http2.frame(http2.HEADERS, 0x5, 2 * n + 1, block))
+    assert [stream.has_begun for stream in caller.echo.begun_streams] == [True, True, False, False, False]
+    more = http2.frame(http2.WINDOW_UPDATE, 0, 0, (2_000_000).to_bytes(4))
+    for n in range(5):
+        more += http2.frame(http2.WINDOW_UPDATE, 0, 2 * n + 1, (1_000_000).to_bytes(4))
+    caller.ours.data_received(more)
+    assert all(stream.is_over for stream in caller.echo.begun_streams)
+    assert (caller.ours.unread, caller.ours.held) == (0, 0)
+
+
+def test_who_keeps_most_pays_when_there_is_no_room():
+    memory = http2.Memory(Budget(100_000))
+    greedy, modest = Caller(memory), Caller(memory)
+    for caller, size in ((greedy, 60_000), (modest, 100)):
+        caller.ours.data_received(http2.frame(http2.HEADERS, 0x4, 1, caller.theirs.encoder.encode(HEADERS)))
+        caller.ours.data_received(http2.frame(http2.DATA, 0, 1, bytes(size)))
+    modest.ours.data_received(http2.frame(http2.DATA, 0, 1, bytes(60_000)))
+    assert [stream.id for stream in greedy.echo.too_much_streams] == [1]
+    assert modest.echo.too_much_streams == []
+    assert (greedy.ours.held, modest.ours.held, memory.budget.left) == (0, 60_100, 39_900)
+    modest.ours.connection_lost(None)
+    assert memory.budget.left == 100_000
 
 
 WRONG = {

@@ -60,7 +60,7 @@ def counted(*requests: tuple[float, float, float, float]):
     router = Router(holder, challenger, "m", clock=lambda: challenger.now)
     for seconds, score, challenger.seconds, challenger.score in requests:
         own = Own(Answer(np.array([score], np.float32), np.array([score >= 0.5])), seconds)
-        router.ask(Terms(LEASE, {}), Forward(b"", b""), OneRow(), own, 1.0, lambda answer: None)
+        router.ask(Terms(LEASE, {}), Forward(b"", {}), OneRow(), own, 1.0, lambda answer: None)
     return holder.evidence()[0].counts
 
 
@@ -111,7 +111,7 @@ async def test_a_caller_who_waits_less_than_the_deadline_gets_the_champions_answ
     holder.take(1, LEASE, 0.0)
     router = Router(holder, challenger, "m", clock=lambda: 0.0)
     given = asyncio.get_running_loop().create_future()
-    router.ask(Terms(LEASE, {}), Forward(b"", b""), OneRow(), own(), 0.01, given.set_result)
+    router.ask(Terms(LEASE, {}), Forward(b"", {}), OneRow(), own(), 0.01, given.set_result)
     assert await given is None
     assert holder.evidence()[0].counts.pairs == 0
     challenger.asked[0].tell(good(0.5))
@@ -128,9 +128,9 @@ def test_a_challenger_that_is_left_alone_is_asked_neither_for_callers_nor_for_ev
     for _ in range(OPENING):
         holder.saw_pair(OTHER, Pair(flip=False))
     for _ in range(IN_A_ROW):
-        router.ask(terms, Forward(b"", b""), OneRow(), own(), 1.0, answers.append)
+        router.ask(terms, Forward(b"", {}), OneRow(), own(), 1.0, answers.append)
         challenger.asked.pop().tell(TimeoutError())
-    router.ask(terms, Forward(b"", b""), OneRow(), own(), 1.0, answers.append)
+    router.ask(terms, Forward(b"", {}), OneRow(), own(), 1.0, answers.append)
     assert answers == [None] * (IN_A_ROW + 1)
     assert not challenger.asked
     assert not router.has_room(terms)
@@ -142,7 +142,7 @@ def test_no_more_than_so_many_requests_are_under_way_for_evidence_at_once():
     router, terms = Router(holder, challenger, "m", clock=lambda: next(now)), Terms(LEASE, {})
     for _ in range(MOST_MIRRORED):
         assert router.has_room(terms)
-        router.witness(terms, Forward(b"", b""), OneRow(), own())
+        router.witness(terms, Forward(b"", {}), OneRow(), own())
     assert not router.has_room(terms)
     challenger.asked[0].tell(good(0.5))
     assert router.has_room(terms)
@@ -174,7 +174,7 @@ def test_a_challenger_without_a_pod_is_not_asked_and_not_blamed():
     lease = LEASE.model_copy(update={"challenger": LEASE.challenger.model_copy(update={"endpoints": ()})})
     holder.take(1, lease, 0.0)
     router, terms = Router(holder, challenger, "m", clock=lambda: 0.0), Terms(lease, {})
-    router.ask(terms, Forward(b"", b""), OneRow(), own(), 1.0, answers.append)
+    router.ask(terms, Forward(b"", {}), OneRow(), own(), 1.0, answers.append)
     assert not router.has_room(terms)
     assert answers == [None]
     counts = holder.evidence()[0].counts
