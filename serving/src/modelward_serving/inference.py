@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from modelward_api import names
 from modelward_serving.answer import Answer, Given
+from modelward_serving.budget import Budget
 from modelward_serving.checker import NO_ROWS, Rows
 from modelward_serving.metrics import Metrics
 from modelward_serving.predictor import InvalidScoreError, Predictor
@@ -29,6 +30,11 @@ _ROUTED_KEY = names.ROUTED_HEADER.encode()
 
 class NoAnswerError(Exception):
     """The model could not answer; says nothing of why, because why may hold values."""
+
+
+def forget(error: Exception) -> None:
+    """Drop what an error came from: else a body of megabytes waits with it for the collector of cycles."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
 
 
 class Call(ABC):
@@ -72,8 +78,17 @@ class Call(ABC):
 class Inference:
     """Answers requests to one model."""
 
-    def __init__(self, predictor: Predictor, router: Router, metrics: Metrics, tracing: Tracing | None = None) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        router: Router,
+        metrics: Metrics,
+        tracing: Tracing | None = None,
+        budget: Budget | None = None,
+    ) -> None:
         self.predictor = predictor
+        self.budget = budget or Budget()
+        """The bytes that callers may have this process hold, over all protocols."""
         self._router = router
         self.turns_away = router.turns_away
         """Whether callers shall connect anew: they will come to another pod."""
@@ -153,6 +168,8 @@ class Inference:
         return NoAnswerError() if own.answer is None else Given(own.answer, *self._names, arm)
 
     def _tell(self, call: Call, outcome: Given | Exception) -> None:
+        if isinstance(outcome, Exception):
+            forget(outcome)
         call.is_answered = True
         if call.is_under_way:
             self._metrics.in_flight -= 1

@@ -66,7 +66,7 @@ class Trust:
             raise DistrustedError("OutOfTime", message) from error
         except jwt.InvalidAudienceError as error:
             raise DistrustedError("AnotherPod", "the token was signed for another pod") from error
-        except jwt.InvalidTokenError as error:
+        except (jwt.InvalidTokenError, TypeError, ValueError) as error:  # text beyond ASCII, numbers beyond all time
             raise DistrustedError("BadToken", "the token is none of the operator's") from error
 
     def _key(self, kid: str) -> jwt.PyJWK:
