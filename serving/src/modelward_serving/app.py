@@ -102,7 +102,7 @@ class App:
         connections: Connections | None = None,
     ) -> None:
         self.draining = False
-        self.port = Port(connections or Connections(HTTP), inference.budget, LARGEST_BODY)
+        self.port = Port(Connections(HTTP) if connections is None else connections, inference.budget, LARGEST_BODY)
         """The limits of the port that this is served on."""
         self._inference = inference
         self._predictor = inference.predictor
