@@ -66,11 +66,11 @@ class RestCall(Call):
 
     def read(self) -> Rows:
         """The request, checked."""
-        return self._app.rows(self.headers, self._body, all_outputs=self.routed)
+        return self._app.rows(self.headers, self._body, all_outputs=self.says_routed)
 
     def answer(self, outcome: Given | Exception) -> int:
         """Respond."""
-        reply = self._app.reply(outcome, self.rows, routed=self.routed)
+        reply = self._app.reply(outcome, self.rows, routed=self.says_routed)
         self._respond(self, reply)
         return reply.status
 

@@ -204,12 +204,12 @@ class Challengers:
         """By patience."""
         self._connecting: set[asyncio.Task[None]] = set()
         self._heads: _Heads = Heads(MOST_HEADS)
-        self._beginnings: dict[tuple[str, str], bytes] = {}
-        """Of requests, by endpoint and path."""
+        self._beginnings: dict[tuple[str, str, str], bytes] = {}
+        """Of requests, by endpoint, path and proof."""
 
-    def ask(self, endpoint: str, path: str, forward: Forward, patience: float, ask: Ask) -> None:
+    def ask(self, endpoint: str, path: str, forward: Forward, patience: float, ask: Ask, proof: str = "1") -> None:
         """POST a request to ``ip:port``; never tried again. ``ask`` hears what came of it within ``patience`` seconds."""
-        head = self._beginnings.get((endpoint, path)) or self._begin(endpoint, path)
+        head = self._beginnings.get((endpoint, path, proof)) or self._begin(endpoint, path, proof)
         request = b"%b%bcontent-length: %d\r\n\r\n%b" % (head, forward.head, len(forward.body), forward.body)
         waiting = self._waiting.get(patience)
         if waiting is None:
@@ -230,11 +230,11 @@ class Challengers:
                 connection.transport.abort()
         self._pools.clear()
 
-    def _begin(self, endpoint: str, path: str) -> bytes:
+    def _begin(self, endpoint: str, path: str, proof: str) -> bytes:
         if len(self._beginnings) >= MOST_HEADS:
             self._beginnings.clear()
-        head = f"POST {path} HTTP/1.1\r\nhost: {endpoint}\r\n{names.ROUTED_HEADER}: 1\r\n".encode("latin-1")
-        self._beginnings[endpoint, path] = head
+        head = f"POST {path} HTTP/1.1\r\nhost: {endpoint}\r\n{names.ROUTED_HEADER}: {proof}\r\n".encode("latin-1")
+        self._beginnings[endpoint, path, proof] = head
         return head
 
     def _pooled(self, endpoint: str) -> _Connection | None:

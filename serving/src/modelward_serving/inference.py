@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
@@ -51,8 +51,10 @@ class Call(ABC):
     def __init__(self, headers: Mapping[bytes, bytes]) -> None:
         self.headers = headers
         self.started = time.perf_counter()
-        self.routed = _ROUTED_KEY in headers
-        """Whether a champion put it to this pod: it is counted there."""
+        self.says_routed = _ROUTED_KEY in headers
+        """Whether it says that a champion put it to this pod: it gets the whole answer, which is no harm to anybody."""
+        self.routed = False
+        """Whether that is proven: it is counted and routed there."""
 
     @abstractmethod
     def read(self) -> Rows:
@@ -85,6 +87,7 @@ class Inference:
         metrics: Metrics,
         tracing: Tracing | None = None,
         budget: Budget | None = None,
+        proves: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
         self.predictor = predictor
         self.budget = budget or Budget()
@@ -96,11 +99,14 @@ class Inference:
         self._tracing = tracing
         bundle = predictor.bundle
         self._names = (predictor.model, predictor.version, bundle.digest)
+        self._proves = proves
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="score") if predictor.session.slow else None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, call: Call) -> None:
         """Answer a request: in this step, unless that takes a challenger or a thread. Then call.is_answered is false yet."""
+        if call.says_routed:
+            call.routed = self._proves(call.headers[_ROUTED_KEY])
         if not call.routed:
             call.route = self._router.route(call.headers)
         if self._tracing is not None:

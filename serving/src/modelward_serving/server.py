@@ -39,7 +39,7 @@ from modelward_serving.session import UnservableError
 from modelward_serving.termination import tell
 from modelward_serving.tls import Certificates, Files, UnusableFilesError
 from modelward_serving.tracing import from_environment
-from modelward_serving.trust import Trust
+from modelward_serving.trust import Routed, Trust
 
 log = logging.getLogger("modelward.serving")
 
@@ -127,7 +127,9 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
         router = Router(holder, challengers, predictor.model, strata=predictor.strata)
         behind = Behind(predictor)
         tracing = from_environment(os.environ, predictor.model, predictor.version, predictor.bundle.digest)
-        inference = Inference(predictor, router, metrics, tracing, budget.of_this_process())
+        trust = Trust(options.control_keys, options.pod_uid) if options.control_keys else None
+        routed = Routed(trust, predictor.bundle.digest)
+        inference = Inference(predictor, router, metrics, tracing, budget.of_this_process(), routed.proves)
         http, grpc, operators = (Connections(most) for most in connections.shares())
         timeout = options.request_timeout
         guard, keys = callers(options.callers) if options.callers is not None else (None, None)
@@ -135,7 +137,6 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
         grpc_server = GrpcServer(inference, timeout, options.grpc_connection_seconds, guard)
         grpc_server.connections = grpc
         await grpc_server.start(options.host, options.grpc_port, certificates.grpc if certificates else None)
-        trust = Trust(options.control_keys, options.pod_uid) if options.control_keys else None
         if trust is None:
             log.info("control port: open to everybody, as no --control-keys are given")
         control = Control(
