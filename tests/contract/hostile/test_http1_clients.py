@@ -103,7 +103,7 @@ BODIES = {
     "an address": b"inputs=http%3A%2F%2F127.0.0.1%3A1%2F" + MARK.encode(),
     "no UTF-8": b"\xff\xfe" + MARK.encode(),
     "nothing": b"",
-    "a bomb": gzip.compress(b'{"inputs":{"age":[' + b"[]," * 5_000_000 + b"1]}}"),
+    "a bomb": gzip.compress(b'{"inputs":{"age":[' + b"[]," * 500_000 + b"1]}}"),
 }
 KINDS = [
     "application/json",
@@ -127,17 +127,18 @@ PATHS = [
 
 
 def test_nothing_that_is_sent_to_bentomls_paths_is_repeated_or_logged_or_fails(server):
+    client = httpx.Client(timeout=30)
+    asked = [(path, kind, name) for path in PATHS[:2] for kind in KINDS for name in BODIES]
+    for path, kind, name in [*asked, *((path, KINDS[0], "text") for path in PATHS[2:])]:
+        encoding = {"content-encoding": "gzip"} if name == "a bomb" else {}
+        headers = {"content-type": kind, "cookie": MARK, "x-a": MARK, **encoding}
+        answer = client.post(url(server, path), content=BODIES[name], headers=headers)
+        assert answer.status_code < 500, (path, kind, name)
+        assert MARK not in answer.text + str(answer.headers), (path, kind, name)
+        assert path != "/predict" or answer.status_code in (400, 413, 415, 422)
     for path in PATHS:
-        for kind in KINDS:
-            for name, body in BODIES.items():
-                encoding = {"content-encoding": "gzip"} if name == "a bomb" else {}
-                headers = {"content-type": kind, "cookie": MARK, "x-a": MARK, **encoding}
-                answer = httpx.post(url(server, path), content=body, headers=headers, timeout=30)
-                assert answer.status_code < 500, (path, kind, name)
-                assert MARK not in answer.text + str(answer.headers), (path, kind, name)
-                assert path != "/predict" or answer.status_code in (400, 405, 413, 415, 422)
         for method in ("GET", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "HEAD"):
-            answer = httpx.request(method, url(server, path), headers={"x-a": MARK}, timeout=30)
+            answer = client.request(method, url(server, path), headers={"x-a": MARK})
             assert answer.status_code < 500
             assert MARK not in answer.text + str(answer.headers)
     log = server.log.read_text()
