@@ -82,7 +82,7 @@ def launching(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """A function that starts servers, which end with the block."""
     servers = []
 
-    def start(version="1.0.0", flags=(), as_users_do=False, **how):
+    def start(version="1.0.0", flags=(), as_users_do=False, files=None, **how):
         directory = tmp_path / f"bundle-{len(servers)}"
         digest = bundles.write(directory, version, **how)
         port, control, grpc, log = free_port(), free_port(), free_port(), tmp_path / f"{len(servers)}.log"
@@ -114,6 +114,7 @@ def launching(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         if as_users_do:
             with log.open("wb") as output:
                 argv = [sys.executable, "-m", "modelward_serving", *arguments]
+                argv = argv if files is None else ["prlimit", f"--nofile={files}:{files}", *argv]
                 process: Process = subprocess.Popen(argv, stdout=output, stderr=output, env=env)
         else:
             process = Forged(arguments, log, env)

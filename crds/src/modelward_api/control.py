@@ -16,6 +16,11 @@ SKEW = 30
 """Seconds by which the clocks of two nodes may differ."""
 REQUIRED = ("iss", "aud", "iat", "exp", "jti")
 """Registered claims that each token has; ``aud`` is the pod's uid."""
+ROUTED = "routed"
+"""The subject of the token that a champion shows to a challenger's pods: what it asks was counted and routed by the champion. Its
+audience is the challenger's digest; the lease carries it."""
+ROUTED_SECONDS = 120
+"""How long it holds; the operator signs a new one in half that time."""
 
 
 def bound(method: str, path: str, body: bytes) -> dict[str, str]:

@@ -46,6 +46,9 @@ class TrafficLease(Document):
     deadline_ms: float
     """The latency objective, and how long the champion waits before it gives its own answer."""
     ttl_seconds: float
+    proof: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=1024)] | None = None
+    """What the champion shows the challenger's pods, so that they know its requests (see control.ROUTED). An older operator gives
+    none: they are answered all the same, and counted there, too."""
     turn_away: bool = False
     """The Service selects these pods no longer: callers with an old connection are asked to connect anew."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from modelward_serving import logs
 
 if TYPE_CHECKING:
     from modelward_serving.callers import Rules
@@ -26,8 +27,7 @@ def main() -> int:
             parser.error("--callers-issuer needs --callers-audience")
         if (options.callers_jwks is None) == (options.callers_jwks_url is None):
             parser.error("--callers-issuer needs either --callers-jwks or --callers-jwks-url")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
-    logging.getLogger("bentoml").setLevel(logging.WARNING)
+    logs.begin()
     if options.command == "version":
         sys.stdout.write(version("modelward-serving") + "\n")
         return 0

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -15,6 +14,7 @@ from modelward_serving import rest
 from modelward_serving.answer import Given
 from modelward_serving.callers import AUTHORIZATION, Callers
 from modelward_serving.checker import Rows
+from modelward_serving.connections import HTTP, Connections, Port
 from modelward_serving.explain import Explanations
 from modelward_serving.fields import sendable
 from modelward_serving.heads import CallersHeads
@@ -22,37 +22,26 @@ from modelward_serving.inference import CHAMPION, Call, Inference, NoAnswerError
 from modelward_serving.metadata import model_metadata, server_metadata
 from modelward_serving.metrics import CONTENT_TYPE, Metrics
 from modelward_serving.openapi import openapi
+from modelward_serving.reply import (
+    Asgi,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    body_of,
+    failed,
+    refused,
+    send_reply,
+    wrong_method,
+)
 from modelward_serving.rest import JSON_HEAD
 from modelward_serving.router import INVALID_HEADER
 from modelward_serving.tensors import LARGEST_BODY, Forward, RefusedError
 
 log = logging.getLogger("modelward.serving")
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-ENCODING_KEY = b"content-encoding"
-PASSED_ON = frozenset((rest.JSON_LENGTH, ENCODING_KEY, AUTHORIZATION))
+PASSED_ON = frozenset((rest.JSON_LENGTH, rest.ENCODING, AUTHORIZATION))
 """Headers of a request that its challenger gets, too."""
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """A response: its head without the length, and its body."""
-
-    status: int
-    head: bytes
-    content: bytes
-
-
-def refused(error: RefusedError) -> Reply:
-    """The response to a request that is wrong."""
-    return Reply(error.status, _refusal_head(error), error.body())
-
-
-def _refusal_head(error: RefusedError) -> bytes:
-    return JSON_HEAD + b"www-authenticate: Bearer\r\n" if error.status == 401 else JSON_HEAD
 
 
 class RestCall(Call):
@@ -78,11 +67,11 @@ class RestCall(Call):
 
     def read(self) -> Rows:
         """The request, checked."""
-        return self._app.rows(self.headers, self._body, all_outputs=self.routed)
+        return self._app.rows(self.headers, self._body, all_outputs=self.says_routed)
 
     def answer(self, outcome: Given | Exception) -> int:
         """Respond."""
-        reply = self._app.reply(outcome, self.rows, routed=self.routed)
+        reply = self._app.reply(outcome, self.rows, routed=self.says_routed)
         self._respond(self, reply)
         return reply.status
 
@@ -110,8 +99,11 @@ class App:
         behind: Asgi,
         timeout: float,
         callers: Callers | None = None,
+        connections: Connections | None = None,
     ) -> None:
         self.draining = False
+        self.port = Port(Connections(HTTP) if connections is None else connections, inference.budget, LARGEST_BODY)
+        """The limits of the port that this is served on."""
         self._inference = inference
         self._predictor = inference.predictor
         self._metrics = metrics
@@ -121,6 +113,7 @@ class App:
         self._base = f"/v2/models/{self._predictor.model}"
         self._versioned = f"{self._base}/versions/{self._predictor.version}"
         self.infer_paths = {f"{self._base}/infer".encode(), f"{self._versioned}/infer".encode()}
+        self._most_values = rest.most_values(len(self._predictor.checker.columns))
         self._explanations = Explanations(self._predictor)
         self.heads = CallersHeads()
         """Of requests to those paths: what the server's protocol need not parse."""
@@ -143,14 +136,14 @@ class App:
         except RefusedError as error:
             return refused(error)
         except TimeoutError:
-            return Reply(504, JSON_HEAD, _error("DeadlineExceeded", f"not answered within {self.timeout:g} s"))
+            return failed(504, "DeadlineExceeded", f"not answered within {self.timeout:g} s")
         except NoAnswerError:
-            head = JSON_HEAD + (f"{INVALID_HEADER}: 1\r\n".encode() if routed else b"")
-            return Reply(500, head, _error("InvalidScore", "the model gave no probability"))
+            head = f"{INVALID_HEADER}: 1\r\n".encode() if routed else b""
+            return failed(500, "InvalidScore", "the model gave no probability", head)
         except Exception as error:
             # Its message may hold values: only its type is told.
             log.error("inference failed: %s", type(error).__name__)
-            return Reply(500, JSON_HEAD, _error("InternalError", "the model could not answer"))
+            return failed(500, "InternalError", "the model could not answer")
 
     def rows(self, headers: Mapping[bytes, bytes], body: bytes | bytearray, *, all_outputs: bool = False) -> Rows:
         """A request, checked.
@@ -160,11 +153,8 @@ class App:
         """
         if self._callers is not None:
             self._callers.check(headers.get(AUTHORIZATION))
-        if len(body) > LARGEST_BODY:
-            raise RefusedError(413, "TooLarge", "", f"a body may have {LARGEST_BODY} bytes at most")
-        encoding = headers.get(ENCODING_KEY, b"identity")
-        content = body if encoding == b"identity" else rest.decompress(bytes(body), encoding)
-        request = rest.decode(content, headers.get(rest.JSON_LENGTH))
+        content = rest.plain(body, headers.get(rest.ENCODING))
+        request = rest.decode(content, headers.get(rest.JSON_LENGTH), self._most_values)
         return self._predictor.checker.rows(request, all_outputs=all_outputs)
 
     def _encoded(self, rows: Rows, given: Given) -> Reply:
@@ -191,64 +181,56 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what the server's protocol left: pipelined inference, metadata, health, and all that is BentoML's."""
-        if scope["type"] != "http":
+        reply = await self._replied(scope, receive)
+        if reply is None:
             await self._behind(scope, receive, send)
-            return
-        path = scope["path"]
-        if path.encode() in self.infer_paths and scope["method"] == "POST":
-            await self._send(send, await self._inferred(dict(scope["headers"]), receive))
-            return
-        if path in self._explanations.paths and scope["method"] == "POST":
-            await self._send(send, await self._explained(dict(scope["headers"]), receive))
-            return
-        known = self._known(scope["method"], path)
-        if known is not None:
-            await self._send(send, known)
-        elif path.encode() in self.infer_paths or path in self._explanations.paths:
-            head = JSON_HEAD + b"allow: POST\r\n"
-            await self._send(send, Reply(405, head, _error("WrongMethod", "requests are sent by POST")))
-        elif path.startswith("/v2"):
-            rule = f"there is no such path; the model is {self._predictor.model}"
-            await self._send(send, Reply(404, JSON_HEAD, _error("NotFound", rule)))
         else:
-            try:
-                if self._callers is not None:
-                    self._callers.check(dict(scope["headers"]).get(AUTHORIZATION))
-            except RefusedError as error:
-                await self._send(send, refused(error))
-                return
-            await self._behind(scope, receive, send)
+            await send_reply(send, reply, close=self.turns_away())
+
+    async def _replied(self, scope: Scope, receive: Receive) -> Reply | None:
+        """The response, unless the request is for BentoML."""
+        method, path, headers = scope["method"], scope["path"], dict(scope["headers"])
+        if path.encode() in self.infer_paths:
+            return await self._inferred(headers, receive) if method == "POST" else wrong_method("POST")
+        if path in self._explanations.paths:
+            return await self._explained(headers, receive) if method == "POST" else wrong_method("POST")
+        known = self._known(path)
+        if known is not None:
+            return known if method in ("GET", "HEAD") else wrong_method("GET, HEAD")
+        if path.startswith("/v2"):
+            return failed(404, "NotFound", f"there is no such path; the model is {self._predictor.model}")
+        try:
+            if self._callers is not None:
+                self._callers.check(headers.get(AUTHORIZATION))
+        except RefusedError as error:
+            return refused(error)
+        return None
 
     async def _inferred(self, headers: dict[bytes, bytes], receive: Receive) -> Reply:
         replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        try:
-            self.infer(RestCall(self, headers, await _body(receive), lambda _, reply: replied.set_result(reply)))
-        except RefusedError as error:
-            return refused(error)
+        self.infer(RestCall(self, headers, await body_of(receive), lambda _, reply: replied.set_result(reply)))
         return await asyncio.shield(replied)
 
     async def _explained(self, headers: dict[bytes, bytes], receive: Receive) -> Reply:
-        head = JSON_HEAD
         try:
             async with asyncio.timeout(self.timeout):
-                rows = self.rows(headers, await _body(receive))
-                status, content = 200, await self._explanations.answer(rows, CHAMPION)
-            head = self._head_of(
-                self._predictor.model, self._predictor.version, self._predictor.bundle.digest, CHAMPION
+                rows = self.rows(headers, await body_of(receive))
+                content = await self._explanations.answer(rows, CHAMPION)
+            bundle = self._predictor.bundle
+            reply = Reply(
+                200, self._head_of(self._predictor.model, self._predictor.version, bundle.digest, CHAMPION), content
             )
         except RefusedError as error:
-            status, content = error.status, error.body()
+            reply = refused(error)
         except TimeoutError:
-            status, content = 504, _error("DeadlineExceeded", f"not answered within {self.timeout:g} s")
+            reply = failed(504, "DeadlineExceeded", f"not answered within {self.timeout:g} s")
         except Exception as error:
             log.error("explanation failed: %s", type(error).__name__)
-            status, content = 500, _error("InternalError", "the model could not be explained")
-        self._metrics.explained(status)
-        return Reply(status, head, content)
+            reply = failed(500, "InternalError", "the model could not be explained")
+        self._metrics.explained(reply.status)
+        return reply
 
-    def _known(self, method: str, path: str) -> Reply | None:
-        if method not in ("GET", "HEAD"):
-            return None
+    def _known(self, path: str) -> Reply | None:
         signature = self._predictor.bundle.signature
         if path in ("/livez", "/v2/health/live"):
             return Reply(200, JSON_HEAD, b'{"live":true}')
@@ -265,29 +247,3 @@ class App:
         if path in (self._base, self._versioned):
             return Reply(200, JSON_HEAD, msgspec.json.encode(model_metadata(signature)))
         return None
-
-    async def _send(self, send: Send, reply: Reply) -> None:
-        headers = [(b"content-length", str(len(reply.content)).encode())]
-        headers += [(k, v) for k, _, v in (line.partition(b": ") for line in reply.head.split(b"\r\n") if line)]
-        if self.turns_away():
-            headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": reply.content})
-
-
-async def _body(receive: Receive) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    parts = bytearray(body)
-    while message.get("more_body"):
-        message = await receive()
-        parts += message.get("body", b"")
-        if len(parts) > LARGEST_BODY:
-            raise RefusedError(413, "TooLarge", "", f"a body may have {LARGEST_BODY} bytes at most")
-    return bytes(parts)
-
-
-def _error(reason: str, message: str) -> bytes:
-    return msgspec.json.encode({"error": message, "reason": reason})

@@ -30,7 +30,7 @@ MOST_POOLED = 128
 LARGEST_ANSWER = 16 * 1024 * 1024
 MOST_HEADS = 256
 """Heads of answers that are remembered, and beginnings of requests."""
-_ALWAYS = {names.ROUTED_HEADER.encode(): b"1", b"content-type": b"application/json"}
+_ALWAYS = {b"content-type": b"application/json"}
 """Headers of every request."""
 _Heads = Heads[tuple[int, dict[str, str]]]
 """Those of answers: the status and the headers."""
@@ -216,13 +216,13 @@ class Challengers:
         """By patience."""
         self._connecting: set[asyncio.Task[None]] = set()
         self._heads: _Heads = Heads(MOST_HEADS)
-        self._beginnings: dict[tuple[str, str], bytes] = {}
-        """Of requests, by endpoint and path."""
+        self._beginnings: dict[tuple[str, str, str], bytes] = {}
+        """Of requests, by endpoint, path and proof."""
 
-    def ask(self, endpoint: str, path: str, forward: Forward, patience: float, ask: Ask) -> None:
+    def ask(self, endpoint: str, path: str, forward: Forward, patience: float, ask: Ask, proof: str = "1") -> None:
         """POST a request to ``ip:port``; never tried again. ``ask`` hears what came of it within ``patience`` seconds."""
         try:
-            head = self._beginnings.get((endpoint, path)) or self._begin(endpoint, path)
+            head = self._beginnings.get((endpoint, path, proof)) or self._begin(endpoint, path, proof)
             more = lines(forward.headers) if forward.headers else b""
         except UnsendableError as error:
             ask.tell(ConnectionError(str(error)))
@@ -247,11 +247,11 @@ class Challengers:
                 connection.transport.abort()
         self._pools.clear()
 
-    def _begin(self, endpoint: str, path: str) -> bytes:
+    def _begin(self, endpoint: str, path: str, proof: str) -> bytes:
         if len(self._beginnings) >= MOST_HEADS:
             self._beginnings.clear()
-        head = beginning(path, endpoint) + lines(_ALWAYS)
-        self._beginnings[endpoint, path] = head
+        head = beginning(path, endpoint) + lines({names.ROUTED_HEADER.encode(): proof.encode(), **_ALWAYS})
+        self._beginnings[endpoint, path, proof] = head
         return head
 
     def _pooled(self, endpoint: str) -> _Connection | None:

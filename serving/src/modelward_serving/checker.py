@@ -19,6 +19,8 @@ from modelward_api.names import DECISION, SCORE
 from modelward_serving import rules
 from modelward_serving.tensors import (
     DTYPES,
+    FLOATS,
+    LIMITS,
     MOST_ROWS,
     BinaryTensor,
     InferenceRequest,
@@ -32,7 +34,16 @@ from modelward_serving.tensors import (
 
 NUMBERS = frozenset({float, int, bool, type(None)})
 """What JSON's values may be where numbers are wanted."""
-UNSUPPORTED = ("classification", "shared_memory_region")
+SHARED = "shared memory is not supported: send the values with the request"
+UNSUPPORTED = {
+    "classification": "is not supported",
+    "shared_memory_region": SHARED,
+    "shared_memory_byte_size": SHARED,
+    "shared_memory_offset": SHARED,
+}
+ENCODED = "is not supported: send texts as they are, or leave it out"
+PLAIN_CONTENT = frozenset({None, "np", "str", "pd", "pd_json"})
+"""What MLServer's clients call values that are sent as they are."""
 MOST_ORDERS = 64
 
 
@@ -74,11 +85,15 @@ class Checker:
         self.columns = {column.name: column for column in signature.inputs}
         self.numeric = [c for c in signature.inputs if c.kind != "categorical"]
         self.categorical = [c for c in signature.inputs if c.kind == "categorical"]
+        self._demanded_of: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._orders: dict[tuple[str, ...], tuple[list[int], list[int]]] = {}
         limits = np.array([rules.limits(c) for c in self.numeric], dtype=np.float32).reshape(-1, 2)
         self._low, self._high = limits[:, 0].reshape(1, -1), limits[:, 1].reshape(1, -1)  # like with like is faster
         largest = np.finfo(np.float32).max
         self._least, self._most = np.maximum(self._low, -largest), np.minimum(self._high, largest)
+        self._whole = np.array([c.kind in ("integer", "boolean") for c in self.numeric], dtype=bool)
+        self._demands = bool(self._whole.any())
+        """Whether a number may be wrong for its column's kind; most models have none such, and pay nothing."""
         self._clipped = np.array([c.out_of_range == "clip" for c in self.numeric], dtype=bool)
         self._allowed = [frozenset(c.allowed_values) | {""} for c in self.categorical]
 
@@ -141,24 +156,57 @@ class Checker:
     def _at_once(self, inputs: list[Tensor], at: list[int], count: int) -> np.ndarray | None:
         """All numeric columns, if nothing but a value can be wrong with any; else None."""
         flat: list[Any] = []
-        shapes = ([count, 1], [count])
+        shapes, is_typed = ([count, 1], [count]), self._demands
         for index in at:
             tensor = inputs[index]
             data = _listed(tensor) if isinstance(tensor, BinaryTensor) else tensor.data
-            if data is None or len(data) != count or tensor.shape not in shapes or tensor.datatype not in DTYPES:
+            if data is None or len(data) != count or tensor.shape not in shapes:
                 return None
+            if tensor.datatype not in FLOATS:
+                if tensor.datatype not in LIMITS:
+                    return None
+                is_typed = True
             flat += data
+        if is_typed:
+            return self._typed_at_once(flat, [inputs[index].datatype for index in at], count)
         found = _at_once(flat)
         return None if found is None else np.ascontiguousarray(found.reshape(len(at), count).T)
+
+    def _typed_at_once(self, flat: list[Any], datatypes: list[str], count: int) -> np.ndarray | None:
+        """The same of numbers that must be of a kind or a datatype, which are looked at before they are rounded."""
+        try:
+            found = np.frombuffer(array("d", flat)).reshape(len(datatypes), count)
+        except (TypeError, OverflowError):
+            return None
+        least, most, whole = self._demanded(tuple(datatypes))
+        if not ((found >= least) & (found <= most)).all() or (found[whole] != np.round(found[whole])).any():
+            return None
+        return np.ascontiguousarray(found.T, dtype=np.float32)
+
+    def _demanded(self, datatypes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The least, the greatest [columns, 1], and which [columns] must be whole, by datatype and kind."""
+        known = self._demanded_of.get(datatypes)
+        if known is None:
+            largest = float(np.finfo(np.float32).max)
+            limits = [LIMITS.get(name, (-largest, largest)) for name in datatypes]
+            limits = [(0.0, 1.0) if c.kind == "boolean" else two for c, two in zip(self.numeric, limits, strict=True)]
+            both = np.array(limits).reshape(-1, 2)
+            whole = self._whole | np.array([name in LIMITS and name != "FP16" for name in datatypes], dtype=bool)
+            known = both[:, :1], both[:, 1:], whole
+            if len(self._demanded_of) < MOST_ORDERS:
+                self._demanded_of[datatypes] = known
+        return known
 
     def _one_by_one(self, inputs: list[Tensor], at: list[int], count: int) -> np.ndarray:
         numbers = np.empty((count, len(at)), dtype=np.float32)
         for place, (column, index) in enumerate(zip(self.numeric, at, strict=True)):
             where, tensor = f"inputs[{index}]", inputs[index]
             _check_shape(tensor, where, count)
-            found = _numbers(tensor, where, column.name, column.kind)
-            if len(found) != count:
+            raw = _numbers(tensor, where, column.name, column.kind)
+            if len(raw) != count:
                 raise RefusedError(422, "WrongShape", f"{where}.data", f"as many values as the shape says: {count}")
+            _refuse(rules.of_kind(column, raw), where)
+            found = _rounded(raw)
             _refuse(rules.of_numbers(column, found), where)
             numbers[:, place] = found
         return numbers
@@ -169,7 +217,8 @@ class Checker:
     def _packed_at_once(self, tensor: Tensor) -> np.ndarray | None:
         """One packed tensor, if nothing but a value can be wrong with it; else None."""
         count, width = tensor.shape
-        if tensor.parameters or tensor.datatype not in DTYPES or not 1 <= count <= MOST_ROWS:
+        is_typed = self._demands or tensor.datatype not in FLOATS
+        if tensor.parameters or is_typed or not 1 <= count <= MOST_ROWS:
             return None
         if isinstance(tensor, NumberTensor):
             found: np.ndarray | None = tensor.numbers
@@ -186,12 +235,15 @@ class Checker:
         """One [rows, columns] tensor with the columns in the signature's order."""
         _check_unsupported(tensor.parameters, "inputs[0]")
         count, width = _count(tensor), len(self.numeric)
-        found = _numbers(tensor, "inputs[0]", "a packed tensor", "numeric")
-        if len(found) != count * width:
+        raw = _numbers(tensor, "inputs[0]", "a packed tensor", "numeric")
+        if len(raw) != count * width:
             raise RefusedError(
                 422, "WrongShape", "inputs[0].data", f"as many values as the shape says: {count * width}"
             )
-        numbers = found.reshape(count, width)
+        if self._demands:
+            for column, values in zip(self.numeric, raw.reshape(count, width).T, strict=True):
+                _refuse(rules.of_kind(column, values), f"inputs[0] ({column.name})")
+        numbers = _rounded(raw).reshape(count, width)
         if not np.isfinite(numbers).all():
             for column, values in zip(self.numeric, numbers.T, strict=True):
                 _refuse(rules.of_numbers(column, values), f"inputs[0] ({column.name})")
@@ -253,8 +305,10 @@ def _apply_policies(rows: Rows, outside: list[tuple[Column, np.ndarray]], where:
 
 def _count(tensor: Tensor) -> int:
     count = tensor.shape[0] if tensor.shape else 0
-    if not 1 <= count <= MOST_ROWS:
-        raise RefusedError(422, "TooManyRows", "inputs[0].shape", f"from 1 to {MOST_ROWS} rows a request")
+    if count < 1:
+        raise RefusedError(422, "NoRows", "inputs[0].shape", "at least one row")
+    if count > MOST_ROWS:
+        raise RefusedError(422, "TooManyRows", "inputs[0].shape", f"at most {MOST_ROWS} rows a request")
     return count
 
 
@@ -265,9 +319,14 @@ def _check_shape(tensor: Tensor, where: str, count: int) -> None:
 
 
 def _check_unsupported(parameters: dict[str, Any] | None, where: str) -> None:
-    for name in UNSUPPORTED:
-        if parameters and name in parameters:
-            raise RefusedError(422, "UnsupportedParameter", f"{where}.parameters.{name}", "is not supported")
+    if not parameters:
+        return
+    for name, rule in UNSUPPORTED.items():
+        if name in parameters:
+            raise RefusedError(422, "UnsupportedParameter", f"{where}.parameters.{name}", rule)
+    kind = parameters.get("content_type")
+    if not isinstance(kind, str | None) or kind not in PLAIN_CONTENT:
+        raise RefusedError(422, "UnsupportedParameter", f"{where}.parameters.content_type", ENCODED)
 
 
 def _check_parameters(column: Column, tensor: Tensor, where: str) -> None:
@@ -285,20 +344,46 @@ def _refuse(faults: Iterator[rules.Fault], where: str) -> None:
 
 
 def _numbers(tensor: Tensor, where: str, name: str, kind: str) -> np.ndarray:
-    """The numbers of one tensor, flat, of float32."""
+    """The numbers of one tensor, flat, as they came: not rounded yet."""
     if tensor.datatype not in DTYPES:
         raise RefusedError(422, "WrongDatatype", f"{where}.datatype", f"{name} is {kind}: FP32, for example")
     if isinstance(tensor, BinaryTensor):
-        with np.errstate(over="ignore"):
-            return binary_numbers(tensor, where).astype(np.float32, copy=False)
-    values = _flat(tensor, where)
+        found = binary_numbers(tensor, where)
+    elif isinstance(tensor, NumberTensor):
+        found = tensor.numbers
+    else:
+        found = _listed_numbers(_flat(tensor, where), where, name, kind)
+    _check_datatype(tensor.datatype, found, where)
+    return found
+
+
+def _listed_numbers(values: list[Any], where: str, name: str, kind: str) -> np.ndarray:
     if not NUMBERS.issuperset(map(type, values)):
         raise RefusedError(422, "WrongKind", f"{where}.data", f"{name} is {kind}: numbers, or null for missing")
     try:
-        with np.errstate(over="ignore"):
-            return np.array(values, dtype=np.float32)
+        return np.array(values, dtype=np.float64)
     except (OverflowError, ValueError) as error:
         raise RefusedError(422, "WrongKind", f"{where}.data", "numbers that fit FP32") from error
+
+
+def _check_datatype(datatype: str, values: np.ndarray, where: str) -> None:
+    """Refuse what the tensor's datatype cannot hold: the caller meant something else, by the number or by the datatype."""
+    if datatype not in LIMITS:
+        return
+    least, most = LIMITS[datatype]
+    wrong = (values < least) | (values > most)
+    if datatype != "FP16":
+        wrong |= ~rules.is_whole(values)
+    if wrong.any():
+        what = "a number" if datatype == "FP16" else "a whole number"
+        rule = f"{datatype} holds {what} from {least:.0f} to {most:.0f}"
+        raise RefusedError(422, "WrongDatatype", f"{where}.data", rule)
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """As the model takes them: what does not fit becomes infinite, and is refused as such."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32, copy=False)
 
 
 def _flat(tensor: Tensor, where: str) -> list[Any]:

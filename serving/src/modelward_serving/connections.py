@@ -7,7 +7,11 @@ one that has done nothing for the longest. One that waits for its answer is neve
 from __future__ import annotations
 
 import resource
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
+
+from modelward_serving.budget import Budget
 
 BACK = 72
 """File descriptors that are for other things: the model, the loop, challengers, logs."""
@@ -25,6 +29,9 @@ class Connection(Protocol):
     def evict(self) -> None:
         """End it at once. leave() is called in it, or later."""
 
+    def look(self, now: float) -> None:
+        """End it if something takes too long; asked twice a second."""
+
 
 class Connections:
     """Those of one port."""
@@ -36,6 +43,9 @@ class Connections:
 
     def __len__(self) -> int:
         return len(self._peers)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(list(self._peers))
 
     def admit(self, newcomer: Connection, peer: str) -> bool:
         """Take a connection in; False, and it is not in, if there is no room and nobody can make any."""
@@ -85,3 +95,13 @@ def _raised() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
         return allowed
     return soft if soft != resource.RLIM_INFINITY else wanted
+
+
+@dataclass(frozen=True)
+class Port:
+    """The limits of one port."""
+
+    connections: Connections
+    budget: Budget
+    """Of the whole process."""
+    largest_body: int

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
-from aiohttp import web
+import msgspec
 from pydantic import ValidationError
 
 from modelward_api import names
 from modelward_api.wire import ExchangeRequest, ExchangeResponse
+from modelward_serving.budget import Budget
+from modelward_serving.connections import CONTROL, Connections, Port
 from modelward_serving.lease import LeaseHolder
 from modelward_serving.metrics import Metrics
 from modelward_serving.predictor import Predictor
+from modelward_serving.reply import Receive, Reply, Scope, Send, body_of, failed, send_reply, wrong_method
+from modelward_serving.rest import JSON_HEAD
 from modelward_serving.trust import DistrustedError, Trust
 
 LIVE, READY = "/livez", "/readyz"
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+LARGEST_BODY = 1024 * 1024
+METHODS = {names.EXCHANGE_PATH: "POST", names.DOCUMENTS_PATH: "GET", LIVE: "GET", READY: "GET"}
 
 log = logging.getLogger("modelward.serving")
 
@@ -35,6 +40,7 @@ class Control:
         clock: Callable[[], float] = time.monotonic,
         trust: Trust | None = None,
         tls: bool = False,
+        port: Port | None = None,
     ) -> None:
         self._predictor = predictor
         self._holder = holder
@@ -44,18 +50,10 @@ class Control:
         self._clock = clock
         self._trust = trust
         self._tls = tls
+        self.port = port or Port(Connections(CONTROL), Budget(), LARGEST_BODY)
+        """The limits of the port that this is served on."""
         self.ready: Callable[[], bool] = lambda: False
         """Whether the inference port answers: for probes, where callers need a certificate there."""
-
-    def application(self) -> web.Application:
-        """The routes."""
-        guards = [_only(self._trust)] if self._trust is not None else []
-        app = web.Application(client_max_size=1024**2, middlewares=guards)
-        app.router.add_post(names.EXCHANGE_PATH, self._exchange)
-        app.router.add_get(names.DOCUMENTS_PATH, self._documents)
-        app.router.add_get(LIVE, self._live)
-        app.router.add_get(READY, self._is_ready)
-        return app
 
     def exchange(self, request: ExchangeRequest) -> ExchangeResponse:
         """Take the lease, and tell all counts."""
@@ -80,39 +78,53 @@ class Control:
             return "TlsDiffers"  # values of patients do not leave this pod in plain text while it has a certificate
         return self._holder.take(request.epoch, request.lease, now, request.sequence)
 
-    async def _live(self, _: web.Request) -> web.Response:
-        return web.json_response({"live": True})
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer over ASGI: probes anybody, all else only whom we trust."""
+        method, path = scope["method"], scope["path"]
+        if path in (LIVE, READY) and method in ("GET", "HEAD"):
+            await send_reply(send, self._health(path))
+            return
+        body = await body_of(receive)
+        refusal = self._distrusted(scope, method, path, body)
+        if refusal is not None:
+            await send_reply(send, refusal)
+        elif path not in METHODS:
+            await send_reply(send, failed(404, "NotFound", "there is no such path"))
+        elif method != METHODS[path]:
+            await send_reply(send, wrong_method(METHODS[path]))
+        else:
+            await send_reply(send, self._exchanged(body) if path == names.EXCHANGE_PATH else self._documents())
 
-    async def _is_ready(self, _: web.Request) -> web.Response:
+    def _health(self, path: str) -> Reply:
+        if path == LIVE:
+            return _json(200, {"live": True})
         ready = self.ready()
-        return web.json_response({"ready": ready}, status=200 if ready else 503)
+        return _json(200 if ready else 503, {"ready": ready})
 
-    async def _exchange(self, request: web.Request) -> web.Response:
+    def _exchanged(self, body: bytes) -> Reply:
         try:
-            asked = ExchangeRequest.model_validate_json(await request.read())
+            asked = ExchangeRequest.model_validate_json(body)
         except ValidationError as error:
             fields = [".".join(map(str, e["loc"])) for e in error.errors(include_input=False)]
-            return web.json_response({"error": f"wrong: {', '.join(fields)}"}, status=400)
-        return web.json_response(self.exchange(asked).to_json())
+            return _json(400, {"error": f"wrong: {', '.join(fields)}"})
+        return _json(200, self.exchange(asked).to_json())
 
-    async def _documents(self, _: web.Request) -> web.Response:
-        return web.json_response(self._predictor.bundle.documents.to_json())
+    def _documents(self) -> Reply:
+        return _json(200, self._predictor.bundle.documents.to_json())
 
-
-def _only(trust: Trust) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
-    """Let only those through whom we trust, whatever they ask for."""
-
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path in (LIVE, READY) and request.method in ("GET", "HEAD"):
-            return await handler(request)
-        authorization = request.headers.get("Authorization")
+    def _distrusted(self, scope: Scope, method: str, path: str, body: bytes) -> Reply | None:
+        """The refusal of a request that is not the operator's."""
+        if self._trust is None:
+            return None
+        authorization = dict(scope["headers"]).get(b"authorization")
         try:
-            trust.check(authorization, request.method, request.path, await request.read())
+            self._trust.check(None if authorization is None else authorization.decode("latin-1"), method, path, body)
         except DistrustedError as error:
-            log.warning("control port: refused %s: %s", request.remote, error.reason)
-            refusal = {"error": str(error), "reason": error.reason}
-            return web.json_response(refusal, status=401, headers={"WWW-Authenticate": "Bearer"})
-        return await handler(request)
+            caller = scope["client"][0] if scope["client"] else "somebody"
+            log.warning("control port: refused %s: %s", caller, error.reason)
+            return failed(401, error.reason, str(error), b"www-authenticate: Bearer\r\n")
+        return None
 
-    return guard
+
+def _json(status: int, document: object) -> Reply:
+    return Reply(status, JSON_HEAD, msgspec.json.encode(document))

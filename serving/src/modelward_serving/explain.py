@@ -78,7 +78,7 @@ class Explanations:
             rule = "this version has no explainer: train it again, or read the warnings of its TrainingJob"
             raise RefusedError(404, "NoExplainer", "", rule)
         if rows.count > MOST_ROWS:
-            raise RefusedError(422, "TooManyRows", "inputs[0].shape", f"from 1 to {MOST_ROWS} rows an explanation")
+            raise RefusedError(422, "TooManyRows", "inputs[0].shape", f"at most {MOST_ROWS} rows an explanation")
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._answered, rows, arm)
 
     def _answered(self, rows: Rows, arm: str) -> bytes:

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 from modelward_api import names
 from modelward_serving.answer import Answer, Given
+from modelward_serving.budget import Budget
 from modelward_serving.checker import NO_ROWS, Rows
 from modelward_serving.encounters import Encounters
 from modelward_serving.metrics import Metrics
@@ -32,6 +33,11 @@ class NoAnswerError(Exception):
     """The model could not answer; says nothing of why, because why may hold values."""
 
 
+def forget(error: Exception) -> None:
+    """Drop what an error came from: else a body of megabytes waits with it for the collector of cycles."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+
+
 class Call(ABC):
     """One request, until its caller is answered."""
 
@@ -46,8 +52,10 @@ class Call(ABC):
     def __init__(self, headers: Mapping[bytes, bytes]) -> None:
         self.headers = headers
         self.started = time.perf_counter()
-        self.routed = _ROUTED_KEY in headers
-        """Whether a champion put it to this pod: it is counted there."""
+        self.says_routed = _ROUTED_KEY in headers
+        """Whether it says that a champion put it to this pod: it gets the whole answer, which is no harm to anybody."""
+        self.routed = False
+        """Whether that is proven: it is counted and routed there."""
 
     @abstractmethod
     def read(self) -> Rows:
@@ -79,11 +87,15 @@ class Inference:
         router: Router,
         metrics: Metrics,
         tracing: Tracing | None = None,
+        budget: Budget | None = None,
+        proves: Callable[[bytes], bool] = lambda _: False,
         encounters: Encounters | None = None,
     ) -> None:
         """``encounters``: count the first row of each alone; None: count every row."""
         self._encounters = encounters
         self.predictor = predictor
+        self.budget = budget or Budget()
+        """The bytes that callers may have this process hold, over all protocols."""
         self._router = router
         self.turns_away = router.turns_away
         """Whether callers shall connect anew: they will come to another pod."""
@@ -91,11 +103,14 @@ class Inference:
         self._tracing = tracing
         bundle = predictor.bundle
         self._names = (predictor.model, predictor.version, bundle.digest)
+        self._proves = proves
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="score") if predictor.session.slow else None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, call: Call) -> None:
         """Answer a request: in this step, unless that takes a challenger or a thread. Then call.is_answered is false yet."""
+        if call.says_routed:
+            call.routed = self._proves(call.headers[_ROUTED_KEY])
         if not call.routed:
             call.route = self._router.route(call.headers)
         if self._tracing is not None:
@@ -163,6 +178,8 @@ class Inference:
         return NoAnswerError() if own.answer is None else Given(own.answer, *self._names, arm)
 
     def _tell(self, call: Call, outcome: Given | Exception) -> None:
+        if isinstance(outcome, Exception):
+            forget(outcome)
         call.is_answered = True
         if call.is_under_way:
             self._metrics.in_flight -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from modelward_serving.checker import Checker, Rows
 from modelward_serving.counters import ProfileCounter
 from modelward_serving.session import Session
 from modelward_serving.strata import Strata
-from modelward_serving.tensors import InferenceRequest, InputTensor
+from modelward_serving.tensors import InferenceRequest, InputTensor, RefusedError, Tensor
 
 
 class InvalidScoreError(Exception):
@@ -65,12 +66,22 @@ class Predictor:
         scores = np.where(left_out, np.float32(np.nan), scores)
         return Answer(scores, scores >= self._threshold)
 
-    def by_column(self, inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """Score rows given by column, through the same checks as a request of the protocol."""
+    def checked(self, inputs: Mapping[str, list[Any]]) -> Rows:
+        """Rows given by column, through the same checks as a request of the protocol.
+
+        Raises:
+            RefusedError: they are wrong.
+        """
         kinds = {name: column.kind for name, column in self.checker.columns.items()}
-        tensors = [
+        tensors: list[Tensor] = [
             InputTensor(name, [len(values), 1], "BYTES" if kinds.get(name) == "categorical" else "FP64", values)
             for name, values in inputs.items()
         ]
-        answer = self.answer(self.checker.rows(InferenceRequest(tensors)))
+        if not tensors:
+            raise RefusedError(422, "MissingInput", "inputs", "at least one")
+        return self.checker.rows(InferenceRequest(tensors))
+
+    def by_column(self, inputs: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        """Score rows given by column."""
+        answer = self.answer(self.checked(inputs))
         return {"score": answer.scores.tolist(), "decision": answer.decisions.tolist()}

@@ -12,27 +12,42 @@ from modelward_api.names import DECISION, SCORE
 from modelward_serving import packed
 from modelward_serving.answer import Answer, Given, is_valid
 from modelward_serving.checker import Rows
-from modelward_serving.tensors import LARGEST_BODY, BinaryTensor, Forward, InferenceRequest, RefusedError
+from modelward_serving.tensors import LARGEST_BODY, MOST_ROWS, BinaryTensor, Forward, InferenceRequest, RefusedError
 
 JSON_HEAD = b"content-type: application/json\r\n"
+ENCODING = b"content-encoding"
 JSON_LENGTH = b"inference-header-content-length"
+SMALL = 64 * 1024
+"""Bytes of a document that can become no more than a few megabytes."""
 _decoder = msgspec.json.Decoder(InferenceRequest)
 _encoder = msgspec.json.Encoder()
 
 
-def decode(body: bytes | bytearray, json_length: bytes | None = None) -> InferenceRequest:
+def most_values(columns: int) -> int:
+    """How many values the document of a model with so many columns may have, with room for what is said beside them."""
+    return MOST_ROWS * max(columns, 1) + 4096
+
+
+def decode(
+    body: bytes | bytearray, json_length: bytes | None = None, most: int = most_values(1000)
+) -> InferenceRequest:
     """A request's document; its binary tensors, if any, follow after ``json_length`` bytes.
 
+    Args:
+        body: Not compressed any more.
+        json_length: Of the document, if more follows; as the header says it.
+        most: Values that the document may have: see most_values().
+
     Raises:
-        RefusedError: 400 when it is no request.
+        RefusedError: 400 when it is no request, 413 when its document has more values than the largest request.
     """
     if json_length is None:
-        return packed.read(body) or _document(body)
+        return packed.read(body) or _document(body, most)
     if not json_length.isdigit() or int(json_length) > len(body):
         rule = "the length in bytes of the JSON that the body begins with"
         raise RefusedError(400, "NotARequest", "Inference-Header-Content-Length", rule)
     view, at = memoryview(body), int(json_length)
-    request = _document(view[:at])
+    request = _document(view[:at], most)
     inputs: list[Any] = request.inputs
     for index, tensor in enumerate(inputs):
         size = (tensor.parameters or {}).pop("binary_data_size", None)
@@ -49,7 +64,8 @@ def decode(body: bytes | bytearray, json_length: bytes | None = None) -> Inferen
     return request
 
 
-def _document(content: bytes | bytearray | memoryview) -> InferenceRequest:
+def _document(content: bytes | bytearray | memoryview, most: int) -> InferenceRequest:
+    check_number(content, most)
     try:
         request = _decoder.decode(content)
     except msgspec.ValidationError as error:
@@ -63,12 +79,41 @@ def _document(content: bytes | bytearray | memoryview) -> InferenceRequest:
     return request
 
 
+def check_number(content: bytes | bytearray | memoryview, most: int) -> None:
+    """Refuse what would become more objects than any request has, before it does: each takes up to 30 times its bytes.
+
+    A category may hold a comma, so twice as many of them are let through as there are values.
+
+    Raises:
+        RefusedError: 413 TooManyValues.
+    """
+    if len(content) <= SMALL:
+        return
+    if isinstance(content, memoryview):
+        content = bytes(content)
+    if content.count(b",") > 2 * most or content.count(b"[") + content.count(b"{") > most:
+        rule = f"a request may have {MOST_ROWS} rows at most, and has more values than fit in those"
+        raise RefusedError(413, "TooManyValues", "inputs", rule)
+
+
+def plain(body: bytes | bytearray, encoding: bytes | None) -> bytes | bytearray:
+    """A body, without the encoding that Content-Encoding names.
+
+    Raises:
+        RefusedError: see decompress().
+    """
+    if encoding is None or encoding.strip().lower() == b"identity":
+        return body
+    return decompress(bytes(body), encoding)
+
+
 def decompress(body: bytes, encoding: bytes, largest: int = LARGEST_BODY) -> bytes:
-    """A body that came as gzip or deflate.
+    """A body in the encoding that Content-Encoding names; names are the same in any case (RFC 9110, 8.4.1).
 
     Raises:
         RefusedError: another encoding, damaged, or too large when unpacked.
     """
+    encoding = encoding.strip().lower().removeprefix(b"x-")
     if encoding not in (b"gzip", b"deflate"):
         raise RefusedError(415, "UnsupportedEncoding", "Content-Encoding", "gzip, deflate or identity")
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
@@ -78,6 +123,10 @@ def decompress(body: bytes, encoding: bytes, largest: int = LARGEST_BODY) -> byt
         raise RefusedError(400, "NotARequest", "Content-Encoding", f"the body is no {encoding.decode()}") from error
     if unpacker.unconsumed_tail:
         raise RefusedError(413, "TooLarge", "", f"a body may have {largest} bytes at most")
+    if not unpacker.eof:
+        raise RefusedError(
+            400, "NotARequest", "Content-Encoding", f"the body is no {encoding.decode()}: it ends too early"
+        )
     return content
 
 

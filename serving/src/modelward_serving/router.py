@@ -61,6 +61,7 @@ class Terms:
         self.endpoints = lease.challenger.endpoints
         self.deadline = lease.deadline_ms / 1000
         self.share, self.mirror = lease.weight / 100, lease.mirror
+        self.proof = lease.proof or "1"
         self.sticky = lease.sticky_header.lower().encode() if lease.sticky_header is not None else None
         self.own, self.witnessed, self.turn = Route(self), Route(self, mirrors=True), Route(self, asks=True)
 
@@ -174,7 +175,7 @@ class Router:
     def _ask(self, asking: _Asking, forward: Forward, patience: float) -> None:
         endpoints = asking.terms.endpoints
         endpoint = endpoints[next(self._turn) % len(endpoints)]
-        self._challengers.ask(endpoint, self._path, forward, patience, asking)
+        self._challengers.ask(endpoint, self._path, forward, patience, asking, asking.terms.proof)
 
 
 class _Asking(Ask):

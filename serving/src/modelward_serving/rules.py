@@ -29,6 +29,24 @@ def no_number(column: Column) -> str:
     return f"{column.name} is {column.kind}: numbers, or null for missing"
 
 
+def is_whole(values: np.ndarray) -> np.ndarray:
+    """Which of the numbers are integers, however they are stored; NaN, which is missing, counts as one."""
+    whole: np.ndarray = (values == np.round(values)) | np.isnan(values)
+    return whole
+
+
+def of_kind(column: Column, values: np.ndarray) -> Iterator[Fault]:
+    """The rule of the column's kind that [n] numbers break, as they came: rounding may hide it. NaN is missing."""
+    if column.kind == "integer":
+        broken = ~is_whole(values)
+        if broken.any():
+            yield Fault("WrongKind", f"{column.name} is integer: whole numbers, or null for missing", broken)
+    elif column.kind == "boolean":
+        broken = ~((values == 0) | (values == 1) | np.isnan(values))
+        if broken.any():
+            yield Fault("WrongKind", f"{column.name} is boolean: 0, 1, true or false, or null for missing", broken)
+
+
 def of_numbers(column: Column, values: np.ndarray) -> Iterator[Fault]:
     """The rules that [n] of float32 break; NaN is missing."""
     if not column.nullable:
@@ -60,8 +78,15 @@ def plausible(column: Column) -> str:
     low, high = limits.minimum, limits.maximum
     unit = f" {column.unit}" if column.unit else ""
     if low is None or high is None:
-        return f"at least {low:g}{unit}" if high is None else f"at most {high:g}{unit}"
-    return f"from {low:g} to {high:g}{unit}"
+        return f"at most {_written(high)}{unit}" if high is not None else f"at least {_written(low)}{unit}"
+    return f"from {_written(low)} to {_written(high)}{unit}"
+
+
+def _written(limit: float | None) -> str:
+    """A limit as it was declared: 16777216, and neither 1.67772e+07 nor 16777216.0."""
+    if limit is None:
+        return "any"
+    return str(int(limit)) if limit == int(limit) and abs(limit) < 1e15 else repr(limit)
 
 
 def limits(column: Column) -> tuple[np.float32, np.float32]:

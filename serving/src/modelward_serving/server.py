@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,17 +17,18 @@ from pathlib import Path
 
 import uvicorn
 import uvloop
-from aiohttp import web
 
 from modelward_api import names
 from modelward_api.bundle import UnverifiedBundleError
-from modelward_serving import bundle
+from modelward_serving import budget, bundle, connections, logs
 from modelward_serving.app import App
 from modelward_serving.callers import Rules, callers
 from modelward_serving.challengers import Challengers
-from modelward_serving.control import Control
+from modelward_serving.connections import Connections, Port
+from modelward_serving.control import LARGEST_BODY, Control
 from modelward_serving.encounters import Encounters
 from modelward_serving.grpc_server import OLDEST_CONNECTION, GrpcServer
+from modelward_serving.guarded import KEEP_ALIVE, SLOWEST_REQUEST, Guarded, sweep
 from modelward_serving.http import Protocol
 from modelward_serving.inference import Inference
 from modelward_serving.lease import LeaseHolder
@@ -38,11 +40,9 @@ from modelward_serving.session import UnservableError
 from modelward_serving.termination import tell
 from modelward_serving.tls import Certificates, Files, UnusableFilesError
 from modelward_serving.tracing import from_environment
-from modelward_serving.trust import Trust
+from modelward_serving.trust import Routed, Trust
 
 log = logging.getLogger("modelward.serving")
-
-KEEP_ALIVE_SECONDS = 75
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,31 @@ class _Server(uvicorn.Server):
         """Signals are ours: uvicorn would stop listening before the endpoints have turned away."""
         yield
 
+    async def listen(self) -> None:
+        """Answer from now on, until shutdown()."""
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        await self.startup()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; uvicorn would let a caller take a minute for the handshake of TLS."""
+        config = self.config
+
+        def connected() -> asyncio.Protocol:
+            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg, operator]
+                config=config, server_state=self.server_state, app_state={}
+            )
+            return made
+
+        limit = {"ssl_handshake_timeout": SLOWEST_REQUEST} if config.ssl else {}
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                connected, config.host, config.port, ssl=config.ssl, backlog=config.backlog, **limit
+            )
+        ]
+        self.started = True
+
 
 def run(options: Options) -> int:
     """Serve until SIGTERM; 1 when the bundle cannot be served, with the reason in the termination log."""
@@ -96,20 +121,26 @@ def _give_up(options: Options, reason: str, message: str) -> int:
 
 
 async def _serve(options: Options, predictor: Predictor, started: float, certificates: Certificates | None) -> None:
+    asyncio.get_running_loop().set_exception_handler(logs.of_loop)
     metrics = Metrics(predictor.model, predictor.version, predictor.bundle.digest)
     holder = LeaseHolder(predictor.model, predictor.bundle.digest, predictor.strata.names)
     with contextlib.closing(Challengers(certificates)) as challengers:
         router = Router(holder, challengers, predictor.model, strata=predictor.strata)
         behind = Behind(predictor)
         tracing = from_environment(os.environ, predictor.model, predictor.version, predictor.bundle.digest)
+        trust = Trust(options.control_keys, options.pod_uid) if options.control_keys else None
+        routed = Routed(trust, predictor.bundle.digest)
         header = os.environ.get("MODELWARD_ENCOUNTER_HEADER")
-        inference = Inference(predictor, router, metrics, tracing, Encounters(header) if header else None)
+        encounters = Encounters(header) if header else None
+        total = budget.of_this_process()
+        inference = Inference(predictor, router, metrics, tracing, total, routed.proves, encounters)
+        http, grpc, operators = (Connections(most) for most in connections.shares())
         timeout = options.request_timeout
         guard, keys = callers(options.callers) if options.callers is not None else (None, None)
-        app = App(inference, metrics, behind, timeout, guard)
+        app = App(inference, metrics, behind, timeout, guard, http)
         grpc_server = GrpcServer(inference, timeout, options.grpc_connection_seconds, guard)
+        grpc_server.connections = grpc
         await grpc_server.start(options.host, options.grpc_port, certificates.grpc if certificates else None)
-        trust = Trust(options.control_keys, options.pod_uid) if options.control_keys else None
         if trust is None:
             log.info("control port: open to everybody, as no --control-keys are given")
         control = Control(
@@ -120,13 +151,14 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
             secrets.token_hex(8),
             trust=trust,
             tls=certificates is not None,
+            port=Port(operators, inference.budget, LARGEST_BODY),
         )
-        runner = web.AppRunner(control.application(), access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, options.host, options.control_port).start()
-        server = _Server(_config(options, app, certificates))
+        control_server = _Server(_config(options, control, Guarded, options.control_port))
+        await control_server.listen()
+        server = _Server(_config(options, app, Protocol, options.port, certificates))
         control.ready = lambda: server.started and not app.draining
-        following = [asyncio.create_task(one.follow()) for one in (certificates, keys) if one is not None]
+        beside = [asyncio.create_task(one.follow()) for one in (certificates, keys) if one is not None]
+        beside.append(asyncio.create_task(sweep((app.port, control.port))))
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -136,28 +168,30 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
         gc.freeze()  # what the start made stays: no collection while serving need look at it
         await server.serve()
         draining.cancel()
-        for task in following:
+        for task in beside:
             task.cancel()
         await behind.close()
         if tracing is not None:
             await asyncio.get_running_loop().run_in_executor(None, tracing.close)
-        await runner.cleanup()
+        await control_server.shutdown()
 
 
-def _config(options: Options, app: App, certificates: Certificates | None) -> uvicorn.Config:
+def _config(
+    options: Options, app: App | Control, protocol: type[Guarded], port: int, certificates: Certificates | None = None
+) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=Protocol,
+        http=protocol,
         ws="none",
         interface="asgi3",
         proxy_headers=False,
         host=options.host,
-        port=options.port,
+        port=port,
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=int(KEEP_ALIVE),
         timeout_graceful_shutdown=int(options.request_timeout) + 1,
         lifespan="off",
         ssl_context_factory=(lambda *_: certificates.server) if certificates else None,

@@ -1,23 +1,53 @@
 """The BentoML service behind the hot path: its documentation page, its own API, and every path that is not the protocol's.
 
 It is loaded for the first request that is for it, in a thread: that takes a second and 60 MB, and most pods are never asked.
+
+BentoML itself tells its log, and callers, what was wrong with a request, values included, and takes more kinds of content than
+JSON. So it is given only what was checked here by the rules for all requests, and what it answers to an error is not passed on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+
+import msgspec
 
 os.environ.setdefault("BENTOML_HOME", "/tmp/bentoml")  # noqa: S108
 
+from modelward_serving import logs, rest
 from modelward_serving.predictor import Predictor
+from modelward_serving.reply import (
+    Message,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    body_of,
+    failed,
+    refused,
+    send_reply,
+    wrong_method,
+)
 from modelward_serving.tensors import RefusedError
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+log = logging.getLogger("modelward.serving")
+
+PREDICT, SIGNATURE = "/predict", "/signature"
+PAGES = frozenset({"/", "/docs.json", "/schema.json", "/healthz"})
+FILES = "/static_content/"
+PASSED_ON = frozenset({b"host", b"accept", b"user-agent"})
+
+
+class ByColumn(msgspec.Struct):
+    """What /predict takes."""
+
+    inputs: dict[str, list[bool | int | float | str | None]]
+
+
+_decoder = msgspec.json.Decoder(ByColumn)
 
 
 class Behind:
@@ -30,12 +60,68 @@ class Behind:
         self._said: asyncio.Queue[Message] = asyncio.Queue()
         self._life: asyncio.Task[None] | None = None
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer as BentoML does."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as BentoML does, if the request is one that it may see."""
+        path, body = scope["path"], b""
+        try:
+            refusal = _wrong_path(scope["method"], path)
+            if refusal is None and path in (PREDICT, SIGNATURE):
+                body = self._checked(path, dict(scope["headers"]), await body_of(receive))
+        except RefusedError as error:
+            refusal = refused(error)
+        if refusal is not None:
+            await send_reply(send, refusal)
+            return
         async with self._loading:
             if self._application is None:
                 await self._load()
-        await self._application(scope, receive, send)
+        await self._ask(_plain(scope, body), body, send)
+
+    def _checked(self, path: str, headers: dict[bytes, bytes], body: bytes) -> bytes:
+        """The body that BentoML gets: right, or it would not come to that.
+
+        Raises:
+            RefusedError: what is wrong.
+        """
+        kind = headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
+        if kind != b"application/json":
+            raise RefusedError(415, "UnsupportedContent", "Content-Type", "application/json")
+        content = rest.plain(body, headers.get(rest.ENCODING))
+        if path == SIGNATURE:
+            return b"{}"
+        rest.check_number(content, rest.most_values(len(self._predictor.checker.columns)))
+        try:
+            asked = _decoder.decode(content)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            rule = 'JSON with each column\'s values under "inputs": {"inputs": {"age": [61], "sex": ["f"]}}'
+            raise RefusedError(400, "NotARequest", "", rule) from error
+        self._predictor.checked(asked.inputs)
+        return msgspec.json.encode(asked)
+
+    async def _ask(self, scope: Scope, body: bytes, send: Send) -> None:
+        """Pass its answer on, unless that tells of an error."""
+        given = [{"type": "http.request", "body": body, "more_body": False}]
+        never: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        status = 0
+
+        async def receive() -> Message:
+            return given.pop() if given else await never
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            if status < 400:
+                await send(message)
+
+        try:
+            await self._application(scope, receive, answer)
+        except Exception as error:
+            log.error("BentoML failed: %s", type(error).__name__)
+            status = status or 500
+        if status == 404:
+            await send_reply(send, failed(404, "NotFound", "there is no such path"))
+        elif status >= 400:
+            await send_reply(send, failed(500, "InternalError", "the model could not answer"))
 
     async def close(self) -> None:
         """Let it end as a server would."""
@@ -46,6 +132,7 @@ class Behind:
     async def _load(self) -> None:
         loop = asyncio.get_running_loop()
         application = await loop.run_in_executor(None, lambda: bento_service(self._predictor).to_asgi())
+        logs.adopt()
         started = loop.create_future()
 
         async def heard(message: Message) -> None:
@@ -60,6 +147,23 @@ class Behind:
         self._application = application
 
 
+def _wrong_path(method: str, path: str) -> Reply | None:
+    """The refusal of what BentoML is not asked."""
+    if path in (PREDICT, SIGNATURE):
+        return None if method == "POST" else wrong_method("POST")
+    if path in PAGES or path.startswith(FILES):
+        return None if method in ("GET", "HEAD") else wrong_method("GET, HEAD")
+    return failed(404, "NotFound", "there is no such path")
+
+
+def _plain(scope: Scope, body: bytes) -> Scope:
+    """The request with nothing but what BentoML needs of it."""
+    headers = [(name, value) for name, value in scope["headers"] if name in PASSED_ON]
+    if body:
+        headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    return {**scope, "headers": headers, "query_string": b""}
+
+
 def bento_service(predictor: Predictor) -> Any:
     """A BentoML service that answers from the same model; ``to_asgi()`` of it is the application behind the hot path."""
     import bentoml
@@ -68,15 +172,12 @@ def bento_service(predictor: Predictor) -> Any:
     class Model:
         """A Modelward model. Callers use the Open Inference Protocol at /v2; this API is for trying things out."""
 
-        @bentoml.api(route="/predict")
+        @bentoml.api(route=PREDICT)
         def predict(self, inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
             """Score rows given by column: ``{"inputs": {"age": [61], "sex": ["f"]}}``; null is missing."""
-            try:
-                return predictor.by_column(inputs)
-            except RefusedError as error:
-                raise bentoml.exceptions.InvalidArgument(error.message) from None
+            return predictor.by_column(inputs)
 
-        @bentoml.api(route="/signature")
+        @bentoml.api(route=SIGNATURE)
         def signature(self) -> dict[str, Any]:
             """What the model takes and gives."""
             return predictor.bundle.signature.to_json()

@@ -30,6 +30,15 @@ DTYPES = {
     "BOOL": "?",
 }
 """How the numbers of a datatype lie in a binary tensor."""
+FLOATS = frozenset({"FP32", "FP64"})
+"""Datatypes that hold any number that JSON or a column may have."""
+LIMITS: dict[str, tuple[float, float]] = {
+    name: (float(np.iinfo(kind).min), float(np.iinfo(kind).max))
+    for name, kind in DTYPES.items()
+    if kind[-2:-1] in ("i", "u")
+}
+LIMITS |= {"BOOL": (0.0, 1.0), "FP16": (-65504.0, 65504.0)}
+"""The least and the greatest number of the others; all but FP16 are whole."""
 
 
 class RefusedError(Exception):
@@ -120,12 +129,12 @@ class Forward(msgspec.Struct, frozen=True):
 
 
 def binary_numbers(tensor: BinaryTensor, where: str) -> np.ndarray:
-    """The numbers of a binary tensor, flat, of the tensor's own type.
+    """The numbers of a binary tensor, flat, of the tensor's own type; BOOL as the bytes that they are, of which 7 is none.
 
     Raises:
         RefusedError: its length is not a multiple of the type's.
     """
-    dtype = np.dtype(DTYPES[tensor.datatype])
+    dtype = np.dtype("u1" if tensor.datatype == "BOOL" else DTYPES[tensor.datatype])
     if len(tensor.content) % dtype.itemsize:
         rule = f"{tensor.datatype} takes {dtype.itemsize} bytes a value"
         raise RefusedError(422, "WrongShape", f"{where}.data", rule)

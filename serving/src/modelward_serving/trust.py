@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import jwt
 
 from modelward_api import control
 
+LEAST_PROOF, MOST_PROOF = 64, 1024
+"""Bytes; what is no token is not looked at further."""
 log = logging.getLogger("modelward.serving")
 
 
@@ -23,6 +26,29 @@ class DistrustedError(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class Routed:
+    """Tells a champion's requests from those of callers, who may send any header."""
+
+    def __init__(self, trust: Trust | None, digest: str, clock: Callable[[], float] = time.time) -> None:
+        self._trust = trust
+        self._digest = digest
+        self._clock = clock
+        self._known, self._until = b"", 0.0
+
+    def proves(self, proof: bytes) -> bool:
+        """Whether it is the operator's, for this bundle, and holds still. Without the operator's keys nothing is proven."""
+        if self._known and hmac.compare_digest(proof, self._known):
+            return self._clock() < self._until
+        if self._trust is None or not LEAST_PROOF <= len(proof) <= MOST_PROOF:
+            return False
+        try:
+            self._until = self._trust.routed(proof.decode("latin-1"), self._digest)
+        except DistrustedError:
+            return False
+        self._known = proof
+        return True
 
 
 class Trust:
@@ -44,12 +70,23 @@ class Trust:
         """
         if authorization is None or not authorization.startswith("Bearer "):
             raise DistrustedError("Unsigned", "only the operator may ask: no bearer token was sent")
-        claims = self._claims(authorization.removeprefix("Bearer "))
+        claims = self._claims(authorization.removeprefix("Bearer "), self._pod_uid, control.REQUIRED)
         if any(claims.get(name) != value for name, value in control.bound(method, path, body).items()):
             raise DistrustedError("AnotherRequest", "the token was signed for another request")
         self._only_once(claims)
 
-    def _claims(self, token: str) -> Mapping[str, Any]:
+    def routed(self, proof: str, digest: str) -> float:
+        """Until when a champion's proof holds for the challenger with this digest.
+
+        Raises:
+            DistrustedError: it does not.
+        """
+        claims = self._claims(proof, digest, ("iss", "aud", "exp", "sub"))
+        if claims["sub"] != control.ROUTED:
+            raise DistrustedError("AnotherRequest", "the token was signed for something else")
+        return float(claims["exp"]) + control.SKEW
+
+    def _claims(self, token: str, audience: str, required: Iterable[str]) -> Mapping[str, Any]:
         try:
             key = self._key(str(jwt.get_unverified_header(token).get("kid")))
             return jwt.decode(
@@ -57,16 +94,16 @@ class Trust:
                 key,
                 algorithms=[control.ALGORITHM],
                 issuer=control.ISSUER,
-                audience=self._pod_uid,
+                audience=audience,
                 leeway=control.SKEW,
-                options={"require": list(control.REQUIRED)},
+                options={"require": list(required)},
             )
         except (jwt.ExpiredSignatureError, jwt.ImmatureSignatureError) as error:
             message = f"the token holds for {control.SECONDS} s: are the clocks of the nodes right?"
             raise DistrustedError("OutOfTime", message) from error
         except jwt.InvalidAudienceError as error:
             raise DistrustedError("AnotherPod", "the token was signed for another pod") from error
-        except jwt.InvalidTokenError as error:
+        except (jwt.InvalidTokenError, TypeError, ValueError) as error:  # text beyond ASCII, numbers beyond all time
             raise DistrustedError("BadToken", "the token is none of the operator's") from error
 
     def _key(self, kid: str) -> jwt.PyJWK:

@@ -37,9 +37,7 @@ def test_the_start_points_are_few_and_all_rows_stay_counted():
         assert sum(s.windows for s in detector.stretches) == windows
         assert sum(s.counts[1] for s in detector.stretches) == 4 * windows
         ages = np.cumsum([s.windows for s in reversed(detector.stretches)])
-        assert all(later <= 2 * age + 1 for age, later in pairwise(ages)), (
-            "a start point in each age"
-        )
+        assert all(later <= 2 * age + 1 for age, later in pairwise(ages)), "a start point in each age"
 
 
 def test_a_constant_column_gives_no_evidence_however_often_it_is_seen():

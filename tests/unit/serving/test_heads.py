@@ -82,6 +82,10 @@ class Transport(asyncio.Transport):
     def close(self):
         self.closed = True
 
+    def pause_reading(self): ...
+
+    def resume_reading(self): ...
+
 
 def request(kind: str, number: int) -> bytes:
     """A request of a kind; its body has an id, but for those that are no JSON."""
@@ -108,7 +112,7 @@ def predictor(tmp_path_factory):
     return Predictor(bundle.load(folder, bundles.write(folder)))
 
 
-async def answers(predictor: Predictor, parts: list[bytes]) -> list[list[tuple[int, str | None]]]:
+async def answers(predictor: Predictor, parts: list[bytes], turn: float) -> list[list[tuple[int, str | None]]]:
     """The status and the id of each answer, on one connection and then on another that sends the same."""
     metrics = Metrics(predictor.model, predictor.version, predictor.bundle.digest)
     router = Router(LeaseHolder(predictor.model, predictor.bundle.digest), Challengers(), predictor.model)
@@ -118,15 +122,19 @@ async def answers(predictor: Predictor, parts: list[bytes]) -> list[list[tuple[i
     app = App(Inference(predictor, router, metrics), metrics, nowhere, 10.0)
     config = uvicorn.Config(app, http=Protocol, ws="none", interface="asgi3", proxy_headers=False, log_config=None)
     config.load()
-    return [told(config, parts) for _ in range(2)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("modelward_serving.http.TURN", turn)
+        return [await told(config, parts) for _ in range(2)]
 
 
-def told(config: uvicorn.Config, parts: list[bytes]) -> list[tuple[int, str | None]]:
+async def told(config: uvicorn.Config, parts: list[bytes]) -> list[tuple[int, str | None]]:
     protocol, transport = Protocol(config=config, server_state=ServerState(), app_state={}), Transport()
     protocol.connection_made(transport)
     for part in parts:
         if not transport.closed:
             protocol.data_received(part)
+        while protocol.tasks:
+            await asyncio.wait(protocol.tasks)
     protocol.connection_lost(None)
     found, written = [], transport.written
     while written:
@@ -141,11 +149,12 @@ KINDS = st.sampled_from(["plain", "plain", "plain", "encounter", "spoilt", "chun
 CUTS = st.sampled_from(["nowhere", "nowhere", "before the body", "within the body", "within the head"])
 
 
-@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=300)
+@pytest.mark.parametrize("turn", [60.0, -1.0], ids=["at once", "each in a task"])
+@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=200)
 @example([("plain", "nowhere", False), ("within", "before the body", False)])
 @example([("plain", "within the body", False), ("plain", "nowhere", False)])
 @given(st.lists(st.tuples(KINDS, CUTS, st.booleans()), min_size=1, max_size=9))
-def test_every_request_gets_its_own_answer_however_the_bytes_come(predictor, asked):
+def test_every_request_gets_its_own_answer_however_the_bytes_come(predictor, turn, asked):
     parts, expected = [], []
     for number, (kind, where, is_behind) in enumerate(asked):
         first, *others = cut(request(kind, number), where)
@@ -155,7 +164,7 @@ def test_every_request_gets_its_own_answer_however_the_bytes_come(predictor, ask
     kinds = [kind for kind, _, _ in asked]
     if "closing" in kinds:
         expected = expected[: kinds.index("closing") + 1]
-    assert asyncio.run(answers(predictor, parts)) == [expected, expected]
+    assert asyncio.run(answers(predictor, parts, turn)) == [expected, expected]
 
 
 def cut(data: bytes, where: str) -> list[bytes]:

@@ -67,7 +67,7 @@ REFUSED = {
     "fewer values than the shape": (body(age([1], [2, 1]), sex(["f"])), 422, "WrongShape", "inputs[0].data"),
     "different rows": (body(age([1]), sex(["f", "m"])), 422, "WrongShape", "inputs[1].shape"),
     "missing where it must not": (body(age([1]), sex([None])), 422, "MissingValue", "inputs[1].data"),
-    "no rows": (body(age([], [0, 1]), sex([], [0, 1])), 422, "TooManyRows", "inputs[0].shape"),
+    "no rows": (body(age([], [0, 1]), sex([], [0, 1])), 422, "NoRows", "inputs[0].shape"),
     "an infinite number": (body(age([1e999]), sex(["f"])), 422, "WrongKind", "inputs[0].data"),
     "an unknown output": (
         body(age([1]), sex(["f"]), outputs=[{"name": MARK}]),

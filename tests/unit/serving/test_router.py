@@ -45,7 +45,7 @@ class Scripted:
     def __init__(self) -> None:
         self.now, self.seconds, self.score = 0.0, 0.0, 0.5
 
-    def ask(self, endpoint, path, forward, patience, ask):
+    def ask(self, endpoint, path, forward, patience, ask, proof="1"):
         if self.seconds == float("inf"):
             ask.tell(TimeoutError())
             return
@@ -98,7 +98,7 @@ class Silent:
     def __init__(self) -> None:
         self.asked: list[Ask] = []
 
-    def ask(self, endpoint, path, forward, patience, ask):
+    def ask(self, endpoint, path, forward, patience, ask, proof="1"):
         self.asked.append(ask)
 
 

@@ -148,6 +148,7 @@ class Exchange:
             deadline_ms=order.deadline_ms,
             ttl_seconds=STANDBY_LEASE_SECONDS if order.turn_away else LEASE_SECONDS,
             turn_away=order.turn_away,
+            proof=self.signer.prove(challenger.artifact.digest),
         )
         if lease != before:
             lease = lease.model_copy(update={"sequence": next(self._sequence)})

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import jwt
@@ -40,24 +41,42 @@ class Signer:
     def __init__(self, ring: Keyring) -> None:
         self.ring = ring
         self._told: dict[str, tuple[Keyring, float]] = {}
+        self._proofs: dict[str, tuple[str, int]] = {}
+        """By a challenger's digest: the newest, and when it was signed."""
         self._loaded: tuple[dict[str, str], jwt.PyJWK] | None = None
 
     def sign(self, pod_uid: str, method: str, path: str, body: bytes, now: datetime | None = None) -> str:
         """A token for one request to one pod."""
         now = now or datetime.now(UTC)
-        key = keyring.signs(self.ring, now)
         issued = int(now.timestamp())
         claims = {
-            "iss": control.ISSUER,
             "aud": pod_uid,
             "iat": issued,
             "exp": issued + control.SECONDS,
             "jti": secrets.token_hex(12),
             **control.bound(method, path, body),
         }
+        return self._signed(claims, now)
+
+    def prove(self, digest: str, now: datetime | None = None) -> str:
+        """What a champion shows the pods of the challenger with this digest; the same for a while."""
+        now = now or datetime.now(UTC)
+        issued = int(now.timestamp())
+        known = self._proofs.get(digest)
+        if known is not None and 0 <= issued - known[1] < control.ROUTED_SECONDS / 2:
+            return known[0]
+        self._proofs = {d: p for d, p in self._proofs.items() if abs(issued - p[1]) < control.ROUTED_SECONDS}
+        claims = {"aud": digest, "sub": control.ROUTED, "iat": issued, "exp": issued + control.ROUTED_SECONDS}
+        proof = self._signed(claims, now)
+        self._proofs[digest] = proof, issued
+        return proof
+
+    def _signed(self, claims: Mapping[str, object], now: datetime) -> str:
+        key = keyring.signs(self.ring, now)
         if self._loaded is None or self._loaded[0] != key:  # loading takes longer than signing
             self._loaded = key, jwt.PyJWK.from_dict(key)
-        return jwt.encode(claims, self._loaded[1], control.ALGORITHM, {"kid": key["kid"]})
+        said = {"iss": control.ISSUER, **claims}
+        return jwt.encode(said, self._loaded[1], control.ALGORITHM, {"kid": key["kid"]})
 
     async def publish(self, gateway: Gateway, namespace: str, clock: float) -> None:
         """Have the public keys where that namespace's pods read them, before pods begin that need them."""

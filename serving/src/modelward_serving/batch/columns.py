@@ -26,17 +26,19 @@ def from_text(column: Column, array: pa.Array) -> tuple[Values, list[rules.Fault
     coded = _coded(column, array, strip=True)
     if column.kind == "categorical":
         return _checked_texts(column, coded)
-    numbers, wrong = _parsed(column, coded.texts)
-    values, bad = numbers[coded.codes], wrong[coded.codes]
-    return values, [*_not_numbers(column, bad), *_faults(column, values)]
+    raw, wrong = _parsed(column, coded.texts)
+    values, bad = _rounded(raw)[coded.codes], wrong[coded.codes]
+    kind = [rules.Fault(fault.reason, fault.rule, fault.rows[coded.codes]) for fault in rules.of_kind(column, raw)]
+    return values, [*_not_numbers(column, bad), *kind, *_faults(column, values)]
 
 
 def from_numbers(column: Column, array: pa.Array) -> tuple[Values, list[rules.Fault]]:
     """A column that a CSV reader has found to be numbers throughout; 'nan' is no number."""
     raw, gaps = _raw(array), _gaps(array)
     unnamed = np.isnan(raw) if gaps is None else np.isnan(raw) & ~gaps
-    values = _numbers(column, raw)
-    return values, [*_not_numbers(column, unnamed), *_faults(column, values)]
+    raw = _without_missing(column, raw)
+    values = _rounded(raw)
+    return values, [*_not_numbers(column, unnamed), *rules.of_kind(column, raw), *_faults(column, values)]
 
 
 def from_typed(column: Column, array: pa.Array, path: str) -> tuple[Values, list[rules.Fault]]:
@@ -52,8 +54,9 @@ def from_typed(column: Column, array: pa.Array, path: str) -> tuple[Values, list
         return _checked_texts(column, _coded(column, array, strip=False))
     if not (_is_number(kind) or pa.types.is_null(kind)):
         raise _other_type(column, kind, path, "numbers")
-    values = _numbers(column, _raw(array))
-    return values, list(_faults(column, values))
+    raw = _without_missing(column, _raw(array))
+    values = _rounded(raw)
+    return values, [*rules.of_kind(column, raw), *_faults(column, values)]
 
 
 def texts_for_missing(column: Column) -> tuple[str, ...]:
@@ -92,11 +95,16 @@ def _raw(array: pa.Array) -> np.ndarray:
     return np.asarray(array.to_numpy(zero_copy_only=False))
 
 
-def _numbers(column: Column, raw: np.ndarray) -> np.ndarray:
-    """Float32, after what the column calls missing was left out."""
+def _without_missing(column: Column, raw: np.ndarray) -> np.ndarray:
+    """The same, NaN for what the column calls missing."""
     codes = [number for text in column.missing_values if (number := _as_number(text)) is not None]
     if codes:
         raw = np.where(np.isin(raw, codes), np.nan, raw)
+    return raw
+
+
+def _rounded(raw: np.ndarray) -> np.ndarray:
+    """As the model takes them: float32."""
     with np.errstate(over="ignore"):  # what does not fit is infinite, and refused as such
         return raw.astype(np.float32)
 
@@ -135,7 +143,7 @@ def _faults(column: Column, values: np.ndarray) -> Iterator[rules.Fault]:
 
 
 def _parsed(column: Column, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Texts as float32, and which of them are none."""
+    """Texts as numbers, and which of them are none."""
     array = pa.array(texts, pa.string())
     if column.kind == "boolean":
         lowered = ["" if t == "" else str(BOOLEANS.get(t.lower(), t)) for t in texts]
@@ -144,7 +152,7 @@ def _parsed(column: Column, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     fits = np.asarray(pc.match_substring_regex(array, NUMBER))
     numbers = pc.replace_substring_regex(pc.if_else(pa.array(fits), array, None), r"^\+", "")
     raw = np.asarray(numbers.cast(pa.float64()).to_numpy(zero_copy_only=False))
-    return _numbers(column, raw), ~fits & ~missing
+    return _without_missing(column, raw), ~fits & ~missing
 
 
 def _not_numbers(column: Column, rows: np.ndarray) -> Iterator[rules.Fault]:

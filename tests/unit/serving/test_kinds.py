@@ -1,0 +1,208 @@
+"""A value must be what its column declares and its datatype holds, by the same rules in training and on every way in."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from modelward_api.bundle import Signature
+from modelward_api.columns import Column
+from modelward_serving import messages
+from modelward_serving._generated import open_inference_pb2 as pb
+from modelward_serving.batch.columns import from_numbers, from_text, from_typed
+from modelward_serving.checker import Checker
+from modelward_serving.rest import decode
+from modelward_serving.tensors import DTYPES, RefusedError
+from modelward_training.check import _numbers
+from modelward_training.errors import InvalidInputError
+
+
+def column(kind, **more):
+    return Column.model_validate({"name": "x", "kind": kind, "nullable": True, **more})
+
+
+def checker(kind, count=1):
+    columns = [column(kind).model_copy(update={"name": f"x{i}"}) for i in range(count)]
+    return Checker(
+        Signature(model="m", version="1.0.0", inputs=columns, label="o", positive="d", operating_threshold=0.5)
+    )
+
+
+def tensor(values, datatype="FP64", name="x0", **more):
+    return {"name": name, "shape": [len(values), 1], "datatype": datatype, **more}
+
+
+def taken(kind, request):
+    try:
+        return checker(kind).rows(request).numbers.reshape(-1).tolist()
+    except RefusedError as error:
+        assert (error.status, error.reason) in ((422, "WrongKind"), (422, "WrongDatatype"))
+        return None
+
+
+def by_json(kind, value):
+    return taken(kind, decode(json.dumps({"inputs": [tensor([value], data=[value])]}).encode()))
+
+
+def by_json_beside_a_null(kind, value):
+    found = taken(kind, decode(json.dumps({"inputs": [tensor([1, 2], data=[value, None])]}).encode()))
+    return None if found is None else found[:1]
+
+
+def by_binary(kind, value):
+    raw = np.array([value], "<f8").tobytes()
+    head = json.dumps({"inputs": [tensor([1], parameters={"binary_data_size": len(raw)})]}).encode()
+    return taken(kind, decode(head + raw, b"%d" % len(head)))
+
+
+def message(**more):
+    made = pb.ModelInferRequest(model_name="m", **more)
+    made.inputs.add(name="x0", datatype="FP64", shape=[1, 1])
+    return made
+
+
+def by_grpc_raw(kind, value):
+    return taken(kind, messages.decode(message(raw_input_contents=[np.array([value], "<f8").tobytes()])))
+
+
+def by_grpc_typed(kind, value):
+    made = message()
+    made.inputs[0].contents.fp64_contents.append(value)
+    return taken(kind, messages.decode(made))
+
+
+def judged(found):
+    values, faults = found
+    return None if any(fault.rows.any() for fault in faults) else values.tolist()
+
+
+def by_batch_csv_as_text(kind, value):
+    return judged(from_text(column(kind), pa.array([str(value)])))
+
+
+def by_batch_csv_as_numbers(kind, value):
+    return judged(from_numbers(column(kind), pa.array([float(value)])))
+
+
+def by_batch_parquet(kind, value):
+    return judged(from_typed(column(kind), pa.array([float(value)]), "f"))
+
+
+def by_training(kind, value):
+    # a file's text for a boolean is 1, as 1.0 is none of its words
+    text = str(int(value)) if value == int(value) else str(value)
+    try:
+        return _numbers(column(kind), pl.Series([text]), "f")[0].astype(np.float32).tolist()
+    except InvalidInputError as error:
+        assert error.reason == "WrongKind"
+        return None
+
+
+WAYS = [
+    by_json,
+    by_json_beside_a_null,
+    by_binary,
+    by_grpc_raw,
+    by_grpc_typed,
+    by_batch_csv_as_text,
+    by_batch_csv_as_numbers,
+    by_batch_parquet,
+    by_training,
+]
+VALUES = {
+    "boolean": {0.0: True, 1.0: True, 7.0: False, 0.5: False, -1.0: False, 2.0: False},
+    "integer": {3.0: True, -4.0: True, 3.7: False, 3.00000001: False, 0.5: False},
+    "numeric": {3.7: True, -0.5: True, 7.0: True},
+}
+
+
+@pytest.mark.parametrize("way", WAYS, ids=[way.__name__.removeprefix("by_").replace("_", " ") for way in WAYS])
+@pytest.mark.parametrize("kind", VALUES)
+def test_a_column_takes_what_its_kind_says_whichever_way_it_comes(way, kind):
+    for value, is_taken in VALUES[kind].items():
+        assert way(kind, value) == ([np.float32(value)] if is_taken else None), value
+
+
+def test_true_and_false_are_a_booleans_values():
+    content = {"inputs": [tensor([1, 2], "BOOL", data=[True, False])]}
+    assert taken("boolean", decode(json.dumps(content).encode())) == [1.0, 0.0]
+    assert judged(from_typed(column("boolean"), pa.array([True, False]), "f")) == [1.0, 0.0]
+    assert judged(from_text(column("boolean"), pa.array(["True", "no"]))) == [1.0, 0.0]
+
+
+BEYOND = {
+    "INT8": (300, -129, 1.5),
+    "INT16": (40_000,),
+    "INT32": (2**31, 0.1),
+    "INT64": (1e19,),
+    "UINT8": (-1, 256),
+    "UINT16": (-1, 65_536),
+    "UINT32": (-1,),
+    "UINT64": (-1, 0.5),
+    "BOOL": (7, 0.5, -1),
+    "FP16": (70_000,),
+}
+
+
+@pytest.mark.parametrize("datatype", BEYOND)
+def test_what_a_datatype_cannot_hold_is_refused(datatype):
+    for value in BEYOND[datatype]:
+        for data in ([value], [1, value, None]):
+            content = json.dumps({"inputs": [tensor(data, datatype, data=data)]}).encode()
+            assert taken("numeric", decode(content)) is None, value
+    content = json.dumps({"inputs": [tensor([1], datatype, data=[1])]}).encode()
+    assert taken("numeric", decode(content)) == [1.0]
+
+
+def test_what_a_datatype_cannot_hold_is_refused_in_packed_binary_and_typed_tensors():
+    packed = {"name": "all", "shape": [1, 2], "datatype": "INT8", "data": [1, 300]}
+    with pytest.raises(RefusedError, match="INT8 holds a whole number from -128 to 127"):
+        checker("numeric", 2).rows(decode(json.dumps({"inputs": [packed]}).encode()))
+    packed |= {"datatype": "FP32", "data": [1, 0.5]}
+    with pytest.raises(RefusedError, match="x1 is integer"):
+        checker("integer", 2).rows(decode(json.dumps({"inputs": [packed]}).encode()))
+    head = json.dumps({"inputs": [tensor([1], "BOOL", parameters={"binary_data_size": 1})]}).encode()
+    assert taken("boolean", decode(head + b"\7", b"%d" % len(head))) is None
+    made = message()
+    made.inputs[0].datatype = "INT8"
+    made.inputs[0].contents.int_contents.append(300)
+    assert taken("numeric", messages.decode(made)) is None
+    assert set(DTYPES) == {*BEYOND, "FP32", "FP64"}
+
+
+SAID = {
+    "shared memory": ({"shared_memory_region": "r", "shared_memory_byte_size": 4}, "shared memory is not supported"),
+    "an offset": ({"shared_memory_offset": 4}, "shared memory is not supported"),
+    "base64": ({"content_type": "base64"}, "send texts as they are"),
+    "another encoding": ({"content_type": ["x"]}, "send texts as they are"),
+}
+
+
+@pytest.mark.parametrize(("parameters", "rule"), SAID.values(), ids=SAID.keys())
+def test_a_parameter_that_would_change_the_values_is_refused(parameters, rule):
+    with pytest.raises(RefusedError, match=rule) as caught:
+        checker("numeric").rows(decode(json.dumps({"inputs": [tensor([1], parameters=parameters)]}).encode()))
+    assert caught.value.field.startswith("inputs[0].parameters.")
+
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ({"minimum": 0, "maximum": 16777216}, "from 0 to 16777216"),
+        ({"minimum": 0.25}, "at least 0.25"),
+        ({"maximum": 1234567.5}, "at most 1234567.5"),
+    ],
+)
+def test_limits_are_told_as_they_were_declared(limits, told):
+    given = column("numeric", range=limits, outOfRange="reject").model_copy(update={"name": "x0"})
+    strict = Checker(
+        Signature(model="m", version="1.0.0", inputs=[given], label="o", positive="d", operating_threshold=0.5)
+    )
+    value = -1 if "minimum" in limits else 1e8
+    with pytest.raises(RefusedError) as caught:
+        strict.rows(decode(json.dumps({"inputs": [tensor([value], data=[value])]}).encode()))
+    assert caught.value.rule == f"x0 must be {told}"
