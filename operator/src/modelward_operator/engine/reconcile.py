@@ -231,7 +231,7 @@ class Reconciler:
             job_exists=job is not None,
             job_suspended=bool(job and job["spec"].get("suspend")),
             job_failure=jobs.taken(manifest, job, document) or jobs.failure(job),
-            job_complete=jobs.has_condition(job, "Complete"),
+            job_complete=jobs.is_complete(job),
             pod_problem=training_problem(pod_status, outcome) or await jobs.without_pods(self.gateway, job, pods),
             progress=await self._progress(pod_status),
             outcome=outcome,
