@@ -108,14 +108,26 @@ class Reconciler:
             seen = await see(self.fresh, key.namespace, key.name)
             decision = await self._decide(key, memory, seen, answers)
         turn = Round(
-            self.gateway, self.exchange, self.settings, key.namespace, key.name, seen, memory, self.monotonic()
+            self.gateway,
+            self.exchange,
+            self.settings,
+            key.namespace,
+            key.name,
+            seen,
+            memory,
+            self.monotonic(),
+            self.now(),
         )
-        await carry_out(turn, decision)
-        metrics.tell(key.namespace, key.name, decision)
+        outcome = await carry_out(turn, decision)
+        metrics.tell(key.namespace, key.name, replace(decision, statuses=outcome.statuses))
+        metrics.CONFLICTS.labels(key.kind).inc(memory.attempts.conflicts)
         if not seen.manifests and not seen.monitors:
             self.memories.pop(key, None)
             return None
         is_quiet = self.store is not None and heard == self._heard(key)  # nothing was written, either
+        if (again := memory.attempts.next) is not None:
+            memory.rest = None
+            return min(decision.requeue_after, max(AGAIN, again - self.monotonic()))
         memory.rest = _rest(seen, decision, heard, turn.clock) if is_quiet else None
         return decision.requeue_after
 

@@ -13,6 +13,7 @@ from modelward_api.base import seconds
 from modelward_operator.domain.clock import elapsed
 from modelward_operator.domain.observation import Observation, Version
 from modelward_operator.domain.record import Quarantine
+from modelward_operator.domain.withheld import is_refused
 from modelward_operator.domain.rollout.course import ENDED, UNDER_WAY, Course, withdrawal
 from modelward_operator.domain.rollout.roles import Roles, quarantined
 from modelward_operator.domain.rollout.size import pods
@@ -168,6 +169,13 @@ def makes_way(place: Place) -> Course | None:
     return Course("Retired", "Superseded", "The shadow makes way for the rollout of another version")
 
 
+def was_refused(place: Place) -> Course | None:
+    """The API server refused to deploy it, and another version is tried meanwhile."""
+    if not is_refused(place.version.status, place.version.generation):
+        return None
+    return replace(as_before(place.version), stalled=True)
+
+
 def waits_for_its_turn(place: Place) -> Course:
     """One rollout at a time."""
     other = place.roles.candidate.name if place.roles.candidate else "another version"
@@ -188,6 +196,7 @@ CHECKS: tuple[Check, ...] = (
     awaits_its_bundle,
     is_superseded,
     makes_way,
+    was_refused,
     waits_for_its_turn,
 )
 
