@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 from modelward_api import names
 from modelward_api.base import Document
 from modelward_api.modelversion import Artifact, ModelVersionStatus
+from modelward_operator.desired import quarantine as marks
 from modelward_operator.desired import record as records
 from modelward_operator.desired import serving
 from modelward_operator.desired.service import service as desired_service
 from modelward_operator.desired.settings import Settings
 from modelward_operator.domain.decision import Decision, LeaseOrder, Note
 from modelward_operator.domain.observation import Failure, Version
-from modelward_operator.domain.record import ModelRecord
+from modelward_operator.domain.record import ModelRecord, Quarantine
 from modelward_operator.domain.withheld import Attempted, Refusal, is_new, told
 from modelward_operator.domain.rollout.course import ENDED, UNDER_WAY
 from modelward_operator.engine import gateway as api
@@ -67,6 +68,11 @@ class Memory:
     applied: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     """By kind and name: what was applied (a hash), and the state of the object that came of it."""
     attempts: Attempts = field(default_factory=Attempts)
+    marks: Sequence[Manifest] | None = None
+    """The quarantine's ControllerRevisions as they were last read; None when they are to be read again."""
+    unkept: tuple[Quarantine, ...] = ()
+    """Digests that are quarantined although the API server lets nobody write that down."""
+    marks_read: float = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +143,8 @@ async def carry_out(turn: Round, decision: Decision) -> Outcome:
 
 def _names(turn: Round) -> set[str]:
     own = {turn.model, records.record_name(turn.model), names.CONTROL_KEYS}
+    own |= {marks.mark_name(turn.model, entry.digest) for entry in (turn.memory.latest or ModelRecord()).quarantined}
+    own |= {manifest["metadata"]["name"] for manifest in turn.seen.marks}
     return own | turn.seen.manifests.keys() | turn.seen.monitor_manifests.keys() | turn.seen.deployments.keys()
 
 
@@ -227,6 +235,12 @@ async def _write_record(turn: Round, decision: Decision, outcome: Outcome) -> No
         return  # it is not ours to write, and the model's last version goes
     # What is decided next starts from these windows, whatever happens to the writes.
     turn.memory.latest = decision.record
+    await _write_marks(turn, decision, outcome)
+    await _write_config_map(turn, decision, outcome)
+    turn.memory.unkept = () if outcome.records else decision.record.quarantined
+
+
+async def _write_config_map(turn: Round, decision: Decision, outcome: Outcome) -> None:
     if not _is_due(turn, decision):
         return
     manifest, seen = records.config_map(turn.namespace, turn.model, decision.record), turn.seen.record_manifest
@@ -244,9 +258,37 @@ async def _write_record(turn: Round, decision: Decision, outcome: Outcome) -> No
     turn.memory.record, turn.memory.record_written = decision.record, turn.clock
 
 
+async def _write_marks(turn: Round, decision: Decision, outcome: Outcome) -> None:
+    """The quarantine's second place, which nobody deletes together with the ConfigMap."""
+    wanted = {entry.digest: entry for entry in decision.record.quarantined}
+    have = {m["metadata"]["name"]: (m, marks.read([m])) for m in turn.seen.marks}
+    for manifest, entries in have.values():
+        if not entries or wanted.get(entries[0].digest) != entries[0]:
+            await _mark(turn, decision, outcome, partial(_delete, turn, api.REVISIONS, manifest))
+    for entry in wanted.values():
+        if have.get(marks.mark_name(turn.model, entry.digest), (None, ()))[1] != (entry,):
+            manifest = marks.mark(turn.namespace, turn.model, entry)
+            create = partial(turn.gateway.create, api.REVISIONS, manifest)
+            name = manifest["metadata"]["name"]
+            await _mark(turn, decision, outcome, partial(_make, turn, ("ControllerRevision", name), entry.time, create))
+
+
+async def _mark(turn: Round, decision: Decision, outcome: Outcome, write: Callable[[], Awaitable[Any]]) -> None:
+    turn.memory.marks = None
+    try:
+        await write()
+    except RefusedError as error:
+        outcome.records = False
+        outcome.of(decision.statuses, error)
+
+
 def _is_due(turn: Round, decision: Decision) -> bool:
     """Whether the record must be written now: at once when it matters, now and then while only counts grow."""
     written = turn.memory.record
+    if turn.seen.written is None and decision.record.quarantined:
+        return True  # somebody has deleted it
+    if turn.seen.written is not None and turn.seen.written.quarantined != decision.record.quarantined:
+        return True
     if written == decision.record or (decision.record == ModelRecord() and turn.seen.record_manifest is None):
         return False
     turn_is_due = turn.clock - turn.memory.record_written >= COUNTS_PERIOD

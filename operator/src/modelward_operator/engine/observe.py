@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -16,9 +16,11 @@ from modelward_api.driftmonitor import DriftMonitorSpec, DriftMonitorStatus
 from modelward_api.modelversion import Artifact, ModelVersionSpec, ModelVersionStatus
 from modelward_api.trainingjob import TrainingJobStatus
 from modelward_api.wire import FetchOutcome, TrainingOutcome
+from modelward_operator.desired import quarantine as marks_of
 from modelward_operator.desired import record as records
 from modelward_operator.desired.serving import short
 from modelward_operator.domain import refusal
+from modelward_operator.domain import quarantine
 from modelward_operator.domain.observation import Failure, InvalidVersion, ModelService, Monitor, Pod, Version, Workload
 from modelward_operator.domain.record import ModelRecord
 from modelward_operator.engine import gateway as api
@@ -48,13 +50,19 @@ class Seen:
     service_manifest: Manifest | None
     record_manifest: Manifest | None
     record: ModelRecord | Failure
-    """The record as it is written, or why it cannot be used."""
+    """The record, with the quarantine that other places remember; or why it cannot be used."""
+    written: ModelRecord | None
+    """The record as the ConfigMap has it; None if there is none, or none that can be used."""
+    marks: Sequence[Manifest]
+    """The quarantine's ControllerRevisions."""
+    lost: str | None
+    """What of the quarantine somebody has deleted."""
     unreadable_monitors: Mapping[str, str]
     """DriftMonitors whose spec the models refuse though the schema let it through, by name: what is wrong."""
 
 
-async def see(gateway: Gateway, namespace: str, model: str) -> Seen:
-    """Read everything that belongs to one model."""
+async def see(gateway: Gateway, namespace: str, model: str, marks: Sequence[Manifest] | None = None) -> Seen:
+    """Read everything that belongs to one model; its quarantine's ControllerRevisions unless they are given."""
     selector, fields = api.ours_of(model), api.on_model(model)
     lists = asyncio.gather(
         gateway.list(api.MODEL_VERSIONS, namespace, fields=fields),
@@ -68,6 +76,8 @@ async def see(gateway: Gateway, namespace: str, model: str) -> Seen:
         gateway.get(api.CONFIG_MAPS, namespace, records.record_name(model)),
     )
     (objects, pods, workloads, autoscalers, monitors), (service, record) = await asyncio.gather(lists, singles)
+    if marks is None:
+        marks = await gateway.list(api.REVISIONS, namespace, f"{selector},{names.COMPONENT}=quarantine")
     deployments = {m["metadata"]["name"]: m for m in workloads}
     versions, invalid = [], []
     for manifest in objects:
@@ -78,6 +88,9 @@ async def see(gateway: Gateway, namespace: str, model: str) -> Seen:
             read = await _with_artifact(gateway, namespace, read, deployments)
             versions.append(replace(read, pods=_pods_of(read, pods)))
     readable = {m["metadata"]["name"]: _monitor(m) for m in monitors}
+    written = model_record(record)
+    known = written if record is not None and isinstance(written, ModelRecord) else None
+    places = quarantine.Places(known, marks_of.read(marks), tuple(versions))
     return Seen(
         versions=tuple(versions),
         invalid=tuple(invalid),
@@ -89,7 +102,10 @@ async def see(gateway: Gateway, namespace: str, model: str) -> Seen:
         autoscalers={m["metadata"]["name"]: m for m in autoscalers},
         service_manifest=service,
         record_manifest=record,
-        record=model_record(record),
+        record=written if isinstance(written, Failure) else quarantine.remembered(places),
+        written=known,
+        marks=marks,
+        lost=None if isinstance(written, Failure) else quarantine.lost(places),
         unreadable_monitors={name: m for name, m in readable.items() if isinstance(m, str)},
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -50,6 +50,8 @@ AGAIN = 0.05
 """Seconds until a second look after somebody else has written meanwhile."""
 UNTIL_COLLECTED = 1.0
 """Seconds until a second look at what the garbage collector is about to remove."""
+MARKS_PERIOD = 60.0
+"""Seconds between two looks at the quarantine's ControllerRevisions while nothing moves."""
 UNTIL_MENDED = 15.0
 """Seconds until a second look at what a person must mend and no watch tells of."""
 
@@ -97,7 +99,8 @@ class Reconciler:
         if memory.rest is not None and memory.rest.lasts(heard, self.monotonic()):
             await self.exchange.renew(memory.held, memory.rest.versions, profile=False)
             return memory.rest.again
-        seen = await see(self.gateway, key.namespace, key.name)
+        seen = await see(self.gateway, key.namespace, key.name, self._marks(memory))
+        memory.marks = seen.marks
         await self._tell_unreadable_monitors(seen)
         if isinstance(seen.record, Failure) and any(not _is_deleting(m) for m in seen.manifests.values()):
             return await self._hold(key, seen, seen.record)
@@ -106,6 +109,7 @@ class Reconciler:
         decision = await self._decide(key, memory, seen, answers)
         if self.fresh is not None and is_of_consequence(seen, memory.held, decision):
             seen = await see(self.fresh, key.namespace, key.name)
+            memory.marks, memory.marks_read = seen.marks, self.monotonic()
             decision = await self._decide(key, memory, seen, answers)
         turn = Round(
             self.gateway,
@@ -131,6 +135,13 @@ class Reconciler:
         memory.rest = _rest(seen, decision, heard, turn.clock) if is_quiet else None
         return decision.requeue_after
 
+    def _marks(self, memory: Memory) -> Sequence[Manifest] | None:
+        """The quarantine's ControllerRevisions, where reading them again can wait: nothing of consequence rests on them."""
+        if self.fresh is None or self.monotonic() - memory.marks_read > MARKS_PERIOD:
+            memory.marks_read = self.monotonic()
+            return None
+        return memory.marks
+
     def _heard(self, key: Key) -> int:
         return self.store.heard(key.namespace, key.name) if self.store is not None else 0
 
@@ -147,6 +158,7 @@ class Reconciler:
             documents=documents,
             monitors=seen.monitors,
             invalid=seen.invalid,
+            lost=seen.lost,
         )
         return self.advance(observation, self.now())
 
@@ -322,7 +334,10 @@ def _record(seen: Seen, memory: Memory, answers: Iterable[ExchangeResponse]) -> 
     """Quarantine as the cluster has it (a person may release a digest there); counts as we have them, which is more."""
     written = seen.record if isinstance(seen.record, ModelRecord) else ModelRecord()
     if memory.record is None and seen.record_manifest is not None:
-        memory.record = written
+        memory.record = seen.written
+    known = {entry.digest for entry in written.quarantined}
+    kept = (*written.quarantined, *(entry for entry in memory.unkept if entry.digest not in known))
+    written = written.model_copy(update={"quarantined": kept})
     counts = (memory.latest or written).ledger
     return written.model_copy(update={"ledger": ledger.merge(counts, answers)})
 
