@@ -243,6 +243,8 @@ class FetchOutcome(Document):
         "StoreCertificateUntrusted",
         "StoreAuthoritiesMissing",
         "BadSignature",
+        "ModelMismatch",
+        "VersionMismatch",
     ]
     message: str
     digest: Digest | None = None

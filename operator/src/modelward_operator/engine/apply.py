@@ -22,8 +22,8 @@ from modelward_operator.desired.settings import Settings
 from modelward_operator.domain.decision import Decision, LeaseOrder, Note
 from modelward_operator.domain.observation import Failure, Version
 from modelward_operator.domain.record import ModelRecord, Quarantine
-from modelward_operator.domain.withheld import Attempted, Refusal, is_new, told
 from modelward_operator.domain.rollout.course import ENDED, UNDER_WAY
+from modelward_operator.domain.withheld import Attempted, Refusal, is_new, told
 from modelward_operator.engine import gateway as api
 from modelward_operator.engine.attempts import Attempts, RefusedError, What
 from modelward_operator.engine.exchange import Exchange, Held, raises

@@ -19,8 +19,7 @@ from modelward_api.wire import FetchOutcome, TrainingOutcome
 from modelward_operator.desired import quarantine as marks_of
 from modelward_operator.desired import record as records
 from modelward_operator.desired.serving import short
-from modelward_operator.domain import refusal
-from modelward_operator.domain import quarantine
+from modelward_operator.domain import quarantine, refusal
 from modelward_operator.domain.observation import Failure, InvalidVersion, ModelService, Monitor, Pod, Version, Workload
 from modelward_operator.domain.record import ModelRecord
 from modelward_operator.engine import gateway as api
@@ -51,14 +50,14 @@ class Seen:
     record_manifest: Manifest | None
     record: ModelRecord | Failure
     """The record, with the quarantine that other places remember; or why it cannot be used."""
-    written: ModelRecord | None
-    """The record as the ConfigMap has it; None if there is none, or none that can be used."""
-    marks: Sequence[Manifest]
-    """The quarantine's ControllerRevisions."""
-    lost: str | None
-    """What of the quarantine somebody has deleted."""
     unreadable_monitors: Mapping[str, str]
     """DriftMonitors whose spec the models refuse though the schema let it through, by name: what is wrong."""
+    written: ModelRecord | None = None
+    """The record as the ConfigMap has it; None if there is none, or none that can be used."""
+    marks: Sequence[Manifest] = ()
+    """The quarantine's ControllerRevisions."""
+    lost: str | None = None
+    """What of the quarantine somebody has deleted."""
 
 
 async def see(gateway: Gateway, namespace: str, model: str, marks: Sequence[Manifest] | None = None) -> Seen:

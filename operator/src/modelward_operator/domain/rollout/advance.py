@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from modelward_api.base import seconds
+from modelward_api.bundle import BundleDocuments
 from modelward_api.driftmonitor import Action
 from modelward_api.wire import PairedCounts
 from modelward_operator.domain import drift, ledger, subgroups
@@ -104,7 +105,9 @@ def _case(observation: Observation, version: Version, champion: Version | None, 
         strata = ledger.strata_totals(observation.record.ledger, *pair)
         tripped = observation.tripped.get(version.artifact.digest)
     assessment = subgroups.assess(counts, tripped, strata, version.spec.rollout.analysis)
-    return trial.Case(version, champion, counts, assessment, selected(observation, version), now)
+    return trial.Case(
+        version, champion, counts, assessment, selected(observation, version), now, _documents(observation, version)
+    )
 
 
 def _halt(observation: Observation) -> Failure | None:
@@ -179,8 +182,12 @@ def _with_shares(plan: Plan, roles: Roles) -> dict[str, Course]:
 
 
 def _facts(observation: Observation, version: Version, plan: Plan, record: ModelRecord, now: datetime) -> Facts:
-    documents = observation.documents.get(version.artifact.digest) if version.artifact else None
+    documents = _documents(observation, version)
     return Facts(observation.namespace, now, plan.counts, documents, record, observation.lost)
+
+
+def _documents(observation: Observation, version: Version) -> BundleDocuments | None:
+    return observation.documents.get(version.artifact.digest) if version.artifact else None
 
 
 def _workloads(

@@ -13,10 +13,11 @@ from modelward_api.base import seconds
 from modelward_operator.domain.clock import elapsed
 from modelward_operator.domain.observation import Observation, Version
 from modelward_operator.domain.record import Quarantine
-from modelward_operator.domain.withheld import is_refused
+from modelward_operator.domain.rollout.candidate import mismatch
 from modelward_operator.domain.rollout.course import ENDED, UNDER_WAY, Course, withdrawal
 from modelward_operator.domain.rollout.roles import Roles, quarantined
 from modelward_operator.domain.rollout.size import pods
+from modelward_operator.domain.withheld import is_refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,9 @@ def answers(place: Place) -> Course | None:
         failure = version.failure
         why = f": {failure.message}" if failure else ""
         return Course("Champion", "NoPodReady", f"None of its pods is ready{why}", replicas=size, serve=True)
+    documents = place.observation.documents.get(version.artifact.digest) if version.artifact else None
+    if (wrong := mismatch(version, documents)) is not None:
+        return Course("Champion", wrong.reason, wrong.message, replicas=size, serve=True, stalled=True)
     if version.status.phase != "Champion":
         return Course("Champion", "Promoted", "Answers all requests", replicas=size, serve=True, decides="promote")
     said = version.status.history[-1].message if version.status.history else ""

@@ -142,7 +142,7 @@ def _history(old: ModelVersionStatus, course: Course, now: datetime) -> tuple[Tr
 def _conditions(version: Version, course: Course, facts: Facts) -> tuple[Condition, ...]:
     available = version.ready_pods > 0
     ready: State = "True" if course.phase == "Standby" else "False"
-    if course.phase in ("Champion", "Shadow") and available:
+    if course.phase in ("Champion", "Shadow") and available and course.reason != "ModelMismatch":
         ready = "True"
     summary = Summary(
         ready,
