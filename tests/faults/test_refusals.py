@@ -60,14 +60,16 @@ def lies_of(place: World) -> list[str]:
         name, status = change.manifest["metadata"]["name"], change.manifest.get("status") or {}
         told, serves = status.get("message") or "", place.serves()
         ready = any((c["type"], c["status"]) == ("Ready", "True") for c in status.get("conditions", ()))
-        if status.get("phase") == "Champion" and ready and serves != name:
-            lies.append(f"{name} is a ready champion, and callers come to {serves}")
+        was, phases[name] = phases.get(name), status.get("phase")
+        if was != "Champion" and phases[name] == "Champion" and ready and serves != name:
+            lies.append(f"{name} becomes a ready champion, and callers come to {serves}")
         if "answers again" in told and told not in known:
             known.add(told)
             if f"{serves} answers again" not in told:
                 lies.append(f"{name}: {told}, and callers come to {serves}")
 
     known: set[str] = set()
+    phases: dict[str, str | None] = {}
     place.server.listeners.append(look)
     return lies
 
