@@ -252,7 +252,7 @@ def _spread(selector: dict[str, str]) -> Manifest:
 def fetch(
     artifact: Artifact, settings: Settings, pod: PodSettings, beside: Manifest, wanted: tuple[str, str]
 ) -> Manifest:
-    """The only container that sees the store: it fetches the bundle and checks its digest, and that it is of that model and version.
+    """The only container that sees the store: it fetches the bundle, checks digest, model and version.
 
     Its limits are those of the container that follows, unless they are set: a pod takes the larger of both.
     """
