@@ -148,6 +148,7 @@ async def test_a_model_version_of_that_name_by_somebody_else_is_left_alone(place
     operate = place.reconciler()
     await operate(key)
     await pod(place, **ended(SUCCESS))
+    await place.say(api.JOBS, "t", verdict("Complete"))
     for _ in range(3):
         await operate(key)
     assert (await place.condition("t", "Stalled", api.TRAINING_JOBS))["reason"] == "NameTaken"
@@ -177,6 +178,7 @@ async def test_a_model_version_that_the_api_server_refuses_is_told_and_not_tried
     operate = place.reconciler(gateway=gateway)
     await operate(key)
     await pod(place, **ended(SUCCESS))
+    await place.say(api.JOBS, "t", verdict("Complete"))
     for _ in range(4):
         await operate(key)
     stalled = await place.condition("t", "Stalled", api.TRAINING_JOBS)
@@ -248,6 +250,7 @@ async def test_a_finished_training_keeps_its_word_when_its_job_is_gone(place):
     operate = place.reconciler()
     await operate(key)
     await pod(place, **ended(SUCCESS))
+    await place.say(api.JOBS, "t", verdict("Complete"))
     await operate(key)
     for resource, name in ((api.JOBS, "t"), (api.PODS, "t-x")):
         found = await place.get(resource, name)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from modelward_api import names
 from modelward_operator.engine import gateway as api
-from modelward_operator.engine.gateway import ConflictError, GatewayError, Manifest, Page, Resource
+from modelward_operator.engine.gateway import ConflictError, GatewayError, InvalidObjectError, Manifest, Page, Resource
 from tests.faults.server import ApiServer
 
 LATENCY = 0.002
@@ -39,6 +39,10 @@ class Faults:
     planned: list[Fault] = field(default_factory=list)
     forbidden: frozenset[Resource] = frozenset()
     """Kinds that may not be written for now."""
+    refuses: Callable[[str, Resource, str], int | None] = lambda verb, resource, name: None
+    """By verb, kind and name of a write: the HTTP status that it is refused with; 0 stands for no answer."""
+    made: list[tuple[str, Resource, str]] = field(default_factory=list)
+    """Verb, kind and name of the writes that were asked for."""
     lag: dict[Resource, int] = field(default_factory=dict)
     """By kind: how many changes ago it was that reads show."""
     writes: int = 0
@@ -123,6 +127,10 @@ class MemoryGateway:
         self._permit()
         await self._travel()
         mishap = self._faults.strike(writes=True)
+        verb, name = work.__name__, _name(*arguments)
+        self._faults.made.append((verb, resource, name))
+        if (status := self._faults.refuses(verb, resource, name)) is not None:
+            raise {409: ConflictError, 422: InvalidObjectError}.get(status, GatewayError)(status, "as planned")
         if resource in self._faults.forbidden:
             raise GatewayError(403, "forbidden")
         if mishap == "suspended":
@@ -148,6 +156,14 @@ class MemoryGateway:
         if mishap == "answer lost":
             raise GatewayError(0, "TimeoutError")
         raise {"409": ConflictError}.get(mishap, GatewayError)(int(mishap), "as planned")
+
+
+def _name(*arguments: Any) -> str:
+    """Of an object to write: its manifest comes first, or its namespace and name."""
+    if isinstance(arguments[0], dict):
+        metadata = arguments[0]["metadata"]
+        return str(metadata.get("name") or metadata.get("generateName"))
+    return str(arguments[1])
 
 
 def _is_of_keys(resource: Resource, what: Any, *_: Any) -> bool:

@@ -173,6 +173,7 @@ class World:
         self.faults.planned.clear()
         self.leases.planned.clear()
         self.faults.forbidden = frozenset()
+        self.faults.refuses = lambda verb, resource, name: None
         self.faults.lag.clear()
         self.network.losses.clear()
         self.network.cut.clear()

@@ -60,6 +60,10 @@ modelward-{{ .name }}
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  # The second memory of digests that were rolled back.
+  resources: [controllerrevisions]
+  verbs: [list, create, delete]
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch]

@@ -246,6 +246,8 @@ class FetchOutcome(Document):
         "StoreCertificateUntrusted",
         "StoreAuthoritiesMissing",
         "BadSignature",
+        "ModelMismatch",
+        "VersionMismatch",
     ]
     message: str
     digest: Digest | None = None

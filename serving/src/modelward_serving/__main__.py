@@ -34,7 +34,8 @@ def main() -> int:
     if options.command == "fetch":
         from modelward_serving import fetch
 
-        return fetch.run(options.uri, options.digest, options.into, options.store, options.termination_log)
+        wanted = options.model, options.version
+        return fetch.run(options.uri, options.digest, options.into, options.store, options.termination_log, *wanted)
     if options.command == "batch":
         from modelward_serving.batch import command
 
@@ -94,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch", help="fetch a bundle, check its digest, unpack it")
     fetch.add_argument("--uri", required=True, help="store://PATH, s3://, https:// or file://")
     fetch.add_argument("--digest", required=True, help="sha256:... of the bundle")
+    fetch.add_argument("--model", help="the model that the bundle must be of")
+    fetch.add_argument("--version", help="the version that the bundle must be of")
     fetch.add_argument("--into", type=Path, required=True, help="an empty directory")
     fetch.add_argument("--store", default=environ.get("MODELWARD_STORE"), help="where store:// is (MODELWARD_STORE)")
     fetch.add_argument("--termination-log", **log)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import obstore
 from obstore.store import from_url
+from pydantic import ValidationError
 
-from modelward_api.bundle import UnverifiedBundleError
+from modelward_api import names
+from modelward_api.bundle import Signature, UnverifiedBundleError
 from modelward_api.store import TROUBLES, InvalidAddressError, patient, resolve, split, trouble
 from modelward_api.wire import INVALID_INPUT_EXIT_CODE, FetchOutcome
 from modelward_serving.bundle import unpack
@@ -17,8 +19,10 @@ from modelward_serving.termination import tell
 log = logging.getLogger("modelward.fetch")
 
 
-def fetch(uri: str, digest: str, into: Path, store: str | None) -> FetchOutcome:
-    """Fetch, verify, unpack; says what came of it and raises nothing."""
+def fetch(
+    uri: str, digest: str, into: Path, store: str | None, model: str | None = None, version: str | None = None
+) -> FetchOutcome:
+    """Fetch, verify, unpack; says what came of it and raises nothing. The bundle must be of that model and version, if given."""
     try:
         folder, name = split(resolve(uri, store))
         content = bytes(obstore.get(from_url(folder, **patient(folder)), name).bytes())
@@ -49,9 +53,39 @@ def fetch(uri: str, digest: str, into: Path, store: str | None) -> FetchOutcome:
     return FetchOutcome(verified=True, reason="Verified", message=f"{len(files)} files", digest=digest)
 
 
-def run(uri: str, digest: str, into: Path, store: str | None, termination_log: Path) -> int:
+def _mismatch(files: dict[str, bytes], model: str | None, version: str | None) -> FetchOutcome | None:
+    """Why the bundle is another one than the object asks for, though its digest is right."""
+    try:
+        signature = Signature.model_validate_json(files.get(names.SIGNATURE_FILE, b""))
+    except ValidationError:
+        if model is None and version is None:
+            return None
+        message = "The bundle's signature cannot be read: train it again with this release of Modelward"
+        return FetchOutcome(verified=False, reason="ArtifactUnreadable", message=message)
+    for reason, field, wanted, found in (
+        ("ModelMismatch", "model", model, signature.model),
+        ("VersionMismatch", "version", version, signature.version),
+    ):
+        if wanted is not None and wanted != found:
+            message = (
+                f"The bundle is of {field} '{found}', spec.{field} is '{wanted}': "
+                f"correct spec.{field}, or name the bundle of {field} '{wanted}'"
+            )
+            return FetchOutcome(verified=False, reason=reason, message=message)  # type: ignore[arg-type]
+    return None
+
+
+def run(
+    uri: str,
+    digest: str,
+    into: Path,
+    store: str | None,
+    termination_log: Path,
+    model: str | None = None,
+    version: str | None = None,
+) -> int:
     """Fetch and leave the outcome in the termination log; 0 when verified, 1 when another try may help, else 65."""
-    outcome = fetch(uri, digest, into, store)
+    outcome = fetch(uri, digest, into, store, model, version)
     log.info("%s: %s", outcome.reason, outcome.message)
     tell(termination_log, outcome.to_json())
     if outcome.verified:

@@ -420,3 +420,25 @@ def test_parity_and_digest_are_conditions():
     assert condition(decision, "v2", "ParityVerified").status == "True"
     assert condition(decision, "v2", "ArtifactVerified").status == "True"
     assert NOW.year == 2026
+
+
+def of_another_model(name: str):
+    found = documents(name)
+    return found.model_copy(update={"signature": found.signature.model_copy(update={"model": "other"})})
+
+
+def test_a_bundle_of_another_model_is_never_promoted():
+    first = version("v1", "Deploying", pods=1)
+    decision = decide(observed(first, documents={first.digest: of_another_model("v1")}))
+    assert phases(decision) == {"v1": "Failed"}
+    assert decision.serve is None
+    assert condition(decision, "v1", "Ready").status == "False"
+    assert condition(decision, "v1", "Stalled").reason == "ModelMismatch"
+    assert "The bundle is of model 'other', spec.model is 'mortality'" in decision.statuses["v1"].message
+
+
+def test_a_champion_whose_bundle_is_of_another_model_is_not_ready():
+    champion = version("v1", "Champion", pods=1)
+    decision = decide(observed(champion, serves="v1", documents={champion.digest: of_another_model("v1")}))
+    assert condition(decision, "v1", "Ready").status == "False"
+    assert condition(decision, "v1", "Stalled").reason == "ModelMismatch"

@@ -119,3 +119,30 @@ def test_a_job_whose_outcome_is_lost_says_what_to_do():
 def test_an_image_that_cannot_be_pulled_is_said():
     decision = train(given(job_exists=True, pod_problem=Failure("ImagePullBackOff", "no such image")), NOW)
     assert reason(decision, "Reconciling") == "ImagePullBackOff"
+
+
+LATE = Failure("DeadlineExceeded", "Job was active longer than specified deadline")
+
+
+def test_a_job_that_exceeded_its_deadline_never_promotes_though_its_pod_says_done():
+    decision = train(given(job_exists=True, outcome=TRAINED, job_failure=LATE), NOW)
+    assert (decision.status.phase, decision.create_version) == ("Failed", None)
+    assert reason(decision, "Failed") == "DeadlineExceeded"
+    assert decision.status.message.startswith("Job was active longer than specified deadline. Its pod ended")
+
+
+def test_a_pod_that_says_done_is_no_success_before_its_job_says_so():
+    decision = train(given(job_exists=True, outcome=TRAINED), NOW)
+    assert (decision.status.phase, decision.create_version) == ("Running", None)
+    assert reason(decision, "Reconciling") == "Ending"
+
+
+def test_a_bundle_whose_job_failed_after_all_is_not_promoted_later_either():
+    decision = train(given(status={"phase": "Complete"}, job_exists=True, job_failure=LATE), NOW)
+    assert (decision.status.phase, decision.create_version) == ("Failed", None)
+
+
+def test_somebody_elses_job_of_that_name_takes_nothing_from_a_success():
+    taken = Failure("NameTaken", "Job train exists")
+    decision = train(given(status={"phase": "Complete"}, job_exists=True, job_failure=taken, model_version="v"), NOW)
+    assert decision.status.phase == "Complete"

@@ -136,6 +136,16 @@ def test_a_fetch_that_fails_says_why_and_writes_nothing(tmp_path, made, uri, dig
 
 
 @pytest.mark.parametrize(
+    ("wanted", "reason"), [({"model": "safe"}, "ModelMismatch"), ({"version": "9.9.9"}, "VersionMismatch")]
+)
+def test_a_bundle_of_another_model_or_version_is_refused_before_it_is_unpacked(tmp_path, made, wanted, reason):
+    outcome = fetch("store://m.bentomodel", made[1], tmp_path / "into", stored(tmp_path, made), **wanted)
+    assert (outcome.verified, outcome.reason) == (False, reason)
+    assert f"spec.{next(iter(wanted))} is '{next(iter(wanted.values()))}'" in outcome.message
+    assert not (tmp_path / "into").exists()
+
+
+@pytest.mark.parametrize(
     ("uri", "digest", "code"),
     [
         ("store://m.bentomodel", None, 0),

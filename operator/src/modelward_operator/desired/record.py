@@ -57,7 +57,8 @@ def read(manifest: dict[str, Any] | None) -> ModelRecord:
     except (ValidationError, OSError, EOFError, ValueError) as error:
         name = manifest.get("metadata", {}).get("name")
         raise ValueError(
-            f"ConfigMap {name} does not hold a record: restore it, or delete it to start afresh"
+            f"ConfigMap {name} does not hold a record: restore it, or delete it: quarantined digests are then restored "
+            "from their ControllerRevisions"
         ) from error
 
 

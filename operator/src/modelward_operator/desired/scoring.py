@@ -114,7 +114,7 @@ def _pod(spec: ScoreBatchSpec, chosen: Chosen, settings: Settings, pod: PodSetti
         "enableServiceLinks": False,
         "securityContext": security(pod),
         **placement(pod),
-        "initContainers": [fetch(chosen.artifact, settings, pod, container["resources"])],
+        "initContainers": [fetch(chosen.artifact, settings, pod, container["resources"], (spec.model, chosen.version))],
         "containers": [container],
         "volumes": [
             {"name": "bundle", "emptyDir": {}},

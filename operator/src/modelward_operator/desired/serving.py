@@ -230,7 +230,7 @@ def _pod(
         "terminationGracePeriodSeconds": TURNING_AWAY + 2 * int(timeout) + 5,
         "topologySpreadConstraints": spread["topologySpreadConstraints"],
         **placement(pod, spread["affinity"]),
-        "initContainers": [fetch(artifact, settings, pod, serve["resources"])],
+        "initContainers": [fetch(artifact, settings, pod, serve["resources"], (spec.model, spec.version))],
         "containers": [serve],
         "volumes": [
             {"name": "bundle", "emptyDir": {}},
@@ -265,13 +265,16 @@ def _spread(selector: dict[str, str]) -> Manifest:
     }
 
 
-def fetch(artifact: Artifact, settings: Settings, pod: PodSettings, beside: Manifest) -> Manifest:
-    """The only container that sees the store: it fetches the bundle and checks its digest.
+def fetch(
+    artifact: Artifact, settings: Settings, pod: PodSettings, beside: Manifest, wanted: tuple[str, str]
+) -> Manifest:
+    """The only container that sees the store: it fetches the bundle, checks digest, model and version.
 
     Its limits are those of the container that follows, unless they are set: a pod takes the larger of both.
     """
     inherited = Resources(limits=beside.get("limits", {}))
     words = ["fetch", "--uri", artifact.uri, "--digest", artifact.digest, "--into", BUNDLE]
+    words += ["--model", wanted[0], "--version", wanted[1]]
     return {
         "name": "fetch",
         "image": settings.serving_image,

@@ -169,6 +169,8 @@ class Observation:
     """By bundle digest, for those whose pods could be asked."""
     monitors: tuple[Monitor, ...] = ()
     invalid: tuple[InvalidVersion, ...] = ()
+    lost: str | None = None
+    """What somebody has deleted of the record or the quarantine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,9 @@ WHILE_RUNNING = 15.0
 PASSING = TROUBLES | {"InternalError"}
 """Reasons of a pod's failure that another try may mend."""
 
-UNFETCHED = frozenset({"DigestMismatch", "ArtifactNotFound", "ArtifactUnreadable", "BadSignature"})
+UNFETCHED = frozenset(
+    {"DigestMismatch", "ArtifactNotFound", "ArtifactUnreadable", "BadSignature", "ModelMismatch", "VersionMismatch"}
+)
 """Reasons of a bundle that cannot be had."""
 
 ScoringPhase = Literal["Pending", "Running", "Complete", "Failed"]

@@ -90,9 +90,8 @@ def has_failed(observation: TrainingObservation) -> Stage | None:
 
 
 def is_complete(observation: TrainingObservation) -> Stage | None:
-    """The bundle is there; what is left is its ModelVersion."""
-    outcome = observation.outcome
-    if observation.status.phase != "Complete" and not (outcome is not None and outcome.succeeded):
+    """The Job has succeeded and the bundle is there; what is left is its ModelVersion."""
+    if observation.status.phase != "Complete" and not (observation.job_complete and _says_done(observation)):
         return None
     if observation.spec.promote is None or observation.model_version is not None:
         return Stage("Complete", "Trained", _complete_message(observation))
@@ -108,15 +107,17 @@ def is_complete(observation: TrainingObservation) -> Stage | None:
 
 
 def fails(observation: TrainingObservation) -> Stage | None:
-    """The Job gave up: what its pod said, else what the Job says."""
-    if observation.job_failure is None:
-        return None
+    """The Job gave up: what its pod said, else what the Job says. A pod that says 'done' too late changes nothing."""
+    failure = observation.job_failure
+    if failure is None or (observation.status.phase == "Complete" and failure.reason == "NameTaken"):
+        return None  # of a Job that came after ours had succeeded
     outcome = observation.outcome
     if outcome is not None and not outcome.succeeded:
         where = f"{outcome.field}: " if outcome.field and not outcome.message.startswith(outcome.field) else ""
         return Stage("Failed", outcome.reason, f"{where}{outcome.message}", stalled=True)
-    failure = _cause(observation.job_failure, observation)
-    return Stage("Failed", failure.reason, failure.message, stalled=True)
+    failure = _cause(failure, observation)
+    late = ". Its pod ended with a bundle after that: it is not used" if _says_done(observation) else ""
+    return Stage("Failed", failure.reason, f"{failure.message}{late}", stalled=True)
 
 
 def _cause(verdict: Failure, observation: TrainingObservation) -> Failure:
@@ -140,6 +141,13 @@ def lost_its_outcome(observation: TrainingObservation) -> Stage | None:
         "The training pod ended and was removed before its outcome was read: delete this TrainingJob and apply it again"
     )
     return Stage("Failed", "OutcomeLost", message, stalled=True)
+
+
+def is_ending(observation: TrainingObservation) -> Stage | None:
+    """Its pod says 'done', and the Job has not judged yet: it may have exceeded its deadline meanwhile."""
+    if not _says_done(observation) or not observation.job_exists:
+        return None
+    return Stage("Running", "Ending", "The pod has ended with a bundle; waiting for the Job to count it as a success")
 
 
 def is_suspended(observation: TrainingObservation) -> Stage | None:
@@ -173,7 +181,20 @@ def is_running(observation: TrainingObservation) -> Stage | None:
     return Stage("Running", "Training", f"{progress.step}: {progress.message}" if progress.message else progress.step)
 
 
-CHECKS: tuple[Check, ...] = (has_failed, is_complete, fails, lost_its_outcome, is_suspended, is_starting, is_running)
+CHECKS: tuple[Check, ...] = (
+    has_failed,
+    fails,
+    is_complete,
+    is_ending,
+    lost_its_outcome,
+    is_suspended,
+    is_starting,
+    is_running,
+)
+
+
+def _says_done(observation: TrainingObservation) -> bool:
+    return observation.outcome is not None and observation.outcome.succeeded
 
 
 def _differs(observation: TrainingObservation) -> bool:

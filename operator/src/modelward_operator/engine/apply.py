@@ -5,25 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from modelward_api import names
 from modelward_api.base import Document
+from modelward_api.modelversion import Artifact, ModelVersionStatus
+from modelward_operator.desired import quarantine as marks
 from modelward_operator.desired import record as records
 from modelward_operator.desired import serving
 from modelward_operator.desired.service import service as desired_service
 from modelward_operator.desired.settings import Settings
 from modelward_operator.domain.decision import Decision, LeaseOrder, Note
 from modelward_operator.domain.observation import Failure, Version
-from modelward_operator.domain.record import ModelRecord
+from modelward_operator.domain.record import ModelRecord, Quarantine
+from modelward_operator.domain.rollout.course import ENDED, UNDER_WAY
+from modelward_operator.domain.withheld import Attempted, Refusal, is_new, told
 from modelward_operator.engine import gateway as api
+from modelward_operator.engine.attempts import Attempts, RefusedError, What
 from modelward_operator.engine.exchange import Exchange, Held, raises
-from modelward_operator.engine.gateway import Gateway, GatewayError, Manifest, NamespaceEndsError, Resource
-from modelward_operator.engine.observe import Seen, is_a_versions, is_ours, owned_by, owns_replicas
+from modelward_operator.engine.gateway import Gateway, GatewayError, Manifest, Resource
+from modelward_operator.engine.observe import Seen, is_a_versions, is_ours, owned_by, owns_replicas, tolerant
 
+Made = TypeVar("Made")
 log = logging.getLogger(__name__)
 
 COUNTS_PERIOD = 5.0
@@ -60,6 +67,12 @@ class Memory:
     rest: Rest | None = None
     applied: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     """By kind and name: what was applied (a hash), and the state of the object that came of it."""
+    attempts: Attempts = field(default_factory=Attempts)
+    marks: Sequence[Manifest] | None = None
+    """The quarantine's ControllerRevisions as they were last read; None when they are to be read again."""
+    unkept: tuple[Quarantine, ...] = ()
+    """Digests that are quarantined although the API server lets nobody write that down."""
+    marks_read: float = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,27 +88,116 @@ class Round:
     memory: Memory
     clock: float
     """Monotonic, in seconds."""
+    now: datetime
 
 
-async def carry_out(turn: Round, decision: Decision) -> None:
-    """Make it so. Whatever is so already costs no call."""
+@dataclass(slots=True)
+class Outcome:
+    """What became of one round's writes, by ModelVersion where they are one's."""
+
+    refusals: dict[str, list[Refusal]] = field(default_factory=dict)
+    without_pods: set[str] = field(default_factory=set)
+    """Their Deployment was refused."""
+    serves: bool = True
+    """Whether callers come to whom they shall come to."""
+    records: bool = True
+    """Whether the record is written, with what was decided in this round."""
+    statuses: dict[str, ModelVersionStatus] = field(default_factory=dict)
+    """As they stand in the cluster now."""
+    monitors: set[str] = field(default_factory=set)
+    """DriftMonitors whose status was refused."""
+    objects: dict[str, Manifest] = field(default_factory=dict)
+
+    def of(self, names: Iterable[str], error: RefusedError) -> None:
+        """A write for those versions was refused."""
+        for name in names:
+            self.refusals.setdefault(name, []).append(error.refusal)
+
+
+async def carry_out(turn: Round, decision: Decision) -> Outcome:
+    """Make it so, and say only then that it is. Whatever is so already costs no call.
+
+    A refusal stops what depends on it and nothing else: it stands in the conditions of the version that it is about.
+    """
+    turn.memory.attempts.begin()
     versions = {version.name: version for version in turn.seen.versions}
+    outcome = Outcome(objects=dict(turn.seen.manifests))
     lowering, raising = _split(turn.memory.held, decision)
     await turn.exchange.order(turn.memory.held, versions, lowering)
-    await _write_record(turn, decision)
-    objects = await _write_statuses(turn, decision)
+    await _write_record(turn, decision, outcome)
     if decision.workloads:
-        await turn.exchange.signer.publish(turn.gateway, turn.namespace, turn.clock)
-    for name, replicas in decision.workloads.items():
-        await _have_workload(turn, versions[name], replicas, autoscaled=name in decision.autoscaled)
+        await _publish_keys(turn, decision, outcome)
+    for name in _callers_first(decision):
+        await _have_workload(turn, outcome, versions[name], decision.workloads[name], name in decision.autoscaled)
     if decision.serve is not None:
-        await _serve(turn, decision.serve)
-    if raising:
-        await turn.exchange.order(turn.memory.held, versions, raising)
-    await _drop(turn, decision)
-    await _release(turn, decision, objects)
-    for note in decision.notes:
-        await write_event(turn.gateway, turn.namespace, note, objects.get(note.name) or _object(turn, note))
+        await _serve(turn, outcome, decision.serve)
+    await _write_statuses(turn, decision, outcome)
+    await _raise(turn, decision, outcome, versions, raising)
+    await _drop(turn, decision, outcome)
+    await _let_go(turn, decision, outcome)
+    await _write_events(turn, decision, outcome)
+    turn.memory.attempts.forget(_names(turn))
+    return outcome
+
+
+def _names(turn: Round) -> set[str]:
+    own = {turn.model, records.record_name(turn.model), names.CONTROL_KEYS}
+    own |= {marks.mark_name(turn.model, entry.digest) for entry in (turn.memory.latest or ModelRecord()).quarantined}
+    own |= {manifest["metadata"]["name"] for manifest in turn.seen.marks}
+    return own | turn.seen.manifests.keys() | turn.seen.monitor_manifests.keys() | turn.seen.deployments.keys()
+
+
+def _callers_first(decision: Decision) -> list[str]:
+    """Who answers comes before who is tried out."""
+    answers = {name for name, status in decision.statuses.items() if status.phase in ("Champion", "Standby")}
+    return sorted(decision.workloads, key=lambda name: (name != decision.serve, name not in answers))
+
+
+async def _raise(
+    turn: Round, decision: Decision, outcome: Outcome, versions: Mapping[str, Version], raising: list[LeaseOrder]
+) -> None:
+    """More callers for a challenger: only when its status says so, and all that was decided is recorded."""
+    if not outcome.serves or turn.memory.attempts.conflicts:
+        return
+    orders = [
+        order
+        for order in raising
+        if order.challenger is not None
+        and all(outcome.statuses.get(name) == decision.statuses.get(name) for name in (order.challenger, order.holder))
+    ]
+    if orders:
+        await turn.exchange.order(turn.memory.held, versions, orders)
+
+
+async def _let_go(turn: Round, decision: Decision, outcome: Outcome) -> None:
+    """Take off the finalizer of an earlier release, once the garbage collector would not take callers' pods with the object."""
+    if decision.drop_service and not outcome.serves:
+        return  # nobody would look at the Service any more
+    for name, manifest in outcome.objects.items():
+        metadata = manifest["metadata"]
+        present: list[str] = metadata.get("finalizers", [])
+        depends = owned_by(turn.seen.deployments.get(name, {"metadata": {}}), metadata["uid"])
+        if names.FINALIZER not in present or (depends and name not in decision.release):
+            continue
+        wanted = [finalizer for finalizer in present if finalizer != names.FINALIZER]
+        change = {"metadata": {"finalizers": wanted, "resourceVersion": metadata["resourceVersion"]}}
+        write = partial(turn.gateway.patch, api.MODEL_VERSIONS, turn.namespace, name, change)
+        try:
+            await _make(turn, ("ModelVersion/finalizers", name), str(wanted), write)
+        except RefusedError as error:
+            outcome.of([name], error)
+
+
+async def _publish_keys(turn: Round, decision: Decision, outcome: Outcome) -> None:
+    publish = partial(turn.exchange.signer.publish, turn.gateway, turn.namespace, turn.clock)
+    try:
+        await _make(turn, ("ConfigMap", names.CONTROL_KEYS), "", publish)
+    except RefusedError as error:
+        outcome.of(decision.workloads, error)
+
+
+async def _make(turn: Round, what: What, content: str, write: Callable[[], Awaitable[Made]]) -> Made:
+    return await turn.memory.attempts.make(what, content, turn.clock, write)
 
 
 def _split(held: Held, decision: Decision) -> tuple[list[LeaseOrder], list[LeaseOrder]]:
@@ -116,27 +218,65 @@ def _split(held: Held, decision: Decision) -> tuple[list[LeaseOrder], list[Lease
     return lowering, raising
 
 
-async def _write_record(turn: Round, decision: Decision) -> None:
+async def _write_record(turn: Round, decision: Decision, outcome: Outcome) -> None:
     if isinstance(turn.seen.record, Failure):
         return  # it is not ours to write, and the model's last version goes
-    if _is_due(turn, decision):
-        manifest = records.config_map(turn.namespace, turn.model, decision.record)
-        seen = turn.seen.record_manifest
-        try:
-            if seen is None:
-                await turn.gateway.create(api.CONFIG_MAPS, manifest)
-            else:
-                await turn.gateway.apply(api.CONFIG_MAPS, _as_seen(manifest, seen))
-        except NamespaceEndsError:
-            log.info("the record of %s/%s goes with its namespace", turn.namespace, turn.model)
-        turn.memory.record, turn.memory.record_written = decision.record, turn.clock
-    # From here on: what is decided next starts from these windows, whatever happens to the statuses.
+    # What is decided next starts from these windows, whatever happens to the writes.
     turn.memory.latest = decision.record
+    await _write_marks(turn, decision, outcome)
+    await _write_config_map(turn, decision, outcome)
+    turn.memory.unkept = () if outcome.records else decision.record.quarantined
+
+
+async def _write_config_map(turn: Round, decision: Decision, outcome: Outcome) -> None:
+    if not _is_due(turn, decision):
+        return
+    manifest, seen = records.config_map(turn.namespace, turn.model, decision.record), turn.seen.record_manifest
+    write = (
+        partial(turn.gateway.create, api.CONFIG_MAPS, manifest)
+        if seen is None
+        else partial(turn.gateway.apply, api.CONFIG_MAPS, _as_seen(manifest, seen))
+    )
+    try:
+        await _make(turn, ("ConfigMap", records.record_name(turn.model)), "", write)
+    except RefusedError as error:
+        outcome.records = False
+        outcome.of(decision.statuses, error)
+        return
+    turn.memory.record, turn.memory.record_written = decision.record, turn.clock
+
+
+async def _write_marks(turn: Round, decision: Decision, outcome: Outcome) -> None:
+    """The quarantine's second place, which nobody deletes together with the ConfigMap."""
+    wanted = {entry.digest: entry for entry in decision.record.quarantined}
+    have = {m["metadata"]["name"]: (m, marks.read([m])) for m in turn.seen.marks}
+    for manifest, entries in have.values():
+        if not entries or wanted.get(entries[0].digest) != entries[0]:
+            await _mark(turn, decision, outcome, partial(_delete, turn, api.REVISIONS, manifest))
+    for entry in wanted.values():
+        if have.get(marks.mark_name(turn.model, entry.digest), (None, ()))[1] != (entry,):
+            manifest = marks.mark(turn.namespace, turn.model, entry)
+            create = partial(turn.gateway.create, api.REVISIONS, manifest)
+            name = manifest["metadata"]["name"]
+            await _mark(turn, decision, outcome, partial(_make, turn, ("ControllerRevision", name), entry.time, create))
+
+
+async def _mark(turn: Round, decision: Decision, outcome: Outcome, write: Callable[[], Awaitable[Any]]) -> None:
+    turn.memory.marks = None
+    try:
+        await write()
+    except RefusedError as error:
+        outcome.records = False
+        outcome.of(decision.statuses, error)
 
 
 def _is_due(turn: Round, decision: Decision) -> bool:
     """Whether the record must be written now: at once when it matters, now and then while only counts grow."""
     written = turn.memory.record
+    if turn.seen.written is None and decision.record.quarantined:
+        return True  # somebody has deleted it
+    if turn.seen.written is not None and turn.seen.written.quarantined != decision.record.quarantined:
+        return True
     if written == decision.record or (decision.record == ModelRecord() and turn.seen.record_manifest is None):
         return False
     turn_is_due = turn.clock - turn.memory.record_written >= COUNTS_PERIOD
@@ -151,15 +291,69 @@ def _what_matters(record: ModelRecord) -> tuple[object, ...]:
     return record.quarantined, record.decisions, record.ledger.windows
 
 
-async def _write_statuses(turn: Round, decision: Decision) -> dict[str, Manifest]:
-    objects = dict(turn.seen.manifests)
-    for name, status in decision.statuses.items():
-        if name not in objects:
-            continue  # it is deleted, and its pods answer on
-        objects[name] = await write_status(turn.gateway, api.MODEL_VERSIONS, objects[name], status)
+async def _write_statuses(turn: Round, decision: Decision, outcome: Outcome) -> None:
+    crowned = True
+    """Whether whoever becomes the champion is written down as such: until then nobody else stops being one."""
+    for name, wanted in decision.statuses.items():
+        manifest = outcome.objects.get(name)
+        if manifest is None:  # it is deleted, and its pods answer on
+            outcome.statuses[name] = wanted
+            continue
+        old, generation = (
+            tolerant(ModelVersionStatus, manifest.get("status")),
+            manifest["metadata"].get("generation", 0),
+        )
+        withheld = _rests_on_what_is_refused(turn, decision, outcome, name, old)
+        withheld |= not crowned and old.phase == "Champion" and wanted.phase != "Champion"
+        attempted = Attempted(
+            outcome.refusals.get(name, ()),
+            withheld,
+            tried=name in decision.workloads or wanted.phase in ENDED,
+            unreachable=not outcome.serves and name == decision.serve,
+        )
+        status = told(old, wanted, attempted, generation, turn.now)
+        try:
+            outcome.objects[name] = await _write_status(turn, api.MODEL_VERSIONS, manifest, status)
+            outcome.statuses[name] = status
+        except RefusedError as error:
+            outcome.of([name], error)
+            outcome.statuses[name] = old
+        if wanted.phase == "Champion" and outcome.statuses[name].phase != "Champion":
+            crowned = False
     for name, monitor in decision.monitors.items():
-        await write_status(turn.gateway, api.DRIFT_MONITORS, turn.seen.monitor_manifests[name], monitor)
-    return objects
+        if not outcome.serves and any(note.name == name and note.reason == "Rollback" for note in decision.notes):
+            outcome.monitors.add(name)
+            continue  # it would say who answers again
+        try:
+            await _write_status(turn, api.DRIFT_MONITORS, turn.seen.monitor_manifests[name], monitor)
+        except RefusedError:
+            outcome.monitors.add(name)
+
+
+def _rests_on_what_is_refused(
+    turn: Round, decision: Decision, outcome: Outcome, name: str, old: ModelVersionStatus
+) -> bool:
+    """Whether the next status of a version would say what is not so."""
+    wanted = decision.statuses[name]
+    moves = wanted.phase != old.phase
+    if name in outcome.without_pods and moves:
+        return wanted.phase in UNDER_WAY or (old.phase in ENDED and wanted.phase == "Standby")
+    if not outcome.serves and decision.serve is not None:
+        changes_hands = moves and "Champion" in (old.phase, wanted.phase)
+        return changes_hands or (wanted.champion != old.champion and wanted.phase in UNDER_WAY)
+    return not outcome.records and moves and _is_decided_now(turn, decision, name, wanted)
+
+
+def _is_decided_now(turn: Round, decision: Decision, name: str, wanted: ModelVersionStatus) -> bool:
+    """Whether it is a promotion or a release that the record must know of first. A rollback waits for nothing."""
+    before = turn.seen.record.decisions if isinstance(turn.seen.record, ModelRecord) else ()
+    new = [entry for entry in decision.record.decisions if entry not in before and entry.model_version == name]
+    return any(entry.outcome == "release" or wanted.phase == "Promoting" for entry in new)
+
+
+async def _write_status(turn: Round, resource: Resource, manifest: Manifest, status: Document) -> Manifest:
+    write = partial(write_status, turn.gateway, resource, manifest, status)
+    return await _make(turn, (f"{resource.kind}/status", manifest["metadata"]["name"]), "", write)
 
 
 async def write_status(gateway: Gateway, resource: Resource, manifest: Manifest, status: Document) -> Manifest:
@@ -171,22 +365,40 @@ async def write_status(gateway: Gateway, resource: Resource, manifest: Manifest,
     return await gateway.replace_status(resource, {**body, "status": wanted})
 
 
-async def _have_workload(turn: Round, version: Version, replicas: int, *, autoscaled: bool) -> None:
+async def _have_workload(turn: Round, outcome: Outcome, version: Version, replicas: int, autoscaled: bool) -> None:
     current = turn.seen.deployments.get(version.name)
     if version.artifact is None or version.artifact_failure is not None:
         return
+    try:
+        await _have_deployment(turn, version, version.artifact, replicas, current, autoscaled=autoscaled)
+    except RefusedError as error:
+        outcome.of([version.name], error)
+        outcome.without_pods.add(version.name)
+    for have in (partial(_have_autoscaler, turn, version, autoscaled), partial(_have_budget, turn, version, replicas)):
+        if current is None and version.name in outcome.without_pods:
+            return  # nothing to scale, and nothing to disrupt
+        try:
+            await have()
+        except RefusedError as error:
+            outcome.of([version.name], error)
+
+
+async def _have_deployment(
+    turn: Round, version: Version, artifact: Artifact, replicas: int, current: Manifest | None, *, autoscaled: bool
+) -> None:
     if not autoscaled:
         await _delete(turn, api.AUTOSCALERS, turn.seen.autoscalers.get(version.name))
     left = await _left_to_the_autoscaler(turn, version.name, replicas, current) if autoscaled else None
     said = replicas if left is None else None
-    wanted = serving.deployment(
-        turn.namespace, version.name, version.uid, version.spec, version.artifact, said, turn.settings
-    )
+    wanted = serving.deployment(turn.namespace, version.name, version.uid, version.spec, artifact, said, turn.settings)
     await _have(turn, api.DEPLOYMENTS, wanted, left or current)
-    if autoscaled and version.spec.serving.autoscaling is not None:
-        scaler = serving.autoscaler(turn.namespace, version.name, version.spec, version.spec.serving.autoscaling)
+
+
+async def _have_autoscaler(turn: Round, version: Version, autoscaled: bool) -> None:
+    scaling = version.spec.serving.autoscaling
+    if autoscaled and scaling is not None:
+        scaler = serving.autoscaler(turn.namespace, version.name, version.spec, scaling)
         await _have(turn, api.AUTOSCALERS, scaler, turn.seen.autoscalers.get(version.name))
-    await _have_budget(turn, version, replicas)
 
 
 async def _have_budget(turn: Round, version: Version, replicas: int) -> None:
@@ -197,7 +409,8 @@ async def _have_budget(turn: Round, version: Version, replicas: int) -> None:
         return
     if replicas > 1:
         wanted = serving.disruption_budget(turn.namespace, version.name, version.spec)
-        await turn.gateway.apply(api.DISRUPTION_BUDGETS, wanted)
+        write = partial(turn.gateway.apply, api.DISRUPTION_BUDGETS, wanted)
+        await _make(turn, (api.DISRUPTION_BUDGETS.kind, version.name), json.dumps(wanted, sort_keys=True), write)
     else:
         await _drop_budget(turn, version.name)
     turn.memory.applied[key] = (told, version.uid)
@@ -215,15 +428,23 @@ async def _left_to_the_autoscaler(turn: Round, name: str, replicas: int, current
     if not owns_replicas(current):
         return current
     handed = serving.replicas_only(turn.namespace, name, replicas)
-    return await turn.gateway.apply(api.DEPLOYMENTS, _as_seen(handed, current), names.SCALE_MANAGER)
+    write = partial(turn.gateway.apply, api.DEPLOYMENTS, _as_seen(handed, current), names.SCALE_MANAGER)
+    return await _make(turn, ("Deployment/replicas", name), str(replicas), write)
 
 
-async def _serve(turn: Round, version: str) -> None:
-    if turn.seen.service_manifest is not None and not is_ours(turn.seen.service_manifest):
+async def _serve(turn: Round, outcome: Outcome, version: str) -> None:
+    """Callers come to that version, or the outcome says that they do not."""
+    service = turn.seen.service_manifest
+    if service is not None and not is_ours(service):
         return
+    selects = turn.seen.service.selects if turn.seen.service else None
     tls = any(v.tls for v in turn.seen.versions if v.name == version)
-    wanted = desired_service(turn.namespace, turn.model, version, tls=tls)
-    await _have(turn, api.SERVICES, wanted, turn.seen.service_manifest)
+    try:
+        await _have(turn, api.SERVICES, desired_service(turn.namespace, turn.model, version, tls=tls), service)
+    except RefusedError as error:
+        outcome.serves = selects == version
+        concerned = {v.name for v in turn.seen.versions if v.status.phase == "Champion"} | {version}
+        outcome.of(concerned, error)
 
 
 async def _have(turn: Round, resource: Resource, wanted: Manifest, current: Manifest | None) -> None:
@@ -232,7 +453,7 @@ async def _have(turn: Round, resource: Resource, wanted: Manifest, current: Mani
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
     if current is not None and turn.memory.applied.get(key) == (digest, _state(current)):
         return
-    made = await turn.gateway.apply(resource, _as_seen(wanted, current))
+    made = await _make(turn, key, digest, partial(turn.gateway.apply, resource, _as_seen(wanted, current)))
     turn.memory.applied[key] = (digest, _state(made))
 
 
@@ -251,17 +472,24 @@ def _state(manifest: Manifest) -> str:
     return f"{metadata.get('uid')} {spec} {sorted((metadata.get('labels') or {}).items())}"
 
 
-async def _drop(turn: Round, decision: Decision) -> None:
+async def _drop(turn: Round, decision: Decision, outcome: Outcome) -> None:
     for name, manifest in turn.seen.deployments.items():
         wanted = name in decision.workloads or name in decision.keep
         if wanted or "deletionTimestamp" in manifest["metadata"] or not is_a_versions(manifest):
             continue
-        await _delete(turn, api.AUTOSCALERS, turn.seen.autoscalers.get(name))
-        await _drop_budget(turn, name)
-        await _delete(turn, api.DEPLOYMENTS, manifest)
+        try:
+            await _delete(turn, api.AUTOSCALERS, turn.seen.autoscalers.get(name))
+            await _drop_budget(turn, name)
+            await _delete(turn, api.DEPLOYMENTS, manifest)
+        except RefusedError as error:
+            outcome.of([name], error)
     service = turn.seen.service_manifest
     if decision.drop_service and service is not None and is_ours(service):
-        await turn.gateway.delete(api.SERVICES, turn.namespace, turn.model, service["metadata"]["uid"])
+        try:
+            await _delete(turn, api.SERVICES, service)
+        except RefusedError as error:
+            outcome.serves = False
+            outcome.of(turn.seen.manifests, error)
 
 
 async def _drop_budget(turn: Round, name: str) -> None:
@@ -274,20 +502,29 @@ async def _delete(turn: Round, resource: Resource, manifest: Manifest | None) ->
         return
     name, uid = manifest["metadata"]["name"], manifest["metadata"]["uid"]
     turn.memory.applied.pop((resource.kind, name), None)
-    await turn.gateway.delete(resource, turn.namespace, name, uid)
+    write = partial(turn.gateway.delete, resource, turn.namespace, name, uid)
+    await _make(turn, (f"{resource.kind}/deletion", name), uid, write)
 
 
-async def _release(turn: Round, decision: Decision, objects: dict[str, Manifest]) -> None:
-    """Take off the finalizer of an earlier release, once the garbage collector would not take callers' pods with the object."""
-    for name, manifest in objects.items():
-        metadata = manifest["metadata"]
-        present: list[str] = metadata.get("finalizers", [])
-        depends = owned_by(turn.seen.deployments.get(name, {"metadata": {}}), metadata["uid"])
-        if names.FINALIZER not in present or (depends and name not in decision.release):
+async def _write_events(turn: Round, decision: Decision, outcome: Outcome) -> None:
+    """Of what has happened; and of what was refused, when no status has told of it yet."""
+    for note in decision.notes:
+        wanted, now = decision.statuses.get(note.name), outcome.statuses.get(note.name)
+        is_so = wanted is None or now is None or (now.phase, now.step) == (wanted.phase, wanted.step)
+        if note.kind == "ModelVersion" and not is_so:
             continue
-        wanted = [finalizer for finalizer in present if finalizer != names.FINALIZER]
-        change = {"metadata": {"finalizers": wanted, "resourceVersion": metadata["resourceVersion"]}}
-        await turn.gateway.patch(api.MODEL_VERSIONS, turn.namespace, name, change)
+        if note.kind == "DriftMonitor" and note.name in outcome.monitors:
+            continue
+        await write_event(turn.gateway, turn.namespace, note, outcome.objects.get(note.name) or _object(turn, note))
+    for name, refusals in outcome.refusals.items():
+        manifest = turn.seen.manifests.get(name)
+        if manifest is None:
+            continue  # it is deleted: there is nothing to tell it of
+        old = tolerant(ModelVersionStatus, manifest.get("status"))
+        lasting = next((r for r in refusals if r.lasts and r.times == 1 and is_new(old, r)), None)
+        if lasting is not None:
+            note = Note("ModelVersion", name, "Warning", lasting.reason, lasting.message)
+            await write_event(turn.gateway, turn.namespace, note, manifest)
 
 
 def _object(turn: Round, note: Note) -> Manifest | None:

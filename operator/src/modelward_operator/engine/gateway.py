@@ -72,6 +72,7 @@ SECRETS = Resource("v1", "Secret", "secrets")
 PODS = Resource("v1", "Pod", "pods")
 EVENTS = Resource("v1", "Event", "events")
 JOBS = Resource("batch/v1", "Job", "jobs")
+REVISIONS = Resource("apps/v1", "ControllerRevision", "controllerrevisions")
 DISRUPTION_BUDGETS = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 AUTOSCALERS = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
@@ -80,10 +81,12 @@ LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
 class GatewayError(Exception):
     """The API server refused (an HTTP status), or could not be reached (0)."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, retry_after: float = 0.0) -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
         self.said = message
+        self.retry_after = retry_after
+        """Seconds that the API server asks to wait."""
 
 
 class ConflictError(GatewayError):
@@ -270,7 +273,7 @@ class KubernetesGateway:
         if answer.status == 404 and absent_is_none:
             return None
         if answer.status >= 400:
-            raise _error(answer.status, content)
+            raise _error(answer.status, content, answer.getheader("Retry-After"))  # type: ignore[no-untyped-call]
         found: Manifest = json.loads(content)
         return found
 
@@ -284,7 +287,7 @@ def _path(resource: Resource, namespace: str | None, name: str | None = None) ->
     return f"{resource.root}{inside}/{resource.plural}" + (f"/{name}" if name is not None else "")
 
 
-def _error(status: int, content: bytes) -> GatewayError:
+def _error(status: int, content: bytes, retry_after: str | None = None) -> GatewayError:
     try:
         said = json.loads(content)
     except ValueError:
@@ -293,4 +296,5 @@ def _error(status: int, content: bytes) -> GatewayError:
     if "NamespaceTerminating" in causes:
         return NamespaceEndsError(status, said["message"])
     kind = {409: ConflictError, 422: InvalidObjectError}.get(status, GatewayError)
-    return kind(status, said.get("message", ""))
+    wait = float(retry_after) if retry_after is not None and retry_after.isascii() and retry_after.isdigit() else 0.0
+    return kind(status, said.get("message", ""), wait)

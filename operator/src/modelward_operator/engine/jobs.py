@@ -81,9 +81,14 @@ def has_condition(job: Manifest | None, type_: str) -> bool:
     return any(c["type"] == type_ and c["status"] == "True" for c in conditions)
 
 
+def is_complete(job: Manifest | None) -> bool:
+    """Whether the Job has succeeded. One that fails never has, whatever its pods say while they end."""
+    return has_condition(job, "Complete") and failure(job) is None
+
+
 def failure(job: Manifest | None) -> Failure | None:
-    """Why the Job gave up, if it did."""
+    """Why the Job gave up, if it did: FailureTarget says so while its pods still end, Failed once they have."""
     for condition in ((job or {}).get("status") or {}).get("conditions") or []:
-        if condition["type"] == "Failed" and condition["status"] == "True":
+        if condition["type"] in ("Failed", "FailureTarget") and condition["status"] == "True":
             return Failure(condition.get("reason") or "JobFailed", condition.get("message") or "The Job failed")
     return None

@@ -35,6 +35,7 @@ SUBGROUPS = Gauge(
     "Logarithm of the evidence for harm in a subgroup, by its worst signal; 0 while it rests on too few.",
     ["namespace", "model", "name", "stratum"],
 )
+LOST = Counter("modelward_records_lost", "Records or quarantines that somebody has deleted.", ["namespace", "model"])
 DRIFTING = Gauge("modelward_drift", "1 while a monitor calls drift.", ["namespace", "model", "monitor"])
 TRANSITIONS = Counter("modelward_transitions", "Transitions of versions, by reason.", ["namespace", "model", "reason"])
 
@@ -80,6 +81,8 @@ def tell(namespace: str, model: str, decision: Decision) -> None:
     _tell_drift(namespace, model, decision)
     for note in decision.notes:
         TRANSITIONS.labels(namespace, model, note.reason).inc()
+        if note.reason == "RecordLost":
+            LOST.labels(namespace, model).inc()
 
 
 def _tell_drift(namespace: str, model: str, decision: Decision) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -16,9 +16,10 @@ from modelward_api.driftmonitor import DriftMonitorSpec, DriftMonitorStatus
 from modelward_api.modelversion import Artifact, ModelVersionSpec, ModelVersionStatus
 from modelward_api.trainingjob import TrainingJobStatus
 from modelward_api.wire import FetchOutcome, TrainingOutcome
+from modelward_operator.desired import quarantine as marks_of
 from modelward_operator.desired import record as records
 from modelward_operator.desired.serving import short
-from modelward_operator.domain import refusal
+from modelward_operator.domain import quarantine, refusal
 from modelward_operator.domain.observation import Failure, InvalidVersion, ModelService, Monitor, Pod, Version, Workload
 from modelward_operator.domain.record import ModelRecord
 from modelward_operator.engine import gateway as api
@@ -48,15 +49,21 @@ class Seen:
     service_manifest: Manifest | None
     record_manifest: Manifest | None
     record: ModelRecord | Failure
-    """The record as it is written, or why it cannot be used."""
+    """The record, with the quarantine that other places remember; or why it cannot be used."""
     waiting: Mapping[str, Manifest]
     """ModelVersion objects, by name, that wait until the pods of a deleted one of their name are gone."""
     unreadable_monitors: Mapping[str, str]
     """DriftMonitors whose spec the models refuse though the schema let it through, by name: what is wrong."""
+    written: ModelRecord | None = None
+    """The record as the ConfigMap has it; None if there is none, or none that can be used."""
+    marks: Sequence[Manifest] = ()
+    """The quarantine's ControllerRevisions."""
+    lost: str | None = None
+    """What of the quarantine somebody has deleted."""
 
 
-async def see(gateway: Gateway, namespace: str, model: str) -> Seen:
-    """Read everything that belongs to one model."""
+async def see(gateway: Gateway, namespace: str, model: str, marks: Sequence[Manifest] | None = None) -> Seen:
+    """Read everything that belongs to one model; its quarantine's ControllerRevisions unless they are given."""
     selector, fields = api.ours_of(model), api.on_model(model)
     lists = asyncio.gather(
         gateway.list(api.MODEL_VERSIONS, namespace, fields=fields),
@@ -70,6 +77,8 @@ async def see(gateway: Gateway, namespace: str, model: str) -> Seen:
         gateway.get(api.CONFIG_MAPS, namespace, records.record_name(model)),
     )
     (objects, pods, workloads, autoscalers, monitors), (service, record) = await asyncio.gather(lists, singles)
+    if marks is None:
+        marks = await gateway.list(api.REVISIONS, namespace, f"{selector},{names.COMPONENT}=quarantine")
     deployments = {m["metadata"]["name"]: m for m in workloads}
     found: list[Version | InvalidVersion] = []
     waiting: dict[str, Manifest] = {}
@@ -90,6 +99,9 @@ async def see(gateway: Gateway, namespace: str, model: str) -> Seen:
     versions = [replace(read, pods=_pods_of(read, pods)) for read in found if isinstance(read, Version)]
     invalid = [read for read in found if isinstance(read, InvalidVersion)]
     readable = {m["metadata"]["name"]: _monitor(m) for m in monitors}
+    written = model_record(record)
+    known = written if record is not None and isinstance(written, ModelRecord) else None
+    places = quarantine.Places(known, marks_of.read(marks), tuple(versions))
     return Seen(
         versions=tuple(versions),
         invalid=tuple(invalid),
@@ -102,7 +114,10 @@ async def see(gateway: Gateway, namespace: str, model: str) -> Seen:
         autoscalers={m["metadata"]["name"]: m for m in autoscalers},
         service_manifest=service,
         record_manifest=record,
-        record=model_record(record),
+        record=written if isinstance(written, Failure) else quarantine.remembered(places),
+        written=known,
+        marks=marks,
+        lost=None if isinstance(written, Failure) else quarantine.lost(places),
         unreadable_monitors={name: m for name, m in readable.items() if isinstance(m, str)},
     )
 

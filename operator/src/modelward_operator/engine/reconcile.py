@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -50,6 +50,8 @@ AGAIN = 0.05
 """Seconds until a second look after somebody else has written meanwhile."""
 UNTIL_COLLECTED = 1.0
 """Seconds until a second look at what the garbage collector is about to remove."""
+MARKS_PERIOD = 60.0
+"""Seconds between two looks at the quarantine's ControllerRevisions while nothing moves."""
 UNTIL_MENDED = 15.0
 """Seconds until a second look at what a person must mend and no watch tells of."""
 
@@ -97,7 +99,8 @@ class Reconciler:
         if memory.rest is not None and memory.rest.lasts(heard, self.monotonic()):
             await self.exchange.renew(memory.held, memory.rest.versions, profile=False)
             return memory.rest.again
-        seen = await see(self.gateway, key.namespace, key.name)
+        seen = await see(self.gateway, key.namespace, key.name, self._marks(memory))
+        memory.marks = seen.marks
         await self._tell_unreadable_monitors(seen)
         await self._tell_waiting(seen)
         if isinstance(seen.record, Failure) and any(not _is_deleting(m) for m in seen.manifests.values()):
@@ -107,18 +110,38 @@ class Reconciler:
         decision = await self._decide(key, memory, seen, answers)
         if self.fresh is not None and is_of_consequence(seen, memory.held, decision):
             seen = await see(self.fresh, key.namespace, key.name)
+            memory.marks, memory.marks_read = seen.marks, self.monotonic()
             decision = await self._decide(key, memory, seen, answers)
         turn = Round(
-            self.gateway, self.exchange, self.settings, key.namespace, key.name, seen, memory, self.monotonic()
+            self.gateway,
+            self.exchange,
+            self.settings,
+            key.namespace,
+            key.name,
+            seen,
+            memory,
+            self.monotonic(),
+            self.now(),
         )
-        await carry_out(turn, decision)
-        metrics.tell(key.namespace, key.name, decision)
+        outcome = await carry_out(turn, decision)
+        metrics.tell(key.namespace, key.name, replace(decision, statuses=outcome.statuses))
+        metrics.CONFLICTS.labels(key.kind).inc(memory.attempts.conflicts)
         if not (seen.manifests or seen.monitors or seen.waiting or seen.deployments):
             self.memories.pop(key, None)
             return None
         is_quiet = self.store is not None and heard == self._heard(key)  # nothing was written, either
+        if (again := memory.attempts.next) is not None:
+            memory.rest = None
+            return min(decision.requeue_after, max(AGAIN, again - self.monotonic()))
         memory.rest = _rest(seen, decision, heard, turn.clock) if is_quiet else None
         return decision.requeue_after
+
+    def _marks(self, memory: Memory) -> Sequence[Manifest] | None:
+        """The quarantine's ControllerRevisions, where reading them again can wait: nothing of consequence rests on them."""
+        if self.fresh is None or self.monotonic() - memory.marks_read > MARKS_PERIOD:
+            memory.marks_read = self.monotonic()
+            return None
+        return memory.marks
 
     def _heard(self, key: Key) -> int:
         return self.store.heard(key.namespace, key.name) if self.store is not None else 0
@@ -136,6 +159,7 @@ class Reconciler:
             documents=documents,
             monitors=seen.monitors,
             invalid=seen.invalid,
+            lost=seen.lost,
         )
         return self.advance(observation, self.now())
 
@@ -241,7 +265,7 @@ class Reconciler:
             job_exists=job is not None,
             job_suspended=bool(job and job["spec"].get("suspend")),
             job_failure=jobs.taken(manifest, job, document) or jobs.failure(job),
-            job_complete=jobs.has_condition(job, "Complete"),
+            job_complete=jobs.is_complete(job),
             pod_problem=training_problem(pod_status, outcome) or await jobs.without_pods(self.gateway, job, pods),
             progress=await self._progress(pod_status),
             outcome=outcome,
@@ -320,7 +344,10 @@ def _record(seen: Seen, memory: Memory, answers: Iterable[ExchangeResponse]) -> 
     """Quarantine as the cluster has it (a person may release a digest there); counts as we have them, which is more."""
     written = seen.record if isinstance(seen.record, ModelRecord) else ModelRecord()
     if memory.record is None and seen.record_manifest is not None:
-        memory.record = written
+        memory.record = seen.written
+    known = {entry.digest for entry in written.quarantined}
+    kept = (*written.quarantined, *(entry for entry in memory.unkept if entry.digest not in known))
+    written = written.model_copy(update={"quarantined": kept})
     counts = (memory.latest or written).ledger
     return written.model_copy(update={"ledger": ledger.merge(counts, answers)})
 

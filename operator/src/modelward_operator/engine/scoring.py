@@ -110,7 +110,7 @@ def _job(job: Manifest) -> BatchJob:
         done=status.get("succeeded") or 0,
         started=status.get("startTime"),
         finished=status.get("completionTime"),
-        complete=jobs.has_condition(job, "Complete"),
+        complete=jobs.is_complete(job),
         failure=jobs.failure(job),
     )
 

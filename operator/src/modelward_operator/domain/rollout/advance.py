@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from modelward_api.base import seconds
+from modelward_api.bundle import BundleDocuments
 from modelward_api.driftmonitor import Action
 from modelward_api.wire import PairedCounts
 from modelward_operator.domain import drift, ledger, subgroups
@@ -20,7 +21,7 @@ from modelward_operator.domain.rollout.course import ENDED, Course
 from modelward_operator.domain.rollout.handback import handed_back
 from modelward_operator.domain.rollout.roles import Roles, cast, selected
 from modelward_operator.domain.rollout.size import so_far
-from modelward_operator.domain.rollout.status import Facts, invalid_status, next_status, note
+from modelward_operator.domain.rollout.status import Facts, invalid_status, lost_note, next_status, note
 
 ROLLOUT_PERIOD, START_PERIOD, STANDBY_PERIOD, QUIET_PERIOD, AT_ONCE = 1.0, 3.0, 10.0, 60.0, 0.2
 """Seconds between two looks at a model that no watch asks for: a challenger's lease lives ten, a standby's thirty."""
@@ -107,7 +108,9 @@ def _case(observation: Observation, version: Version, champion: Version | None, 
         strata = ledger.strata_totals(observation.record.ledger, *pair)
         tripped = observation.tripped.get(version.artifact.digest)
     assessment = subgroups.assess(counts, tripped, strata, version.spec.rollout.analysis)
-    return trial.Case(version, champion, counts, assessment, selected(observation, version), now)
+    return trial.Case(
+        version, champion, counts, assessment, selected(observation, version), now, _documents(observation, version)
+    )
 
 
 def _halt(observation: Observation) -> Failure | None:
@@ -150,6 +153,7 @@ def _decide(observation: Observation, roles: Roles, plan: Plan, now: datetime) -
         statuses[name] = next_status(version, course, _facts(observation, version, plan, record, now))
         told = note(version, course)
         notes += [told] if told else []
+    notes += [lost] if (lost := lost_note(observation)) else []
     for invalid in observation.invalid:
         statuses[invalid.name] = invalid_status(invalid, now)
     serve = next((name for name, course in courses.items() if course.serve and name != plan.champion), None)
@@ -180,8 +184,12 @@ def _with_shares(plan: Plan, roles: Roles) -> dict[str, Course]:
 
 
 def _facts(observation: Observation, version: Version, plan: Plan, record: ModelRecord, now: datetime) -> Facts:
-    documents = observation.documents.get(version.artifact.digest) if version.artifact else None
-    return Facts(observation.namespace, now, plan.counts, documents, record)
+    documents = _documents(observation, version)
+    return Facts(observation.namespace, now, plan.counts, documents, record, observation.lost)
+
+
+def _documents(observation: Observation, version: Version) -> BundleDocuments | None:
+    return observation.documents.get(version.artifact.digest) if version.artifact else None
 
 
 def _workloads(

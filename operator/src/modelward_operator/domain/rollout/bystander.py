@@ -13,9 +13,11 @@ from modelward_api.base import seconds
 from modelward_operator.domain.clock import elapsed
 from modelward_operator.domain.observation import Observation, Version
 from modelward_operator.domain.record import Quarantine
+from modelward_operator.domain.rollout.candidate import mismatch
 from modelward_operator.domain.rollout.course import ENDED, UNDER_WAY, Course, withdrawal
 from modelward_operator.domain.rollout.roles import Roles, quarantined
 from modelward_operator.domain.rollout.size import pods
+from modelward_operator.domain.withheld import is_refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,9 @@ def answers(place: Place) -> Course | None:
         failure = version.failure
         why = f": {failure.message}" if failure else ""
         return Course("Champion", "NoPodReady", f"None of its pods is ready{why}", replicas=size, serve=True)
+    documents = place.observation.documents.get(version.artifact.digest) if version.artifact else None
+    if (wrong := mismatch(version, documents)) is not None:
+        return Course("Champion", wrong.reason, wrong.message, replicas=size, serve=True, stalled=True)
     if version.status.phase != "Champion":
         return Course("Champion", "Promoted", "Answers all requests", replicas=size, serve=True, decides="promote")
     said = version.status.history[-1].message if version.status.history else ""
@@ -168,6 +173,13 @@ def makes_way(place: Place) -> Course | None:
     return Course("Retired", "Superseded", "The shadow makes way for the rollout of another version")
 
 
+def was_refused(place: Place) -> Course | None:
+    """The API server refused to deploy it, and another version is tried meanwhile."""
+    if not is_refused(place.version.status, place.version.generation):
+        return None
+    return replace(as_before(place.version), stalled=True)
+
+
 def waits_for_its_turn(place: Place) -> Course:
     """One rollout at a time."""
     other = place.roles.candidate.name if place.roles.candidate else "another version"
@@ -188,6 +200,7 @@ CHECKS: tuple[Check, ...] = (
     awaits_its_bundle,
     is_superseded,
     makes_way,
+    was_refused,
     waits_for_its_turn,
 )
 

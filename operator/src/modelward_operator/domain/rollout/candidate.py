@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from modelward_api.base import seconds
+from modelward_api.bundle import BundleDocuments
 from modelward_api.modelversion import RolloutStep
 from modelward_api.wire import PairedCounts
 from modelward_operator.domain.clock import elapsed, stamp
@@ -20,7 +21,16 @@ from modelward_operator.domain.rollout.size import beside, mirrored, pods
 from modelward_operator.domain.trust import refused_for
 
 UNSERVABLE = frozenset(
-    {"DigestMismatch", "ArtifactNotFound", "ArtifactUnreadable", "BadSignature", "ParityFailed", "ModelUnloadable"}
+    {
+        "DigestMismatch",
+        "ArtifactNotFound",
+        "ArtifactUnreadable",
+        "BadSignature",
+        "ParityFailed",
+        "ModelUnloadable",
+        "ModelMismatch",
+        "VersionMismatch",
+    }
 )
 """What pods say of a bundle that no retry will mend."""
 
@@ -38,6 +48,8 @@ class Case:
     selected: bool
     """Whether the Service selects it already."""
     now: datetime
+    documents: BundleDocuments | None = None
+    """Of its bundle, once a pod has told them."""
 
 
 Check = Callable[[Case], Course | None]
@@ -50,7 +62,7 @@ def course(case: Case) -> Course:
 
 def cannot_be_served(case: Case) -> Course | None:
     """Its bundle is missing, not what it should be, or not servable: it never answers anybody."""
-    failure = _lasting_failure(case.version)
+    failure = mismatch(case.version, case.documents) or _lasting_failure(case.version)
     return None if failure is None else Course("Failed", failure.reason, failure.message)
 
 
@@ -92,7 +104,7 @@ def takes_too_long(case: Case) -> Course | None:
 
 def has_taken_over(case: Case) -> Course | None:
     """The Service selects it: it is the champion."""
-    if not case.selected:
+    if not case.selected or (case.champion is not None and mismatch(case.version, case.documents)):
         return None
     message = f"Answers all requests, after {_champion_name(case)}"
     return Course("Champion", "Promoted", message, replicas=_all_pods(case), serve=True)
@@ -256,6 +268,17 @@ CHECKS: tuple[Check, ...] = (
     needs_more_evidence,
     is_promoted,
 )
+
+
+def mismatch(version: Version, documents: BundleDocuments | None) -> Failure | None:
+    """Why its bundle is another one than its spec says: its callers would get 404, and its pods refuse their lease."""
+    if documents is None or documents.signature.model == version.spec.model:
+        return None
+    message = (
+        f"The bundle is of model '{documents.signature.model}', spec.model is '{version.spec.model}': "
+        "apply a ModelVersion with the right spec.model, or with a bundle of that model"
+    )
+    return Failure("ModelMismatch", message)
 
 
 def _lasting_failure(version: Version) -> Failure | None:

@@ -9,6 +9,7 @@ from modelward_api.base import Digest
 from modelward_operator.domain.observation import Observation, Version
 from modelward_operator.domain.record import Quarantine
 from modelward_operator.domain.rollout.course import ENDED, UNDER_WAY
+from modelward_operator.domain.withheld import is_refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,11 @@ def _newest(versions: Iterable[Version]) -> Version | None:
 
 
 def _candidate(undecided: Sequence[Version]) -> Version | None:
-    """The rollout that has come furthest; else the oldest version that waits for one and has its artifact."""
-    waiting = sorted((v for v in undecided if _waits(v)), key=age)
+    """The rollout that has come furthest; else the oldest version that waits for one and has its artifact.
+
+    A version that the API server refused to deploy yields: it is tried again when no other one waits.
+    """
+    waiting = sorted((v for v in undecided if _waits(v)), key=lambda v: (is_refused(v.status, v.generation), age(v)))
     under_way = [v for v in undecided if v.status.phase in UNDER_WAY]
     if waiting:  # a shadow would stand in the way for ever
         under_way = [v for v in under_way if v.spec.rollout.strategy != "shadow"]

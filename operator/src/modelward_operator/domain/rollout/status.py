@@ -10,15 +10,19 @@ from modelward_api.bundle import BundleDocuments
 from modelward_api.conditions import Condition, find
 from modelward_api.modelversion import Endpoints, ModelVersionStatus, Transition, Weight
 from modelward_api.wire import PairedCounts
-from modelward_operator.domain.clock import stamp
+from modelward_operator.domain.clock import elapsed, stamp
 from modelward_operator.domain.conditions import State, Summary, conclude
 from modelward_operator.domain.decision import Note
-from modelward_operator.domain.observation import InvalidVersion, Version
+from modelward_operator.domain.observation import InvalidVersion, Observation, Version
 from modelward_operator.domain.record import ModelRecord
-from modelward_operator.domain.rollout.course import REFUSED, UNDER_WAY, Course
+from modelward_operator.domain.rollout.course import ENDED, REFUSED, UNDER_WAY, Course
 from modelward_operator.domain.rollout.recording import decided
 
 KEPT_TRANSITIONS = 16
+KEPT = "RecordKept"
+"""The condition that is False for a day after somebody has deleted the record or the quarantine."""
+LOSS_IS_TOLD = 86_400.0
+"""Seconds."""
 _GROWTH_WORTH_TELLING = 1.05
 
 
@@ -32,6 +36,8 @@ class Facts:
     documents: BundleDocuments | None
     record: ModelRecord
     """As it is written before the status."""
+    lost: str | None = None
+    """What somebody has deleted of the record or the quarantine."""
 
 
 def next_status(version: Version, course: Course, facts: Facts) -> ModelVersionStatus:
@@ -136,7 +142,7 @@ def _history(old: ModelVersionStatus, course: Course, now: datetime) -> tuple[Tr
 def _conditions(version: Version, course: Course, facts: Facts) -> tuple[Condition, ...]:
     available = version.ready_pods > 0
     ready: State = "True" if course.phase == "Standby" else "False"
-    if course.phase in ("Champion", "Shadow") and available:
+    if course.phase in ("Champion", "Shadow") and available and course.reason != "ModelMismatch":
         ready = "True"
     summary = Summary(
         ready,
@@ -150,8 +156,24 @@ def _conditions(version: Version, course: Course, facts: Facts) -> tuple[Conditi
     over = {"Paused"} if not course.paused else set()
     # It is as it shall be, and answers nobody: kstatus reads Ready=False as 'not yet', and no Ready at all as 'done'.
     over |= {"Ready"} if course.phase == "Retired" else {"Retired"}
+    over |= {KEPT} if _is_past(version, facts) else set()
     over |= {"TlsReady"} if not (version.tls and course.replicas) else set()
     return tuple(c for c in conditions if c.type not in over)
+
+
+def _is_past(version: Version, facts: Facts) -> bool:
+    """A loss is told for a day."""
+    told = find(version.status.conditions, KEPT)
+    return told is not None and facts.lost is None and elapsed(told.last_transition_time, facts.now) > LOSS_IS_TOLD
+
+
+def lost_note(observation: Observation) -> Note | None:
+    """The Event of a loss, once: afterwards a condition tells it."""
+    versions = [v for v in observation.versions if not v.deleting]
+    if observation.lost is None or not versions or any(find(v.status.conditions, KEPT) for v in versions):
+        return None
+    first = min(versions, key=lambda v: (v.status.phase != "Champion", v.name))
+    return Note("ModelVersion", first.name, "Warning", "RecordLost", observation.lost)
 
 
 def _tls(version: Version) -> tuple[State, str, str]:
@@ -189,6 +211,8 @@ def _details(
         found.append(("Retired", "True", course.reason, course.message))
     if course.phase == "RolledBack":
         found.append(("RolledBack", "True", course.reason, course.message))
+    if facts.lost is not None and course.phase not in ENDED:
+        found.append((KEPT, "False", "RecordLost", facts.lost))
     if course.paused:
         found.append(("Paused", "True", "Paused", "spec.rollout.paused"))
     return tuple(found)

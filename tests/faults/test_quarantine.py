@@ -1,0 +1,84 @@
+"""A digest that was rolled back stays out, whichever of the places that remember it somebody deletes."""
+
+from __future__ import annotations
+
+import pytest
+
+from modelward_operator.desired import quarantine as marks
+from modelward_operator.desired import record as records
+from modelward_operator.engine import gateway as api
+from tests.faults import rest
+from tests.faults.cluster import NAMESPACE
+from tests.faults.world import World, world
+from tests.unit.domain.given import MODEL, digest
+
+DIRECT = {"strategy": "direct"}
+PLACES = {
+    "the record": (api.CONFIG_MAPS, records.record_name(MODEL)),
+    "its second memory": (api.REVISIONS, marks.mark_name(MODEL, digest("2"))),
+}
+
+
+@pytest.fixture
+def place():
+    """v2 was withdrawn because of deaths."""
+    with world() as found:
+        for name in ("v1", "v2"):
+            found.create(name, rollout=DIRECT)
+            found.until(lambda name=name: found.phase(name) == "Champion", f"{name} answers")
+        found.edit("v2", rollout={"withdrawn": True, "withdrawnBecause": "deaths"})
+        found.until(lambda: found.phases() == {"v1": "Champion", "v2": "RolledBack"}, "v1 answers again")
+        yield found
+
+
+def lose(place: World, what: str) -> None:
+    resource, name = PLACES[what]
+    assert place.server.get(resource, NAMESPACE, name) is not None
+    place.server.delete(resource, NAMESPACE, name)
+
+
+def apply_again(place: World, name: str = "v3") -> None:
+    place.create(name, letter="2", rollout=DIRECT)
+    place.until(lambda: place.phase(name) is not None, f"{name} is looked at")
+    place.wait(20.0)
+    assert place.phase(name) == "Quarantined", place.tell()
+    assert place.serves() == "v1"
+
+
+@pytest.mark.parametrize("forgets", [False, True], ids=["its operator goes on", "its operator is another one"])
+@pytest.mark.parametrize("gone", [False, True], ids=["v2 is there", "v2 is deleted"])
+@pytest.mark.parametrize("what", PLACES)
+def test_one_place_is_restored_from_the_other_and_the_loss_is_told(place, what, gone, forgets):
+    if gone:
+        place.delete("v2")
+        place.until(lambda: place.version("v2") is None, "v2 goes")
+    lose(place, what)
+    if forgets:
+        for process in place.processes:
+            process.die()
+        place.wait(12.0)
+    apply_again(place)
+    place.wait(70.0)
+    for resource, name in PLACES.values():
+        assert place.server.get(resource, NAMESPACE, name) is not None
+    told = [m for m in place.server.list(api.EVENTS, NAMESPACE) if m["reason"] == "RecordLost"]
+    assert len(told) == 1
+    conditions = {c["type"]: c for c in place.status("v1")["conditions"]}
+    assert conditions["RecordKept"]["status"] == "False"
+
+
+def test_a_digest_whose_places_were_all_deleted_is_known_by_its_own_version(place):
+    for what in PLACES:
+        lose(place, what)
+    apply_again(place)
+    for resource, name in PLACES.values():
+        assert place.server.get(resource, NAMESPACE, name) is not None
+
+
+def test_a_release_counts_in_both_places(place):
+    place.edit("v2", rollout={**DIRECT, "release": place.status("v2")["rolledBackAt"]})
+    place.until(lambda: place.phase("v2") == "Champion", "v2 answers", 60)
+    assert place.server.list(api.REVISIONS, NAMESPACE) == []
+    rest.settle(place)
+    assert place.phase("v2") == "Champion"
+    assert [m for m in place.server.list(api.EVENTS, NAMESPACE) if m["reason"] == "RecordLost"] == []
