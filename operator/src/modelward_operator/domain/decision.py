@@ -1,8 +1,8 @@
 """What a reconcile wants: desired state as frozen values, carried out by the engine in a fixed, safe order.
 
-The order (engine/apply): 1. leases that end or lower a challenger's weight, 2. the record and the quarantine, 3. workloads to have,
-4. the Service, 5. statuses, 6. leases that raise, 7. workloads to drop, 8. finalizers of an earlier release, 9. events. Each step is
-idempotent, so a crash between any two is mended by the next reconcile.
+The order (engine/apply): 1. leases that end or lower a challenger's weight, 2. the record and the quarantine, 3. workloads to
+have, 4. the Service, 5. statuses, 6. leases that raise, 7. workloads to drop, 8. finalizers of an earlier release, 9. events.
+Nothing is said before it is done. Each step is idempotent, so a crash between any two is mended by the next reconcile.
 """
 
 from __future__ import annotations
