@@ -46,6 +46,8 @@ def fetch(
         found = trouble(error, uri)
         told = {"verified": False, "reason": found.reason, "message": f"{found.sentence}; it is tried again"}
         return FetchOutcome.model_validate(told)
+    if (mismatch := _mismatch(files, model, version)) is not None:
+        return mismatch
     for path, data in files.items():
         target = into / path
         target.parent.mkdir(parents=True, exist_ok=True)

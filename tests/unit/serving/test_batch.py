@@ -326,7 +326,7 @@ def test_a_store_that_fails_in_between_is_not_the_files_fault(tmp_path, run, mon
         return read(*words, **how)
 
     monkeypatch.setattr(obstore, "get_range", falters)
-    with pytest.raises(UnreachableError, match="cannot be reached now"):
+    with pytest.raises(UnreachableError, match="cannot be used now"):
         run(form)
 
 
@@ -495,7 +495,7 @@ def test_the_command_ends_with_65_on_bad_input_and_1_when_another_try_may_help(m
     code, outcome = invoke(monkeypatch, tmp_path, *words, f"file://{tmp_path}/none.csv")
     assert (code, outcome.reason, outcome.field) == (65, "MissingFile", "spec.input.uri")
     code, outcome = invoke(monkeypatch, tmp_path, *words, "https://127.0.0.1:9/x.csv")
-    assert (code, outcome.reason) == (1, "StoreUnavailable")
+    assert (code, outcome.reason) == (1, "StoreUnreachable")
 
 
 def test_another_bundle_scores_nothing(monkeypatch, tmp_path):
