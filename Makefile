@@ -1,6 +1,6 @@
 # Modelward. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup environment machine demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e fuzz bench-operator faults bench-faults bench-rollback
+.PHONY: help setup environment machine clients demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e fuzz bench-operator faults bench-faults bench-rollback
 
 HOME ?= /root
 export HOME
@@ -30,7 +30,10 @@ demo: machine environment ## One model's life on a real cluster, told as it happ
 test: machine check ## Everything: make check, the chart, and the end-to-end tests on a real cluster
 	$(RUN) pytest tests/chart tests/e2e
 
-check: environment ## Format, lint, types, import rules, generated files, unit and contract tests, faults in memory
+clients:
+	@tests/setup.sh clients
+
+check: environment clients ## Format, lint, types, import rules, generated files, unit and contract tests, faults in memory
 	$(RUN) ruff format --check --quiet .
 	$(RUN) ruff check --quiet .
 	$(RUN) mypy
