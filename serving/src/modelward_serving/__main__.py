@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelward_api import ending
 from modelward_serving import logs
+
+STOPPED = "Scoring was stopped before it ended (a deadline, a suspension, a deletion or a drained node)"
+KILLED = "scoring was killed while it ran: if memory ran out, raise spec.resources.limits.memory"
 
 if TYPE_CHECKING:
     from modelward_serving.callers import Rules
     from modelward_serving.tls import Files
 
 
-def main() -> int:
-    """Parse the command line and run; each command imports only what it needs."""
+def main(*, supervised: bool = False) -> int:
+    """Parse the command line and run; each command imports only what it needs.
+
+    Args:
+        supervised: score a batch in a child process, so that a signal ends it at once.
+    """
     parser = _parser()
     options = parser.parse_args()
     if options.command == "serve" and (options.tls_cert is None) != (options.tls_key is None):
@@ -37,9 +46,7 @@ def main() -> int:
         wanted = options.model, options.version
         return fetch.run(options.uri, options.digest, options.into, options.store, options.termination_log, *wanted)
     if options.command == "batch":
-        from modelward_serving.batch import command
-
-        return command.run(options)
+        return _supervised_batch(options) if supervised else _batch(options)
     from modelward_serving import server
 
     return server.run(
@@ -61,6 +68,27 @@ def main() -> int:
             callers=_callers(options),
         )
     )
+
+
+def _batch(options: argparse.Namespace) -> int:
+    from modelward_serving.batch import command
+
+    return command.run(options)
+
+
+def _supervised_batch(options: argparse.Namespace) -> int:
+    """The process that waits imports no library: one with threads cannot be copied safely, and it stays small."""
+    from modelward_api.wire import TERMINATED, BatchOutcome
+    from modelward_serving.termination import tell
+
+    log = logging.getLogger("modelward.batch")
+
+    def stopped() -> None:
+        outcome = BatchOutcome(succeeded=False, reason=TERMINATED, message=STOPPED, shard=options.shard)
+        tell(options.termination_log, outcome.to_json())
+        log.info("shard %d: %s: %s", options.shard, TERMINATED, STOPPED)
+
+    return ending.run(lambda: _batch(options), stopped, lambda: log.error(KILLED))
 
 
 def _tls(options: argparse.Namespace) -> Files | None:
@@ -93,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     log = {"type": Path, "default": Path("/dev/termination-log"), "help": "where the last words go"}
     fetch = commands.add_parser("fetch", help="fetch a bundle, check its digest, unpack it")
-    fetch.add_argument("--uri", required=True, help="store://PATH, s3://, https:// or file://")
+    fetch.add_argument("--uri", required=True, help="store://PATH, s3://, or file:// below the store")
     fetch.add_argument("--digest", required=True, help="sha256:... of the bundle")
     fetch.add_argument("--model", help="the model that the bundle must be of")
     fetch.add_argument("--version", help="the version that the bundle must be of")
@@ -159,10 +187,10 @@ def _add_batch(commands: Any, log: dict[str, Any]) -> None:
     )
     batch.add_argument("--digest", required=True, help="what it must be")
     batch.add_argument(
-        "--input", required=True, help="a file, a folder, or names with *: store://, s3://, https://, file://"
+        "--input", required=True, help="a file, a folder, or names with *: store://, s3://, or file:// below the store"
     )
     batch.add_argument("--format", choices=["csv", "parquet"], required=True)
-    batch.add_argument("--output", required=True, help="a folder: store://, s3:// or file://")
+    batch.add_argument("--output", required=True, help="a folder: store://, s3://, or file:// below the store")
     batch.add_argument("--keep", action="append", default=[], metavar="COLUMN", help="copied beside the scores")
     batch.add_argument("--on-invalid-row", choices=["fail", "skip", "null"], default="null")
     batch.add_argument("--shards", type=int, default=1)
@@ -174,4 +202,5 @@ def _add_batch(commands: Any, log: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ending.keep_silent_of_errors()
+    sys.exit(main(supervised=True))
