@@ -34,7 +34,7 @@ class Artifact(Document):
     uri: Annotated[
         Uri,
         Field(
-            description="Where the bundle is: store://PATH in the artifact store, or an s3://, https:// or file:// address."
+            description="Where the bundle is: store://PATH in the artifact store, or s3://, or file:// below the store."
         ),
     ]
     digest: Annotated[Digest, Field(description="The bundle's digest. A pod whose bundle differs never becomes ready.")]

@@ -62,6 +62,12 @@ PARITY_FILE = "parity.json"
 GOLDEN_FILE = "golden.json"
 LINEAGE_FILE = "lineage.json"
 EXPLAINER_FILE = "explainer.json"
+BUNDLE_FILES = frozenset(
+    {
+        MANIFEST_FILE, MODEL_FILE, SIGNATURE_FILE, REFERENCE_FILE, EVALUATION_FILE, PARITY_FILE, GOLDEN_FILE, LINEAGE_FILE,
+        EXPLAINER_FILE,
+    }
+)  # fmt: skip
 """Optional: a bundle without it is served, and not explained."""
 
 SCORE = "score"

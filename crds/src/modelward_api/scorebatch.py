@@ -21,8 +21,8 @@ class BatchInput(Document):
         str,
         Field(
             description="Where the rows are: a file, a folder whose files of the format are taken together, or file names with "
-            "an asterisk. store://PATH in the artifact store, or s3://, https://, file:// (https: one file).",
-            pattern=r"^(store|s3|https|file)://.+$",
+            "an asterisk. store://PATH in the artifact store, or s3://, or file:// below the store.",
+            pattern=r"^(store|s3|file)://[^?#]+$",
             max_length=2048,
         ),
     ]
@@ -35,8 +35,8 @@ class BatchOutput(Document):
     uri: Annotated[
         str,
         Field(
-            description="The folder for shard-NNNNN.parquet and shard-NNNNN.json: store://, s3:// or file://.",
-            pattern=r"^(store|s3|file)://.+$",
+            description="The folder for shard-NNNNN.parquet and shard-NNNNN.json: store://, s3://, or file:// below the store.",
+            pattern=r"^(store|s3|file)://[^?#]+$",
             max_length=2048,
         ),
     ]

@@ -1,8 +1,13 @@
-"""Addresses in the artifact store. Pure: who fetches uses the resolved address with a library."""
+"""Addresses of data and bundles: which of them a container may fetch, and how they are told to people.
+
+Training, batches and the fetch of bundles all ask here, so that they agree. No request is made; only links in the file system
+are followed, as a link could lead out of the store.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +15,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
-SCHEME = "store://"
+SCHEME, LOCAL, BUCKET = "store://", "file://", "s3://"
+_UNSAFE = re.compile(r"[%?#\\\x00-\x1f\x7f]")
+"""Characters that a client of stores would not take as part of a path, so that it might read another file than was checked."""
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}(/.*)?", re.DOTALL)
+"""A bucket's name: no user info, no port, nothing that could be another host than the configured endpoint."""
 _FULL = ("No space left on device", "Disk quota exceeded")
 """The operating system's words; those of object stores are as many as there are stores."""
 
@@ -34,7 +43,7 @@ class Trouble:
 
 def trouble(error: Exception, uri: str, environ: Mapping[str, str] = os.environ) -> Trouble:
     """What an exception of the store's client means. It tells kinds apart in its text alone."""
-    name, text, where = type(error).__name__, str(error), uri.partition("?")[0]
+    name, text, where = type(error).__name__, str(error), shown(uri)
     if isinstance(error, PermissionError) or "os error 13" in text:
         why = "the volume's files belong to another user or group"
         return Trouble("StoreAccessDenied", f"{where}: {why}: set securityContext.fsGroup in the chart's podDefaults")
@@ -72,23 +81,67 @@ class InvalidAddressError(ValueError):
 
 
 def resolve(uri: str, store: str | None) -> str:
-    """The address that a client can fetch: ``store://PATH`` below the store, others as they are.
+    """The address that a client can fetch.
+
+    ``store://PATH`` is below the store. ``file://`` must be, too: all else is the container's own. ``s3://BUCKET/KEY`` is at
+    the endpoint that the platform's credentials name, and nowhere else: an address cannot choose a host.
 
     Args:
         uri: an address of the API's type Uri.
         store: where the store is, such as ``file:///var/lib/modelward/store`` or ``s3://bucket/prefix``.
 
     Raises:
-        InvalidAddressError: the path leaves the store, or store is not set.
+        InvalidAddressError: the path leaves the store, store is not set, or the scheme is not supported.
     """
-    if not uri.startswith(SCHEME):
-        return uri
-    path = PurePosixPath(unquote(uri.removeprefix(SCHEME)))
-    if path.is_absolute() or ".." in path.parts or not path.parts:
-        raise InvalidAddressError(f"{uri}: a store address is a relative path without '..'")
+    if uri.startswith(SCHEME):
+        return _below(uri, store)
+    if uri.startswith(LOCAL):
+        return _local(uri, unquote(uri.removeprefix(LOCAL)), store)
+    if uri.startswith(BUCKET):
+        rest = unquote(uri.removeprefix(BUCKET))
+        if _UNSAFE.search(rest) or not _BUCKET.fullmatch(rest) or ".." in rest.split("/"):
+            raise InvalidAddressError(f"{shown(uri)}: write s3://BUCKET/KEY, without user info, port, query or '..'")
+        return f"{BUCKET}{rest}"
+    raise InvalidAddressError(
+        f"{shown(uri)}: only store://, s3:// and file:// (below the store) can be read: copy the file into the store"
+    )
+
+
+def _below(uri: str, store: str | None) -> str:
+    text = unquote(uri.removeprefix(SCHEME))
+    path = PurePosixPath(text)
+    if path.is_absolute() or ".." in path.parts or not path.parts or _UNSAFE.search(text):
+        raise InvalidAddressError(f"{shown(uri)}: a store address is a relative path without '..', '%', '?' or '#'")
     if not store:
-        raise InvalidAddressError(f"{uri}: no artifact store is configured; set store in the chart's values")
-    return f"{store.rstrip('/')}/{path}"
+        message = f"{shown(uri)}: no artifact store is configured; set store in the chart's values"
+        raise InvalidAddressError(message)
+    address = f"{store.rstrip('/')}/{path}"
+    return _local(uri, address.removeprefix(LOCAL), store) if store.startswith(LOCAL) else address
+
+
+def _local(uri: str, path: str, store: str | None) -> str:
+    """The real path of a file, which must be below the real path of the store."""
+    if not store or not store.startswith(LOCAL):
+        raise InvalidAddressError(f"{shown(uri)}: there is no store in the file system: use store:// or s3://")
+    root, target = Path(store.removeprefix(LOCAL)), PurePosixPath(path)
+    if not target.is_absolute() or ".." in target.parts or _UNSAFE.search(path.removeprefix(str(root))):
+        raise InvalidAddressError(f"{shown(uri)}: write file:///PATH, without '..', '%', '?' or '#'")
+    if not is_inside(path, store):
+        raise InvalidAddressError(f"{shown(uri)}: it is not below the artifact store: copy the file there")
+    return f"{LOCAL}{Path(path).resolve()}"
+
+
+def is_inside(path: str, store: str) -> bool:
+    """Whether a path of the file system is below a store there, after all links were followed."""
+    root = Path(store.removeprefix(LOCAL)).resolve()
+    return Path(path).resolve().is_relative_to(root)
+
+
+def shown(uri: str) -> str:
+    """The address for messages: without user info, query and fragment, which may hold secrets or identifiers."""
+    scheme, separator, rest = uri.partition("://")
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def split(address: str) -> tuple[str, str]:

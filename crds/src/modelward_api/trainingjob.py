@@ -20,7 +20,7 @@ class Source(Document):
     uri: Annotated[
         Uri,
         Field(
-            description="Where the file is: store://PATH in the artifact store, or s3://, https://, http://, file://."
+            description="Where the file is: store://PATH in the artifact store, or s3://, or file:// below the store."
         ),
     ]
     format: Annotated[Literal["csv", "parquet"], Field(description="The file's format.")] = "csv"

@@ -1,0 +1,108 @@
+"""What is wrong with a CSV file, told by line and remedy and never by what stands there."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
+from typing import BinaryIO
+
+SEPARATORS = {";": "';'", "\t": "a tab", "|": "'|'"}
+LONGEST_FIELD = LONGEST_LINE = 16 * 1024 * 1024
+UTF16, UTF8_MARK = (b"\xff\xfe", b"\xfe\xff"), b"\xef\xbb\xbf"
+
+
+class MalformedError(Exception):
+    """The text says where and what to do; it holds nothing of the file."""
+
+
+def check(file: BinaryIO) -> None:
+    """Read a CSV file to its end, in bounded memory.
+
+    Raises:
+        MalformedError: it is not UTF-8, has NUL bytes, another separator, an open quote, or a line with other fields.
+    """
+    csv.field_size_limit(LONGEST_FIELD)
+    reader = csv.reader(_lines(file), strict=True)
+    width, before = 0, 1
+    try:
+        for record in reader:
+            if width == 0:
+                width = _header(record)
+            elif record and len(record) != width:
+                raise MalformedError(_ragged(before, len(record), width))
+            before = reader.line_num + 1
+    except csv.Error as error:
+        if "new-line" in str(error):
+            raise MalformedError(f"line {before} has a carriage return alone: end lines with LF or CRLF") from None
+        message = f"a quote in line {before} is not closed, or text follows it: close it, and double quotes in values"
+        raise MalformedError(message) from None
+
+
+def header(content: bytes) -> list[str]:
+    """The columns' names in the content of a file that was checked."""
+    return next(csv.reader(_lines(io.BytesIO(content))), [])
+
+
+def separator(header: str) -> str | None:
+    """What separates the columns' names, if it is not a comma."""
+    if "," in header:
+        return None
+    return next((name for mark, name in SEPARATORS.items() if mark in header), None)
+
+
+def _header(record: list[str]) -> int:
+    if len(record) == 1 and (found := separator(record[0])):
+        message = f"line 1 has one field: is the separator {found}? Write the file with commas"
+        raise MalformedError(message)
+    return len(record)
+
+
+def _ragged(line: int, fields: int, wanted: int) -> str:
+    has = "one field" if fields == 1 else f"{fields} fields"
+    if fields > wanted:
+        return (
+            f"line {line} has {has}, and the header {wanted}: is there a decimal comma or an unquoted comma in a value?"
+        )
+    return f"line {line} has {has}, and the header {wanted}: is the separator ';', or does the line end too early?"
+
+
+def _lines(file: BinaryIO) -> Iterator[str]:
+    """Lines as text, each of bounded length."""
+    source = io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file
+    for number, line in enumerate(iter(lambda: source.readline(LONGEST_LINE), b""), 1):
+        if len(line) == LONGEST_LINE:
+            raise MalformedError(f"line {number} is longer than {LONGEST_LINE} bytes: end lines with LF or CRLF")
+        if number == 1 and line.startswith(UTF16):
+            raise MalformedError("it is UTF-16 (by its first bytes): save it as UTF-8")
+        if b"\0" in line:
+            raise MalformedError(f"line {number} has a NUL byte (is it UTF-16, or cut off?): save it as UTF-8")
+        try:
+            yield (line.removeprefix(UTF8_MARK) if number == 1 else line).decode()
+        except UnicodeDecodeError:
+            raise MalformedError(f"line {number} is not UTF-8 (is it Latin-1?): save it as UTF-8") from None
+
+
+def twice(names: Collection[str], declared: Collection[str]) -> str | None:
+    """A declared column that a file has more than once."""
+    counts = Counter(names)
+    return next((name for name in declared if counts[name] > 1), None)
+
+
+def present(names: Collection[str], declared: Collection[str], wanted: str) -> str:
+    """What a file has instead of a column: names that were declared may be told, of all others only how many there are."""
+    others = [name for name in names if name not in declared]
+    told = f"of {len(names)} columns {len(names) - len(others)} are declared"
+    if any(_plain(name) == _plain(wanted) for name in others):
+        return f"{told}; one name differs in case, spaces or underscores only: correct it"
+    if get_close_matches(_plain(wanted), [_plain(name) for name in others], n=1, cutoff=0.8):
+        return f"{told}; one name is similar: is it misspelt?"
+    if len(others) == len(names):
+        return f"{told}: has the file a header line?"
+    return told
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.casefold() if character.isalnum())
