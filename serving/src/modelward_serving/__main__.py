@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from modelward_serving.tls import Files
 
 
-def main() -> int:
-    """Parse the command line and run; each command imports only what it needs."""
+def main(*, supervised: bool = False) -> int:
+    """Parse the command line and run; each command imports only what it needs.
+
+    Args:
+        supervised: score a batch in a child process, so that a signal ends it at once.
+    """
     parser = _parser()
     options = parser.parse_args()
     if options.command == "serve" and (options.tls_cert is None) != (options.tls_key is None):
@@ -39,7 +43,7 @@ def main() -> int:
     if options.command == "batch":
         from modelward_serving.batch import command
 
-        return command.run(options)
+        return command.run(options, supervised=supervised)
     from modelward_serving import server
 
     return server.run(
@@ -93,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     log = {"type": Path, "default": Path("/dev/termination-log"), "help": "where the last words go"}
     fetch = commands.add_parser("fetch", help="fetch a bundle, check its digest, unpack it")
-    fetch.add_argument("--uri", required=True, help="store://PATH, s3://, https:// or file://")
+    fetch.add_argument("--uri", required=True, help="store://PATH, s3://, or file:// below the store")
     fetch.add_argument("--digest", required=True, help="sha256:... of the bundle")
     fetch.add_argument("--model", help="the model that the bundle must be of")
     fetch.add_argument("--version", help="the version that the bundle must be of")
@@ -159,10 +163,10 @@ def _add_batch(commands: Any, log: dict[str, Any]) -> None:
     )
     batch.add_argument("--digest", required=True, help="what it must be")
     batch.add_argument(
-        "--input", required=True, help="a file, a folder, or names with *: store://, s3://, https://, file://"
+        "--input", required=True, help="a file, a folder, or names with *: store://, s3://, or file:// below the store"
     )
     batch.add_argument("--format", choices=["csv", "parquet"], required=True)
-    batch.add_argument("--output", required=True, help="a folder: store://, s3:// or file://")
+    batch.add_argument("--output", required=True, help="a folder: store://, s3://, or file:// below the store")
     batch.add_argument("--keep", action="append", default=[], metavar="COLUMN", help="copied beside the scores")
     batch.add_argument("--on-invalid-row", choices=["fail", "skip", "null"], default="null")
     batch.add_argument("--shards", type=int, default=1)
@@ -174,4 +178,4 @@ def _add_batch(commands: Any, log: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(supervised=True))

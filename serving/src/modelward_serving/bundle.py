@@ -56,9 +56,8 @@ def unpack(content: bytes, digest: str) -> dict[str, bytes]:
                 if member.isdir():
                     continue
                 if not member.isfile() or path.is_absolute() or ".." in path.parts or member.size > LARGEST_FILE:
-                    raise UnverifiedBundleError(
-                        f"the archive holds {member.name!r}, which is no plain file of a bundle"
-                    )
+                    message = "the archive holds a link, a path outside of it or a huge file, which is no plain file of a bundle"
+                    raise UnverifiedBundleError(message)
                 file = archive.extractfile(member)
                 files[str(path)] = file.read() if file else b""
     except tarfile.TarError as error:
@@ -82,14 +81,19 @@ def verify(files: dict[str, bytes], digest: str) -> Manifest:
     if manifest.digest != digest:
         raise UnverifiedBundleError(f"its digest is {manifest.digest}, not {digest}")
     present = set(files) - UNLISTED
-    if extra := sorted(present - set(manifest.files)):
-        raise UnverifiedBundleError(f"it holds files that its manifest does not list: {', '.join(extra)}")
+    if extra := present - set(manifest.files):
+        raise UnverifiedBundleError(f"it holds {len(extra)} files that its manifest does not list")
     for name, expected in manifest.files.items():
         if name not in files:
-            raise UnverifiedBundleError(f"{name} is missing")
+            raise UnverifiedBundleError(f"{_told(name)} is missing")
         if file_digest(files[name]) != expected:
-            raise UnverifiedBundleError(f"{name} is not the file that the manifest lists")
+            raise UnverifiedBundleError(f"{_told(name)} is not the file that the manifest lists")
     return manifest
+
+
+def _told(name: str) -> str:
+    """A file's name, if it is one that bundles have: any other is what somebody wrote."""
+    return name if name in names.BUNDLE_FILES else "a file of its manifest"
 
 
 def load(directory: Path, digest: str) -> Bundle:
@@ -117,7 +121,7 @@ def load(directory: Path, digest: str) -> Bundle:
         raise UnverifiedBundleError(f"a document is missing or cannot be read: {type(error).__name__}") from error
     except ValidationError as error:
         wrong = error.errors(include_input=False, include_url=False)[0]
-        raise UnverifiedBundleError(f"its {error.title} cannot be read: {wrong['msg']}") from error
+        raise UnverifiedBundleError(f"its {error.title} cannot be read: {wrong['type']}") from error
 
 
 def _explainer(content: bytes | None, signature: Signature) -> Explainer | None:

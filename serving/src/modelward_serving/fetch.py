@@ -9,9 +9,9 @@ import obstore
 from obstore.store import from_url
 from pydantic import ValidationError
 
-from modelward_api import names
+from modelward_api import ending, names
 from modelward_api.bundle import Signature, UnverifiedBundleError
-from modelward_api.store import TROUBLES, InvalidAddressError, patient, resolve, split, trouble
+from modelward_api.store import TROUBLES, InvalidAddressError, patient, resolve, shown, split, trouble
 from modelward_api.wire import INVALID_INPUT_EXIT_CODE, FetchOutcome
 from modelward_serving.bundle import unpack
 from modelward_serving.termination import tell
@@ -23,6 +23,7 @@ def fetch(
     uri: str, digest: str, into: Path, store: str | None, model: str | None = None, version: str | None = None
 ) -> FetchOutcome:
     """Fetch, verify, unpack; says what came of it and raises nothing. The bundle must be of that model and version, if given."""
+    told = shown(uri)
     try:
         folder, name = split(resolve(uri, store))
         content = bytes(obstore.get(from_url(folder, **patient(folder)), name).bytes())
@@ -34,18 +35,18 @@ def fetch(
             "DigestMismatch" if "digest is" in str(error) or "is not the file" in str(error) else "ArtifactUnreadable"
         )
         return FetchOutcome(
-            verified=False, reason=reason, message=f"The bundle at {uri} is not what was asked for: {error}"
+            verified=False, reason=reason, message=f"The bundle at {told} is not what was asked for: {error}"
         )
     except (OSError, obstore.exceptions.BaseError) as error:
         missing = (
             isinstance(error, FileNotFoundError) or "not found" in str(error).lower() or "No such file" in str(error)
         )
         if missing:
-            message = f"spec.artifact.uri: there is nothing at {uri}: upload the bundle, or correct the address"
+            message = f"spec.artifact.uri: there is nothing at {told}: upload the bundle, or correct the address"
             return FetchOutcome(verified=False, reason="ArtifactNotFound", message=message)
         found = trouble(error, uri)
-        told = {"verified": False, "reason": found.reason, "message": f"{found.sentence}; it is tried again"}
-        return FetchOutcome.model_validate(told)
+        document = {"verified": False, "reason": found.reason, "message": f"{found.sentence}; it is tried again"}
+        return FetchOutcome.model_validate(document)
     if (mismatch := _mismatch(files, model, version)) is not None:
         return mismatch
     for path, data in files.items():
@@ -87,7 +88,11 @@ def run(
     version: str | None = None,
 ) -> int:
     """Fetch and leave the outcome in the termination log; 0 when verified, 1 when another try may help, else 65."""
-    outcome = fetch(uri, digest, into, store, model, version)
+    try:
+        outcome = fetch(uri, digest, into, store, model, version)
+    except Exception as error:  # its text may hold anything of the bundle
+        message = f"The bundle could not be fetched ({ending.where(error)})"
+        outcome = FetchOutcome(verified=False, reason="StoreUnavailable", message=message)
     log.info("%s: %s", outcome.reason, outcome.message)
     tell(termination_log, outcome.to_json())
     if outcome.verified:

@@ -298,7 +298,7 @@ def test_an_invalid_row_may_fail_the_batch(tmp_path, run):
 def test_what_is_no_probability_is_never_written(tmp_path):
     digest = bundles.write(tmp_path / "bundle", broken=True)
     write(tmp_path, pa.table({"age": [95.0, 55.0], "sex": ["f", "f"]}))
-    task = score.Task(f"file://{tmp_path}/input", "parquet", f"file://{tmp_path}/scores")
+    task = score.Task(f"file://{tmp_path}/input", "parquet", f"file://{tmp_path}/scores", store=f"file://{tmp_path}")
     outcome = score.run(task, Predictor(served.load(tmp_path / "bundle", digest)))
     assert pq.read_table(tmp_path / "scores/shard-00000.parquet")["score"].null_count == 1
     assert (outcome.scored, outcome.invalid) == (1, 1)
@@ -456,7 +456,7 @@ def test_a_bad_file_is_told_without_a_value(tmp_path, predictor, monkeypatch, ca
         pq.write_table(content, file)
     else:
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    task = score.Task(f"file://{file}", form, f"file://{tmp_path}/scores")
+    task = score.Task(f"file://{file}", form, f"file://{tmp_path}/scores", store=f"file://{tmp_path}")
     with pytest.raises(InvalidInputError) as caught:
         score.run(task, predictor)
     assert caught.value.reason == reason
@@ -469,6 +469,13 @@ def test_lines_that_are_no_rows_may_be_skipped_and_are_counted(tmp_path, run):
     write_csv(tmp_path, "age,sex\n1,f\n2,f,3\n4,m\n")
     table, (outcome,) = run("csv", on_invalid_row="skip")
     assert (table.num_rows, outcome.rows, outcome.invalid) == (2, 3, 1)
+
+
+def away(monkeypatch):
+    """An object store that nobody listens for."""
+    given = {"ENDPOINT": "http://127.0.0.1:9", "ALLOW_HTTP": "true", "REGION": "x", "ACCESS_KEY_ID": "a"}
+    for name, value in {**given, "SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
 
 
 def invoke(monkeypatch, tmp_path, *words, index="0"):
@@ -491,11 +498,12 @@ def test_the_command_scores_the_shard_of_its_index(monkeypatch, tmp_path):
 
 
 def test_the_command_ends_with_65_on_bad_input_and_1_when_another_try_may_help(monkeypatch, tmp_path):
-    words = ["--format", "csv", "--output", f"file://{tmp_path}/out", "--input"]
-    code, outcome = invoke(monkeypatch, tmp_path, *words, f"file://{tmp_path}/none.csv")
+    words = ["--format", "csv", "--output", "store://out", "--store", f"file://{tmp_path}", "--input"]
+    code, outcome = invoke(monkeypatch, tmp_path, *words, "store://none.csv")
     assert (code, outcome.reason, outcome.field) == (65, "MissingFile", "spec.input.uri")
-    code, outcome = invoke(monkeypatch, tmp_path, *words, "https://127.0.0.1:9/x.csv")
-    assert (code, outcome.reason) == (1, "StoreUnreachable")
+    away(monkeypatch)
+    code, outcome = invoke(monkeypatch, tmp_path, *words, "s3://bucket/x.csv")
+    assert (code, outcome.reason) == (1, "StoreUnavailable")
 
 
 def test_another_bundle_scores_nothing(monkeypatch, tmp_path):

@@ -15,6 +15,7 @@ from modelward_serving.fetch import run as fetched
 from modelward_serving.predictor import Predictor
 from modelward_serving.session import UnservableError
 from tests.unit.serving import bundles
+from tests.unit.serving.test_batch import away
 
 
 def archive(directory, *extra, prefix=""):
@@ -151,10 +152,12 @@ def test_a_bundle_of_another_model_or_version_is_refused_before_it_is_unpacked(t
         ("store://m.bentomodel", None, 0),
         ("store://m.bentomodel", "sha256:" + "0" * 64, 65),
         ("store://nobody", None, 65),
-        ("http://127.0.0.1:9/m.bentomodel", None, 1),
+        ("http://127.0.0.1:9/m.bentomodel", None, 65),
+        ("s3://bucket/m.bentomodel", None, 1),
     ],
 )
-def test_a_fetch_is_worth_another_try_only_when_the_store_is_away(tmp_path, made, uri, digest, code):
+def test_a_fetch_is_worth_another_try_only_when_the_store_is_away(tmp_path, monkeypatch, made, uri, digest, code):
+    away(monkeypatch)
     log = tmp_path / "log"
     assert fetched(uri, digest or made[1], tmp_path / "into", stored(tmp_path, made), log) == code
     assert json.loads(log.read_text())["verified"] is (code == 0)

@@ -7,12 +7,13 @@ import json
 import logging
 import os
 import sys
-import traceback
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
+from modelward_api import ending
 from modelward_api.trainingjob import TrainingJobSpec
 from modelward_api.wire import INVALID_INPUT_EXIT_CODE, TrainingOutcome
 from modelward_training.errors import InvalidInputError, StoreError
@@ -20,12 +21,26 @@ from modelward_training.progress import Progress
 
 log = logging.getLogger("modelward.training")
 
+STOPPED = TrainingOutcome(
+    succeeded=False,
+    reason="Terminated",
+    message="Training was stopped before it ended (a deadline, a suspension, a deletion or a drained node); no bundle is used",
+)
+KILLED = TrainingOutcome(
+    succeeded=False,
+    reason="Killed",
+    message="Training was killed while it ran: if memory ran out, raise spec.resources.limits.memory",
+)
 LONGEST = 4096
 """Bytes that Kubernetes keeps of a termination message."""
 
 
-def main() -> int:
-    """Parse the command line and run."""
+def main(*, supervised: bool = False) -> int:
+    """Parse the command line and run.
+
+    Args:
+        supervised: train in a child process, so that a signal ends it at once.
+    """
     parser = argparse.ArgumentParser(prog="modelward_training", description="Trains one version of a model.")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser(
@@ -47,18 +62,28 @@ def main() -> int:
     if options.command == "version":
         sys.stdout.write(version("modelward-training") + "\n")
         return 0
-    return _run(options)
+    if not supervised:
+        return _run(options)
+    return ending.run(
+        lambda: _run(options),
+        lambda: _tell(options, STOPPED),
+        lambda: _tell(options, KILLED),
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
     outcome, code = _train(options)
+    _tell(options, outcome)
+    return code
+
+
+def _tell(options: argparse.Namespace, outcome: TrainingOutcome) -> None:
     text = _shortened(outcome)
     try:
         options.termination_log.write_text(text)
     except OSError:
         log.warning("the outcome could not be written to %s", options.termination_log)
     log.info("%s: %s", outcome.reason, outcome.message)
-    return code
 
 
 def _train(options: argparse.Namespace) -> tuple[TrainingOutcome, int]:
@@ -75,21 +100,25 @@ def _train(options: argparse.Namespace) -> tuple[TrainingOutcome, int]:
             INVALID_INPUT_EXIT_CODE
         )
     except ValidationError as error:
-        problem = error.errors(include_input=False, include_url=False)[0]
-        field = "spec" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in problem["loc"])
-        outcome = TrainingOutcome(succeeded=False, reason="InvalidSpec", message=str(problem["msg"]), field=field)
-        return outcome, INVALID_INPUT_EXIT_CODE
+        return _invalid_spec(error), INVALID_INPUT_EXIT_CODE
     except StoreError as error:
         return TrainingOutcome(succeeded=False, reason=error.reason, message=str(error)), 1
-    except OSError as error:
-        return TrainingOutcome(succeeded=False, reason="StoreUnavailable", message=str(error)), 1
-    except Exception as error:
-        # A library's message may hold values of the data: only its type and our line are told.
-        frame = next(
-            (f for f in reversed(traceback.extract_tb(error.__traceback__)) if "modelward_training" in f.filename), None
-        )
-        where = f" at {Path(frame.filename).name}:{frame.lineno}" if frame else ""
-        return TrainingOutcome(succeeded=False, reason="InternalError", message=f"{type(error).__name__}{where}"), 1
+    except BaseException as error:  # a panic of a native library, too, which is no Exception
+        reason = "StoreUnavailable" if isinstance(error, OSError) else "InternalError"
+        return TrainingOutcome(succeeded=False, reason=reason, message=ending.where(error)), 1
+
+
+def _invalid_spec(error: ValidationError) -> TrainingOutcome:
+    problem = error.errors(include_input=False, include_url=False)[0]
+    field = "spec" + ending.path_of(problem["loc"], _fields(TrainingJobSpec.model_json_schema(by_alias=True)))
+    # A validator of our own may repeat what it was given.
+    message = "it is not valid" if problem["type"] in ("value_error", "assertion_error") else str(problem["msg"])
+    return TrainingOutcome(succeeded=False, reason="InvalidSpec", message=message, field=field)
+
+
+def _fields(schema: dict[str, Any]) -> frozenset[str]:
+    definitions = [schema, *schema.get("$defs", {}).values()]
+    return frozenset(name for definition in definitions for name in definition.get("properties", {}))
 
 
 def _shortened(outcome: TrainingOutcome) -> str:
@@ -100,4 +129,4 @@ def _shortened(outcome: TrainingOutcome) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(supervised=True))

@@ -12,7 +12,7 @@ from obstore.store import LocalStore, from_url
 from modelward_api import names
 from modelward_api.base import Document
 from modelward_api.bundle import Manifest, file_digest
-from modelward_api.store import InvalidAddressError, is_full, patient, resolve, split, trouble
+from modelward_api.store import InvalidAddressError, is_full, patient, resolve, shown, split, trouble
 from modelward_training.errors import InvalidInputError, StoreError
 
 BENTO_MODEL = """\
@@ -49,14 +49,14 @@ def put(content: bytes, output: str, manifest: Manifest, store: str | None) -> s
 
     Raises:
         InvalidInputError: InvalidAddress, StoreFull.
-        OSError: the store cannot be written now.
+        StoreError: the store cannot be written now.
     """
     name = manifest.digest.removeprefix("sha256:")[:16] + ".bentomodel"
     uri = f"{output.rstrip('/')}/{manifest.model}/{manifest.version}/{name}"
     try:
         folder, file = split(resolve(uri, store))
     except InvalidAddressError as error:
-        raise InvalidInputError("InvalidAddress", str(error), "spec.output.uri") from error
+        raise InvalidInputError("InvalidAddress", str(error), "spec.output.uri") from None
     try:
         target = (
             LocalStore.from_url(folder, mkdir=True)
@@ -64,12 +64,14 @@ def put(content: bytes, output: str, manifest: Manifest, store: str | None) -> s
             else from_url(folder, **patient(folder))
         )
         obstore.put(target, file, content)
-    except obstore.exceptions.BaseError as error:
+    except (OSError, obstore.exceptions.BaseError) as error:
         if is_full(error):
-            message = f"there is no room left at {output}: make some, then delete this TrainingJob and apply it again"
-            raise InvalidInputError("StoreFull", message, "spec.output.uri") from error
+            message = (
+                f"there is no room left at {shown(output)}: make some, then delete this TrainingJob and apply it again"
+            )
+            raise InvalidInputError("StoreFull", message, "spec.output.uri") from None
         found = trouble(error, output)
-        raise StoreError(found.reason, found.sentence) from error
+        raise StoreError(found.reason, found.sentence) from None
     return uri
 
 

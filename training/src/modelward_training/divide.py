@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from modelward_api.trainingjob import Split
-from modelward_training.check import Dataset
+from modelward_training.check import Dataset, instant, plain
 from modelward_training.errors import InvalidInputError
 
 
@@ -14,7 +14,7 @@ def divide(split: Split, data: Dataset) -> tuple[Dataset, Dataset]:
     """Training and test rows.
 
     Raises:
-        InvalidInputError: NoTimeColumn, EmptySplit, OneClass.
+        InvalidInputError: NoTimeColumn, WrongKind, InvalidTime, MixedOffsets, EmptySplit, OneClass.
     """
     test = _by_time(split, data) if split.method == "time" else _by_chance(split, data)
     parts = data.take(~test), data.take(test)
@@ -32,15 +32,28 @@ def _by_time(split: Split, data: Dataset) -> np.ndarray:
         message = "time needs a column with role: time in spec.data.columns"
         raise InvalidInputError("NoTimeColumn", message, "spec.split.method")
     if split.test_from is not None:
-        try:
-            start = float(split.test_from) if data.time.dtype.kind == "f" else split.test_from
-        except ValueError as error:
-            message = "testFrom must be a number, as the time column is one"
-            raise InvalidInputError("WrongKind", message, "spec.split.testFrom") from error
-        return data.time >= start
+        return data.time >= _start(split.test_from, data)
     moments, counts = np.unique(data.time, return_counts=True)
     later = np.cumsum(counts[::-1])[::-1] / len(data)
     return data.time >= moments[np.argmin(np.abs(later - split.test_fraction))]
+
+
+def _start(text: str, data: Dataset) -> float | np.datetime64:
+    """The first time of the test part, as the column has times."""
+    field = "spec.split.testFrom"
+    if data.time is not None and data.time.dtype.kind == "f":
+        try:
+            return float(text)
+        except ValueError:
+            message = "testFrom must be a number, as the time column is one"
+            raise InvalidInputError("WrongKind", message, field) from None
+    moment = instant(text)
+    if moment is None:
+        raise InvalidInputError("InvalidTime", "testFrom must be ISO 8601, such as 2016-03-28", field)
+    if (moment.tzinfo is not None) != data.has_offset:
+        message = "testFrom must name an offset from UTC (Z or +01:00) if the time column does, and else none"
+        raise InvalidInputError("MixedOffsets", message, field)
+    return np.datetime64(plain(moment))
 
 
 def _by_chance(split: Split, data: Dataset) -> np.ndarray:

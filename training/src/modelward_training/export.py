@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnxruntime
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
@@ -73,7 +75,7 @@ def compare(graph: bytes, model: Model, data: Dataset) -> ParityReport:
 def as_served(data: Dataset) -> Dataset:
     """The values as they arrive in serving, which are FP32: else a tree's edge would count as a difference."""
     columns = {n: v if v.dtype == object else v.astype(np.float32).astype(np.float64) for n, v in data.columns.items()}
-    return Dataset(data.features, columns, data.label, data.time, data.group)
+    return replace(data, columns=columns)
 
 
 def _finish_linear(graph: GraphProto, estimator: LogisticRegression, calibrator: Linear | Piecewise) -> None:

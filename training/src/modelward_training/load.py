@@ -10,7 +10,8 @@ import obstore
 import polars as pl
 from obstore.store import from_url
 
-from modelward_api.store import InvalidAddressError, patient, resolve, split, trouble
+from modelward_api import delimited
+from modelward_api.store import InvalidAddressError, patient, resolve, shown, split, trouble
 from modelward_api.trainingjob import Data, Source
 from modelward_training.errors import InvalidInputError, StoreError
 
@@ -29,60 +30,91 @@ def load(data: Data, store: str | None) -> Loaded:
     """Read every source.
 
     Raises:
-        InvalidInputError: MissingFile, UnreadableFile, EmptyData, UnknownColumn, StoreUnavailable.
+        InvalidInputError: InvalidAddress, MissingFile, UnreadableFile, EmptyData, UnknownColumn, DuplicateColumn.
+        StoreError: the store cannot be read now.
     """
     digest, frames = hashlib.sha256(), []
+    _once(data)
     for index, source in enumerate(data.sources):
         content = _fetch(source, f"spec.data.sources[{index}]", store)
         digest.update(hashlib.sha256(content).digest())
-        frames.append(_declared(_parse(source, content, f"spec.data.sources[{index}]"), data))
+        frames.append(_declared(_parse(source, content, f"spec.data.sources[{index}]", data), data))
     frame = pl.concat(frames)
     if frame.height == 0:
         raise InvalidInputError("EmptyData", "the sources have a header and no rows", "spec.data.sources[0]")
     return Loaded(frame, f"sha256:{digest.hexdigest()}")
 
 
+def _once(data: Data) -> None:
+    names = [column.name for column in data.columns]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            message = f"column {name} is declared twice: remove one, or correct its name"
+            raise InvalidInputError("DuplicateColumn", message, f"spec.data.columns[{index}].name")
+
+
 def _fetch(source: Source, field: str, store: str | None) -> bytes:
+    told = shown(source.uri)
     try:
         folder, name = split(resolve(source.uri, store))
         return bytes(obstore.get(from_url(folder, **patient(folder)), name).bytes())
     except InvalidAddressError as error:
-        raise InvalidInputError("InvalidAddress", str(error), f"{field}.uri") from error
-    except FileNotFoundError as error:
-        message = f"no file at {source.uri}: upload it, or correct the address"
-        raise InvalidInputError("MissingFile", message, f"{field}.uri") from error
+        raise InvalidInputError("InvalidAddress", str(error), f"{field}.uri") from None
     except (OSError, obstore.exceptions.BaseError) as error:
-        if "not found" in str(error).lower() or "No such file" in str(error):
-            message = f"no file at {source.uri}: upload it, or correct the address"
-            raise InvalidInputError("MissingFile", message, f"{field}.uri") from error
+        # An object store's client says what is missing in words only.
+        if isinstance(error, FileNotFoundError) or any(s in str(error).lower() for s in ("not found", "no such file")):
+            message = f"no file at {told}: upload it, or correct the address"
+            raise InvalidInputError("MissingFile", message, f"{field}.uri") from None
         found = trouble(error, source.uri)
-        raise StoreError(found.reason, found.sentence) from error
+        raise StoreError(found.reason, found.sentence) from None
 
 
-def _parse(source: Source, content: bytes, field: str) -> pl.DataFrame:
+def _parse(source: Source, content: bytes, field: str, data: Data) -> pl.DataFrame:
+    told = shown(source.uri)
     if not content.strip():
-        raise InvalidInputError("EmptyData", f"{source.uri} is empty", f"{field}.uri")
+        raise InvalidInputError("EmptyData", f"{told} is empty: upload a file with a header and rows", f"{field}.uri")
     try:
         if source.format == "parquet":
             return pl.read_parquet(io.BytesIO(content))
+        delimited.check(io.BytesIO(content))
+        _check_names(delimited.header(content), data, told)
         return pl.read_csv(io.BytesIO(content), infer_schema=False)
-    except (pl.exceptions.PolarsError, ValueError) as error:
-        message = (
-            f"{source.uri} cannot be read as {source.format} ({type(error).__name__}): check spec.data.sources[].format"
-        )
-        raise InvalidInputError("UnreadableFile", message, f"{field}.format") from error
+    except delimited.MalformedError as error:
+        raise InvalidInputError("UnreadableFile", f"{told}: {error}", f"{field}.uri") from None
+    except pl.exceptions.DuplicateError:
+        message = f"{told} has two columns of one name: rename or remove one"
+        raise InvalidInputError("DuplicateColumn", message, f"{field}.uri") from None
+    except (pl.exceptions.PolarsError, ValueError, OSError) as error:
+        message = f"{told} cannot be read as {source.format} ({type(error).__name__}): is it whole, and of this format?"
+        raise InvalidInputError("UnreadableFile", message, f"{field}.format") from None
+
+
+def _check_names(names: list[str], data: Data, told: str) -> None:
+    """A reader renames the second of two columns of one name: it would be lost in silence."""
+    if (name := delimited.twice(names, [column.name for column in data.columns])) is not None:
+        index = [column.name for column in data.columns].index(name)
+        message = f"{told} has column {name} twice: rename or remove one"
+        raise InvalidInputError("DuplicateColumn", message, f"spec.data.columns[{index}].name")
 
 
 def _declared(frame: pl.DataFrame, data: Data) -> pl.DataFrame:
     """Only the declared columns, as text; what a column calls missing is null."""
+    names = [column.name for column in data.columns]
     for index, column in enumerate(data.columns):
+        field = f"spec.data.columns[{index}]"
         if column.name not in frame.columns:
-            present = ", ".join(sorted(frame.columns)[:20])
-            message = f"no column {column.name!r} in the data; the data have: {present}"
-            raise InvalidInputError("UnknownColumn", message, f"spec.data.columns[{index}].name")
+            hint = delimited.present(frame.columns, names, column.name)
+            raise InvalidInputError("UnknownColumn", f"no column {column.name!r} in the data; {hint}", f"{field}.name")
+        if frame.schema[column.name].is_nested():
+            message = f"column {column.name} holds lists or structures: give it one value a row"
+            raise InvalidInputError("WrongKind", message, f"{field}.kind")
     wanted = []
     for column in data.columns:
         text = pl.col(column.name).cast(pl.String).str.strip_chars()
         missing = ["", *column.missing_values]
         wanted.append(pl.when(text.is_in(missing)).then(None).otherwise(text).alias(column.name))
-    return frame.select(wanted)
+    try:
+        return frame.select(wanted)
+    except pl.exceptions.PolarsError as error:
+        message = f"the columns cannot be read as text ({type(error).__name__}): write text, numbers or timestamps"
+        raise InvalidInputError("WrongKind", message, "spec.data.columns") from None

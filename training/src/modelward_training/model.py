@@ -105,7 +105,11 @@ def fit(pipeline: Pipeline, estimator: Estimator, data: Dataset) -> Pipeline:
     except (ValueError, TypeError) as error:
         if "parameter" not in str(error):
             raise
-        raise InvalidInputError("InvalidParameter", str(error).splitlines()[0], "spec.estimator.params") from error
+        # scikit-learn's sentence repeats what was given; the parameter's name is one of those that were checked before.
+        wrong = [name for name in estimator.params if f"'{name}'" in str(error)]
+        told = f"{wrong[0]} has" if wrong else "a parameter has"
+        message = f"{told} a value that {estimator.algorithm} does not take: see its documentation in scikit-learn"
+        raise InvalidInputError("InvalidParameter", message, "spec.estimator.params") from None
 
 
 def cross_fitted(pipeline: Pipeline, estimator: Estimator, data: Dataset, seed: int) -> np.ndarray:

@@ -18,10 +18,11 @@ from modelward_api.bundle import (
     Signature,
     Subgroup,
 )
+from modelward_api.store import shown
 from modelward_api.trainingjob import TrainingJobSpec
 from modelward_api.wire import TrainingOutcome
 from modelward_training import bundle, export, model
-from modelward_training.check import Dataset, check
+from modelward_training.check import Dataset, check, check_variation
 from modelward_training.divide import divide
 from modelward_training.evaluate import evaluate
 from modelward_training.explain import explainer
@@ -44,7 +45,7 @@ def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress)
 
     Raises:
         InvalidInputError: the spec or the data are wrong.
-        OSError: the store cannot be reached now.
+        StoreError: the store cannot be reached now.
     """
     started, seed = time.monotonic(), spec.split.seed
     subgroups = declared(spec)
@@ -54,6 +55,7 @@ def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress)
         data = check(spec, loaded.frame)
     with progress.step("split"):
         train, test = divide(spec.split, data)
+        check_variation(spec, train)
     with progress.step("fit", f"{spec.estimator.algorithm} on {len(train)} rows"):
         pipeline = model.build(spec.estimator, train, seed)
         pipeline = model.fit(pipeline, spec.estimator, train)
@@ -147,7 +149,7 @@ def _lineage(name: str, spec: TrainingJobSpec, data_digest: str, fitted: model.M
     return Lineage(
         training_job=name,
         data_digest=data_digest,
-        sources=tuple(source.uri for source in spec.data.sources),
+        sources=tuple(shown(source.uri) for source in spec.data.sources),
         algorithm=spec.estimator.algorithm,
         params={key: str(value) for key, value in sorted(fitted.pipeline[-1].get_params().items())},
         seed=spec.split.seed,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from modelward_api import delimited
 from modelward_api.columns import Column
 from modelward_serving.batch.columns import Values
 from modelward_serving.batch.errors import InvalidInputError
@@ -35,22 +36,21 @@ class Wanted:
         """All columns, each once."""
         return list(dict.fromkeys([*(column.name for column in self.features), *self.keep]))
 
-    def check(self, path: str, present: Iterable[str]) -> None:
-        """Raise MissingColumn, or DuplicateColumn, when a file has not what is wanted."""
+    def check(self, told: str, present: Iterable[str]) -> None:
+        """Raise MissingColumn, or DuplicateColumn, when a file has not what is wanted; ``told`` names the file for people."""
         counts = Counter(present)
         for column in self.features:
-            self._check(path, counts, column.name, "spec.input.uri", "an input of the model")
+            self._check(told, counts, column.name, "spec.input.uri", "an input of the model")
         for index, name in enumerate(self.keep):
-            self._check(path, counts, name, f"spec.keepColumns[{index}]", "to be kept")
+            self._check(told, counts, name, f"spec.keepColumns[{index}]", "to be kept")
 
-    @staticmethod
-    def _check(path: str, counts: Counter[str], name: str, where: str, role: str) -> None:
+    def _check(self, told: str, counts: Counter[str], name: str, where: str, role: str) -> None:
         if counts[name] == 0:
-            known = ", ".join(sorted(counts)[:20])
-            message = f"{path} has no column {name}, which is {role}; it has {known}"
+            hint = delimited.present(list(counts), self.names, name)
+            message = f"{told} has no column {name}, which is {role}; {hint}"
             raise InvalidInputError("MissingColumn", message, where)
         if counts[name] > 1:
-            raise InvalidInputError("DuplicateColumn", f"{path} has column {name} twice", where)
+            raise InvalidInputError("DuplicateColumn", f"{told} has column {name} twice: rename or remove one", where)
 
 
 @dataclass(slots=True)

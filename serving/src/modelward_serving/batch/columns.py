@@ -41,7 +41,7 @@ def from_numbers(column: Column, array: pa.Array) -> tuple[Values, list[rules.Fa
     return values, [*_not_numbers(column, unnamed), *rules.of_kind(column, raw), *_faults(column, values)]
 
 
-def from_typed(column: Column, array: pa.Array, path: str) -> tuple[Values, list[rules.Fault]]:
+def from_typed(column: Column, array: pa.Array, told: str) -> tuple[Values, list[rules.Fault]]:
     """A column of a file with types.
 
     Raises:
@@ -50,10 +50,10 @@ def from_typed(column: Column, array: pa.Array, path: str) -> tuple[Values, list
     kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
     if column.kind == "categorical":
         if not (_is_text(kind) or pa.types.is_null(kind)):
-            raise _other_type(column, kind, path, "text")
+            raise _other_type(column, told, "text")
         return _checked_texts(column, _coded(column, array, strip=False))
     if not (_is_number(kind) or pa.types.is_null(kind)):
-        raise _other_type(column, kind, path, "numbers")
+        raise _other_type(column, told, "numbers")
     raw = _without_missing(column, _raw(array))
     values = _rounded(raw)
     return values, [*rules.of_kind(column, raw), *_faults(column, values)]
@@ -64,8 +64,8 @@ def texts_for_missing(column: Column) -> tuple[str, ...]:
     return tuple(text for text in column.missing_values if _as_number(text) is None)
 
 
-def _other_type(column: Column, kind: pa.DataType, path: str, wanted: str) -> InvalidInputError:
-    message = f"column {column.name} of {path} holds {kind}, and the model wants {wanted}: convert it"
+def _other_type(column: Column, told: str, wanted: str) -> InvalidInputError:
+    message = f"column {column.name} of {told} holds something else, and the model wants {wanted}: convert it"
     return InvalidInputError("WrongKind", message, "spec.input.uri")
 
 

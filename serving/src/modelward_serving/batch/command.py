@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
-import traceback
-from pathlib import Path
 
+from modelward_api import ending
 from modelward_api.bundle import UnverifiedBundleError
 from modelward_api.wire import INVALID_INPUT_EXIT_CODE, BatchOutcome
 from modelward_serving import bundle
@@ -18,18 +17,39 @@ from modelward_serving.termination import tell
 
 log = logging.getLogger("modelward.batch")
 
+STOPPED = "Scoring was stopped before it ended (a deadline, a suspension, a deletion or a drained node)"
+KILLED = "Scoring was killed while it ran: if memory ran out, raise spec.resources.limits.memory"
 LONGEST = 1024
 """Characters of a message: Kubernetes keeps 4096 bytes of all."""
 
 
-def run(options: argparse.Namespace) -> int:
-    """Score a shard; 0 when its scores are there, 65 when the input is wrong, 1 when another try may help."""
+def run(options: argparse.Namespace, *, supervised: bool = False) -> int:
+    """Score a shard; 0 when its scores are there, 65 when the input is wrong, 1 when another try may help.
+
+    Args:
+        options: the command line's.
+        supervised: score in a child process, so that a signal ends it at once.
+    """
+    if not supervised:
+        return _run(options)
+    return ending.run(
+        lambda: _run(options),
+        lambda: _tell(options, _failed("Terminated", STOPPED)),
+        lambda: _tell(options, _failed("Killed", KILLED)),
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
     outcome, code = _scored(options)
+    _tell(options, outcome)
+    return code
+
+
+def _tell(options: argparse.Namespace, outcome: BatchOutcome) -> None:
     outcome = outcome.model_copy(update={"message": outcome.message[:LONGEST], "shard": options.shard})
     tell(options.termination_log, outcome.to_json())
     rate = f", {outcome.rows / outcome.seconds:.0f} rows/s" if outcome.succeeded and outcome.seconds else ""
     log.info("shard %d: %s: %s%s", outcome.shard, outcome.reason, outcome.message, rate)
-    return code
 
 
 def _scored(options: argparse.Namespace) -> tuple[BatchOutcome, int]:
@@ -53,12 +73,8 @@ def _scored(options: argparse.Namespace) -> tuple[BatchOutcome, int]:
         return _failed(error.reason, str(error)), INVALID_INPUT_EXIT_CODE
     except UnreachableError as error:
         return _failed(error.reason, str(error)), 1
-    except Exception as error:
-        # A library's message may hold values of the data: only its type and our line are told.
-        frames = traceback.extract_tb(error.__traceback__)
-        frame = next((f for f in reversed(frames) if "modelward_serving" in f.filename), None)
-        where = f" at {Path(frame.filename).name}:{frame.lineno}" if frame else ""
-        return _failed("InternalError", f"{type(error).__name__}{where}"), 1
+    except BaseException as error:  # a panic of a native library, too, which is no Exception
+        return _failed("InternalError", ending.where(error)), 1
 
 
 def _failed(reason: str, message: str, field: str | None = None) -> BatchOutcome:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.csv as pc
 
+from modelward_api import delimited
 from modelward_api.columns import Column
 from modelward_serving.batch.chunk import Chunk, Wanted
 from modelward_serving.batch.columns import Values, from_numbers, from_text, texts_for_missing
@@ -32,7 +33,7 @@ def chunks(given: Input, wanted: Wanted, shard: int, shards: int) -> Iterator[Ch
         InvalidInputError: UnreadableFile, EmptyFile, MissingColumn, DuplicateColumn.
     """
     names, _ = _header(given.files[0])
-    wanted.check(given.files[0].path, names)
+    wanted.check(given.files[0].told, names)
     yield Chunk.of(0, {}, [pa.array([], pa.string()) for _ in wanted.keep])  # a shard may be without rows
     total, before = sum(file.size for file in given.files), 0
     first, last = shard * total // shards, (shard + 1) * total // shards
@@ -41,9 +42,9 @@ def chunks(given: Input, wanted: Wanted, shard: int, shards: int) -> Iterator[Ch
         before += file.size
         if start < end:
             names, body = _header(file)
-            wanted.check(file.path, names)
+            wanted.check(file.told, names)
             for content in rows_between(file, max(start, body), end):
-                yield _chunk(content, names, wanted, file.path)
+                yield _chunk(content, names, wanted, file)
 
 
 def rows_between(file: File, start: int, end: int) -> Iterator[bytes]:
@@ -61,7 +62,7 @@ def rows_between(file: File, start: int, end: int) -> Iterator[bytes]:
         if cut is None:
             cut = _last_row_end(content, quoted)
         if cut is None:
-            raise unreadable(file.path, "csv", f"a row is longer than {BLOCK} bytes, or a quote is not closed")
+            raise _malformed(file, f"a row is longer than {BLOCK} bytes, or a quote is not closed")
         if cut:
             yield content[:cut]
         position, rest = position + cut, content[cut:]
@@ -118,13 +119,24 @@ def _header(file: File) -> tuple[list[str], int]:
         text = content[:end].removeprefix(MARK).decode()
         names = next(csv.reader(io.StringIO(text, newline="")), [])
     except (UnicodeDecodeError, csv.Error):
-        raise unreadable(file.path, "csv", "its header is no UTF-8 text") from None
+        raise _malformed(file, "its header is no UTF-8 text") from None
     if not names:
-        raise InvalidInputError("EmptyFile", f"{file.path} has no header", "spec.input.uri")
+        raise InvalidInputError("EmptyFile", f"{file.told} has no header", "spec.input.uri")
+    if "\0" in text or (len(names) == 1 and delimited.separator(names[0])):
+        raise _malformed(file, "its header has NUL bytes or another separator")
     return names, end
 
 
-def _chunk(content: bytes, names: list[str], wanted: Wanted, path: str) -> Chunk:
+def _malformed(file: File, otherwise: str) -> InvalidInputError:
+    """What is wrong, by its line in the file: it is read once more, from its beginning."""
+    try:
+        delimited.check(file.open())
+    except delimited.MalformedError as error:
+        return unreadable(file.told, "csv", str(error))
+    return unreadable(file.told, "csv", otherwise)
+
+
+def _chunk(content: bytes, names: list[str], wanted: Wanted, file: File) -> Chunk:
     texts = _read_as_text(wanted)
     try:
         table, malformed = _parse(content, names, wanted, texts)
@@ -133,9 +145,9 @@ def _chunk(content: bytes, names: list[str], wanted: Wanted, path: str) -> Chunk
         try:
             table, malformed = _parse(content, names, wanted, texts)
         except pa.ArrowInvalid as error:
-            raise unreadable(path, "csv", f"it is no UTF-8 text in columns ({type(error).__name__})") from None
+            raise _malformed(file, f"it is no UTF-8 text in columns ({type(error).__name__})") from None
     if malformed and not wanted.skip_malformed:
-        raise unreadable(path, "csv", f"{malformed} lines have other fields than the header")
+        raise _malformed(file, f"{malformed} lines have other fields than the header")
     checked = {column.name: _check(column, table, texts) for column in wanted.features}
     return Chunk.of(table.num_rows, checked, [_one(table, name) for name in wanted.keep], malformed)
 

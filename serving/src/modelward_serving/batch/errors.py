@@ -23,7 +23,7 @@ class UnreachableError(Exception):
         self.reason = reason
 
 
-def unreadable(path: str, form: str, why: str) -> InvalidInputError:
-    """A file is not of its format."""
-    message = f"{path} cannot be read as {form}: {why}: check the file and spec.input.format"
+def unreadable(told: str, form: str, why: str) -> InvalidInputError:
+    """A file, as it is named for people, is not of its format."""
+    message = f"{told} cannot be read as {form}: {why}: check the file and spec.input.format"
     return InvalidInputError("UnreadableFile", message, "spec.input.format")

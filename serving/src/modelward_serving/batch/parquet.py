@@ -32,11 +32,11 @@ def chunks(given: Input, wanted: Wanted, shard: int, shards: int) -> Iterator[Ch
     texts = [column.name for column in wanted.features if column.kind == "categorical"]
     opened = [(file, _open(file, texts)) for file in given.files]
     file, source = opened[0]
-    wanted.check(file.path, source.schema_arrow.names)
+    wanted.check(file.told, source.schema_arrow.names)
     kept = [source.schema_arrow.field(name).type for name in wanted.keep]
     yield Chunk.of(0, {}, [_plain(pa.array([], type_)) for type_ in kept])  # a shard may be without rows
     for part in share(opened, shard, shards):
-        wanted.check(part.file.path, part.source.schema_arrow.names)
+        wanted.check(part.file.told, part.source.schema_arrow.names)
         yield from _read(part, wanted)
 
 
@@ -58,20 +58,20 @@ def _open(file: File, texts: list[str]) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(file.open(), read_dictionary=texts, pre_buffer=True)
     except (pa.ArrowException, ValueError, OSError) as error:  # its message may hold anything of the file
-        raise unreadable(file.path, "parquet", type(error).__name__) from None
+        raise unreadable(file.told, "parquet", type(error).__name__) from None
 
 
 def _read(part: Groups, wanted: Wanted) -> Iterator[Chunk]:
     source, names = part.source, wanted.names
     try:
         for batch in source.iter_batches(wanted.rows, row_groups=part.numbers, columns=names, use_threads=False):
-            yield _chunk(batch, wanted, part.file.path)
+            yield _chunk(batch, wanted, part.file.told)
     except (pa.ArrowException, ValueError, OSError) as error:
-        raise unreadable(part.file.path, "parquet", type(error).__name__) from None
+        raise unreadable(part.file.told, "parquet", type(error).__name__) from None
 
 
-def _chunk(batch: pa.RecordBatch, wanted: Wanted, path: str) -> Chunk:
-    checked = {column.name: from_typed(column, batch.column(column.name), path) for column in wanted.features}
+def _chunk(batch: pa.RecordBatch, wanted: Wanted, told: str) -> Chunk:
+    checked = {column.name: from_typed(column, batch.column(column.name), told) for column in wanted.features}
     kept = [_plain(batch.column(name)) for name in wanted.keep]
     return Chunk.of(batch.num_rows, checked, kept)
 

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,17 @@ from typing import Any
 import obstore
 from obstore.store import LocalStore, from_url
 
-from modelward_api.store import InvalidAddressError, is_full, patient, resolve, split, trouble
+from modelward_api.store import (
+    LOCAL,
+    InvalidAddressError,
+    is_full,
+    is_inside,
+    patient,
+    resolve,
+    shown,
+    split,
+    trouble,
+)
 from modelward_serving.batch.errors import InvalidInputError, UnreachableError
 
 FIELD = {"input": "spec.input.uri", "output": "spec.output.uri"}
@@ -29,6 +39,8 @@ class File:
     path: str
     size: int
     tag: str
+    told: str = "the input"
+    """The file for people: by the declared address and its place among the files, as its name may hold an identifier."""
 
     def open(self) -> Reader:
         """A file to seek in."""
@@ -36,7 +48,7 @@ class File:
 
     def read(self, start: int, end: int) -> bytes:
         """Those bytes."""
-        with reachable(self.path, "input"):
+        with reachable(self.told, "input"):
             return bytes(obstore.get_range(self.store, self.path, start=start, end=end)) if end > start else b""
 
 
@@ -62,6 +74,12 @@ class Reader(io.RawIOBase):
         """Go there."""
         self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
         return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer."""
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
 
     def read(self, size: int | None = -1) -> bytes:
         """That many bytes; all that are left by default."""
@@ -92,6 +110,7 @@ def reachable(uri: str, which: str) -> Iterator[None]:
         InvalidInputError: MissingFile, StoreFull.
         UnreachableError: the store does not answer; it is worth another try.
     """
+    uri = shown(uri)
     try:
         yield
     except (OSError, obstore.exceptions.BaseError, ValueError) as error:
@@ -118,7 +137,7 @@ def _address(uri: str, store: str | None, which: str) -> str:
     try:
         return resolve(uri, store).rstrip("/")
     except InvalidAddressError as error:
-        raise InvalidInputError("InvalidAddress", str(error), FIELD[which]) from error
+        raise InvalidInputError("InvalidAddress", str(error), FIELD[which]) from None
 
 
 def find(uri: str, form: str, output: str, store: str | None) -> Input:
@@ -133,16 +152,17 @@ def find(uri: str, form: str, output: str, store: str | None) -> Input:
     if target in (address, folder if "*" in name else None):
         raise InvalidInputError("InvalidAddress", "the output must be another folder than the input's", FIELD["output"])
     with reachable(uri, "input"):
-        if address.startswith(("https://", "http://")):
-            found = _single(folder, name)  # the web has no folders
-        elif "*" in name:
+        if "*" in name:
             found = [f for f in _below(folder, target) if fnmatchcase(f.path, name)]
         else:
             found = _single(folder, name) or [f for f in _below(address, target) if f.path.endswith(f".{form}")]
     if not found:
-        message = f"there is no .{form} file at {uri}: upload it, or correct the address"
+        message = f"there is no .{form} file at {shown(uri)}: upload it, or correct the address"
         raise InvalidInputError("MissingFile", message, FIELD["input"])
-    return Input(tuple(sorted(found, key=lambda file: file.path)))
+    found.sort(key=lambda file: file.path)
+    many = len(found) > 1 or "*" in name
+    places = [f"file {i} of {len(found)} (by name) at {shown(uri)}" for i in range(1, len(found) + 1)]
+    return Input(tuple(replace(f, told=p if many else shown(uri)) for f, p in zip(found, places, strict=True)))
 
 
 def _single(folder: str, name: str) -> list[File]:
@@ -158,8 +178,14 @@ def _below(folder: str, target: str) -> list[File]:
     store = from_url(folder, **patient(folder))
     inside = target.removeprefix(f"{folder}/") + "/" if target.startswith(f"{folder}/") else None
     metas = [meta for chunk in obstore.list(store) for meta in chunk]
-    shown = [m for m in metas if not any(part.startswith((".", "_")) for part in m["path"].split("/"))]
-    return [_file(store, m) for m in shown if inside is None or not m["path"].startswith(inside)]
+    visible = [m for m in metas if not any(part.startswith((".", "_")) for part in m["path"].split("/"))]
+    # A link in the folder may lead out of it: that is not read.
+    safe = [
+        m
+        for m in visible
+        if not folder.startswith(LOCAL) or is_inside(f"{folder.removeprefix(LOCAL)}/{m['path']}", folder)
+    ]
+    return [_file(store, m) for m in safe if inside is None or not m["path"].startswith(inside)]
 
 
 def _file(store: Any, meta: Any) -> File:
