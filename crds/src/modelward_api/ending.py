@@ -8,7 +8,8 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -52,14 +53,27 @@ def run(work: Callable[[], int], stopped: Callable[[], None], killed: Callable[[
 
 
 def _become_worker(parent: int) -> None:
-    """End with the parent, and keep silent about what libraries say: their warnings and panics may quote the data."""
+    """End with the parent."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(TERMINATED)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {*STOPS, signal.SIGCHLD})
-    warnings.simplefilter("ignore")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Libraries' warnings and native panics may quote the data, so that nothing is written to stderr. Our log is on stdout."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _guarded(work: Callable[[], int]) -> int:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from modelward_serving import logs
 
+STOPPED = "Scoring was stopped before it ended (a deadline, a suspension, a deletion or a drained node)"
+KILLED = "Scoring was killed while it ran: if memory ran out, raise spec.resources.limits.memory"
+
 if TYPE_CHECKING:
     from modelward_serving.callers import Rules
     from modelward_serving.tls import Files
@@ -41,9 +44,7 @@ def main(*, supervised: bool = False) -> int:
         wanted = options.model, options.version
         return fetch.run(options.uri, options.digest, options.into, options.store, options.termination_log, *wanted)
     if options.command == "batch":
-        from modelward_serving.batch import command
-
-        return command.run(options, supervised=supervised)
+        return _supervised_batch(options) if supervised else _batch(options)
     from modelward_serving import server
 
     return server.run(
@@ -65,6 +66,26 @@ def main(*, supervised: bool = False) -> int:
             callers=_callers(options),
         )
     )
+
+
+def _batch(options: argparse.Namespace) -> int:
+    from modelward_serving.batch import command
+
+    return command.run(options)
+
+
+def _supervised_batch(options: argparse.Namespace) -> int:
+    """The process that waits imports no library: one with threads cannot be copied safely, and it stays small."""
+    from modelward_api import ending
+    from modelward_api.wire import BatchOutcome
+    from modelward_serving.termination import tell
+
+    def ended(reason: str, message: str) -> None:
+        outcome = BatchOutcome(succeeded=False, reason=reason, message=message, shard=options.shard)
+        tell(options.termination_log, outcome.to_json())
+        logging.getLogger("modelward.batch").info("shard %d: %s: %s", options.shard, reason, message)
+
+    return ending.run(lambda: _batch(options), lambda: ended("Terminated", STOPPED), lambda: ended("Killed", KILLED))
 
 
 def _tls(options: argparse.Namespace) -> Files | None:

@@ -72,7 +72,8 @@ def main(*, supervised: bool = False) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    outcome, code = _train(options)
+    with ending.silence():
+        outcome, code = _train(options)
     _tell(options, outcome)
     return code
 

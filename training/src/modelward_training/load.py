@@ -110,7 +110,7 @@ def _declared(frame: pl.DataFrame, data: Data) -> pl.DataFrame:
             raise InvalidInputError("WrongKind", message, f"{field}.kind")
     wanted = []
     for column in data.columns:
-        text = pl.col(column.name).cast(pl.String).str.strip_chars()
+        text = _text(column.name, frame.schema[column.name]).str.strip_chars()
         missing = ["", *column.missing_values]
         wanted.append(pl.when(text.is_in(missing)).then(None).otherwise(text).alias(column.name))
     try:
@@ -118,3 +118,10 @@ def _declared(frame: pl.DataFrame, data: Data) -> pl.DataFrame:
     except pl.exceptions.PolarsError as error:
         message = f"the columns cannot be read as text ({type(error).__name__}): write text, numbers or timestamps"
         raise InvalidInputError("WrongKind", message, "spec.data.columns") from None
+
+
+def _text(name: str, kind: pl.DataType) -> pl.Expr:
+    """A column as the text that a CSV file would hold."""
+    if isinstance(kind, pl.Datetime) and kind.time_zone is not None:
+        return pl.col(name).dt.convert_time_zone("UTC").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+    return pl.col(name).cast(pl.String)

@@ -17,30 +17,14 @@ from modelward_serving.termination import tell
 
 log = logging.getLogger("modelward.batch")
 
-STOPPED = "Scoring was stopped before it ended (a deadline, a suspension, a deletion or a drained node)"
-KILLED = "Scoring was killed while it ran: if memory ran out, raise spec.resources.limits.memory"
 LONGEST = 1024
 """Characters of a message: Kubernetes keeps 4096 bytes of all."""
 
 
-def run(options: argparse.Namespace, *, supervised: bool = False) -> int:
-    """Score a shard; 0 when its scores are there, 65 when the input is wrong, 1 when another try may help.
-
-    Args:
-        options: the command line's.
-        supervised: score in a child process, so that a signal ends it at once.
-    """
-    if not supervised:
-        return _run(options)
-    return ending.run(
-        lambda: _run(options),
-        lambda: _tell(options, _failed("Terminated", STOPPED)),
-        lambda: _tell(options, _failed("Killed", KILLED)),
-    )
-
-
-def _run(options: argparse.Namespace) -> int:
-    outcome, code = _scored(options)
+def run(options: argparse.Namespace) -> int:
+    """Score a shard; 0 when its scores are there, 65 when the input is wrong, 1 when another try may help."""
+    with ending.silence():
+        outcome, code = _scored(options)
     _tell(options, outcome)
     return code
 
