@@ -198,6 +198,18 @@ _COLUMN = (
     ),
     Rule(
         "spec.data.columns[]",
+        "self.role != 'time' || self.kind in ['timestamp', 'numeric', 'integer']",
+        "a time needs kind: timestamp (ISO 8601), numeric or integer: other kinds sort as text",
+        ".kind",
+    ),
+    Rule(
+        "spec.data.columns[]",
+        "self.role != 'label' || self.kind != 'timestamp'",
+        "a timestamp cannot be the label: derive a boolean or categorical column from it",
+        ".kind",
+    ),
+    Rule(
+        "spec.data.columns[]",
         "self.name != 'score' || self.role != 'feature'",
         "no feature may be called score, as the model's output is: rename the column, or give it another role",
         ".name",

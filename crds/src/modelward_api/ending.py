@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from modelward_api.wire import TERMINATED_EXIT_CODE
+
 STOPS = (signal.SIGTERM, signal.SIGINT)
-TERMINATED = 128 + signal.SIGTERM
 _PR_SET_PDEATHSIG = 1
 
 
@@ -28,7 +29,8 @@ def run(work: Callable[[], int], stopped: Callable[[], None], killed: Callable[[
     Args:
         work: what the child does; its return value is the child's exit code.
         stopped: called when a signal ended the work, after the child is gone.
-        killed: called when the child died of a signal that was not sent from here, such as the kernel's when memory runs out.
+        killed: called when the child died of a signal that was not sent from here, such as the kernel's when memory runs out. It
+            leaves no last words: the kubelet knows the reason.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {*STOPS, signal.SIGCHLD})
     sys.stdout.flush()
@@ -56,7 +58,7 @@ def _become_worker(parent: int) -> None:
     """End with the parent."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        os._exit(TERMINATED)
+        os._exit(TERMINATED_EXIT_CODE)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {*STOPS, signal.SIGCHLD})
 
 

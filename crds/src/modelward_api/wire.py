@@ -211,6 +211,11 @@ INVALID_INPUT_EXIT_CODE = 65
 """A training or scoring pod that failed for its input or its bundle (EX_DATAERR): the Job is not tried again."""
 
 
+TERMINATED = "Terminated"
+"""Reason of a training or scoring pod that was told to end. It is no verdict: why it was told so stands in the Job."""
+TERMINATED_EXIT_CODE = 143
+
+
 class BatchOutcome(Document):
     """How the scoring of one shard ended; its pod's termination message."""
 

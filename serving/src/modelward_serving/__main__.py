@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from modelward_serving import logs
 
 STOPPED = "Scoring was stopped before it ended (a deadline, a suspension, a deletion or a drained node)"
-KILLED = "Scoring was killed while it ran: if memory ran out, raise spec.resources.limits.memory"
+KILLED = "scoring was killed while it ran: if memory ran out, raise spec.resources.limits.memory"
 
 if TYPE_CHECKING:
     from modelward_serving.callers import Rules
@@ -77,15 +77,17 @@ def _batch(options: argparse.Namespace) -> int:
 def _supervised_batch(options: argparse.Namespace) -> int:
     """The process that waits imports no library: one with threads cannot be copied safely, and it stays small."""
     from modelward_api import ending
-    from modelward_api.wire import BatchOutcome
+    from modelward_api.wire import TERMINATED, BatchOutcome
     from modelward_serving.termination import tell
 
-    def ended(reason: str, message: str) -> None:
-        outcome = BatchOutcome(succeeded=False, reason=reason, message=message, shard=options.shard)
-        tell(options.termination_log, outcome.to_json())
-        logging.getLogger("modelward.batch").info("shard %d: %s: %s", options.shard, reason, message)
+    log = logging.getLogger("modelward.batch")
 
-    return ending.run(lambda: _batch(options), lambda: ended("Terminated", STOPPED), lambda: ended("Killed", KILLED))
+    def stopped() -> None:
+        outcome = BatchOutcome(succeeded=False, reason=TERMINATED, message=STOPPED, shard=options.shard)
+        tell(options.termination_log, outcome.to_json())
+        log.info("shard %d: %s: %s", options.shard, TERMINATED, STOPPED)
+
+    return ending.run(lambda: _batch(options), stopped, lambda: log.error(KILLED))
 
 
 def _tls(options: argparse.Namespace) -> Files | None:

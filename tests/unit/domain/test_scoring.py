@@ -162,7 +162,11 @@ def test_a_finished_batch_says_what_came_of_it_and_stays_so():
 
 def test_bad_input_fails_with_what_the_pod_said():
     job = replace(JOB, failure=Failure("PodFailurePolicy", "exit 65"))
-    outcomes = (failed("MissingColumn", field="spec.keepColumns[0]"), failed("InternalError", shard=1))
+    outcomes = (
+        failed("MissingColumn", field="spec.keepColumns[0]"),
+        failed("InternalError", shard=1),
+        failed("Terminated", shard=2),
+    )
     decision = score(given(job=job, outcomes=outcomes), NOW)
     assert reason(decision, "Stalled") == reason(decision, "Failed") == "MissingColumn"
     assert decision.status.message == "spec.keepColumns[0]: what is wrong"

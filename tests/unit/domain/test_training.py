@@ -96,6 +96,13 @@ def test_bad_input_fails_with_its_reason_and_field():
     assert reason(decision, "Stalled") == "UnknownColumn"
 
 
+def test_a_pod_that_was_told_to_end_leaves_the_verdict_to_the_job():
+    outcome = TrainingOutcome(succeeded=False, reason="Terminated", message="it was stopped")
+    late = Failure("DeadlineExceeded", "took longer than 1h")
+    decision = train(given(job_exists=True, outcome=outcome, job_failure=late), NOW)
+    assert (reason(decision, "Failed"), decision.status.message) == ("DeadlineExceeded", "took longer than 1h")
+
+
 def test_a_crash_that_the_job_still_retries_is_no_failure():
     outcome = TrainingOutcome(succeeded=False, reason="InternalError", message="")
     decision = train(given(job_exists=True, outcome=outcome), NOW)

@@ -503,7 +503,7 @@ def test_the_command_ends_with_65_on_bad_input_and_1_when_another_try_may_help(m
     assert (code, outcome.reason, outcome.field) == (65, "MissingFile", "spec.input.uri")
     away(monkeypatch)
     code, outcome = invoke(monkeypatch, tmp_path, *words, "s3://bucket/x.csv")
-    assert (code, outcome.reason) == (1, "StoreUnavailable")
+    assert (code, outcome.reason) == (1, "StoreUnreachable")
 
 
 def test_another_bundle_scores_nothing(monkeypatch, tmp_path):

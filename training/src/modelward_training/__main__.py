@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from modelward_api import ending
 from modelward_api.trainingjob import TrainingJobSpec
-from modelward_api.wire import INVALID_INPUT_EXIT_CODE, TrainingOutcome
+from modelward_api.wire import INVALID_INPUT_EXIT_CODE, TERMINATED, TrainingOutcome
 from modelward_training.errors import InvalidInputError, StoreError
 from modelward_training.progress import Progress
 
@@ -23,14 +23,10 @@ log = logging.getLogger("modelward.training")
 
 STOPPED = TrainingOutcome(
     succeeded=False,
-    reason="Terminated",
+    reason=TERMINATED,
     message="Training was stopped before it ended (a deadline, a suspension, a deletion or a drained node); no bundle is used",
 )
-KILLED = TrainingOutcome(
-    succeeded=False,
-    reason="Killed",
-    message="Training was killed while it ran: if memory ran out, raise spec.resources.limits.memory",
-)
+KILLED = "training was killed while it ran: if memory ran out, raise spec.resources.limits.memory"
 LONGEST = 4096
 """Bytes that Kubernetes keeps of a termination message."""
 
@@ -67,7 +63,7 @@ def main(*, supervised: bool = False) -> int:
     return ending.run(
         lambda: _run(options),
         lambda: _tell(options, STOPPED),
-        lambda: _tell(options, KILLED),
+        lambda: log.error(KILLED),
     )
 
 

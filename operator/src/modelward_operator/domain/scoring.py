@@ -10,7 +10,7 @@ from typing import Literal
 from modelward_api.modelversion import Artifact
 from modelward_api.scorebatch import ScoreBatchStatus
 from modelward_api.store import TROUBLES
-from modelward_api.wire import BatchOutcome
+from modelward_api.wire import TERMINATED, BatchOutcome
 from modelward_operator.domain.clock import stamp
 from modelward_operator.domain.conditions import State, Summary, conclude
 from modelward_operator.domain.decision import Note, ScoringDecision
@@ -24,7 +24,7 @@ UNTIL_CHOSEN = 10.0
 WHILE_RUNNING = 15.0
 """Seconds between two looks at a running Job, beside its events."""
 
-PASSING = TROUBLES | {"InternalError"}
+PASSING = TROUBLES | {"InternalError", TERMINATED}
 """Reasons of a pod's failure that another try may mend."""
 
 UNFETCHED = frozenset(

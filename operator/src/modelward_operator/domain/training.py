@@ -10,7 +10,7 @@ from typing import Literal
 from modelward_api.bundle import Metric
 from modelward_api.conditions import find
 from modelward_api.trainingjob import TrainingJobSpec, TrainingJobStatus
-from modelward_api.wire import TrainingOutcome
+from modelward_api.wire import TERMINATED, TrainingOutcome
 from modelward_operator.domain.clock import stamp
 from modelward_operator.domain.conditions import State, Summary, conclude
 from modelward_operator.domain.decision import Note, TrainingDecision
@@ -112,7 +112,7 @@ def fails(observation: TrainingObservation) -> Stage | None:
     if failure is None or (observation.status.phase == "Complete" and failure.reason == "NameTaken"):
         return None  # of a Job that came after ours had succeeded
     outcome = observation.outcome
-    if outcome is not None and not outcome.succeeded:
+    if outcome is not None and not outcome.succeeded and outcome.reason != TERMINATED:
         where = f"{outcome.field}: " if outcome.field and not outcome.message.startswith(outcome.field) else ""
         return Stage("Failed", outcome.reason, f"{where}{outcome.message}", stalled=True)
     failure = _cause(failure, observation)

@@ -15,7 +15,7 @@ from modelward_api import names
 from modelward_api.driftmonitor import DriftMonitorSpec, DriftMonitorStatus
 from modelward_api.modelversion import Artifact, ModelVersionSpec, ModelVersionStatus
 from modelward_api.trainingjob import TrainingJobStatus
-from modelward_api.wire import FetchOutcome, TrainingOutcome
+from modelward_api.wire import TERMINATED, TERMINATED_EXIT_CODE, FetchOutcome, TrainingOutcome
 from modelward_operator.desired import quarantine as marks_of
 from modelward_operator.desired import record as records
 from modelward_operator.desired.serving import short
@@ -379,7 +379,7 @@ def training_problem(status: Mapping[str, Any], outcome: TrainingOutcome | None)
     if status.get("phase") in ("Running", "Succeeded"):
         return None
     if outcome is not None:
-        return None if outcome.succeeded else Failure(outcome.reason, outcome.message)
+        return None if outcome.succeeded or outcome.reason == TERMINATED else Failure(outcome.reason, outcome.message)
     return problem(status)
 
 
@@ -399,8 +399,8 @@ def _ended_by_the_cluster(status: Mapping[str, Any]) -> Failure | None:
 def _last_words(container: Mapping[str, Any]) -> Failure | None:
     for state in (container.get("state") or {}, container.get("lastState") or {}):
         ended = state.get("terminated") or {}
-        if not ended or ended.get("exitCode") == 0:
-            continue
+        if not ended or ended.get("exitCode") in (0, TERMINATED_EXIT_CODE):
+            continue  # who was told to end has no fault to tell
         said = _parsed(ended.get("message") or "")
         if said is not None:
             return said
