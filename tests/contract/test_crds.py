@@ -239,6 +239,31 @@ REFUSED = {
     "an unknown algorithm": (training(other_algorithm), "spec.estimator.algorithm"),
     "a split by a time that is not there": (training(by_time), "spec.split.method"),
     "a timestamp as a feature": (training(timestamp_feature), "a timestamp cannot be a feature"),
+    "a time that would sort as text": (
+        training(lambda spec: spec["data"]["columns"][2].update(kind="categorical", role="time", unit=None, range=None)),
+        "sort as text",
+    ),
+    "a timestamp as the label": (
+        training(lambda spec: spec["data"]["columns"].append({"name": "died", "kind": "timestamp", "role": "label"})),
+        "a timestamp cannot be the label",
+    ),
+    "a column twice": (
+        training(lambda spec: spec["data"]["columns"].append(dict(spec["data"]["columns"][2]))),
+        "spec.data.columns",
+    ),
+    "data from the web": (
+        training(lambda spec: spec["data"]["sources"][0].update(uri="https://host/x.csv")),
+        "spec.data.sources[0].uri",
+    ),
+    "a query that might hold a secret": (
+        training(lambda spec: spec["data"]["sources"][0].update(uri="s3://bucket/x.csv?token=x")),
+        "spec.data.sources[0].uri",
+    ),
+    "a bundle from the web": (
+        version(artifact={"uri": "http://169.254.169.254/x", "digest": "sha256:" + "1" * 64}),
+        "spec.artifact.uri",
+    ),
+    "a batch from the web": (batch(input={"uri": "https://host/x.csv"}), "spec.input.uri"),
     "a positive value that the label never has": (training(positive_elsewhere), "spec.data.label.positive"),
     "two labels": (training(second_label), "only one column may have role: label"),
     "a range that is empty": (column(range={"minimum": 2, "maximum": 1}), "spec.data.columns[2].range.minimum"),
