@@ -201,14 +201,16 @@ def serving(inside: Enclosure) -> None:
         assert answer.status_code == 200, answer.text
     for path in ("/", "/docs.json", "/metrics", "/livez"):
         httpx.get(f"http://127.0.0.1:18080{path}", timeout=30)
-    (inside.folder / "rows.csv").write_text("age,sex\n55,f\n61,m\n")
+    (inside.work / "rows.csv").write_text("age,sex\n55,f\n61,m\n")
     where = [
         "--input",
-        f"file://{inside.folder}/rows.csv",
+        "store://rows.csv",
+        "--store",
+        f"file://{inside.work}",
         "--format",
         "csv",
         "--output",
-        f"file://{inside.work}/scores",
+        "store://scores",
     ]
     inside.start(entry("serving"), "batch", "--bundle", bundle, "--digest", digest, *where, *end)
 

@@ -35,7 +35,9 @@ SemVer = Annotated[
     ),
 ]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-Uri = Annotated[str, Field(pattern=r"^(store|s3|file)://[^?#]+$", max_length=2048)]
+URI = r"^(store://[^?#]+|file:///[^?#]+|s3://[A-Za-z0-9][A-Za-z0-9._-]+(/[^?#]*)?)$"
+Uri = Annotated[str, Field(pattern=URI, max_length=2048)]
+"""Where data and bundles are: the schemes that work, without user info and query, which may hold secrets."""
 LONGEST_DURATION = (
     "^([0-9]{1,4}([.][0-9]*)?d)?([0-9]{1,5}([.][0-9]*)?h)?([0-9]{1,6}([.][0-9]*)?m)?([0-9]{1,8}([.][0-9]*)?s)?"
     "([0-9]{1,10}([.][0-9]*)?ms)?$"

@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -96,6 +97,17 @@ def where(error: BaseException) -> str:
     ours = next((f for f in reversed(frames) if "modelward_" in f.filename), None)
     at = f" at {Path(ours.filename).parent.name}/{Path(ours.filename).name}:{ours.lineno}" if ours else ""
     return f"{type(error).__name__}{at}"
+
+
+def keep_silent_of_errors() -> None:
+    """The last resort, for any thread: an error that nobody has caught is told by its type and our line, not by its text."""
+
+    def tell(error: BaseException | None) -> None:
+        sys.stderr.write(f"InternalError: {where(error) if error is not None else 'unknown'}\n")
+
+    sys.excepthook = lambda _, error, __: tell(error)
+    sys.unraisablehook = lambda hooked: tell(hooked.exc_value)
+    threading.excepthook = lambda hooked: tell(hooked.exc_value)
 
 
 def path_of(location: tuple[int | str, ...], known: frozenset[str]) -> str:

@@ -19,12 +19,14 @@ RESERVED_LABELS = (
 )
 """Labels that Services, NetworkPolicies and controllers select by, beside those with the prefix."""
 RESERVED_ENV = (
-    r"^(MODELWARD_|OTEL_EXPORTER_OTLP_ENDPOINT$|OTEL_TRACES_SAMPLER|PYTHON|LD_|SSL_CERT_|JOB_COMPLETION_INDEX$)"
+    r"^(MODELWARD_|OTEL_EXPORTER_OTLP_ENDPOINT$|OTEL_TRACES_SAMPLER|PYTHON|LD_|SSL_CERT_|JOB_COMPLETION_INDEX$|"
+    r"AWS_|AZURE_|GOOGLE_)"
 )
-"""Variables that Modelward sets itself, and those that load other code into a process."""
+"""Variables that Modelward sets itself, those that load other code, and those that choose a store's endpoint or credentials."""
 RESERVED_ENV_SENTENCE = (
-    "MODELWARD_*, OTEL_TRACES_SAMPLER*, OTEL_EXPORTER_OTLP_ENDPOINT, SSL_CERT_*, JOB_COMPLETION_INDEX, PYTHON* and LD_* are "
-    "reserved: for an authority use caBundle, for traces the chart's tracing"
+    "MODELWARD_*, OTEL_TRACES_SAMPLER*, OTEL_EXPORTER_OTLP_ENDPOINT, SSL_CERT_*, JOB_COMPLETION_INDEX, PYTHON*, LD_*, "
+    "AWS_*, AZURE_* and GOOGLE_* are reserved: for an authority use caBundle, for traces the chart's tracing, for a store its "
+    "store.existingSecret"
 )
 LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from modelward_api.base import Digest, Document, Duration, Name, SemVer, Timestamp
+from modelward_api.base import URI, Digest, Document, Duration, Name, SemVer, Timestamp
 from modelward_api.conditions import Condition
 from modelward_api.pods import PodSettings, Resources
 
@@ -22,7 +22,7 @@ class BatchInput(Document):
         Field(
             description="Where the rows are: a file, a folder whose files of the format are taken together, or file names with "
             "an asterisk. store://PATH in the artifact store, or s3://, or file:// below the store.",
-            pattern=r"^(store|s3|file)://[^?#]+$",
+            pattern=URI,
             max_length=2048,
         ),
     ]
@@ -36,7 +36,7 @@ class BatchOutput(Document):
         str,
         Field(
             description="The folder for shard-NNNNN.parquet and shard-NNNNN.json: store://, s3://, or file:// below the store.",
-            pattern=r"^(store|s3|file)://[^?#]+$",
+            pattern=URI,
             max_length=2048,
         ),
     ]

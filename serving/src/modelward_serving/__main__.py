@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelward_api import ending
 from modelward_serving import logs
 
 STOPPED = "Scoring was stopped before it ended (a deadline, a suspension, a deletion or a drained node)"
@@ -76,7 +78,6 @@ def _batch(options: argparse.Namespace) -> int:
 
 def _supervised_batch(options: argparse.Namespace) -> int:
     """The process that waits imports no library: one with threads cannot be copied safely, and it stays small."""
-    from modelward_api import ending
     from modelward_api.wire import TERMINATED, BatchOutcome
     from modelward_serving.termination import tell
 
@@ -201,4 +202,5 @@ def _add_batch(commands: Any, log: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    ending.keep_silent_of_errors()
     sys.exit(main(supervised=True))

@@ -436,6 +436,10 @@ BAD_FILES = {
     "no parquet": (f"age,sex\n{MARK},f\n".encode(), "UnreadableFile"),
     "csv: no sex": (f"age,{MARK}x\n1,f\n", "MissingColumn"),
     "csv: a column twice": ("age,sex,sex\n1,f,f\n", "DuplicateColumn"),
+    "a column twice": (
+        pa.Table.from_arrays([pa.array([1.0]), pa.array(["f"]), pa.array(["f"])], ["age", "sex", "sex"]),
+        "DuplicateColumn",
+    ),
     "csv: no header": ("", "EmptyFile"),
     "csv: other fields": (f"age,sex\n1,f\n{MARK},f,3\n", "UnreadableFile"),
     "csv: an open quote": (f'age,sex\n1,f\n"{MARK}\n' + "1,f\n" * 50, "UnreadableFile"),
@@ -463,6 +467,33 @@ def test_a_bad_file_is_told_without_a_value(tmp_path, predictor, monkeypatch, ca
     told = caught.value.message + caplog.text
     assert MARK not in told.replace(f"{MARK}x", "")
     assert "41.8" not in told
+
+
+MANY = "age,sex\n" + "1,f\n" * 300
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("age;sex\n1;f\n", "separator ';'"),
+        ("age\tsex\n1\tf\n", "separator a tab"),
+        (MANY + "2;f\n" + MANY[8:], "line 302 has one field, and the header 2: is the separator ';'"),
+        (MANY + "2,5,f\n" + MANY[8:], "line 302 has 3 fields, and the header 2: is there a decimal comma"),
+        (MANY + '"2,f\n' + MANY[8:], "a quote in line 302 is not closed"),
+        (MANY + "2,f\0\n" + MANY[8:], "line 302 has a NUL byte"),
+        ((MANY + "2,f\u00fc\n" + MANY[8:]).encode("latin-1"), "line 302 is not UTF-8 (is it Latin-1?)"),
+        (MANY.encode("utf-16"), "UTF-16"),
+        (MANY.encode("utf-16-le"), "line 1 has a NUL byte"),
+    ],
+)
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_csv_file_that_cannot_be_read_is_told_with_its_line_and_a_remedy(tmp_path, run, content, told, shards):
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input/0.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InvalidInputError) as caught:
+        run("csv", shards=shards)
+    assert caught.value.reason == "UnreadableFile"
+    assert told in caught.value.message
 
 
 def test_lines_that_are_no_rows_may_be_skipped_and_are_counted(tmp_path, run):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import random
+import socket
+import subprocess
+import sys
 
 import polars as pl
 import pyarrow as pa
@@ -13,6 +16,8 @@ import pytest
 
 from modelward_serving.__main__ import main as serve
 from modelward_training.__main__ import main as train
+from modelward_training.progress import Progress
+from tests.cluster.layout import REPOSITORY
 from tests.unit.serving import bundles
 from tests.unit.training.test_input import HEAD, rows, spec, text
 
@@ -164,3 +169,38 @@ def test_a_librarys_exception_is_told_by_its_type(tmp_path, monkeypatch, heard, 
     said = heard()
     assert MARK not in said
     assert f"{type(error).__name__} at modelward_training/pipeline.py:" in said
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [f"GET /{MARK} HTTP/1.1", f"{MARK} / HTTP/1.1", f"{MARK}", f"GET / HTTP/{MARK}", f"GET / {MARK} {MARK}"],
+)
+def test_the_progress_port_repeats_nothing_of_a_request(heard, request_line):
+    server = Progress().serve(0)
+    with socket.create_connection(server.server_address) as connection:
+        connection.sendall(f"{request_line}\r\nhost: {MARK}\r\nconnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    server.shutdown()
+    server.server_close()
+    assert len(answer) < 200
+    assert MARK.encode() not in answer
+    assert MARK not in heard()
+
+
+@pytest.mark.parametrize("package", ["modelward_training", "modelward_serving"])
+def test_an_error_that_nobody_caught_is_told_without_its_text(package):
+    program = f"""
+import sys, threading
+from modelward_api import ending
+ending.keep_silent_of_errors()
+def fails():
+    raise ValueError("{MARK}")
+thread = threading.Thread(target=fails); thread.start(); thread.join()
+fails()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert MARK not in done.stderr
+    assert done.stderr.count("InternalError: ValueError") == 2
+    main = (REPOSITORY / package.removeprefix("modelward_") / f"src/{package}/__main__.py").read_text()
+    assert "ending.keep_silent_of_errors()\n" in main

@@ -126,4 +126,5 @@ def _shortened(outcome: TrainingOutcome) -> str:
 
 
 if __name__ == "__main__":
+    ending.keep_silent_of_errors()
     sys.exit(main(supervised=True))

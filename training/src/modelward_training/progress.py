@@ -46,6 +46,13 @@ class Progress:
                 self.end_headers()
                 self.wfile.write(body)
 
+            def send_error(self, code: int, *_: object) -> None:
+                """Python's own page repeats what was asked."""
+                self.send_response_only(code)
+                self.send_header("content-length", "0")
+                self.end_headers()
+                self.close_connection = True
+
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 """Nobody needs an access log."""
 

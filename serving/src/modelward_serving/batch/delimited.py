@@ -138,6 +138,8 @@ def _malformed(file: File, otherwise: str) -> InvalidInputError:
 
 def _chunk(content: bytes, names: list[str], wanted: Wanted, file: File) -> Chunk:
     texts = _read_as_text(wanted)
+    if b"\0" in content:
+        raise _malformed(file, "it has a NUL byte")
     try:
         table, malformed = _parse(content, names, wanted, texts)
     except pa.ArrowInvalid:  # a number is none, at a guess: look at each
