@@ -114,7 +114,14 @@ def main() -> None:
 
 def measure(folder: Path, bundle: served.Bundle, options: argparse.Namespace, output: str, rows: int) -> None:
     """One run, told as a line."""
-    task = score.Task(f"file://{folder}/input", options.format, f"file://{folder}/{output}", keep=("id",), rows=rows, store=f"file://{folder}")
+    task = score.Task(
+        f"file://{folder}/input",
+        options.format,
+        f"file://{folder}/{output}",
+        keep=("id",),
+        rows=rows,
+        store=f"file://{folder}",
+    )
     predictor, profile = Predictor(bundle), cProfile.Profile()
     before = time.process_time()
     if options.profile:

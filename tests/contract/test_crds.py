@@ -240,7 +240,9 @@ REFUSED = {
     "a split by a time that is not there": (training(by_time), "spec.split.method"),
     "a timestamp as a feature": (training(timestamp_feature), "a timestamp cannot be a feature"),
     "a time that would sort as text": (
-        training(lambda spec: spec["data"]["columns"][2].update(kind="categorical", role="time", unit=None, range=None)),
+        training(
+            lambda spec: spec["data"]["columns"][2].update(kind="categorical", role="time", unit=None, range=None)
+        ),
         "sort as text",
     ),
     "a timestamp as the label": (
