@@ -105,7 +105,10 @@ def _case(observation: Observation, version: Version, champion: Version | None, 
     if version.artifact and champion is not None and champion.artifact:
         pair = version.artifact.digest, champion.artifact.digest
         counts = ledger.paired_totals(observation.record.ledger, *pair)
-        strata = ledger.strata_totals(observation.record.ledger, *pair)
+        told = ledger.strata_totals(observation.record.ledger, *pair)
+        documents = observation.documents.get(champion.artifact.digest)
+        declared = documents.signature.strata if documents else ()
+        strata = {stratum: told.get(stratum, PairedCounts()) for stratum in dict.fromkeys((*declared, *told))}
         tripped = observation.tripped.get(version.artifact.digest)
     assessment = subgroups.assess(counts, tripped, strata, version.spec.rollout.analysis)
     return trial.Case(
