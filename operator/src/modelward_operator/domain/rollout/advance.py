@@ -25,6 +25,8 @@ from modelward_operator.domain.rollout.status import Facts, invalid_status, lost
 
 ROLLOUT_PERIOD, START_PERIOD, STANDBY_PERIOD, QUIET_PERIOD, AT_ONCE = 1.0, 3.0, 10.0, 60.0, 0.2
 """Seconds between two looks at a model that no watch asks for: a challenger's lease lives ten, a standby's thirty."""
+PROFILE_PERIOD = 5.0
+"""The same where a monitor watches: so many seconds of counts, at most, are lost with a pod."""
 
 
 _NONE = PairedCounts()
@@ -249,9 +251,11 @@ def _period(observation: Observation, courses: Mapping[str, Course], serve: str 
         return ROLLOUT_PERIOD
     if phases & {"Verifying", "Deploying"}:
         return START_PERIOD
+    if observation.monitors:
+        return min([PROFILE_PERIOD, *(max(1.0, seconds(m.spec.interval)) for m in observation.monitors)])
     if "Standby" in phases:
         return STANDBY_PERIOD
-    return min([QUIET_PERIOD, *(max(1.0, seconds(m.spec.interval)) for m in observation.monitors)])
+    return QUIET_PERIOD
 
 
 def _with_monitors(
