@@ -8,12 +8,16 @@ from dataclasses import replace
 import pytest
 
 from modelward_api import names
+from modelward_api.wire import ProfileCounts
+from modelward_operator.domain import ledger
+from modelward_operator.domain.rollout.advance import PROFILE_PERIOD
 from modelward_operator.engine import gateway as api
 from modelward_operator.engine.cache import CachedGateway
 from modelward_operator.engine.observe import see
 from modelward_operator.engine.resync import look
 from modelward_operator.engine.store import KEPT, Store
 from tests.contract.ward import MODEL, Ward, monitor, ward
+from tests.unit.domain.given import digest
 
 
 class Hearsay:
@@ -67,6 +71,20 @@ async def test_a_model_at_rest_has_its_leases_renewed(hearsay):
     for _ in range(3):
         await hearsay.reconcile()
     assert len(hearsay.pod.asked) == asked + 3
+
+
+async def test_a_watched_model_at_rest_keeps_what_its_pods_told_last(hearsay):
+    place = hearsay.place
+    await place.create(api.DRIFT_MONITORS, "watch", monitor("watch", place.namespace, interval="1h")["spec"])
+    for _ in range(4):
+        await hearsay.listen()
+        await hearsay.reconcile()
+    memory = hearsay.operate.memories[place.key]
+    assert memory.rest is not None
+    assert memory.rest.again <= PROFILE_PERIOD
+    hearsay.pod.profile = ProfileCounts(rows=7)
+    assert await hearsay.reconcile() == []
+    assert ledger.profile_totals(memory.latest.ledger, digest("1")).rows == 7
 
 
 async def test_a_look_that_has_heard_something_is_one_call(hearsay):

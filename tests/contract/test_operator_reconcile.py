@@ -366,8 +366,8 @@ async def test_harm_in_one_subgroup_is_written_where_people_read_it_without_smal
     assert told["message"].startswith("Harm in sex=f: 15% more errors than the champion on the same about 400 requests")
     assert [(s["stratum"], s["state"], s["pairs"]) for s in told["subgroups"]] == [
         ("sex=f", "Harm", "about 400"),
-        ("sex=m", "Quiet", "about 3600"),
-        ("sex=x", "InsufficientData", "<11"),
+        ("sex=m", "Bounded", "about 3600"),
+        ("sex=x", "TooSmall", "<11"),
     ]
 
 

@@ -266,17 +266,35 @@ class Analysis(Document):
     subgroups: Annotated[
         Literal["guard", "report"],
         Field(
-            description="guard: evidence for harm in any declared subgroup rolls back, though the average looks fine. report: it "
-            "is shown alone.",
+            description="guard: evidence for harm in any declared subgroup rolls back, though the average looks fine, and "
+            "promotion needs harm bounded in each of them. report: they are shown alone.",
         ),
     ] = "guard"
+    subgroup_margin: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=0.5,
+            description="Promote only when in each declared subgroup, too, the upper confidence bounds on the extra error rate "
+            "and on the extra rate of missed deadlines are below this, and that on changed decisions is below flipAllowance.",
+        ),
+    ] = 0.05
+    subgroup_least_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="A subgroup that is shown to be less than this share of the requests is too small to wait for: it is "
+            "promoted without a bound on its harm, and the status says so. 0: none is too small.",
+        ),
+    ] = 0.05
     subgroup_minimum: Annotated[
         int,
         Field(
             ge=0,
             le=1_000_000,
-            description="Promote only after so many pairs in each declared subgroup. 0: a subgroup that is seldom seen holds "
-            "nothing up.",
+            description="Promote only after so many pairs in each declared subgroup, also in those that are too small for a "
+            "bound. 0: no more than the bounds need.",
         ),
     ] = 0
 
@@ -431,8 +449,12 @@ class SubgroupEvidence(Document):
 
     stratum: Annotated[str, Field(description="Whose requests, such as sex=female.")]
     state: Annotated[
-        Literal["InsufficientData", "Quiet", "Harm"],
-        Field(description="InsufficientData: too few pairs to say anything. Quiet: no harm is shown. Harm: it is."),
+        Literal["InsufficientData", "Quiet", "Bounded", "TooSmall", "Harm"],
+        Field(
+            description="InsufficientData: too few pairs to say anything. Quiet: no harm is shown, nor is it bounded yet. "
+            "Bounded: harm is below subgroupMargin. TooSmall: less than subgroupLeastShare of the requests, so promotion does "
+            "not wait for a bound. Harm: it is shown."
+        ),
     ]
     pairs: Annotated[str, Field(description="How many pairs: a number, or '<11'.")]
     signal: Annotated[

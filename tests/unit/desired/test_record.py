@@ -13,7 +13,7 @@ from modelward_api.bundle import MOST_STRATA
 from modelward_api.modelversion import Analysis
 from modelward_api.wire import PairedCounts, ProfileCounts
 from modelward_operator.desired.record import LEDGER, RECORD, config_map, read, record_name
-from modelward_operator.domain.ledger import MOST_FOLDED, MOST_INSTANCES
+from modelward_operator.domain.ledger import MOST_FOLDED, MOST_GONE
 from modelward_operator.domain.record import DecisionRecord, Evidence, Ledger, ModelRecord, Quarantine
 
 LIMIT = 1024 * 1024
@@ -113,16 +113,27 @@ def test_what_is_no_record_is_refused_with_what_to_do(change):
         read({**config_map("n", "m", ModelRecord()), **change})
 
 
+PODS = 100
+"""The most replicas of a version."""
+
+
 def test_the_longest_ledger_that_can_come_about_fits_a_config_map():
     draw = random.Random(1)
-    feature = {f"feature_{n}": tuple(draw.randint(0, 10**7) for _ in range(15)) for n in range(64)}
+    ages = [10 ** draw.uniform(3, 7) for _ in range(PODS + MOST_GONE + 1)]
+
+    def cells():
+        most = int(draw.choice(ages))
+        return {f"feature_{n}": tuple(draw.randint(0, most) for _ in range(12)) for n in range(40)}
+
     names = [f"stratum_{n}" for n in range(MOST_STRATA)]
 
     def scores():
         return {name: {"score": tuple(draw.randint(0, 10**7) for _ in range(13))} for name in names}
 
-    rows = {f"{n:032x}": ProfileCounts(rows=10**8, features=feature, strata=scores()) for n in range(MOST_INSTANCES)}
-    paired = {f"{n:016x}/{n:032x}": PairedCounts(pairs=draw.randint(0, 10**9)) for n in range(MOST_INSTANCES)}
+    rows = {
+        f"{n:032x}": ProfileCounts(rows=10**8, features=cells(), strata=scores()) for n in range(PODS + MOST_GONE + 1)
+    }
+    paired = {f"{n:016x}/{n:032x}": PairedCounts(pairs=draw.randint(0, 10**9)) for n in range(PODS + MOST_GONE + 1)}
     strata = {
         key: {name: PairedCounts(pairs=draw.randint(0, 10**9), flips=draw.randint(0, 10**6)) for name in names}
         for key in paired

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
 
 import numpy as np
-import pytest
 
 from modelward_operator.desired.record import config_map, read
 from modelward_operator.domain.detector import unpack
-from modelward_operator.domain.drift import is_due
 from tests.unit.domain.given import (
-    NOW,
     counted,
     decide,
     digest,
@@ -124,21 +120,6 @@ def test_a_rollback_is_not_repeated_within_its_cooldown():
 def test_counters_that_went_backwards_open_a_new_window_instead_of_an_alarm():
     _, status = judged(watching(SAME, window=counted(SHIFTED)))
     assert status.state == "InsufficientData"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "opened", "champions", "due"),
-    [
-        (59, True, ["v1"], False),
-        (60, True, ["v1"], True),
-        (1, False, ["v1"], True),
-        (1, True, ["v2"], True),
-        (1, True, [], True),
-    ],
-    ids=["within its interval", "after it", "without a window", "with another champion", "without a champion"],
-)
-def test_a_monitor_needs_counts_once_an_interval_and_when_it_begins(seconds, opened, champions, due):
-    assert is_due(monitor(status=OPEN), opened, champions, NOW + timedelta(seconds=seconds)) is due
 
 
 BY_SEX = {sex: {"score": (100,) * 5 + (0, 0, 0), "age": (100,) * 5 + (0, 0, 0)} for sex in ("sex=f", "sex=m")}

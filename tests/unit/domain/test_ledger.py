@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from modelward_api.wire import ExchangeResponse, PairedCounts, PairedEvidence, ProfileCounts
 from modelward_operator.desired.record import config_map, read
 from modelward_operator.domain import ledger
@@ -47,13 +49,84 @@ def test_readings_that_are_lost_repeated_and_out_of_order_change_nothing():
 
 
 def test_pods_that_are_long_gone_are_folded_and_not_counted_again():
-    kept = Ledger()
-    for pod in range(ledger.MOST_INSTANCES + 20):
-        kept = ledger.merge(kept, [reading(f"pod-{pod}", 2, 1)])
+    kept, pods = Ledger(), ledger.MOST_GONE + 20
+    for pod in range(pods):
+        kept = ledger.merge(kept, [reading(f"pod-{pod}", 2, 1)], {f"pod-{pod}"})
     total = totals(kept)
-    assert total == {"sex=f": 2 * (ledger.MOST_INSTANCES + 20), "sex=m": ledger.MOST_INSTANCES + 20}
+    assert total == {"sex=f": 2 * pods, "sex=m": pods}
     assert totals(ledger.merge(kept, [reading("pod-0", 500)])) == total
-    assert len(kept.strata[CHALLENGER]) <= ledger.MOST_INSTANCES + 1
+    assert len(kept.strata[CHALLENGER]) == len(kept.profiles[CHAMPION]) == ledger.MOST_GONE + 2
+    assert len(kept.gone) == ledger.MOST_GONE
+
+
+class Fleet:
+    """Pods that count, restart and are replaced, and whose answers are lost, late and repeated."""
+
+    def __init__(self, pods, seed):
+        self.chance = random.Random(seed)
+        self.names = [f"pod-{n}" for n in range(pods)]
+        self.instances = {name: f"{name}-0" for name in self.names}
+        self.counted = dict.fromkeys(self.instances.values(), 0)
+        self.told = {}
+        self.late = []
+        self.made = pods
+
+    def work(self):
+        """Everybody counts; now and then a container starts anew, and a pod is replaced."""
+        for name in self.names:
+            self.counted[self.instances[name]] += self.chance.randrange(4)
+        restarted, replaced = self.chance.sample(range(len(self.names)), 2)
+        self._start(self.names[restarted])
+        del self.instances[self.names[replaced]]
+        self.names[replaced] = f"pod-{self.made}"
+        self._start(self.names[replaced])
+
+    def _start(self, name):
+        self.made += 1
+        self.instances[name] = f"instance-{self.made}"
+        self.counted[self.instances[name]] = 0
+
+    def answers(self, missed):
+        """What arrives in a round: most answers, some of the round before, some twice, in any order."""
+        now = []
+        for name in self.names:
+            instance = self.instances[name]
+            if self.chance.random() < missed:
+                continue
+            own = reading(instance, self.counted[instance])
+            now.append(own.model_copy(update={"pod": name}))
+            self.told[instance] = self.counted[instance]
+        arrived = [*now, *self.late, *self.chance.sample(now, len(now) // 10)]
+        self.late = self.chance.sample(now, 5)
+        self.chance.shuffle(arrived)
+        return arrived
+
+
+@pytest.mark.parametrize("missed", [0.02, 0.2])
+def test_every_row_that_one_of_a_hundred_pods_told_is_counted_once_whatever_is_missed(missed):
+    fleet, kept = Fleet(100, seed=5), Ledger()
+    for turn in range(60):
+        fleet.work()
+        kept = ledger.merge(kept, fleet.answers(missed), set(fleet.names))
+        if turn % 20 == 19:
+            kept = read(config_map("n", "m", ModelRecord(ledger=kept))).ledger
+    assert totals(kept)["sex=f"] == sum(fleet.told.values()) > 0
+    assert len(kept.profiles[CHAMPION]) <= len(fleet.names) + ledger.MOST_GONE + 1
+    assert len(kept.instances) <= len(fleet.names)
+
+
+def test_a_pod_that_does_not_answer_is_not_gone():
+    fleet = [f"pod-{n}" for n in range(200)]
+    kept = ledger.merge(Ledger(), [reading(name, 3) for name in fleet], set(fleet))
+    kept = ledger.merge(kept, [], set(fleet))
+    kept = ledger.merge(kept, [reading(name, 5) for name in fleet], set(fleet))
+    assert totals(kept)["sex=f"] == 5 * len(fleet)
+
+
+def test_where_it_is_not_known_who_lives_nobody_is_gone():
+    kept = ledger.merge(Ledger(), [reading("a", 3)], {"a"})
+    assert ledger.merge(kept, [], None).gone == ()
+    assert ledger.merge(kept, [], set()).gone == ("a",)
 
 
 def test_a_restart_of_the_operator_changes_nothing():

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelward_api.bundle import Signature
 from modelward_api.modelversion import Analysis
 from modelward_api.wire import PairedCounts
 from modelward_operator.domain import statistics
 from modelward_operator.domain.subgroups import FEWEST_PAIRS, MOST_SHOWN, SMALLEST, assess
-from tests.unit.domain.given import clean, condition, decide, observed, phases, version
+from tests.bench.evidence.groups import Groups, rollouts
+from tests.unit.domain.given import clean, condition, decide, digest, documents, observed, phases, version
 from tests.unit.domain.test_rollout import canary, champion
 
 WOMEN = clean(400, errors_challenger=30, errors_champion=3)
@@ -43,7 +45,7 @@ def test_a_harm_that_only_one_subgroup_suffers_is_seen_though_the_average_looks_
     )
     assert condition(decision, "v2", "RolledBack").reason == "SubgroupHarm"
     assert [q.reason for q in decision.record.quarantined] == ["SubgroupHarm"]
-    assert {s.stratum: s.state for s in status.subgroups} == {"sex=f": "Harm", "sex=m": "Quiet"}
+    assert {s.stratum: s.state for s in status.subgroups} == {"sex=f": "Harm", "sex=m": "Bounded"}
     assert decision.record.decisions[-1].evidence.subgroups == status.subgroups
 
 
@@ -71,10 +73,82 @@ def test_subgroups_take_one_share_of_alpha():
 
 
 def test_a_subgroup_with_too_few_pairs_is_insufficient_data_never_a_pass_or_a_zero():
-    found = told({"sex=f": clean(FEWEST_PAIRS - 1), "sex=m": clean(3000)})
+    found = told({"sex=f": clean(FEWEST_PAIRS - 1), "sex=m": clean(200)})
     few = found.subgroups[0]
     assert (few.state, few.estimate, few.log_evidence) == ("InsufficientData", None, None)
-    assert found.verdict == "Pass", "it holds nothing up"
+    assert found.verdict == "Hold"
+
+
+def test_a_promotion_waits_until_harm_is_bounded_in_each_subgroup_and_says_for_whom():
+    found = told({"sex=f": clean(60), "sex=m": clean(690)})
+    assert assess(clean(750), None, {}, DEFAULT).verdict == "Pass", "without subgroups it would be promoted"
+    assert (found.verdict, found.reason) == ("Hold", "InsufficientEvidence")
+    assert found.message == "Holding: sex=f needs at least about 10 more requests of its own to show errors below 5%"
+    assert {s.stratum: s.state for s in found.subgroups} == {"sex=f": "Quiet", "sex=m": "Bounded"}
+    bounded = told({"sex=f": clean(80), "sex=m": clean(670)})
+    assert (bounded.verdict, {s.state for s in bounded.subgroups}) == ("Pass", {"Bounded"})
+
+
+def test_what_a_small_group_still_needs_tells_neither_its_pairs_nor_its_failures():
+    all_waited_for = Analysis(subgroup_least_share=0)
+    messages = {
+        told({"sex=f": clean(n, errors_challenger=failed), "sex=m": clean(900)}, all_waited_for, clean(900)).message
+        for n in range(SMALLEST)
+        for failed in range(min(n, 4) + 1)
+    }
+    assert messages == {"Holding: sex=f needs at least about 70 more requests of its own to show errors below 5%"}
+
+
+def test_a_group_whose_estimate_is_not_below_the_margin_has_no_pass_in_sight():
+    found = told({"sex=f": clean(400, errors_challenger=30, errors_champion=10), "sex=m": clean(4000)})
+    assert found.message == "Holding: no pass in sight for sex=f: it cannot show errors below 5%"
+
+
+def test_only_a_group_that_is_shown_to_be_small_is_too_small_and_a_pass_says_so():
+    strata = {"age<18": clean(7), "age>=18": clean(3000)}
+    found = told(strata)
+    assert found.verdict == "Pass"
+    assert found.message.endswith("; too small to bound (under 5% of the requests): age<18")
+    assert {s.stratum: (s.state, s.pairs) for s in found.subgroups}["age<18"] == ("TooSmall", "<11")
+    assert told(strata, Analysis(subgroup_least_share=0)).verdict == "Hold"
+    assert told({"age<18": clean(0), "age>=18": clean(60)}, whole=clean(60)).subgroups[0].state == "InsufficientData"
+    harmed = told({"age<18": clean(90, errors_challenger=30), "age>=18": clean(9000, errors_champion=30)})
+    assert harmed.reason == "SubgroupHarm", "small groups are guarded like all others"
+
+
+def test_a_declared_group_of_which_nothing_was_told_is_waited_for():
+    declared = documents("v1")
+    signature = {**declared.signature.to_json(), "subgroups": [{"column": "age", "strata": BY_AGE, "cuts": [65]}]}
+    declared = declared.model_copy(update={"signature": Signature.model_validate(signature)})
+    seen = observed(champion(), canary(), serves="v1", paired=WHOLE, documents={digest("1"): declared})
+    decision = decide(seen)
+    assert phases(decision)["v2"] == "Canary"
+    assert decision.statuses["v2"].verdict == "Hold"
+
+
+BY_AGE = ["age<65", "age>=65"]
+
+
+few_or_many = st.integers(0, 4000).flatmap(
+    lambda n: st.builds(clean, st.just(n), errors_challenger=st.integers(0, min(n, 40)), flips=st.integers(0, n // 8))
+)
+
+
+@given(st.lists(few_or_many, min_size=1, max_size=6))
+def test_whatever_was_counted_a_pass_has_every_group_bounded_or_too_small(strata):
+    groups = {f"group {i}": own for i, own in enumerate(strata)}
+    found = told(groups)
+    states = {s.stratum: s.state for s in found.subgroups}
+    if found.verdict == "Pass":
+        assert set(states.values()) <= {"Bounded", "TooSmall"}
+    for name, own in groups.items():
+        bound = statistics.harm_bound(own.errors_challenger, 0, own.pairs, DEFAULT.alpha)
+        flips = statistics.rate_bound(own.flips, own.compared, DEFAULT.alpha)
+        if states[name] == "Bounded":
+            assert bound <= DEFAULT.subgroup_margin + 1e-9
+            assert flips <= DEFAULT.flip_allowance + 1e-9
+        if states[name] == "TooSmall":
+            assert own.pairs < DEFAULT.subgroup_least_share * sum(other.pairs for other in strata)
 
 
 def test_a_promotion_waits_for_small_subgroups_if_it_is_asked_to():
@@ -185,3 +259,15 @@ def test_of_the_strata_that_are_called_harmed_at_most_a_share_of_alpha_is_not():
         found += bool(rejected)
     assert np.mean(shares) <= alpha
     assert found / 200 > 0.95, "and harm is found"
+
+
+def test_harm_to_eight_in_a_hundred_is_promoted_at_most_as_often_as_alpha_says():
+    ends = rollouts(Groups(share=0.08, champion=0.02, harmed=0.12), runs=40, rng=np.random.default_rng(21), until=4000)
+    assert sum(verdict == "Pass" for verdict, _ in ends) / len(ends) <= DEFAULT.alpha
+    assert sum(verdict == "Harm" for verdict, _ in ends) / len(ends) > 0.5, "and found, within 4000 requests"
+
+
+def test_without_harm_a_group_of_eight_in_a_hundred_delays_a_promotion_by_a_bounded_number_of_requests():
+    ends = rollouts(Groups(share=0.08, champion=0.01, harmed=0.01), runs=20, rng=np.random.default_rng(22), until=8000)
+    assert sum(verdict == "Pass" for verdict, _ in ends) >= 19
+    assert np.median([requests for _, requests in ends]) < 3000

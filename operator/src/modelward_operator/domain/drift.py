@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from math import log
@@ -103,13 +102,6 @@ def judge(
     judged = {stratum for stratum in strata if _rows(fresh, stratum) >= monitor.spec.tests.minimum_rows}
     remembered = unpack(detectors, watched.digest)
     return _judged(monitor, watched, Window(usable, strata, judged, window, fresh), remembered, known, now)
-
-
-def is_due(monitor: Monitor, opened: bool, champions: Collection[str], now: datetime) -> bool:
-    """Whether it needs the counts now: its window has lasted, or none is open on who answers. Else they need not be asked for."""
-    status = monitor.status
-    is_open = opened and status.champion in champions and status.window_since is not None
-    return not is_open or elapsed(status.window_since, now) >= seconds(monitor.spec.interval)
 
 
 def with_outcome(status: DriftMonitorStatus, do: str, feature: str, outcome: str, now: datetime) -> DriftMonitorStatus:

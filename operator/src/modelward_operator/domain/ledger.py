@@ -12,8 +12,8 @@ from modelward_api.base import Digest
 from modelward_api.wire import ExchangeResponse, PairedCounts, ProfileCounts
 from modelward_operator.domain.record import Ledger
 
-MOST_INSTANCES = 64
-"""Instances kept apart for each pair of versions; older ones are folded into one."""
+MOST_GONE = 16
+"""Instances kept apart after they are gone, as an answer of theirs may be late; older ones are folded into one."""
 MOST_FOLDED = 4096
 """Folded instances remembered, so that a pod that comes back from a partition is not counted twice."""
 
@@ -22,13 +22,19 @@ _FOLDED = "folded"
 T = TypeVar("T")
 
 
-def merge(ledger: Ledger, responses: Iterable[ExchangeResponse]) -> Ledger:
+def merge(ledger: Ledger, responses: Iterable[ExchangeResponse], living: Collection[str] | None = None) -> Ledger:
     """The ledger with one round's readings.
 
     Counters of one instance only grow, so the larger reading is the later one. Paired counts are kept by the champion they
     were made against, too: evidence against one champion says nothing about another.
+
+    Args:
+        ledger: The counts so far.
+        responses: What pods told.
+        living: The names of the pods that exist, whether they told anything or not; None if that is not known.
     """
-    answers = [response for response in responses if response.instance not in ledger.folded]
+    folded = set(ledger.folded)
+    answers = [response for response in responses if response.instance not in folded]
     paired = {digest: dict(readings) for digest, readings in ledger.paired.items()}
     strata = {digest: dict(readings) for digest, readings in ledger.strata.items()}
     profiles = {digest: dict(readings) for digest, readings in ledger.profiles.items()}
@@ -45,7 +51,7 @@ def merge(ledger: Ledger, responses: Iterable[ExchangeResponse]) -> Ledger:
             known = rows.get(answer.instance)
             rows[answer.instance] = answer.profile if known is None else _later(known, answer.profile)
     merged = ledger.model_copy(update={"paired": paired, "strata": strata, "profiles": profiles})
-    return _fold(merged, {answer.instance for answer in answers})
+    return _fold(_with_instances(merged, answers, living))
 
 
 def tripped(responses: Iterable[ExchangeResponse]) -> dict[Digest, str]:
@@ -157,44 +163,45 @@ def _only(counts: ProfileCounts, features: Collection[str]) -> ProfileCounts:
     return counts.model_copy(update={"strata": {name: cells for name, cells in strata.items() if cells}})
 
 
-def _fold(ledger: Ledger, live: Collection[str]) -> Ledger:
-    """Sum the oldest instances that did not answer this round into one, as soon as there are too many."""
-    gone: list[str] = []
-    paired, strata = {}, {}
-    for challenger, readings in ledger.paired.items():
-        old = _too_many(readings, live)
-        gone += [key.rpartition("/")[2] for key in old]
-        paired[challenger] = _folded(readings, old, PairedCounts(), PairedCounts.__add__)
-        if challenger in ledger.strata:
-            strata[challenger] = _folded(
-                ledger.strata[challenger], old, {}, partial(_by_stratum, combine=PairedCounts.__add__)
-            )
-    profiles = {}
-    for champion, rows in ledger.profiles.items():
-        old = _too_many(rows, live)
-        gone += old
-        profiles[champion] = _folded(rows, old, ProfileCounts(), _sum)
-    if not gone:
+def _with_instances(ledger: Ledger, answers: Iterable[ExchangeResponse], living: Collection[str] | None) -> Ledger:
+    """Who is whose instance, and who is gone. A pod that did not answer is not: it still counts."""
+    instances, gone = dict(ledger.instances), dict.fromkeys(ledger.gone)
+    for answer in answers:
+        before = instances.get(answer.pod, answer.instance)
+        instances[answer.pod] = answer.instance
+        gone.pop(answer.instance, None)
+        if before != answer.instance:
+            gone[before] = None
+    if living is not None:
+        gone |= {instance: None for pod, instance in instances.items() if pod not in living}
+        instances = {pod: instance for pod, instance in instances.items() if pod in living}
+    return ledger.model_copy(update={"instances": instances, "gone": tuple(gone)})
+
+
+def _fold(ledger: Ledger) -> Ledger:
+    """Sum the instances that are gone the longest into one, as soon as there are too many of them."""
+    old = set(ledger.gone[:-MOST_GONE])
+    if not old:
         return ledger
-    folded = (*ledger.folded, *dict.fromkeys(gone))[-MOST_FOLDED:]
-    return ledger.model_copy(update={"paired": paired, "strata": strata, "profiles": profiles, "folded": folded})
+    by_stratum = partial(_by_stratum, combine=PairedCounts.__add__)
+    return ledger.model_copy(
+        update={
+            "paired": {c: _folded(r, old, PairedCounts.__add__) for c, r in ledger.paired.items()},
+            "strata": {c: _folded(r, old, by_stratum) for c, r in ledger.strata.items()},
+            "profiles": {c: _folded(r, old, _sum) for c, r in ledger.profiles.items()},
+            "gone": ledger.gone[-MOST_GONE:],
+            "folded": (*ledger.folded, *ledger.gone[:-MOST_GONE])[-MOST_FOLDED:],
+        }
+    )
 
 
-def _too_many(readings: Mapping[str, object], live: Collection[str]) -> list[str]:
-    excess = len(readings) - MOST_INSTANCES
-    if excess <= 0:
-        return []
-    candidates = [key for key in readings if key.rpartition("/")[2] not in live and not key.endswith(_FOLDED)]
-    return candidates[:excess]
-
-
-def _folded(readings: Mapping[str, T], old: Collection[str], nothing: T, combine: Callable[[T, T], T]) -> dict[str, T]:
+def _folded(readings: Mapping[str, T], old: Collection[str], combine: Callable[[T, T], T]) -> dict[str, T]:
     """The readings with the old ones summed, each with those of the same champion."""
-    kept = {key: counts for key, counts in readings.items() if key not in old}
-    for key in old:
-        champion, separator, _ = key.rpartition("/")
-        target = f"{champion}{separator}{_FOLDED}"
-        kept[target] = combine(kept.get(target, nothing), readings.get(key, nothing))
+    kept: dict[str, T] = {}
+    for key, counts in readings.items():
+        champion, separator, instance = key.rpartition("/")
+        target = f"{champion}{separator}{_FOLDED}" if instance in old else key
+        kept[target] = combine(kept[target], counts) if target in kept else counts
     return kept
 
 

@@ -70,6 +70,10 @@ class Ledger(Document):
     """By DriftMonitor name: the champion's totals when its current window began."""
     detectors: dict[str, str] = {}
     """By DriftMonitor name: the counts of the windows before, packed (``detector.pack``): read when a window is judged only."""
+    instances: dict[str, str] = {}
+    """By living pod: its instance. An instance is gone when its pod is, or has started anew."""
+    gone: tuple[str, ...] = ()
+    """The instances that are gone and not folded yet, in that order."""
     folded: tuple[str, ...] = ()
     """Instances long gone whose counts were summed into one; a reading of theirs that comes late is not counted again."""
 

@@ -33,6 +33,7 @@ __all__ = [
     "e_bh",
     "hard_failure",
     "harm_bound",
+    "is_bounded",
     "jensen_shannon",
     "log_drift_detector",
     "log_drift_evidence",
@@ -144,6 +145,12 @@ def harm_bound(only_challenger: int, only_champion: int, pairs: int, alpha: floa
         else:
             low = middle
     return high
+
+
+def is_bounded(only_challenger: int, only_champion: int, pairs: int, margin: float, alpha: float) -> bool:
+    """Whether :func:`harm_bound` is at most the margin, which is quicker told than the bound."""
+    level = pairs - only_challenger - only_champion
+    return log_wealth(margin, only_challenger, only_champion, level) >= log(1 / alpha)
 
 
 def rate_bound(events: int, trials: int, alpha: float) -> float:

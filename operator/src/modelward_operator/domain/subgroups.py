@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import inf, isinf
 from typing import Literal
 
 from modelward_api.modelversion import Analysis, SubgroupEvidence
@@ -21,6 +22,7 @@ SMALLEST = 11
 MOST_SHOWN = 8
 
 Signal = Literal["errors", "latency", "flips"]
+State = Literal["InsufficientData", "Quiet", "Bounded", "TooSmall", "Harm"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +32,35 @@ class Finding:
     stratum: str
     signal: Signal
     pairs: int
-    events: int
-    """Pairs that it rests on: discordant ones, or flips."""
-    rate: float
-    """The extra rate, or the rate of flips."""
+    failed: int
+    """Pairs in which only the challenger failed, or flips."""
+    spared: int
+    """Pairs in which only the champion failed."""
     log_evidence: float
+    margin: float
+    bounded: bool
+    """Whether harm is shown to be below the margin."""
+
+    @property
+    def events(self) -> int:
+        """Pairs that it rests on: discordant ones, or flips."""
+        return self.failed + self.spared
+
+    @property
+    def rate(self) -> float:
+        """The extra rate, or the rate of flips."""
+        return (self.failed - self.spared) / max(1, self.pairs)
 
 
 def assess(
     counts: PairedCounts, tripped: str | None, strata: Mapping[str, PairedCounts], analysis: Analysis
 ) -> Assessment:
-    """Judge the paired counts of all requests, and of each stratum of the declared subgroups.
+    """Judge the paired counts of all requests, and of each declared stratum of the subgroups (also of those without any pair).
 
-    The strata take one test's share of ``alpha``, and e-BH divides it among all strata and signals: without any harm, harm in any
-    is called with at most that chance. A stratum never passes, and one that is seldom seen holds nothing up, unless
-    ``subgroupMinimum`` says so.
+    Harm: the strata take one test's share of ``alpha``, and e-BH divides it among all strata and signals: without any harm, harm
+    in any is called with at most that chance. A pass needs each signal bounded in each stratum, with all of ``alpha``, as a
+    challenger that harms one group must get past that group's own bound. Only a stratum that is shown to be less than
+    ``subgroup_least_share`` of the requests is not waited for.
     """
     if not strata:
         return evidence.assess(counts, tripped, analysis)
@@ -54,7 +70,9 @@ def assess(
     share = analysis.alpha / (evidence.tested(analysis) + 1)
     rejected, needed = statistics.e_bh([finding.log_evidence for finding in findings], share)
     harmed = [finding for i, finding in enumerate(findings) if i in rejected]
-    told = replace(whole, subgroups=_told(strata, findings, harmed, needed))
+    counted = counts.pairs if any(own.pairs for own in strata.values()) else 0
+    small = [stratum for stratum, own in strata.items() if _is_too_small(own.pairs, counted, analysis)]
+    told = replace(whole, subgroups=_told(strata, findings, harmed, small, needed))
     if whole.verdict == "Harm":
         return told
     if harmed and guarded:
@@ -66,45 +84,112 @@ def assess(
             f"Holding: {_about(strata[short[0]].pairs)} of {analysis.subgroup_minimum} requests in {_listed(short)}"
         )
         return replace(told, verdict="Hold", reason="InsufficientEvidence", message=message)
-    return told
+    return _bounded(told, findings, small, analysis) if guarded else told
+
+
+def _bounded(told: Assessment, findings: list[Finding], small: list[str], analysis: Analysis) -> Assessment:
+    """The assessment, as far as the bounds of the strata go: what does not harm does not pass yet for that."""
+    waiting = [finding for finding in findings if not finding.bounded and finding.stratum not in small]
+    if not waiting:
+        unbounded = {finding.stratum for finding in findings if not finding.bounded}
+        left = [stratum for stratum in small if stratum in unbounded]
+        share = percent(analysis.subgroup_least_share)
+        exempt = f"; too small to bound (under {share} of the requests): {', '.join(left)}"
+        return replace(told, message=told.message + exempt) if left and told.verdict == "Pass" else told
+    needs = _needs(waiting, analysis)
+    if told.verdict == "Hold":
+        return replace(told, message=f"{told.message}; {needs}")
+    return replace(told, verdict="Hold", reason="InsufficientEvidence", message=f"Holding: {needs}")
+
+
+def _needs(waiting: list[Finding], analysis: Analysis) -> str:
+    """By the stratum that is furthest from its bound: how many requests of its own it still needs.
+
+    What rests on fewer than 11 events is told as if there were none, as the least that it takes.
+    """
+    furthest = max(waiting, key=lambda finding: _missing(finding, analysis))
+    missing, groups = _missing(furthest, analysis), {finding.stratum for finding in waiting}
+    more = f" (and {len(groups) - 1} more groups)" if len(groups) > 1 else ""
+    below = f"{WORDS[furthest.signal]} below {percent(furthest.margin)}"
+    if isinf(missing):
+        return f"no pass in sight for {furthest.stratum}{more}: it cannot show {below}"
+    least = "at least " if furthest.events < SMALLEST else ""
+    count = rounded(max(10, int(missing)))
+    return f"{furthest.stratum}{more} needs {least}about {count} more requests of its own to show {below}"
+
+
+def _missing(finding: Finding, analysis: Analysis) -> float:
+    """Pairs that the bound of a stratum still takes, as far as one may tell; infinite if none will do."""
+    known = finding.events >= SMALLEST
+    seen = finding.pairs if finding.pairs >= SMALLEST else 0
+    up, down = (finding.failed, finding.spared) if known else (0, 0)
+    needed = statistics.pairs_needed(up, down, finding.pairs, finding.margin, analysis.alpha)
+    return inf if needed is None else needed - seen
+
+
+def _is_too_small(own: int, pairs: int, analysis: Analysis) -> bool:
+    """Whether its share of the requests is shown to be below the least, at any time: few pairs of few show nothing, and none at
+    all in any stratum show that pods did not count by strata.
+    """
+    least = analysis.subgroup_least_share
+    return least > 0 and statistics.is_bounded(own, 0, max(own, pairs), least, analysis.alpha)
 
 
 def _findings(stratum: str, counts: PairedCounts, analysis: Analysis) -> Iterator[Finding]:
+    alpha, margin, allowed = analysis.alpha, analysis.subgroup_margin, analysis.flip_allowance
     for signal, failed, spared in (
         ("errors", counts.errors_challenger, counts.errors_champion),
         ("latency", counts.late_challenger, counts.late_champion),
     ):
-        rate = (failed - spared) / max(1, counts.pairs)
         found = statistics.log_evidence_of_harm(failed, spared)
-        yield Finding(stratum, signal, counts.pairs, failed + spared, rate, found)  # type: ignore[arg-type]
-    if analysis.flip_allowance < 1:
-        rate = counts.flips / max(1, counts.compared)
-        found = statistics.log_evidence_of_excess(counts.flips, counts.compared, analysis.flip_allowance)
-        yield Finding(stratum, "flips", counts.compared, counts.flips, rate, found)
+        bounded = statistics.is_bounded(failed, spared, counts.pairs, margin, alpha)
+        yield Finding(stratum, signal, counts.pairs, failed, spared, found, margin, bounded)  # type: ignore[arg-type]
+    if allowed < 1:
+        found = statistics.log_evidence_of_excess(counts.flips, counts.compared, allowed)
+        bounded = statistics.is_bounded(counts.flips, 0, counts.compared, allowed, alpha)
+        yield Finding(stratum, "flips", counts.compared, counts.flips, 0, found, allowed, bounded)
 
 
 def _told(
-    strata: Mapping[str, PairedCounts], findings: list[Finding], harmed: list[Finding], needed: float
+    strata: Mapping[str, PairedCounts],
+    findings: list[Finding],
+    harmed: list[Finding],
+    small: list[str],
+    needed: float,
 ) -> tuple[SubgroupEvidence, ...]:
     """Each stratum's worst signal; where there are too many strata, the most telling, in the order of their declaration."""
     worst = {
         stratum: max((f for f in findings if f.stratum == stratum), key=lambda f: (f in harmed, f.log_evidence))
         for stratum in strata
     }
-    chosen = sorted(worst, key=lambda s: (worst[s] in harmed, worst[s].log_evidence), reverse=True)[:MOST_SHOWN]
-    return tuple(
-        _evidence(worst[stratum], strata[stratum].pairs, worst[stratum] in harmed, needed)
-        for stratum in strata
-        if stratum in chosen
-    )
+    unbounded = {finding.stratum for finding in findings if not finding.bounded}
+    states = {s: _state(s, worst[s], strata[s].pairs, harmed, small, unbounded) for s in strata}
+
+    def telling(stratum: str) -> tuple[bool, bool, float]:
+        return states[stratum] == "Harm", states[stratum] != "Bounded", worst[stratum].log_evidence
+
+    chosen = sorted(worst, key=telling, reverse=True)[:MOST_SHOWN]
+    return tuple(_evidence(worst[s], strata[s].pairs, states[s], needed) for s in strata if s in chosen)
 
 
-def _evidence(finding: Finding, pairs: int, harmed: bool, needed: float) -> SubgroupEvidence:
-    too_few = pairs < FEWEST_PAIRS and not harmed
+def _state(
+    stratum: str, worst: Finding, pairs: int, harmed: list[Finding], small: list[str], unbounded: set[str]
+) -> State:
+    if worst in harmed:
+        return "Harm"
+    if stratum not in unbounded:
+        return "Bounded"
+    if stratum in small:
+        return "TooSmall"
+    return "InsufficientData" if pairs < FEWEST_PAIRS else "Quiet"
+
+
+def _evidence(finding: Finding, pairs: int, state: State, needed: float) -> SubgroupEvidence:
+    too_few = pairs < FEWEST_PAIRS and state != "Harm"
     small = pairs < SMALLEST or 0 < finding.events < SMALLEST
     return SubgroupEvidence(
         stratum=finding.stratum,
-        state="Harm" if harmed else "InsufficientData" if too_few else "Quiet",
+        state=state,
         pairs=_about(pairs),
         signal=None if too_few else finding.signal,
         estimate=None if too_few or small else significant(finding.rate, 2),

@@ -48,6 +48,8 @@ class Rest:
     """Seconds between two renewals."""
     versions: Mapping[str, Version]
     """Whose pods hold leases, and whom they ask."""
+    profile: bool = False
+    """Whether a monitor watches, so that pods are asked for their counts, too."""
 
     def lasts(self, heard: int, clock: float) -> bool:
         """Whether nothing was heard, and it is not time to look."""

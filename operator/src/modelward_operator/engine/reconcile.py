@@ -21,8 +21,7 @@ from modelward_operator.desired import training as manifests
 from modelward_operator.desired.settings import Settings
 from modelward_operator.domain import ledger, training
 from modelward_operator.domain.decision import Decision, Note, TrainingDecision
-from modelward_operator.domain.drift import is_due
-from modelward_operator.domain.observation import Failure, HeldLease, Observation, TrainingObservation
+from modelward_operator.domain.observation import Failure, HeldLease, Observation, TrainingObservation, Version
 from modelward_operator.domain.record import ModelRecord
 from modelward_operator.domain.rollout.advance import QUIET_PERIOD
 from modelward_operator.domain.rollout.course import ENDED
@@ -97,7 +96,7 @@ class Reconciler:
         """One model with all its versions."""
         memory, heard = self.memories.setdefault(key, Memory()), self._heard(key)
         if memory.rest is not None and memory.rest.lasts(heard, self.monotonic()):
-            await self.exchange.renew(memory.held, memory.rest.versions, profile=False)
+            await self._renew(memory, memory.rest)
             return memory.rest.again
         seen = await see(self.gateway, key.namespace, key.name, self._marks(memory))
         memory.marks = seen.marks
@@ -106,7 +105,7 @@ class Reconciler:
         if isinstance(seen.record, Failure) and any(not _is_deleting(m) for m in seen.manifests.values()):
             return await self._hold(key, seen, seen.record)
         versions = {version.name: version for version in seen.versions}
-        answers = await self.exchange.renew(memory.held, versions, profile=_needs_profiles(seen, self.now()))
+        answers = await self.exchange.renew(memory.held, versions, profile=bool(seen.monitors))
         decision = await self._decide(key, memory, seen, answers)
         if self.fresh is not None and is_of_consequence(seen, memory.held, decision):
             seen = await see(self.fresh, key.namespace, key.name)
@@ -135,6 +134,13 @@ class Reconciler:
             return min(decision.requeue_after, max(AGAIN, again - self.monotonic()))
         memory.rest = _rest(seen, decision, heard, turn.clock) if is_quiet else None
         return decision.requeue_after
+
+    async def _renew(self, memory: Memory, rest: Rest) -> None:
+        """Leases, and the counts of a model that is watched: what a pod told last is not lost with it."""
+        answers = await self.exchange.renew(memory.held, rest.versions, profile=rest.profile)
+        if rest.profile and memory.latest is not None:
+            counts = ledger.merge(memory.latest.ledger, answers)
+            memory.latest = memory.latest.model_copy(update={"ledger": counts})
 
     def _marks(self, memory: Memory) -> Sequence[Manifest] | None:
         """The quarantine's ControllerRevisions, where reading them again can wait: nothing of consequence rests on them."""
@@ -331,13 +337,7 @@ def _rest(seen: Seen, decision: Decision, heard: int, clock: float) -> Rest | No
         return None
     period = min([QUIET_PERIOD, *(seconds(monitor.spec.interval) for monitor in seen.monitors)])
     holding = {v.name: v for v in seen.versions if v.status.phase not in ENDED}
-    return Rest(heard, clock + period, decision.requeue_after, holding)
-
-
-def _needs_profiles(seen: Seen, now: datetime) -> bool:
-    windows = seen.record.ledger.windows if isinstance(seen.record, ModelRecord) else {}
-    champions = [v.name for v in seen.versions if v.status.phase == "Champion"]
-    return any(is_due(monitor, monitor.name in windows, champions, now) for monitor in seen.monitors)
+    return Rest(heard, clock + period, decision.requeue_after, holding, profile=bool(seen.monitors))
 
 
 def _record(seen: Seen, memory: Memory, answers: Iterable[ExchangeResponse]) -> ModelRecord:
@@ -349,7 +349,12 @@ def _record(seen: Seen, memory: Memory, answers: Iterable[ExchangeResponse]) -> 
     kept = (*written.quarantined, *(entry for entry in memory.unkept if entry.digest not in known))
     written = written.model_copy(update={"quarantined": kept})
     counts = (memory.latest or written).ledger
-    return written.model_copy(update={"ledger": ledger.merge(counts, answers)})
+    living = None if seen.invalid else _pods(seen.versions)  # the pods of what cannot be read are not looked at
+    return written.model_copy(update={"ledger": ledger.merge(counts, answers, living)})
+
+
+def _pods(versions: Iterable[Version]) -> set[str]:
+    return {pod.name for version in versions for pod in version.pods}
 
 
 def _held(answers: Iterable[ExchangeResponse]) -> dict[str, HeldLease]:

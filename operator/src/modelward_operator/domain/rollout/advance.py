@@ -25,6 +25,8 @@ from modelward_operator.domain.rollout.status import Facts, invalid_status, lost
 
 ROLLOUT_PERIOD, START_PERIOD, STANDBY_PERIOD, QUIET_PERIOD, AT_ONCE = 1.0, 3.0, 10.0, 60.0, 0.2
 """Seconds between two looks at a model that no watch asks for: a challenger's lease lives ten, a standby's thirty."""
+PROFILE_PERIOD = 5.0
+"""The same where a monitor watches: so many seconds of counts, at most, are lost with a pod."""
 
 
 _NONE = PairedCounts()
@@ -105,7 +107,10 @@ def _case(observation: Observation, version: Version, champion: Version | None, 
     if version.artifact and champion is not None and champion.artifact:
         pair = version.artifact.digest, champion.artifact.digest
         counts = ledger.paired_totals(observation.record.ledger, *pair)
-        strata = ledger.strata_totals(observation.record.ledger, *pair)
+        told = ledger.strata_totals(observation.record.ledger, *pair)
+        documents = observation.documents.get(champion.artifact.digest)
+        declared = documents.signature.strata if documents else ()
+        strata = {stratum: told.get(stratum, PairedCounts()) for stratum in dict.fromkeys((*declared, *told))}
         tripped = observation.tripped.get(version.artifact.digest)
     assessment = subgroups.assess(counts, tripped, strata, version.spec.rollout.analysis)
     return trial.Case(
@@ -246,9 +251,11 @@ def _period(observation: Observation, courses: Mapping[str, Course], serve: str 
         return ROLLOUT_PERIOD
     if phases & {"Verifying", "Deploying"}:
         return START_PERIOD
+    if observation.monitors:
+        return min([PROFILE_PERIOD, *(max(1.0, seconds(m.spec.interval)) for m in observation.monitors)])
     if "Standby" in phases:
         return STANDBY_PERIOD
-    return min([QUIET_PERIOD, *(max(1.0, seconds(m.spec.interval)) for m in observation.monitors)])
+    return QUIET_PERIOD
 
 
 def _with_monitors(
