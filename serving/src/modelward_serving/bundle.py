@@ -121,7 +121,9 @@ def load(directory: Path, digest: str) -> Bundle:
         raise UnverifiedBundleError(f"a document is missing or cannot be read: {type(error).__name__}") from error
     except ValidationError as error:
         wrong = error.errors(include_input=False, include_url=False)[0]
-        raise UnverifiedBundleError(f"its {error.title} cannot be read: {wrong['type']}") from error
+        # Our own sentences hold declared names and counts alone; pydantic's may hold what was read.
+        why = wrong["msg"] if wrong["type"] == "value_error" else wrong["type"]
+        raise UnverifiedBundleError(f"its {error.title} cannot be read: {why}") from error
 
 
 def _explainer(content: bytes | None, signature: Signature) -> Explainer | None:

@@ -165,8 +165,10 @@ def test_each_trouble_has_its_reason_and_what_to_do_and_quotes_nobody(trouble, u
 def test_with_the_private_authority_in_the_bundle_the_store_is_read(private, authority, monkeypatch, tmp_path):
     authority.cert_pem.write_to_path(tmp_path / "ca.crt")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.crt"))
-    monkeypatch.setenv("NO_PROXY", "localhost")
-    (found,) = batch.find(f"https://localhost:{private}/public/x.csv", "csv", "file:///tmp/scores", None).files
+    keys = {"AWS_ACCESS_KEY_ID": SECRET, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "r", "NO_PROXY": "localhost"}
+    for name, value in {**keys, "AWS_ENDPOINT": f"https://localhost:{private}"}.items():
+        monkeypatch.setenv(name, value)
+    (found,) = batch.find("s3://public/x.csv", "csv", "s3://public/scores", None).files
     assert found.size == len(b"a,b\n1,2\n")
 
 
