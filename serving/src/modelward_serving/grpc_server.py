@@ -81,6 +81,7 @@ class GrpcServer:
         self._empty = asyncio.Event()
         self._empty.set()
         self._handlers = self._paths()
+        self._streaming = (self._reflect, self._watch)
         self._server: asyncio.Server | None = None
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -149,7 +150,7 @@ class GrpcServer:
 
     def came(self, stream: Stream) -> None:
         """A part of a call came: methods that answer every message at once do so."""
-        if stream.about in (self._reflect, self._watch):
+        if stream.about in self._streaming:
             stream.about(stream)
 
     def completed(self, stream: Stream) -> None:
@@ -186,7 +187,7 @@ class GrpcServer:
     def _look_at(self, connection: Connection, now: float, leaves: float) -> None:
         connection.check(now)
         for stream in list(connection.streams.values()):
-            slow = not stream.is_complete and stream.about not in (self._reflect, self._watch)
+            slow = not stream.is_complete and stream.about not in self._streaming
             if slow and now - stream.begun > SLOWEST_REQUEST:
                 rule = f"TooSlow: a call must be complete within {SLOWEST_REQUEST:g} s"
                 refuse(stream, StatusError(Code.DEADLINE_EXCEEDED, rule))

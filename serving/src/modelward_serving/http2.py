@@ -911,6 +911,7 @@ def _stripped(flags: int, number: int, payload: bytes) -> bytes:
 
 _OF_CONNECTIONS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 _LENGTH = re.compile(rb"[0-9]{1,18}")
+_COLON = ord(":")
 _PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority"))
 
 
@@ -954,7 +955,8 @@ def _check_fields(number: int, fields: list[tuple[bytes, bytes]]) -> None:
     Raises:
         StreamFault: one has others.
     """
-    if not are_of_names([name for name, _ in fields]) or not are_of_values([value for _, value in fields]):
+    names, values = zip(*fields, strict=True) if fields else ((), ())
+    if not are_of_names(names) or not are_of_values(values):
         raise StreamFault(number, PROTOCOL_ERROR)
 
 
@@ -962,7 +964,7 @@ def _is_wrong(name: bytes, value: bytes) -> bool:
     """Whether a field that is no pseudo-header is none that a request may have, its characters aside."""
     return (
         not name
-        or b":" in name
+        or _COLON in name
         or name in _OF_CONNECTIONS
         or value.strip() != value
         or (name == b"te" and value != b"trailers")
