@@ -24,6 +24,7 @@ from modelward_serving.grpc_wire import (
     HEAD,
     NOT_GRPC,
     PREFIX,
+    TIMEOUT,
     WELL,
     Code,
     StatusError,
@@ -239,7 +240,7 @@ class GrpcServer:
             RefusedError: it is wrong, or its caller may not ask.
             StatusError: it is no call, or its caller waits no longer.
         """
-        said = patience(stream)
+        said = patience(stream) if TIMEOUT in stream.head.headers else None
         if said is not None and time.monotonic() - stream.begun >= said:
             raise StatusError(Code.DEADLINE_EXCEEDED, "not answered in time")
         if self._callers is not None:

@@ -366,7 +366,7 @@ class Connection(asyncio.Protocol):
         if self._out:
             self._transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
             self._out.clear()
-        self._out_size = 0
+            self._out_size = 0
 
     def check(self, now: float) -> None:
         """End what takes its caller too long: to be called now and then."""
@@ -526,7 +526,8 @@ class Connection(asyncio.Protocol):
     def _forget(self, stream: Stream) -> None:
         self.streams.pop(stream.id, None)
         self._idle_since = self._clock()
-        self._let_go(stream)
+        if stream.held or stream.pending:
+            self._let_go(stream)
         if self._has_heard and not self.streams and not self._is_closing:
             self._leave()
 

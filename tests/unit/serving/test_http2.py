@@ -10,7 +10,7 @@ import h2.events
 import hpack
 import pytest
 from h2.errors import ErrorCodes
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelward_serving import http2
@@ -388,6 +388,7 @@ def http2_integer(kind, index):
     return bytes((kind | index,)) if index < most else bytes((kind | most, index - most))
 
 
+@settings(deadline=None)
 @given(st.lists(FIELDS, min_size=1, max_size=6).map(b"".join))
 def test_what_counts_as_needing_no_table_means_the_same_with_any_and_leaves_it(block):
     empty, full = hpack.Decoder(), hpack.Decoder()
