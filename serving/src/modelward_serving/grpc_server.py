@@ -24,6 +24,7 @@ from modelward_serving.grpc_wire import (
     HEAD,
     NOT_GRPC,
     PREFIX,
+    TIMEOUT,
     WELL,
     Code,
     StatusError,
@@ -81,6 +82,7 @@ class GrpcServer:
         self._empty = asyncio.Event()
         self._empty.set()
         self._handlers = self._paths()
+        self._streaming = (self._reflect, self._watch)
         self._server: asyncio.Server | None = None
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -149,7 +151,7 @@ class GrpcServer:
 
     def came(self, stream: Stream) -> None:
         """A part of a call came: methods that answer every message at once do so."""
-        if stream.about in (self._reflect, self._watch):
+        if stream.about in self._streaming:
             stream.about(stream)
 
     def completed(self, stream: Stream) -> None:
@@ -186,7 +188,7 @@ class GrpcServer:
     def _look_at(self, connection: Connection, now: float, leaves: float) -> None:
         connection.check(now)
         for stream in list(connection.streams.values()):
-            slow = not stream.is_complete and stream.about not in (self._reflect, self._watch)
+            slow = not stream.is_complete and stream.about not in self._streaming
             if slow and now - stream.begun > SLOWEST_REQUEST:
                 rule = f"TooSlow: a call must be complete within {SLOWEST_REQUEST:g} s"
                 refuse(stream, StatusError(Code.DEADLINE_EXCEEDED, rule))
@@ -238,7 +240,7 @@ class GrpcServer:
             RefusedError: it is wrong, or its caller may not ask.
             StatusError: it is no call, or its caller waits no longer.
         """
-        said = patience(stream)
+        said = patience(stream) if TIMEOUT in stream.head.headers else None
         if said is not None and time.monotonic() - stream.begun >= said:
             raise StatusError(Code.DEADLINE_EXCEEDED, "not answered in time")
         if self._callers is not None:

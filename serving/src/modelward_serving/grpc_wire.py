@@ -11,6 +11,7 @@ from modelward_serving.tensors import LARGEST_BODY, RefusedError
 
 PREFIX = 5
 """Bytes before each message: whether it is compressed, and how long it is."""
+TIMEOUT = b"grpc-timeout"
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _STATUS_200 = b"\x88"  # RFC 7541, appendix A, entry 8
@@ -108,7 +109,7 @@ def patience(stream: Stream) -> float | None:
     Raises:
         StatusError: a timeout that is none.
     """
-    said = stream.head.headers.get(b"grpc-timeout")
+    said = stream.head.headers.get(TIMEOUT)
     if said is None:
         return None
     if said[-1:] not in _UNITS or not said[:-1].isdigit() or len(said) > 9:

@@ -226,7 +226,7 @@ class Guarded(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         elif self._doomed is not None:
             self._end(self._doomed)
-        elif not self.flow.write_paused:
+        elif self.flow.read_paused and not self.flow.write_paused:
             self.flow.resume_reading()
 
     def pause_writing(self) -> None:

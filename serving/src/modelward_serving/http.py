@@ -38,6 +38,7 @@ class Protocol(Guarded):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._heads = self.app.heads
         self._read: tuple[Mapping[bytes, bytes], bytes | bytearray] | None = None
         """While bytes are parsed: headers and body of the last request, if it is inference and leaves the connection open."""
         self._standing: Any = None
@@ -46,13 +47,13 @@ class Protocol(Guarded):
     def data_received(self, data: bytes) -> None:
         """Bytes came; answers what they complete."""
         is_first = not self._partial
-        if is_first and self._may_answer() and (known := self.app.heads.split(data)) is not None:
+        if is_first and self._may_answer() and (known := self._heads.split(data)) is not None:
             self._is_new = False
             self._infer(*known, keep=True)
             return
         super().data_received(data)
         if is_first and self._read is not None:
-            self.app.heads.learn(data, *self._read)
+            self._heads.learn(data, *self._read)
         self._read = None
 
     def _completed(self, body: bytes | bytearray) -> None:
@@ -75,7 +76,13 @@ class Protocol(Guarded):
                 self._holds.append(len(body) if self._port.budget.take(len(body)) else 0)
 
     def _may_answer(self) -> bool:
-        return self._is_idle() and not self.flow.write_paused and not self._is_shut()
+        """Asked for each request, so what it is made of is written out: see _is_idle() and _is_shut()."""
+        return (
+            (self.cycle is None or self.cycle.response_complete)
+            and not self.flow.write_paused
+            and self._leaving is None
+            and self._doomed is None
+        )
 
     def _respond(self, call: RestCall, reply: Reply) -> None:
         keep, standing = call.keep, self._standing

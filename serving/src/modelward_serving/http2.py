@@ -51,6 +51,8 @@ MOST_IDLE_FRAMES = 10_000
 """Frames that ask for nothing, between two requests: more of them are an attack."""
 MOST_RESETS = 200
 """Streams that a caller may take back beyond those that were answered: 'rapid reset' is more."""
+MOST_BY_INDICES, MOST_WITH_TEXT, LONGEST_WITH_TEXT = 64, 8, 512
+"""Heads that a connection keeps by their blocks: those of indices into its table, and those with text, which take more memory."""
 LARGEST_WINDOW = 2**31 - 1
 LAST_STREAM = 2**31 - 1
 
@@ -364,7 +366,7 @@ class Connection(asyncio.Protocol):
         if self._out:
             self._transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
             self._out.clear()
-        self._out_size = 0
+            self._out_size = 0
 
     def check(self, now: float) -> None:
         """End what takes its caller too long: to be called now and then."""
@@ -524,7 +526,8 @@ class Connection(asyncio.Protocol):
     def _forget(self, stream: Stream) -> None:
         self.streams.pop(stream.id, None)
         self._idle_since = self._clock()
-        self._let_go(stream)
+        if stream.held or stream.pending:
+            self._let_go(stream)
         if self._has_heard and not self.streams and not self._is_closing:
             self._leave()
 
@@ -677,7 +680,13 @@ class Connection(asyncio.Protocol):
     def _decoded(self, number: int, block: bytes) -> Head:
         """A head; kept where the same bytes will mean the same again: callers send little else."""
         head = _checked(number, self._fields(block))
-        if not block.translate(None, _ONE_BYTE_INDICES) and len(self._heads) < 64:
+        known = len(self._heads)
+        if not block.translate(None, _ONE_BYTE_INDICES):
+            is_kept = known < MOST_BY_INDICES
+        else:
+            fits = known < MOST_WITH_TEXT and len(block) <= LONGEST_WITH_TEXT
+            is_kept = fits and _OF_CALLERS.issuperset(head.headers) and _is_of_itself(block)
+        if is_kept:
             self._heads[block] = head
         return head
 
@@ -747,8 +756,10 @@ class Connection(asyncio.Protocol):
         if self.unread > MOST_UNREAD:
             self._waiting.append(stream)
             self._keep_whole(stream)
-        else:
-            self._finish(stream)
+        elif not stream.is_over:
+            self._application.completed(stream)
+            if not stream.is_over:
+                self._keep_whole(stream)
 
     def _finish(self, stream: Stream) -> None:
         """Have a request answered."""
@@ -901,7 +912,42 @@ def _stripped(flags: int, number: int, payload: bytes) -> bytes:
 
 _OF_CONNECTIONS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 _LENGTH = re.compile(rb"[0-9]{1,18}")
+_COLON = ord(":")
 _PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority"))
+
+
+_OF_CALLERS = frozenset(b"te content-type user-agent accept-encoding grpc-accept-encoding grpc-encoding".split())
+"""Headers that say nothing of one call alone: no token, no timeout, nothing of a trace."""
+_OF_STATIC_TABLE = 61
+
+
+def _is_of_itself(block: bytes) -> bool:
+    """Whether a block, which was decoded, means the same whatever the table holds, and leaves it as it is: RFC 7541 section 6.
+
+    False, too, for one with a text of 127 bytes or more: its length takes another form.
+    """
+    at, end = 0, len(block)
+    while at < end:
+        first = block[at]
+        at += 1
+        if first & 0x80:
+            if first & 0x7F > _OF_STATIC_TABLE:
+                return False
+            continue
+        if first & 0x60:  # goes into the table, or changes its size
+            return False
+        index = first & 0x0F
+        if index == 0x0F:
+            index += block[at]
+            at += 1
+        if index > _OF_STATIC_TABLE:
+            return False
+        for _ in range(1 if index else 2):
+            size = block[at] & 0x7F
+            if size == 0x7F:
+                return False
+            at += 1 + size
+    return True
 
 
 def _check_fields(number: int, fields: list[tuple[bytes, bytes]]) -> None:
@@ -910,7 +956,8 @@ def _check_fields(number: int, fields: list[tuple[bytes, bytes]]) -> None:
     Raises:
         StreamFault: one has others.
     """
-    if not are_of_names([name for name, _ in fields]) or not are_of_values([value for _, value in fields]):
+    names, values = zip(*fields, strict=True) if fields else ((), ())
+    if not are_of_names(names) or not are_of_values(values):
         raise StreamFault(number, PROTOCOL_ERROR)
 
 
@@ -918,7 +965,7 @@ def _is_wrong(name: bytes, value: bytes) -> bool:
     """Whether a field that is no pseudo-header is none that a request may have, its characters aside."""
     return (
         not name
-        or b":" in name
+        or _COLON in name
         or name in _OF_CONNECTIONS
         or value.strip() != value
         or (name == b"te" and value != b"trailers")

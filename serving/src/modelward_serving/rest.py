@@ -65,7 +65,8 @@ def decode(
 
 
 def _document(content: bytes | bytearray | memoryview, most: int) -> InferenceRequest:
-    check_number(content, most)
+    if len(content) > SMALL:
+        check_number(content, most)
     try:
         request = _decoder.decode(content)
     except msgspec.ValidationError as error:

@@ -7,8 +7,11 @@ import asyncio
 import h2.config
 import h2.connection
 import h2.events
+import hpack
 import pytest
 from h2.errors import ErrorCodes
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from modelward_serving import http2
 from modelward_serving.budget import Budget
@@ -315,6 +318,91 @@ def test_trailers_that_change_the_table_change_what_known_heads_mean(caller):
     caller.ours.data_received(http2.frame(http2.HEADERS, 0x5, 7, references))
     assert [stream.head.method for stream in caller.echo.begun_streams] == [b"FIRST"] * 3
     assert caller.transport.written == http2.frame(http2.RST_STREAM, 0, 7, http2.PROTOCOL_ERROR.to_bytes(4))
+
+
+def in_full(*fields):
+    return b"".join(http2.literal(name.encode(), value.encode()) for name, value in fields)
+
+
+def test_a_head_that_needs_no_table_is_decoded_once(caller, monkeypatch):
+    caller.ask(b"x", [*HEADERS, ("x-first", "in the table")])
+    decoded = []
+    decode = caller.ours._decoder.decode
+    monkeypatch.setattr(
+        caller.ours._decoder, "decode", lambda block, raw: decoded.append(block) or decode(block, raw=raw)
+    )
+    for number in range(3, 13, 2):
+        caller.ours.data_received(http2.frame(http2.HEADERS, 0x5, number, in_full(*HEADERS)))
+    assert len(decoded) == 1
+    assert [stream.head.path for stream in caller.echo.begun_streams] == [b"/x"] * 6
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        in_full(*HEADERS, ("authorization", "Bearer x")),
+        in_full(*HEADERS, ("grpc-timeout", "1S")),
+        in_full(*HEADERS, ("traceparent", "00")),
+        in_full(*HEADERS, ("user-agent", "a" * 130)),
+        in_full(*HEADERS, *[("user-agent", "a" * 100)] * 5),
+        in_full(*HEADERS) + b"\x40" + in_full(("user-agent", "into the table"))[1:],
+        b"\x20" + in_full(*HEADERS),
+        in_full(*HEADERS) + b"\x0f\x2f\x01a",
+    ],
+    ids=["token", "timeout", "trace", "long", "much", "into the table", "size of the table", "name from the table"],
+)
+def test_a_head_is_not_kept_with(caller, block):
+    caller.ask(b"x", [*HEADERS, ("user-agent", "in the table")])
+    caller.ours._heads.clear()
+    caller.ours.data_received(http2.frame(http2.HEADERS, 0x5, 3, block))
+    assert len(caller.echo.begun_streams) == 2, "it is a good request"
+    assert not caller.ours._heads
+
+
+def test_a_head_with_text_is_kept_by_few(caller):
+    for number in range(1, 99, 2):
+        caller.ours.data_received(
+            http2.frame(http2.HEADERS, 0x5, number, in_full(*HEADERS, ("user-agent", str(number))))
+        )
+    assert len(caller.ours._heads) == http2.MOST_WITH_TEXT
+    assert [stream.head.headers[b"user-agent"] for stream in caller.echo.begun_streams] == [
+        str(number).encode() for number in range(1, 99, 2)
+    ]
+
+
+FIELDS = st.one_of(
+    st.integers(0x81, 0xC0).map(lambda first: bytes((first,))),
+    st.builds(
+        lambda kind, index, text: http2_integer(kind, index) + (b"" if index else b"\1n") + bytes((len(text),)) + text,
+        st.sampled_from((0x00, 0x10, 0x40)),
+        st.integers(0, 70),
+        st.binary(max_size=8),
+    ),
+    st.binary(max_size=6),
+)
+
+
+def http2_integer(kind, index):
+    """An index behind four bits, or six: RFC 7541 section 5.1."""
+    most = 0x3F if kind == 0x40 else 0x0F
+    return bytes((kind | index,)) if index < most else bytes((kind | most, index - most))
+
+
+@settings(deadline=None)
+@given(st.lists(FIELDS, min_size=1, max_size=6).map(b"".join))
+def test_what_counts_as_needing_no_table_means_the_same_with_any_and_leaves_it(block):
+    empty, full = hpack.Decoder(), hpack.Decoder()
+    for number in range(9):
+        full.decode(b"\x40\1n\1" + str(number).encode())
+    before = list(full.header_table.dynamic_entries)
+    try:
+        found = full.decode(block, raw=True)
+    except (hpack.HPACKError, ValueError, IndexError):
+        return
+    if http2._is_of_itself(block):
+        assert empty.decode(block, raw=True) == found
+        assert list(full.header_table.dynamic_entries) == before
+        assert not empty.header_table.dynamic_entries
 
 
 def test_what_was_sent_before_a_reset_was_heard_of_is_no_attack(caller):
