@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -292,8 +292,8 @@ def _what_matters(record: ModelRecord) -> tuple[object, ...]:
 
 
 async def _write_statuses(turn: Round, decision: Decision, outcome: Outcome) -> None:
-    crowned = True
-    """Whether whoever becomes the champion is written down as such: until then nobody else stops being one."""
+    uncrowned: Refusal | None = None
+    """Why who becomes the champion is not written down as such: until then nobody else stops being one."""
     for name, wanted in decision.statuses.items():
         manifest = outcome.objects.get(name)
         if manifest is None:  # it is deleted, and its pods answer on
@@ -304,12 +304,18 @@ async def _write_statuses(turn: Round, decision: Decision, outcome: Outcome) -> 
             manifest["metadata"].get("generation", 0),
         )
         withheld = _rests_on_what_is_refused(turn, decision, outcome, name, old)
-        withheld |= not crowned and old.phase == "Champion" and wanted.phase != "Champion"
+        if outcome.serves and wanted.phase == "Champion" and decision.serve not in (None, name):
+            outcome.statuses[name] = old  # callers have left it in this very round: the next one says so
+            continue
+        is_left = uncrowned is not None and old.phase == "Champion" != wanted.phase
+        refusals = [*outcome.refusals.get(name, ())]
+        if uncrowned is not None and is_left:
+            refusals.append(uncrowned)
         attempted = Attempted(
-            outcome.refusals.get(name, ()),
-            withheld,
+            refusals,
+            withheld or is_left,
             tried=name in decision.workloads or wanted.phase in ENDED,
-            unreachable=not outcome.serves and name == decision.serve,
+            unreachable=is_left or (not outcome.serves and name == decision.serve),
         )
         status = told(old, wanted, attempted, generation, turn.now)
         try:
@@ -318,8 +324,9 @@ async def _write_statuses(turn: Round, decision: Decision, outcome: Outcome) -> 
         except RefusedError as error:
             outcome.of([name], error)
             outcome.statuses[name] = old
-        if wanted.phase == "Champion" and outcome.statuses[name].phase != "Champion":
-            crowned = False
+            if wanted.phase == "Champion" != old.phase:
+                already = f"{name} answers all requests already. The status of {name}"
+                uncrowned = replace(error.refusal, what=already)
     for name, monitor in decision.monitors.items():
         if not outcome.serves and any(note.name == name and note.reason == "Rollback" for note in decision.notes):
             outcome.monitors.add(name)
