@@ -223,9 +223,13 @@ async def _write_record(turn: Round, decision: Decision, outcome: Outcome) -> No
         return  # it is not ours to write, and the model's last version goes
     # What is decided next starts from these windows, whatever happens to the writes.
     turn.memory.latest = decision.record
-    await _write_marks(turn, decision, outcome)
-    await _write_config_map(turn, decision, outcome)
+    marked = await _write_marks(turn, decision, outcome)
+    await _write_config_map(turn, replace(decision, record=_with_marks(decision.record, marked)), outcome)
     turn.memory.unkept = () if outcome.records else decision.record.quarantined
+
+
+def _with_marks(record: ModelRecord, marked: tuple[str, ...]) -> ModelRecord:
+    return record.model_copy(update={"marked": marked})
 
 
 async def _write_config_map(turn: Round, decision: Decision, outcome: Outcome) -> None:
@@ -246,28 +250,34 @@ async def _write_config_map(turn: Round, decision: Decision, outcome: Outcome) -
     turn.memory.record, turn.memory.record_written = decision.record, turn.clock
 
 
-async def _write_marks(turn: Round, decision: Decision, outcome: Outcome) -> None:
-    """The quarantine's second place, which nobody deletes together with the ConfigMap."""
+async def _write_marks(turn: Round, decision: Decision, outcome: Outcome) -> tuple[str, ...]:
+    """The quarantine's second place, which nobody deletes together with the ConfigMap; returns the digests that stand in it."""
     wanted = {entry.digest: entry for entry in decision.record.quarantined}
     have = {m["metadata"]["name"]: (m, marks.read([m])) for m in turn.seen.marks}
     for manifest, entries in have.values():
         if not entries or wanted.get(entries[0].digest) != entries[0]:
             await _mark(turn, decision, outcome, partial(_delete, turn, api.REVISIONS, manifest))
+    marked = []
     for entry in wanted.values():
-        if have.get(marks.mark_name(turn.model, entry.digest), (None, ()))[1] != (entry,):
+        stands = have.get(marks.mark_name(turn.model, entry.digest), (None, ()))[1] == (entry,)
+        if not stands:
             manifest = marks.mark(turn.namespace, turn.model, entry)
             create = partial(turn.gateway.create, api.REVISIONS, manifest)
-            name = manifest["metadata"]["name"]
-            await _mark(turn, decision, outcome, partial(_make, turn, ("ControllerRevision", name), entry.time, create))
+            key = ("ControllerRevision", manifest["metadata"]["name"])
+            stands = await _mark(turn, decision, outcome, partial(_make, turn, key, entry.time, create))
+        marked += [entry.digest] if stands else []
+    return tuple(marked)
 
 
-async def _mark(turn: Round, decision: Decision, outcome: Outcome, write: Callable[[], Awaitable[Any]]) -> None:
+async def _mark(turn: Round, decision: Decision, outcome: Outcome, write: Callable[[], Awaitable[Any]]) -> bool:
     turn.memory.marks = None
     try:
         await write()
     except RefusedError as error:
         outcome.records = False
         outcome.of(decision.statuses, error)
+        return False
+    return True
 
 
 def _is_due(turn: Round, decision: Decision) -> bool:
@@ -288,7 +298,7 @@ def _is_due(turn: Round, decision: Decision) -> bool:
 
 
 def _what_matters(record: ModelRecord) -> tuple[object, ...]:
-    return record.quarantined, record.decisions, record.ledger.windows
+    return record.quarantined, record.marked, record.decisions, record.ledger.windows
 
 
 async def _write_statuses(turn: Round, decision: Decision, outcome: Outcome) -> None:
