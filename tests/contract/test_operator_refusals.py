@@ -267,8 +267,8 @@ async def test_a_deadline_that_passes_while_no_node_fits_says_so(place, begin, r
 
 
 DIRECT = {"strategy": "direct", "supersedes": False}
-SMALL = {"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}
-"""A limit below its request."""
+INVALID = {"pod": {"tolerations": [{"key": "k", "operator": "Exists", "value": "x"}]}}
+"""What only the API server knows to be wrong."""
 
 
 async def rounds(place, operate, number=4):
@@ -309,13 +309,13 @@ async def hand_back(place, operate):
     assert (await place.status("v1"))["phase"] == "Champion"
 
 
-async def test_a_version_whose_limit_is_below_its_request_delays_neither_a_hand_back_nor_the_next_version(place):
+async def test_a_version_whose_deployment_is_invalid_delays_neither_a_hand_back_nor_the_next_version(place):
     operate = await a_champion_and_a_standby(place)
-    await place.version("v3", rollout=DIRECT, serving=SMALL)
+    await place.version("v3", rollout=DIRECT, serving=INVALID)
     await rounds(place, operate)
     told = await place.condition("v3", "Applied")
     assert (told["status"], told["reason"]) == ("False", "Invalid")
-    assert "must be less than or equal to cpu limit" in told["message"]
+    assert "spec.template.spec.tolerations[0]" in told["message"]
     assert (await place.status("v3"))["phase"] == "Pending"
     await hand_back(place, operate)
     await place.version("v4", rollout=DIRECT)
