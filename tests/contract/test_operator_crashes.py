@@ -44,7 +44,7 @@ PATTERNS = {
     "never": lambda: lives([10**6], "before"),
     **{
         f"{when} write {length} of each life": partial(lambda n, w: lives(repeat(n), w), length, when)
-        for length in (5, 6, 7)
+        for length in (6, 7, 8)
         for when in ("before", "after")
     },
     **{
@@ -147,7 +147,9 @@ async def test_a_promotion_ends_the_same_wherever_the_operator_dies(place, patte
     assert quiet == []
     assert (await place.get(api.SERVICES, MODEL))["spec"]["selector"][names.MODEL_VERSION] == "v2"
     history = [step["toPhase"] for step in (await place.status("v2"))["history"]]
-    assert history == ["Verifying", "Canary", "Promoting", "Champion"]
+    assert history[-3:] == ["Canary", "Promoting", "Champion"]
+    # Its pods may be ready before anything is said of it: the Deployment comes before the status.
+    assert history[:-3] in (["Verifying"], [])
     assert {m["metadata"]["name"] for m in await place.gateway.list(api.DEPLOYMENTS, place.namespace)} == {"v1", "v2"}
 
 

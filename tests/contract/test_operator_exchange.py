@@ -153,3 +153,28 @@ async def test_a_hundred_pods_are_asked_in_one_round(place):
     assert len(answers) == 100
     await asyncio.sleep(0)
     assert all(len(pod.asked) == 1 for pod in pods)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"refuses": "WrongModel"}, "LeaseRefused"),
+        ({"refuses": "WrongDigest"}, "LeaseRefused"),
+        ({"distrusts": True}, "SignatureRefused"),
+    ],
+    ids=["wrong model", "wrong digest", "bad signature"],
+)
+async def test_a_lease_that_a_pod_refuses_stands_in_the_conditions_until_it_is_taken(place, fault, reason):
+    operate, pod = place.reconciler(), await place.pod("v1")
+    for _ in range(4):
+        await operate(place.key)
+    assert (await place.status("v1"))["phase"] == "Champion"
+    for name, value in fault.items():
+        setattr(pod, name, value)
+    await operate(place.key)
+    told = await place.condition("v1", "LeaseTaken")
+    assert (told["status"], told["reason"]) == ("False", reason)
+    assert pod.name in told["message"]
+    pod.refuses, pod.distrusts = None, False
+    await operate(place.key)
+    assert await place.condition("v1", "LeaseTaken") == {}

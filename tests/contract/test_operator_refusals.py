@@ -9,12 +9,15 @@ from dataclasses import replace
 import pytest
 
 from modelward_api import names
+from modelward_operator.desired import quarantine as marks
+from modelward_operator.desired import record as records
 from modelward_operator.desired.settings import Pods
 from modelward_operator.engine import gateway as api
 from modelward_operator.engine.queue import Key
 from tests.contract.test_crds import training
 from tests.contract.test_operator_training import verdict
 from tests.contract.ward import MODEL, SETTINGS, ward
+from tests.unit.domain.given import digest
 
 POLICIES = api.Resource("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies")
 
@@ -261,3 +264,132 @@ async def test_a_deadline_that_passes_while_no_node_fits_says_so(place, begin, r
     stalled = await place.condition(name, "Stalled", resource)
     assert stalled["reason"] == "DeadlineExceeded"
     assert "2 Insufficient memory" in stalled["message"]
+
+
+DIRECT = {"strategy": "direct", "supersedes": False}
+INVALID = {"pod": {"tolerations": [{"key": "k", "operator": "Exists", "value": "x"}]}}
+"""What only the API server knows to be wrong."""
+
+
+async def rounds(place, operate, number=4):
+    for _ in range(number):
+        await operate(place.key)
+
+
+async def a_champion_and_a_standby(place):
+    operate = place.reconciler()
+    for name in ("v1", "v2"):
+        await place.version(name, rollout=DIRECT)
+        await rounds(place, operate)
+        await place.pod(name)
+        await rounds(place, operate, 6)
+    assert [(await place.status(name))["phase"] for name in ("v1", "v2")] == ["Standby", "Champion"]
+    return operate
+
+
+async def selected(place):
+    return (await place.get(api.SERVICES, MODEL))["spec"]["selector"][names.MODEL_VERSION]
+
+
+async def withdraw(place, name):
+    change = {"spec": {"rollout": {"withdrawn": True, "withdrawnBecause": "deaths"}}}
+    await place.gateway.patch(api.MODEL_VERSIONS, place.namespace, name, change)
+
+
+async def hand_back(place, operate):
+    """v2 is withdrawn: the Service turns first, and the status says so only then."""
+    await withdraw(place, "v2")
+    place.gateway.journal.clear()
+    await operate(place.key)
+    journal = place.gateway.journal
+    assert journal.index(f"PATCH services {MODEL}") < journal.index("PUT modelversions v2/status")
+    assert await selected(place) == "v1"
+    assert (await place.status("v2"))["phase"] == "RolledBack"
+    assert "v1 answers again" in (await place.status("v2"))["message"]
+    assert (await place.status("v1"))["phase"] == "Champion"
+
+
+async def test_a_version_whose_deployment_is_invalid_delays_neither_a_hand_back_nor_the_next_version(place):
+    operate = await a_champion_and_a_standby(place)
+    await place.version("v3", rollout=DIRECT, serving=INVALID)
+    await rounds(place, operate)
+    told = await place.condition("v3", "Applied")
+    assert (told["status"], told["reason"]) == ("False", "Invalid")
+    assert "spec.template.spec.tolerations[0]" in told["message"]
+    assert (await place.status("v3"))["phase"] == "Pending"
+    await hand_back(place, operate)
+    await place.version("v4", rollout=DIRECT)
+    await rounds(place, operate)
+    await place.pod("v4")
+    await rounds(place, operate, 6)
+    assert (await place.status("v4"))["phase"] == "Champion"
+    assert await selected(place) == "v4"
+
+
+async def test_a_version_that_may_not_be_deployed_delays_no_hand_back_and_goes_on_once_it_may(place, forbid):
+    operate = await a_champion_and_a_standby(place)
+    forbid("apps", "deployments", allowed=False)
+
+    async def is_refused():
+        words = ("create", "deployment", "probe", "--image=i", "--namespace", place.namespace, "--dry-run=server")
+        return place.plane.kubectl(*words, check=False).returncode != 0
+
+    await until(is_refused)
+    await place.version("v3", rollout=DIRECT)
+    await rounds(place, operate)
+    told = await place.condition("v3", "Applied")
+    assert (told["status"], told["reason"]) == ("False", "Forbidden")
+    assert "night shift: no new work" in told["message"]
+    await hand_back(place, operate)
+    forbid("apps", "deployments", allowed=True)
+
+    async def is_made():
+        await operate(place.key)
+        return await place.get(api.DEPLOYMENTS, "v3") is not None
+
+    await until(is_made)
+    await place.pod("v3")
+    await rounds(place, operate, 6)
+    assert (await place.status("v3"))["phase"] == "Champion"
+    assert await place.condition("v3", "Applied") == {}
+
+
+async def remove(place, resource, name):
+    await place.gateway.delete(resource, place.namespace, name, (await place.get(resource, name))["metadata"]["uid"])
+
+
+async def losses(place):
+    found = await place.gateway.list(api.EVENTS, place.namespace)
+    return [event["message"] for event in found if event["reason"] == "RecordLost"]
+
+
+async def test_a_quarantine_outlives_the_loss_of_either_place_and_each_loss_is_told(place):
+    operate = await a_champion_and_a_standby(place)
+    await hand_back(place, operate)
+    await operate(place.key)
+    await remove(place, api.CONFIG_MAPS, records.record_name(MODEL))
+    bundle = {"uri": "store://models/v2", "digest": digest("2")}
+    await place.version("v3", rollout=DIRECT, artifact=bundle)
+    await rounds(place, operate)
+    assert (await place.status("v3"))["phase"] == "Quarantined"
+    assert await selected(place) == "v1"
+    assert await place.get(api.CONFIG_MAPS, records.record_name(MODEL)) is not None
+    assert len(await losses(place)) == 1
+    assert (await place.condition("v1", "RecordKept"))["reason"] == "RecordLost"
+    await remove(place, api.REVISIONS, marks.mark_name(MODEL, digest("2")))
+    await rounds(place, operate)
+    assert await place.get(api.REVISIONS, marks.mark_name(MODEL, digest("2"))) is not None
+    assert len(await losses(place)) == 2
+    assert "ControllerRevisions" in (await place.condition("v1", "RecordKept"))["message"]
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"), [({"model": "other"}, "ModelMismatch"), ({"version": "9.9.9"}, "VersionMismatch")]
+)
+async def test_a_training_of_another_model_or_version_makes_no_bundle_for_it(place, other, reason):
+    await place.create(api.TRAINING_JOBS, "t", {**training()["spec"], "model": MODEL, "version": "1.0.0", **other})
+    await place.version("v1", artifact=None, trainingJobRef={"name": "t"})
+    await rounds(place, place.reconciler(), 2)
+    assert (await place.status("v1"))["phase"] == "Failed"
+    assert (await place.condition("v1", "Stalled"))["reason"] == reason
+    assert "spec.trainingJobRef" in (await place.status("v1"))["message"]

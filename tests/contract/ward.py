@@ -101,9 +101,15 @@ class ServingPod:
     delay: float = 0.0
     """Seconds before it answers."""
     garbage: bool = False
+    refuses: str | None = None
+    """Why it does not take a lease."""
+    distrusts: bool = False
+    """Whether it does not know the operator's signature."""
 
     async def exchange(self, request: web.Request) -> web.Response:
         await asyncio.sleep(self.delay)
+        if self.distrusts:
+            return web.json_response({"error": "BadSignature"}, status=401)
         if self.garbage:
             return web.json_response({"pod": self.name})
         asked = ExchangeRequest.model_validate_json(await request.read())
@@ -122,6 +128,7 @@ class ServingPod:
             lease=self.lease,
             evidence=self.evidence,
             profile=self.profile if asked.profile else None,
+            refused=None if asked.keep else self.refuses,
         )
         return web.json_response(answer.to_json())
 

@@ -33,9 +33,9 @@ class Invariants:
             return
         gone = change.verb == "DELETED" or _is_deleting(change.manifest)
         if gone and change.resource == api.DEPLOYMENTS:
-            self._nobody_needs(change.manifest["metadata"]["name"], "Deployment")
+            self._nobody_needs(change.manifest["metadata"]["name"])
         if change.verb == "DELETED" and change.resource == api.MODEL_VERSIONS:
-            self._nobody_needs(change.manifest["metadata"]["name"], "ModelVersion")
+            self._crowned &= (change.manifest.get("status") or {}).get("phase") != "Champion"  # its pods answer on
         self.look()
 
     def told(self, pod: ServingPod) -> None:
@@ -88,9 +88,9 @@ class Invariants:
         if len(live) > 1:
             self._wrong(f"{len(live)} challengers at once")
 
-    def _nobody_needs(self, name: str, kind: str) -> None:
+    def _nobody_needs(self, name: str) -> None:
         if name == self._selected() and self._answered and name not in self.hurt:
-            self._wrong(f"{kind} {name} was deleted, and callers come to it")
+            self._wrong(f"Deployment {name} was deleted, and callers come to it")
 
     def _selected(self) -> str | None:
         service = self._server.get(api.SERVICES, NAMESPACE, MODEL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from modelward_operator.desired import quarantine as marks
@@ -9,7 +11,7 @@ from modelward_operator.desired import record as records
 from modelward_operator.engine import gateway as api
 from tests.faults import rest
 from tests.faults.cluster import NAMESPACE
-from tests.faults.world import World, world
+from tests.faults.world import PERSON, World, world
 from tests.unit.domain.given import MODEL, digest
 
 DIRECT = {"strategy": "direct"}
@@ -65,6 +67,25 @@ def test_one_place_is_restored_from_the_other_and_the_loss_is_told(place, what, 
     assert len(told) == 1
     conditions = {c["type"]: c for c in place.status("v1")["conditions"]}
     assert conditions["RecordKept"]["status"] == "False"
+
+
+def test_a_quarantine_that_was_written_before_there_was_a_second_place_is_only_added_to_it(place):
+    resource, name = PLACES["the record"]
+    written = place.server.get(resource, NAMESPACE, name)
+    before = json.loads(written["data"][records.RECORD])
+    assert before.pop("marked") == [digest("2")]
+    place.server.patch(resource, NAMESPACE, name, {"data": {records.RECORD: json.dumps(before)}}, PERSON)
+    lose(place, "its second memory")
+    for process in place.processes:
+        process.die()
+    place.wait(30.0)
+    second, mark = PLACES["its second memory"]
+    assert place.server.get(second, NAMESPACE, mark) is not None
+    assert [m for m in place.server.list(api.EVENTS, NAMESPACE) if m["reason"] == "RecordLost"] == []
+    assert json.loads(place.server.get(resource, NAMESPACE, name)["data"][records.RECORD])["marked"] == [digest("2")]
+    lose(place, "its second memory")
+    place.wait(70.0)
+    assert [m["reason"] for m in place.server.list(api.EVENTS, NAMESPACE) if m["reason"] == "RecordLost"]
 
 
 def test_a_digest_whose_places_were_all_deleted_is_known_by_its_own_version(place):

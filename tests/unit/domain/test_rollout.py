@@ -442,3 +442,22 @@ def test_a_champion_whose_bundle_is_of_another_model_is_not_ready():
     decision = decide(observed(champion, serves="v1", documents={champion.digest: of_another_model("v1")}))
     assert condition(decision, "v1", "Ready").status == "False"
     assert condition(decision, "v1", "Stalled").reason == "ModelMismatch"
+
+
+def test_a_bundle_of_another_version_is_never_promoted():
+    first, found = version("v1", "Deploying", pods=1), documents("v1")
+    other = found.model_copy(update={"signature": found.signature.model_copy(update={"version": "9.0.0"})})
+    decision = decide(observed(first, documents={first.digest: other}))
+    assert phases(decision) == {"v1": "Failed"}
+    assert condition(decision, "v1", "Stalled").reason == "VersionMismatch"
+    assert "The bundle is of version '9.0.0', spec.version is '1.0.0'" in decision.statuses["v1"].message
+
+
+def test_a_refused_lease_is_told_of_who_holds_it_and_of_who_is_tried():
+    why = Failure("LeaseRefused", "Pod v1-0 refuses its lease")
+    decision = decide(observed(champion(), canary(), serves="v1", refused={"v1": why}))
+    for name in ("v1", "v2"):
+        told = condition(decision, name, "LeaseTaken")
+        assert (told.status, told.reason, told.message) == ("False", why.reason, why.message)
+    mended = [replace(v, status=decision.statuses[v.name]) for v in (champion(), canary())]
+    assert condition(decide(observed(*mended, serves="v1")), "v1", "LeaseTaken") is None

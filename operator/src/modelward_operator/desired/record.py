@@ -23,7 +23,9 @@ def record_name(model: str) -> str:
 
 def config_map(namespace: str, model: str, record: ModelRecord) -> Manifest:
     """The record to write. Deterministic: the same record gives the same bytes."""
-    quarantined = {"quarantined": [entry.to_json() for entry in record.quarantined]}
+    quarantined: dict[str, Any] = {"quarantined": [entry.to_json() for entry in record.quarantined]}
+    if record.marked:
+        quarantined["marked"] = list(record.marked)
     decisions = {"decisions": [entry.to_json() for entry in record.decisions]}
     ledger = json.dumps(record.ledger.to_json(), sort_keys=True, separators=(",", ":")).encode()
     return {
@@ -53,7 +55,9 @@ def read(manifest: dict[str, Any] | None) -> ModelRecord:
         decided = ModelRecord.model_validate_json(data.get(DECISIONS) or "{}")
         packed = manifest.get("binaryData", {}).get(LEDGER)
         ledger = Ledger.model_validate_json(gzip.decompress(base64.b64decode(packed))) if packed else Ledger()
-        return ModelRecord(quarantined=written.quarantined, decisions=decided.decisions, ledger=ledger)
+        return ModelRecord(
+            quarantined=written.quarantined, marked=written.marked, decisions=decided.decisions, ledger=ledger
+        )
     except (ValidationError, OSError, EOFError, ValueError) as error:
         name = manifest.get("metadata", {}).get("name")
         raise ValueError(

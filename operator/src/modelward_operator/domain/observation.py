@@ -171,6 +171,8 @@ class Observation:
     invalid: tuple[InvalidVersion, ...] = ()
     lost: str | None = None
     """What somebody has deleted of the record or the quarantine."""
+    refused: Mapping[str, Failure] = field(default_factory=dict)
+    """By ModelVersion name: why one of its pods refused its lease when it was last told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,8 @@ def lost(places: Places) -> str | None:
                 "the digests that a ModelVersion still says were rolled back"
             )
         return None
-    missing = {entry.digest for entry in places.record.quarantined} - {entry.digest for entry in places.marks}
+    known = {entry.digest for entry in places.record.quarantined}.intersection(places.record.marked)
+    missing = known - {entry.digest for entry in places.marks}
     if missing:
         return (
             f"{len(missing)} ControllerRevisions of the quarantine were deleted: restored from the record's ConfigMap"

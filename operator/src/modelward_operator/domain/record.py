@@ -82,6 +82,8 @@ class ModelRecord(Document):
     """The durable memory of one model."""
 
     quarantined: tuple[Quarantine, ...] = ()
+    marked: tuple[Digest, ...] = ()
+    """Those that also stand in the second place: one that is missing there was deleted, not only not written yet."""
     decisions: tuple[DecisionRecord, ...] = ()
     """The last promotions, rollbacks and releases, newest last."""
     ledger: Ledger = Ledger()

@@ -69,7 +69,7 @@ class Attempted:
     tried: bool = True
     """Whether anything was to be written for it; else what was told of an earlier try stays."""
     unreachable: bool = False
-    """Whether callers do not come to it, though its status says that it answers them: the Service is refused."""
+    """Whether callers do not come to it, though its status says that it answers them."""
 
 
 def told(
@@ -78,7 +78,7 @@ def told(
     """The status to write: what is wanted if it is so, what was if it is not; in either case with what is refused."""
     refusal = _worst(attempted.refusals)
     if attempted.withheld:
-        return _as_it_was(old, refusal, generation, now)
+        return _as_it_was(old, refusal, attempted, generation, now)
     if refusal is None:
         if not attempted.tried and is_refused(old, generation):
             return wanted
@@ -106,16 +106,19 @@ def _worst(refusals: Sequence[Refusal]) -> Refusal | None:
     return min(worth, key=lambda refusal: not refusal.lasts, default=None)
 
 
-def _as_it_was(old: ModelVersionStatus, refusal: Refusal | None, generation: int, now: datetime) -> ModelVersionStatus:
+def _as_it_was(
+    old: ModelVersionStatus, refusal: Refusal | None, attempted: Attempted, generation: int, now: datetime
+) -> ModelVersionStatus:
     if refusal is None:
         return old
+    keeps_ready = _answers(old) and not attempted.unreachable
     return old.model_copy(
         update={
             "observed_generation": generation,
             "phase": old.phase or "Pending",
             "phase_since": old.phase_since or stamp(now),
             "message": refusal.message,
-            "conditions": _with(old, refusal, generation, now, keeps_ready=_answers(old)),
+            "conditions": _with(old, refusal, generation, now, keeps_ready=keeps_ready),
         }
     )
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -225,9 +225,13 @@ async def _write_record(turn: Round, decision: Decision, outcome: Outcome) -> No
         return  # it is not ours to write, and the model's last version goes
     # What is decided next starts from these windows, whatever happens to the writes.
     turn.memory.latest = decision.record
-    await _write_marks(turn, decision, outcome)
-    await _write_config_map(turn, decision, outcome)
+    marked = await _write_marks(turn, decision, outcome)
+    await _write_config_map(turn, replace(decision, record=_with_marks(decision.record, marked)), outcome)
     turn.memory.unkept = () if outcome.records else decision.record.quarantined
+
+
+def _with_marks(record: ModelRecord, marked: tuple[str, ...]) -> ModelRecord:
+    return record.model_copy(update={"marked": marked})
 
 
 async def _write_config_map(turn: Round, decision: Decision, outcome: Outcome) -> None:
@@ -248,28 +252,34 @@ async def _write_config_map(turn: Round, decision: Decision, outcome: Outcome) -
     turn.memory.record, turn.memory.record_written = decision.record, turn.clock
 
 
-async def _write_marks(turn: Round, decision: Decision, outcome: Outcome) -> None:
-    """The quarantine's second place, which nobody deletes together with the ConfigMap."""
+async def _write_marks(turn: Round, decision: Decision, outcome: Outcome) -> tuple[str, ...]:
+    """The quarantine's second place, which nobody deletes together with the ConfigMap; returns the digests that stand in it."""
     wanted = {entry.digest: entry for entry in decision.record.quarantined}
     have = {m["metadata"]["name"]: (m, marks.read([m])) for m in turn.seen.marks}
     for manifest, entries in have.values():
         if not entries or wanted.get(entries[0].digest) != entries[0]:
             await _mark(turn, decision, outcome, partial(_delete, turn, api.REVISIONS, manifest))
+    marked = []
     for entry in wanted.values():
-        if have.get(marks.mark_name(turn.model, entry.digest), (None, ()))[1] != (entry,):
+        stands = have.get(marks.mark_name(turn.model, entry.digest), (None, ()))[1] == (entry,)
+        if not stands:
             manifest = marks.mark(turn.namespace, turn.model, entry)
             create = partial(turn.gateway.create, api.REVISIONS, manifest)
-            name = manifest["metadata"]["name"]
-            await _mark(turn, decision, outcome, partial(_make, turn, ("ControllerRevision", name), entry.time, create))
+            key = ("ControllerRevision", manifest["metadata"]["name"])
+            stands = await _mark(turn, decision, outcome, partial(_make, turn, key, entry.time, create))
+        marked += [entry.digest] if stands else []
+    return tuple(marked)
 
 
-async def _mark(turn: Round, decision: Decision, outcome: Outcome, write: Callable[[], Awaitable[Any]]) -> None:
+async def _mark(turn: Round, decision: Decision, outcome: Outcome, write: Callable[[], Awaitable[Any]]) -> bool:
     turn.memory.marks = None
     try:
         await write()
     except RefusedError as error:
         outcome.records = False
         outcome.of(decision.statuses, error)
+        return False
+    return True
 
 
 def _is_due(turn: Round, decision: Decision) -> bool:
@@ -290,12 +300,12 @@ def _is_due(turn: Round, decision: Decision) -> bool:
 
 
 def _what_matters(record: ModelRecord) -> tuple[object, ...]:
-    return record.quarantined, record.decisions, record.ledger.windows
+    return record.quarantined, record.marked, record.decisions, record.ledger.windows
 
 
 async def _write_statuses(turn: Round, decision: Decision, outcome: Outcome) -> None:
-    crowned = True
-    """Whether whoever becomes the champion is written down as such: until then nobody else stops being one."""
+    uncrowned: Refusal | None = None
+    """Why who becomes the champion is not written down as such: until then nobody else stops being one."""
     for name, wanted in decision.statuses.items():
         manifest = outcome.objects.get(name)
         if manifest is None:  # it is deleted, and its pods answer on
@@ -306,12 +316,18 @@ async def _write_statuses(turn: Round, decision: Decision, outcome: Outcome) -> 
             manifest["metadata"].get("generation", 0),
         )
         withheld = _rests_on_what_is_refused(turn, decision, outcome, name, old)
-        withheld |= not crowned and old.phase == "Champion" and wanted.phase != "Champion"
+        if outcome.serves and wanted.phase == "Champion" and decision.serve not in (None, name):
+            outcome.statuses[name] = old  # callers have left it in this very round: the next one says so
+            continue
+        is_left = uncrowned is not None and old.phase == "Champion" != wanted.phase
+        refusals = [*outcome.refusals.get(name, ())]
+        if uncrowned is not None and is_left:
+            refusals.append(uncrowned)
         attempted = Attempted(
-            outcome.refusals.get(name, ()),
-            withheld,
+            refusals,
+            withheld or is_left,
             tried=name in decision.workloads or wanted.phase in ENDED,
-            unreachable=not outcome.serves and name == decision.serve,
+            unreachable=is_left or (not outcome.serves and name == decision.serve),
         )
         status = told(old, wanted, attempted, generation, turn.now)
         try:
@@ -320,8 +336,9 @@ async def _write_statuses(turn: Round, decision: Decision, outcome: Outcome) -> 
         except RefusedError as error:
             outcome.of([name], error)
             outcome.statuses[name] = old
-        if wanted.phase == "Champion" and outcome.statuses[name].phase != "Champion":
-            crowned = False
+            if wanted.phase == "Champion" != old.phase:
+                already = f"{name} answers all requests already. The status of {name}"
+                uncrowned = replace(error.refusal, what=already)
     for name, monitor in decision.monitors.items():
         if not outcome.serves and any(note.name == name and note.reason == "Rollback" for note in decision.notes):
             outcome.monitors.add(name)

@@ -18,7 +18,7 @@ from modelward_api.base import Digest
 from modelward_api.bundle import BundleDocuments
 from modelward_api.wire import Challenger, ExchangeRequest, ExchangeResponse, TrafficLease
 from modelward_operator.domain.decision import LeaseOrder
-from modelward_operator.domain.observation import Pod, Version
+from modelward_operator.domain.observation import Failure, Pod, Version
 from modelward_operator.domain.rollout.course import ENDED
 from modelward_operator.engine.signing import Signer
 
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 TIMEOUT = aiohttp.ClientTimeout(total=2.0, connect=1.0)
 LEASE_SECONDS, STANDBY_LEASE_SECONDS = 10.0, 30.0
 """How long a lease lives unless it is renewed: a champion's, and a standby's, which has late callers answered by the champion."""
+_LASTING = {"WrongModel": "model", "WrongDigest": "bundle"}
+"""What a pod's refusals say that do not mend themselves."""
 MOST_DOCUMENTS = 4096
 """Bundles whose documents are remembered, compressed: a few kilobytes each."""
 
@@ -41,6 +43,13 @@ class Held:
     """By holder: the lease made of the order, renewed as it is until its content changes."""
     ends: dict[str, int] = field(default_factory=dict)
     """By holder without a lease: the place of that among what it was told."""
+    refused: dict[str, Failure] = field(default_factory=dict)
+    """By holder: why a pod of it did not take what it was told last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distrusted:
+    """A pod's answer to a request whose signature it does not know."""
 
 
 def raises(before: LeaseOrder | None, order: LeaseOrder) -> bool:
@@ -107,12 +116,19 @@ class Exchange:
     async def _tell(
         self, held: Held, versions: Mapping[str, Version], holders: set[str], profile: bool
     ) -> list[ExchangeResponse]:
-        calls = []
+        calls, asked = [], []
         for holder in sorted(holders & set(versions)):
             request = self._request(held, versions, versions[holder], profile)
             body = json.dumps(request.to_json()).encode()
-            calls += [self._exchange(pod, body) for pod in versions[holder].pods if _answers(pod)]
-        return [answer for answer in await asyncio.gather(*calls) if answer is not None]
+            pods = [pod for pod in versions[holder].pods if _answers(pod)]
+            calls += [self._exchange(pod, body) for pod in pods]
+            asked += [(holder, pod) for pod in pods]
+            held.refused.pop(holder, None)
+        answers = await asyncio.gather(*calls)
+        for (holder, pod), answer in zip(asked, answers, strict=True):
+            if (failure := _refusal(pod, answer)) is not None:
+                held.refused.setdefault(holder, failure)
+        return [answer for answer in answers if isinstance(answer, ExchangeResponse)]
 
     def _request(self, held: Held, versions: Mapping[str, Version], holder: Version, profile: bool) -> ExchangeRequest:
         order = held.orders.get(holder.name)
@@ -156,9 +172,11 @@ class Exchange:
         held.ends.pop(holder.name, None)
         return lease
 
-    async def _exchange(self, pod: Pod, body: bytes) -> ExchangeResponse | None:
+    async def _exchange(self, pod: Pod, body: bytes) -> ExchangeResponse | Distrusted | None:
         try:
             response = ExchangeResponse.model_validate_json(await self._ask(pod, "POST", names.EXCHANGE_PATH, body))
+        except aiohttp.ClientResponseError as error:
+            return Distrusted() if error.status == 401 else None
         except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
             log.info("pod %s did not take part in the exchange: %s", pod.name, type(error).__name__)
             return None
@@ -195,6 +213,22 @@ class Exchange:
                 log.warning("pod %s does not know us: %s", pod.name, content[:300].decode(errors="replace"))
             answer.raise_for_status()
             return content
+
+
+def _refusal(pod: Pod, answer: ExchangeResponse | Distrusted | None) -> Failure | None:
+    """Why it did not take what it was told; what is only late, or not heard, mends itself."""
+    if isinstance(answer, Distrusted):
+        message = (
+            f"Pod {pod.name} does not know the operator's signature: look whether ConfigMap {names.CONTROL_KEYS} is there "
+            "and the pod's clock is right; its lease runs out meanwhile"
+        )
+        return Failure("SignatureRefused", message)
+    if answer is None or answer.refused not in _LASTING:
+        return None
+    message = (
+        f"Pod {pod.name} refuses its lease: it serves another {_LASTING[answer.refused]} than the version's spec says"
+    )
+    return Failure("LeaseRefused", f"{message}. It asks no other version: delete the pod, or apply the right bundle")
 
 
 def _answers(pod: Pod, version: Version | None = None) -> bool:

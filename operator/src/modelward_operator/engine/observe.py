@@ -319,6 +319,8 @@ async def _with_artifact(gateway: Gateway, namespace: str, version: Version, tak
     job = await gateway.get(api.TRAINING_JOBS, namespace, reference.name)
     if job is None:
         return version
+    if (failure := _of_another(version, reference.name, job)) is not None:
+        return replace(version, artifact_failure=failure)
     status = tolerant(TrainingJobStatus, job.get("status"))
     if status.phase == "Failed":
         message = f"spec.trainingJobRef: TrainingJob {reference.name} failed: {status.message}"
@@ -326,6 +328,19 @@ async def _with_artifact(gateway: Gateway, namespace: str, version: Version, tak
     if status.phase == "Complete" and status.uri and status.digest:
         return replace(version, artifact=Artifact(uri=status.uri, digest=status.digest))
     return version
+
+
+def _of_another(version: Version, name: str, job: Manifest) -> Failure | None:
+    """Why that TrainingJob makes no bundle for the version. Its spec does not change."""
+    for reason, what in (("ModelMismatch", "model"), ("VersionMismatch", "version")):
+        trains, wanted = (job.get("spec") or {}).get(what), getattr(version.spec, what)
+        if trains != wanted:
+            message = (
+                f"spec.trainingJobRef: TrainingJob {name} trains {what} '{trains}', spec.{what} is '{wanted}': "
+                "apply a ModelVersion that refers to a TrainingJob of its own model and version"
+            )
+            return Failure(reason, message)
+    return None
 
 
 def _monitor(manifest: Manifest) -> Monitor | str:

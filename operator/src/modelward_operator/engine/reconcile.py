@@ -166,6 +166,7 @@ class Reconciler:
             monitors=seen.monitors,
             invalid=seen.invalid,
             lost=seen.lost,
+            refused=dict(memory.held.refused),
         )
         return self.advance(observation, self.now())
 

@@ -17,7 +17,7 @@ from modelward_operator.domain.record import ModelRecord
 from modelward_operator.domain.rollout import bystander, recording
 from modelward_operator.domain.rollout import candidate as trial
 from modelward_operator.domain.rollout.bystander import Place
-from modelward_operator.domain.rollout.course import ENDED, Course
+from modelward_operator.domain.rollout.course import ENDED, UNDER_WAY, Course
 from modelward_operator.domain.rollout.handback import handed_back
 from modelward_operator.domain.rollout.roles import Roles, cast, selected
 from modelward_operator.domain.rollout.size import so_far
@@ -190,7 +190,9 @@ def _with_shares(plan: Plan, roles: Roles) -> dict[str, Course]:
 
 def _facts(observation: Observation, version: Version, plan: Plan, record: ModelRecord, now: datetime) -> Facts:
     documents = _documents(observation, version)
-    return Facts(observation.namespace, now, plan.counts, documents, record, observation.lost)
+    is_tried = plan.courses[version.name].phase in UNDER_WAY
+    refused = observation.refused.get((plan.champion or "") if is_tried else version.name)
+    return Facts(observation.namespace, now, plan.counts, documents, record, observation.lost, refused)
 
 
 def _documents(observation: Observation, version: Version) -> BundleDocuments | None:

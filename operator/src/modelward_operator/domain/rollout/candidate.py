@@ -272,13 +272,20 @@ CHECKS: tuple[Check, ...] = (
 
 def mismatch(version: Version, documents: BundleDocuments | None) -> Failure | None:
     """Why its bundle is another one than its spec says: its callers would get 404, and its pods refuse their lease."""
-    if documents is None or documents.signature.model == version.spec.model:
+    if documents is None:
         return None
-    message = (
-        f"The bundle is of model '{documents.signature.model}', spec.model is '{version.spec.model}': "
-        "apply a ModelVersion with the right spec.model, or with a bundle of that model"
-    )
-    return Failure("ModelMismatch", message)
+    said, spec = documents.signature, version.spec
+    for reason, what, is_of, wanted in (
+        ("ModelMismatch", "model", said.model, spec.model),
+        ("VersionMismatch", "version", said.version, spec.version),
+    ):
+        if is_of != wanted:
+            message = (
+                f"The bundle is of {what} '{is_of}', spec.{what} is '{wanted}': "
+                f"apply a ModelVersion with the right spec.{what}, or with a bundle of that {what}"
+            )
+            return Failure(reason, message)
+    return None
 
 
 def _lasting_failure(version: Version) -> Failure | None:

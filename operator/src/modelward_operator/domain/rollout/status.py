@@ -13,12 +13,14 @@ from modelward_api.wire import PairedCounts
 from modelward_operator.domain.clock import elapsed, stamp
 from modelward_operator.domain.conditions import State, Summary, conclude
 from modelward_operator.domain.decision import Note
-from modelward_operator.domain.observation import InvalidVersion, Observation, Version
+from modelward_operator.domain.observation import Failure, InvalidVersion, Observation, Version
 from modelward_operator.domain.record import ModelRecord
 from modelward_operator.domain.rollout.course import ENDED, REFUSED, UNDER_WAY, Course
 from modelward_operator.domain.rollout.recording import decided
 
 KEPT_TRANSITIONS = 16
+LEASED = "LeaseTaken"
+"""The condition that is False while a pod refuses its lease: of the version that answers, and of the one that it would ask."""
 KEPT = "RecordKept"
 """The condition that is False for a day after somebody has deleted the record or the quarantine."""
 LOSS_IS_TOLD = 86_400.0
@@ -38,6 +40,8 @@ class Facts:
     """As it is written before the status."""
     lost: str | None = None
     """What somebody has deleted of the record or the quarantine."""
+    refused: Failure | None = None
+    """Why a pod of it, or of the champion that would ask it, refuses its lease."""
 
 
 def next_status(version: Version, course: Course, facts: Facts) -> ModelVersionStatus:
@@ -157,6 +161,7 @@ def _conditions(version: Version, course: Course, facts: Facts) -> tuple[Conditi
     # It is as it shall be, and answers nobody: kstatus reads Ready=False as 'not yet', and no Ready at all as 'done'.
     over |= {"Ready"} if course.phase == "Retired" else {"Retired"}
     over |= {KEPT} if _is_past(version, facts) else set()
+    over |= {LEASED} if facts.refused is None or course.phase in ENDED else set()
     over |= {"TlsReady"} if not (version.tls and course.replicas) else set()
     return tuple(c for c in conditions if c.type not in over)
 
@@ -170,7 +175,8 @@ def _is_past(version: Version, facts: Facts) -> bool:
 def lost_note(observation: Observation) -> Note | None:
     """The Event of a loss, once: afterwards a condition tells it."""
     versions = [v for v in observation.versions if not v.deleting]
-    if observation.lost is None or not versions or any(find(v.status.conditions, KEPT) for v in versions):
+    told = [find(v.status.conditions, KEPT) for v in versions]
+    if observation.lost is None or not versions or any(c and c.message == observation.lost for c in told):
         return None
     first = min(versions, key=lambda v: (v.status.phase != "Champion", v.name))
     return Note("ModelVersion", first.name, "Warning", "RecordLost", observation.lost)
@@ -213,6 +219,8 @@ def _details(
         found.append(("RolledBack", "True", course.reason, course.message))
     if facts.lost is not None and course.phase not in ENDED:
         found.append((KEPT, "False", "RecordLost", facts.lost))
+    if facts.refused is not None and course.phase not in ENDED:
+        found.append((LEASED, "False", facts.refused.reason, facts.refused.message))
     if course.paused:
         found.append(("Paused", "True", "Paused", "spec.rollout.paused"))
     return tuple(found)
