@@ -393,3 +393,22 @@ async def test_a_training_of_another_model_or_version_makes_no_bundle_for_it(pla
     assert (await place.status("v1"))["phase"] == "Failed"
     assert (await place.condition("v1", "Stalled"))["reason"] == reason
     assert "spec.trainingJobRef" in (await place.status("v1"))["message"]
+
+
+async def test_a_quota_that_gives_a_version_no_pods_is_told_delays_no_hand_back_and_can_be_lifted(place):
+    operate = await a_champion_and_a_standby(place)
+    await place.version("v3", rollout=DIRECT)
+    await rounds(place, operate)
+    said = 'pods "v3-5d8f-x" is forbidden: exceeded quota: small, requested: requests.cpu=1, used: 4, limited: 4'
+    condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": said}
+    await place.say(api.DEPLOYMENTS, "v3", {"conditions": [condition]})
+    await rounds(place, operate, 2)
+    ready = await place.condition("v3", "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "QuotaExceeded")
+    assert "exceeded quota: small" in ready["message"]
+    await hand_back(place, operate)
+    await place.say(api.DEPLOYMENTS, "v3", {"conditions": []})
+    await place.pod("v3")
+    await rounds(place, operate, 6)
+    assert (await place.status("v3"))["phase"] == "Champion"
+    assert await selected(place) == "v3"

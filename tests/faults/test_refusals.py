@@ -38,13 +38,13 @@ def place():
 def life(place: World) -> None:
     """Deploy, promote after a canary, roll back, withdraw, replace, delete."""
     place.create("v1", rollout=DIRECT, serving={"replicas": 2})
-    place.wait(8.0)
+    place.wait(5.0)
     place.create("v2", rollout=QUICK, serving={"autoscaling": {"minReplicas": 2, "maxReplicas": 4}})
-    place.wait(25.0)
+    place.wait(12.0)
     place.edit("v2", rollout={"withdrawn": True})
-    place.wait(8.0)
+    place.wait(5.0)
     place.create("v3", rollout=DIRECT)
-    place.wait(10.0)
+    place.wait(8.0)
     place.delete("v1")
     place.wait(5.0)
 
