@@ -203,7 +203,7 @@ class Load(Cluster):
 PATTERNS = {
     **{
         f"{when} write {length} of each life": partial(lambda n, w: lives(repeat(n), w), length, when)
-        for length in (8, 9, 10)  # of two autoscaled versions a new process applies seven things that it finds in order
+        for length in (9, 10, 11)  # of two autoscaled versions a new process applies eight things that it finds in order
         for when in ("before", "after")
     },
     "before any write": lambda: lives((2 * n for n in luck(1)), "before"),

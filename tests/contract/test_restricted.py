@@ -80,7 +80,7 @@ def test_the_policy_refuses_what_restricted_v2_refuses(openshift, said):
 @pytest.mark.parametrize("name", MADE)
 def test_what_the_operator_makes_is_let_in(openshift, name):
     document = copy.deepcopy(MADE[name])
-    document["metadata"].pop("ownerReferences")
+    document["metadata"].pop("ownerReferences", None)
     assert refusal(openshift, document) == ""
 
 

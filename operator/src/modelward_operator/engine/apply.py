@@ -289,7 +289,9 @@ def _is_due(turn: Round, decision: Decision) -> bool:
         return True  # somebody has deleted it
     if turn.seen.written is not None and turn.seen.written.quarantined != decision.record.quarantined:
         return True
-    if written == decision.record or (decision.record == ModelRecord() and turn.seen.record_manifest is None):
+    if written is not None and _counted(written) == _counted(decision.record):
+        return False
+    if _counted(decision.record) == ModelRecord() and turn.seen.record_manifest is None:
         return False
     turn_is_due = turn.clock - turn.memory.record_written >= COUNTS_PERIOD
     important = written is None or _what_matters(written) != _what_matters(decision.record)
@@ -297,6 +299,12 @@ def _is_due(turn: Round, decision: Decision) -> bool:
         v.name in decision.statuses and decision.statuses[v.name].phase != v.status.phase for v in turn.seen.versions
     )
     return important or moved or turn_is_due
+
+
+def _counted(record: ModelRecord) -> ModelRecord:
+    """The record without whose instances there are: that is of use beside their counts alone, and is written with those."""
+    ledger = record.ledger.model_copy(update={"instances": {}, "gone": ()})
+    return record.model_copy(update={"ledger": ledger})
 
 
 def _what_matters(record: ModelRecord) -> tuple[object, ...]:
