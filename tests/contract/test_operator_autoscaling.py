@@ -200,10 +200,11 @@ class Load(Cluster):
     least = 2
 
 
+# Of two autoscaled versions, a new process applies eight things that it finds in order.
 PATTERNS = {
     **{
         f"{when} write {length} of each life": partial(lambda n, w: lives(repeat(n), w), length, when)
-        for length in (9, 10, 11)  # of two autoscaled versions a new process applies eight things that it finds in order
+        for length in (9, 10, 11)
         for when in ("before", "after")
     },
     "before any write": lambda: lives((2 * n for n in luck(1)), "before"),
