@@ -133,6 +133,8 @@ def _ended(clinic: Clinic, name: str) -> dict[str, Any] | None:
 def clean(clinic: Clinic) -> None:
     """No model versions, no monitors, nothing remembered."""
     clinic.kubectl("delete", "mv,dm,scorebatch", "--all", "--timeout=120s")
+    # What was rolled back is remembered in two places.
+    clinic.kubectl("delete", "controllerrevisions", "--selector", "modelward.io/model=mortality")
     clinic.kubectl("delete", "configmap", "mortality-modelward", "--ignore-not-found")
     clinic.kubectl("delete", "pod", "client", "rest", "grpc", "--ignore-not-found", "--grace-period=0", "--force")
 
