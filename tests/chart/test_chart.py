@@ -297,6 +297,7 @@ ROLE = {
     "trainingjobs/finalizers": {"update"},
     "scorebatches/finalizers": {"update"},
     "deployments": {"get", "list", "watch", "create", "patch", "delete"},
+    "controllerrevisions": {"list", "create", "delete"},
     "jobs": {"get", "list", "watch", "create", "patch"},
     "horizontalpodautoscalers": {"list", "watch", "create", "patch", "delete"},
     "poddisruptionbudgets": {"get", "create", "patch", "delete"},

@@ -104,6 +104,8 @@ class Enclosure:
         self._mount("--bind", resolver, "/etc/resolv.conf")
         if root is not None:
             (root / "etc/resolv.conf").write_text(resolver.read_text())
+            # As the kubelet does: a pod finds its own name without asking anybody.
+            (root / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
             (root / str(folder).lstrip("/")).mkdir(parents=True, exist_ok=True)
             self._mount("--rbind", "/dev", root / "dev")
             self._mount("--rbind", "/proc", root / "proc")
