@@ -53,7 +53,7 @@ class Ward(Clinic):
 
 QUICK = {
     "steps": [{"weight": 10, "minRequests": 100}, {"weight": 50, "minRequests": 100}],
-    "analysis": {"errorMargin": 0.02, "flipAllowance": 0.3, "latencyObjective": "1s"},
+    "analysis": {"errorMargin": 0.02, "flipAllowance": 0.5, "latencyObjective": "1s"},
 }
 
 
