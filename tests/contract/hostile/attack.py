@@ -59,6 +59,8 @@ class Attacker:
     """One connection to the gRPC port."""
 
     def __init__(self, server, window=65_535, widest=False, receives=None):
+        self.ended = False
+        """Whether the server was seen to end the connection."""
         self.socket = socket.socket()
         if receives is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
@@ -84,9 +86,12 @@ class Attacker:
             self.socket.settimeout(max(deadline - time.monotonic(), 0.01))
             try:
                 more = self.socket.recv(1 << 20)
-            except OSError:
+            except TimeoutError:
                 break
+            except OSError:
+                more = b""
             if not more:
+                self.ended = True
                 break
             rest += more
             while len(rest) >= 9 and len(rest) >= 9 + int.from_bytes(rest[:3]):

@@ -58,7 +58,8 @@ def test_a_flood_ends_its_connection_and_costs_little(server, before, flood):
         attacker.send(content)
         said = attacker.frames(lambda *found: found[0] == http2.GOAWAY)
         attacker.close()
-    assert said == [] or said[-1][0] == http2.GOAWAY, "it is told, unless its own flood swept that away"
+    # What the server said last is lost when TCP resets a connection with bytes that nobody read.
+    assert attacker.ended or said[-1][0] == http2.GOAWAY
     assert cost.memory < 24
     assert cost.cpu < 2
     assert cost.wait < 3
