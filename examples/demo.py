@@ -45,7 +45,7 @@ def trained(clinic: Clinic, number: int) -> None:
     while True:
         status = clinic.status("trainingjob", name)
         message = f"{status.get('phase')}: {status.get('message')}"
-        if message != told and status:
+        if message != told and status.get("phase"):
             say(f"      TrainingJob {name} {message}")
             told = message
         if status.get("phase") == "Failed":
