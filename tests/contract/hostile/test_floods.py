@@ -6,7 +6,8 @@ import pytest
 
 from modelward_serving import http2
 from modelward_serving.http2 import END_HEADERS, END_STREAM, HEADERS, frame
-from tests.contract.hostile.attack import INFER, Attacker, call, head, measured, request
+from tests.contract.hostile.attack import INFER, Attacker, call, head, request
+from tests.contract.hostile.cost import measured
 
 BEGUN = frame(HEADERS, END_HEADERS, 1, head())
 UNREAD = frame(HEADERS, END_HEADERS, 1, head())

@@ -12,7 +12,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 from modelward_serving import http2
 from modelward_serving.grpc_wire import framed
 from modelward_serving.http2 import END_HEADERS, HEADERS, frame
-from tests.contract.hostile.attack import INFER, REFLECT, Attacker, call, head, measured, packed, request
+from tests.contract.hostile.attack import INFER, REFLECT, Attacker, call, head, packed, request
+from tests.contract.hostile.cost import measured
 
 MEGABYTES = 16 << 20
 PACKED = head(INFER, (b"grpc-encoding", b"gzip"))

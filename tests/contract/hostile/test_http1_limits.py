@@ -12,7 +12,8 @@ import time
 import httpx
 import pytest
 
-from tests.contract.hostile.http1_attack import answered, connected, document, measured, packed, post
+from tests.contract.hostile.cost import measured
+from tests.contract.hostile.http1_attack import answered, connected, document, packed, post
 from tests.contract.servers import launching
 from tests.unit.serving import bundles
 
