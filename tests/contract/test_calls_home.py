@@ -14,7 +14,7 @@ from tests.contract.enclosure import COMPONENTS, Heard, enclosed
 
 @pytest.fixture(scope="module")
 def heard(tmp_path_factory) -> dict[str, Heard]:
-    """What each component tried to send, all watched at once."""
+    """What each component tried to send, all watched at once, until ONNX Runtime as it is shipped has called home."""
     folder = tmp_path_factory.mktemp("enclosures")
     with ExitStack() as stack:
         waiting = {name: stack.enter_context(enclosed(name, folder / name)) for name in COMPONENTS}
