@@ -48,18 +48,18 @@ format: environment ## Format, and mend what the linter can
 	$(RUN) ruff check --fix .
 
 generate: environment ## The CRDs, from the models; the gRPC messages, from their proto; the rollout's diagram, from its code
-	$(RUN) python -m modelward_api.crd crds charts/modelward/files
+	$(RUN) python -m modelward_api.generate.schema crds charts/modelward/files
 	$(RUN) python -m grpc_tools.protoc --proto_path serving/proto --python_out serving/src/modelward_serving/_generated open_inference.proto graph.proto
-	$(RUN) python -m tests.unit.domain.walk docs/rollouts.md
+	$(RUN) python -m tests.unit.operator.domain.walk docs/rollouts.md
 
 images: machine environment ## The container images, with their sizes
-	$(RUN) python -m tests.cluster images
+	$(RUN) python -m tests.support.cluster images
 
 cluster: machine environment ## A Kubernetes: CLUSTER=existing, kind where docker and kind work, else embedded (NODES=2)
-	$(RUN) python -m tests.cluster up --nodes $(NODES) --images
+	$(RUN) python -m tests.support.cluster up --nodes $(NODES) --images
 
 cluster-down: ## Stop it, and leave nothing behind
-	$(RUN) python -m tests.cluster down
+	$(RUN) python -m tests.support.cluster down
 
 e2e: machine environment ## The end-to-end tests alone
 	$(RUN) pytest tests/e2e
@@ -93,6 +93,6 @@ bench-faults: machine environment ## What stands around a model is broken under 
 	$(RUN) python -m tests.e2e.publish
 
 clean: ## Remove caches and what was built
-	-$(RUN) python -m tests.cluster down
-	$(RUN) python -m tests.cluster clean
+	-$(RUN) python -m tests.support.cluster down
+	$(RUN) python -m tests.support.cluster clean
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster import Cluster, ClusterError
+from tests.support.cluster import Cluster, ClusterError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MANIFESTS = REPOSITORY / "examples" / "mortality"

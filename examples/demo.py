@@ -13,7 +13,7 @@ from typing import Any
 
 from examples import monica
 from examples.clinic import MANIFESTS, Clinic, Replay, transitions
-from tests.cluster import ClusterError, ensure_cluster
+from tests.support.cluster import ClusterError, ensure_cluster
 
 NAMESPACE = "clinic"
 STARTED = time.monotonic()
@@ -130,7 +130,7 @@ Try next
   kubectl -n {NAMESPACE} get dm mortality -o yaml      what shifted, and how sure that is
   kubectl -n {NAMESPACE} delete mv mortality-v2        version 1 is warm: it takes over at once
   make cluster-down                                removes the cluster
-(kubectl is also: python -m tests.cluster kubectl)""")
+(kubectl is also: python -m tests.support.cluster kubectl)""")
     return 1 if failed else 0
 
 

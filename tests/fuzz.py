@@ -15,13 +15,14 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["modelward_serving"]):
-    from modelward_serving import messages, packed, rest
     from modelward_serving._generated import open_inference_pb2 as pb
-    from modelward_serving.checker import Checker
-    from modelward_serving.tensors import RefusedError
+    from modelward_serving.grpc import messages
+    from modelward_serving.protocol.tensors import RefusedError
+    from modelward_serving.rest import codec, matrix_json
+    from modelward_serving.validation.request import Checker
 
-from modelward_api.bundle import Signature
-from tests.unit.serving.bundles import COLUMNS
+from modelward_api.bundle.documents import Signature
+from tests.support.bundles import COLUMNS
 
 NUMBERS = tuple({"name": name, "kind": "numeric", "nullable": True} for name in "ab")
 
@@ -46,11 +47,13 @@ def outcome(checker: Checker, decode, *content):
 
 
 def as_json(checker: Checker, content: bytes) -> None:
-    assert outcome(checker, rest.decode, content) == outcome(checker, rest.decode, content + b" " * packed.SMALLEST)
+    assert outcome(checker, codec.decode, content) == outcome(
+        checker, codec.decode, content + b" " * matrix_json.SMALLEST
+    )
 
 
 def as_json_and_bytes(checker: Checker, content: bytes) -> None:
-    outcome(checker, rest.decode, content[1:], str(content[0] if content else 0).encode())
+    outcome(checker, codec.decode, content[1:], str(content[0] if content else 0).encode())
 
 
 def as_message(checker: Checker, content: bytes) -> None:

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from modelward_api.trainingjob import TrainingJobSpec
-from modelward_serving import bundle as served
+from modelward_api.resources.trainingjob import TrainingJobSpec
 from modelward_serving.batch import chunk, score
-from modelward_serving.predictor import Predictor
+from modelward_serving.model import bundle as served
+from modelward_serving.model.predictor import Predictor
 from modelward_training import pipeline
 from modelward_training.progress import Progress
 

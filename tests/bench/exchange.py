@@ -15,15 +15,15 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from modelward_api.modelversion import Artifact, ModelVersionSpec, ModelVersionStatus
-from modelward_api.wire import ExchangeResponse
-from modelward_operator.domain import keyring
-from modelward_operator.domain.decision import LeaseOrder
-from modelward_operator.domain.keyring import Keyring
-from modelward_operator.domain.observation import Pod, Version
+from modelward_api.resources.modelversion import Artifact, ModelVersionSpec, ModelVersionStatus
+from modelward_api.wire.exchange import ExchangeResponse
+from modelward_operator.domain.core.decision import LeaseOrder
+from modelward_operator.domain.core.observation import Pod, Version
+from modelward_operator.domain.operator import keyring
+from modelward_operator.domain.operator.keyring import Keyring
 from modelward_operator.domain.rollout.advance import ROLLOUT_PERIOD
-from modelward_operator.engine.exchange import Exchange, Held, connections
-from modelward_operator.engine.signing import Signer, new_key
+from modelward_operator.engine.pods.control_client import Exchange, Held, connections
+from modelward_operator.engine.pods.request_signing import Signer, new_key
 from tests.bench import pods as ports
 from tests.contract.conftest import free_port
 

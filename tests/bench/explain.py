@@ -12,12 +12,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from modelward_api.attribution import attributor
-from modelward_api.bundle import Explainer, ScoreLink
-from modelward_api.columns import Column
-from modelward_api.trainingjob import Estimator
-from modelward_training import explain, model
-from modelward_training.check import Dataset
+from modelward_api.bundle.attribution import attributor
+from modelward_api.bundle.documents import Explainer, ScoreLink
+from modelward_api.resources.columns import Column
+from modelward_api.resources.trainingjob import Estimator
+from modelward_training import explain
+from modelward_training.data.validate import Dataset
+from modelward_training.estimators import families
 
 COLUMNS = (
     *(Column(name=f"number{i}", kind="numeric", nullable=True) for i in range(15)),
@@ -62,7 +63,7 @@ def main() -> None:
     ):  # fmt: skip
         params = {"max_depth": depth, "n_estimators": 100} if depth else {}
         estimator = Estimator(algorithm=algorithm, params=params)
-        fitted = model.Model(model.fit(model.build(estimator, data, 0), estimator, data), model.Linear())
+        fitted = families.Model(families.fit(families.build(estimator, data, 0), estimator, data), families.Linear())
         made = explain.trees(fitted, data) if depth else explain.linear(fitted, data)
         document = Explainer(features=names, link=ScoreLink(), model=made)
         text = document.model_dump_json(by_alias=True)

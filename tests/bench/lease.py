@@ -27,7 +27,7 @@ from pathlib import Path
 
 import httpx
 
-from modelward_api.wire import Challenger, ExchangeRequest, TrafficLease
+from modelward_api.wire.exchange import Challenger, ExchangeRequest, TrafficLease
 from tests.bench.batch import train
 from tests.bench.serving import FEATURES, GRPC, JSON, Subject, Way, ask, ours, write_bodies
 

@@ -32,10 +32,10 @@ from typing import Any
 import aiohttp
 
 from modelward_api import API_VERSION, names
-from modelward_operator.desired.serving import short
-from modelward_operator.domain.clock import stamp
-from modelward_operator.engine import gateway as api
-from modelward_operator.engine.gateway import KubernetesGateway, Manifest, Resource
+from modelward_operator.domain.core.clock import stamp
+from modelward_operator.engine.kube import gateway as api
+from modelward_operator.engine.kube.gateway import KubernetesGateway, Manifest, Resource
+from modelward_operator.manifests.serving import short
 from tests.bench import pods as ports
 from tests.contract.conftest import CRDS, ControlPlane, api_server, free_port
 

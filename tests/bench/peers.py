@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.environments import python_of
+from tests.support.environments import python_of
 
 SESSION = """
 import os

@@ -18,8 +18,8 @@ from typing import Any
 from aiohttp import web
 
 from modelward_api import names
-from modelward_api.wire import PairedCounts
-from tests.unit.domain.given import documents
+from modelward_api.wire.exchange import PairedCounts
+from tests.support.builders import documents
 
 STRATA = ("sex=female", "sex=male", "age=old", "age=young")
 

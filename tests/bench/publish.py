@@ -14,7 +14,7 @@ import matplotlib
 matplotlib.use("svg")
 from matplotlib import pyplot
 
-from tests.pages import written_into
+from tests.support.pages import written_into
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 OURS, COLOUR, OTHERS = "Modelward", "#0b6e4f", "#9aa5b1"

@@ -14,7 +14,7 @@ matplotlib.use("svg")
 from matplotlib import pyplot
 
 from tests.bench.publish import COLOUR, DOCS
-from tests.pages import written_into
+from tests.support.pages import written_into
 
 Figures = list[dict[str, Any]]
 PAGE, PLOT = DOCS / "benchmarks-operator.md", DOCS / "benchmarks-operator.svg"

@@ -11,15 +11,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from modelward_serving import rest
-from modelward_serving.answer import Given
-from modelward_serving.app import App, RestCall
-from modelward_serving.challengers import Challengers
-from modelward_serving.inference import CHAMPION, Inference
-from modelward_serving.lease import LeaseHolder
-from modelward_serving.metrics import Metrics
-from modelward_serving.predictor import Predictor
-from modelward_serving.router import Router
+from modelward_serving.inference.dispatch import CHAMPION, Inference
+from modelward_serving.model.predictor import Predictor
+from modelward_serving.observability.metrics import Metrics
+from modelward_serving.protocol.prediction import Given
+from modelward_serving.rest import codec
+from modelward_serving.rest.app import App, RestCall
+from modelward_serving.routing.challenger_client import Challengers
+from modelward_serving.routing.lease import LeaseHolder
+from modelward_serving.routing.router import Router
 from tests.bench.batch import train
 from tests.bench.serving import JSON, write_bodies
 
@@ -46,7 +46,7 @@ def steps(predictor: Predictor, body: bytes) -> dict[str, float]:
     async def nowhere(*_: object) -> None: ...
 
     app = App(inference, metrics, nowhere, 10.0)
-    rows = predictor.checker.rows(rest.decode(body))
+    rows = predictor.checker.rows(codec.decode(body))
     answer = predictor.answer(rows)
     given = Given(answer, predictor.model, predictor.version, predictor.bundle.digest, CHAMPION)
 
@@ -54,11 +54,11 @@ def steps(predictor: Predictor, body: bytes) -> dict[str, float]:
         app.infer(RestCall(app, {}, body, lambda _, reply: None))
 
     return {
-        "decode": best(lambda: rest.decode(body)),
-        "check": best(lambda: predictor.checker.rows(rest.decode(body))) - best(lambda: rest.decode(body)),
+        "decode": best(lambda: codec.decode(body)),
+        "check": best(lambda: predictor.checker.rows(codec.decode(body))) - best(lambda: codec.decode(body)),
         "route": best(lambda: router.route({})),
         "score": best(lambda: predictor.answer(rows)),
-        "encode": best(lambda: rest.encode(rows, given)),
+        "encode": best(lambda: codec.encode(rows, given)),
         "count": best(lambda: predictor.profile.count(rows.seen, rows.texts, answer.scores)),
         "all": best(whole),
     }

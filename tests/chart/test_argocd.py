@@ -9,9 +9,9 @@ import pytest
 import yaml
 from lupa import lua51
 
-from tests.cluster.layout import REPOSITORY
-from tests.unit.domain import test_by_hand, test_drift, test_scoring, test_training
-from tests.unit.domain.given import clean, decide, monitor, observed, version
+from tests.support.builders import clean, decide, monitor, observed, version
+from tests.support.cluster.layout import REPOSITORY
+from tests.unit.operator.domain import test_by_hand, test_drift, test_scoring, test_training
 
 SCRIPT = (REPOSITORY / "charts/modelward/argocd/health.lua").read_text()
 KINDS = {

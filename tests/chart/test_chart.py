@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from modelward_operator.desired.settings import Settings
-from tests.cluster import binaries
-from tests.cluster.layout import REPOSITORY, cache_directory
+from modelward_operator.manifests.settings import Settings
 from tests.contract.conftest import api_server, control_plane  # noqa: F401
+from tests.support.cluster import binaries
+from tests.support.cluster.layout import REPOSITORY, cache_directory
 
 CHART = REPOSITORY / "charts" / "modelward"
 VALUES = {

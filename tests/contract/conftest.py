@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import binaries
-from tests.cluster.layout import REPOSITORY, cache_directory
+from tests.support.cluster import binaries
+from tests.support.cluster.layout import REPOSITORY, cache_directory
 
 PLURALS = ("modelversions", "trainingjobs", "driftmonitors", "scorebatches")
 CRDS = [REPOSITORY / "crds" / f"{plural}.yaml" for plural in PLURALS]

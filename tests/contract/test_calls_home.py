@@ -7,9 +7,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from modelward_api import quiet
-from tests.cluster.layout import REPOSITORY
-from tests.contract.enclosure import COMPONENTS, Heard, enclosed
+from modelward_api import telemetry
+from tests.support.cluster.layout import REPOSITORY
+from tests.support.enclosure import COMPONENTS, Heard, enclosed
 
 
 @pytest.fixture(scope="module")
@@ -40,4 +40,4 @@ def test_a_component_keeps_nothing_to_be_sent_later(heard, component):
 def test_an_image_turns_it_off_for_whatever_is_started_in_it(image):
     last = (REPOSITORY / image / "Dockerfile").read_text().rpartition("FROM ")[2]
     said = dict(pair.split("=", 1) for line in re.findall("^ENV (.*)$", last, re.M) for pair in line.split())
-    assert quiet.VARIABLES.items() <= said.items()
+    assert telemetry.VARIABLES.items() <= said.items()

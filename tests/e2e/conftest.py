@@ -11,10 +11,10 @@ import pytest
 
 from examples import monica
 from examples.clinic import Clinic
-from tests.cluster import Cluster, ensure_cluster, provider
-from tests.cluster.embedded import Embedded
-from tests.cluster.layout import Layout
-from tests.e2e import broken
+from tests.support import faulty_bundles
+from tests.support.cluster import Cluster, ensure_cluster, provider
+from tests.support.cluster.embedded import Embedded
+from tests.support.cluster.layout import Layout
 
 NAMESPACE = "e2e"
 
@@ -147,8 +147,12 @@ def clean(clinic: Clinic) -> None:
 def _add_broken(ward: Ward) -> None:
     path = ward.bundles["v2"].uri.removeprefix("store://")
     content = ward.take(path)
-    kinds = {"nan": broken.not_a_number, "impossible": broken.not_a_probability, "slow": broken.slow}
+    kinds = {
+        "nan": faulty_bundles.not_a_number,
+        "impossible": faulty_bundles.not_a_probability,
+        "slow": faulty_bundles.slow,
+    }
     for number, (name, nodes) in enumerate(kinds.items(), start=4):
-        archive, digest = broken.rebuilt(content, f"{number}.0.0", nodes)
+        archive, digest = faulty_bundles.rebuilt(content, f"{number}.0.0", nodes)
         ward.put_bytes(f"models/{name}.bentomodel", archive)
         ward.bundles[name] = Bundle(f"{number}.0.0", f"store://models/{name}.bentomodel", digest)

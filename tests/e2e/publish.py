@@ -6,8 +6,8 @@ import json
 from datetime import date
 from typing import Any
 
-from tests.cluster.layout import REPOSITORY
-from tests.pages import written_into
+from tests.support.cluster.layout import REPOSITORY
+from tests.support.pages import written_into
 
 FIGURES, PAGE = REPOSITORY / "build" / "faults.json", REPOSITORY / "docs" / "operations.md"
 TOLD = ("fault", "operator", "sent", "failed", "retried", "slowest")

@@ -9,10 +9,10 @@ from datetime import datetime
 
 import pytest
 
-from modelward_operator.engine.election import LEASE_NAME
-from tests.cluster.embedded import Embedded
+from modelward_operator.engine.leadership import LEASE_NAME
 from tests.e2e.conftest import QUICK, Ward
-from tests.e2e.scene import container_of, send
+from tests.e2e.scenario import container_of, send
+from tests.support.cluster.embedded import Embedded
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 

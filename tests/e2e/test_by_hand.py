@@ -8,8 +8,8 @@ import time
 import pytest
 
 from examples.clinic import MANIFESTS
-from tests.cluster import ClusterError
 from tests.e2e.conftest import QUICK, Ward
+from tests.support.cluster import ClusterError
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import images
-from tests.cluster.layout import cache_directory
-from tests.contract.enclosure import Heard, enclosed
+from tests.support.cluster import images
+from tests.support.cluster.layout import cache_directory
+from tests.support.enclosure import Heard, enclosed
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,12 @@ import pytest
 import yaml
 
 from examples.clinic import MANIFESTS
-from tests.cluster import faults
-from tests.cluster.embedded import Embedded
-from tests.cluster.layout import REPOSITORY
-from tests.e2e import broken
 from tests.e2e.conftest import QUICK, Bundle, Ward, clean
-from tests.e2e.scene import PATIENT, RATE, Scene, address, node_of, ready
+from tests.e2e.scenario import PATIENT, RATE, Scene, address, node_of, ready
+from tests.support import faulty_bundles
+from tests.support.cluster import faults
+from tests.support.cluster.embedded import Embedded
+from tests.support.cluster.layout import REPOSITORY
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 
@@ -78,7 +78,7 @@ def add_good(ward: Ward, number: int) -> None:
     """More versions that are as good as version 2."""
     content = ward.take(ward.bundles["v2"].uri.removeprefix("store://"))
     for major in range(10, 10 + number):
-        archive, digest = broken.rebuilt(content, f"{major}.0.0", broken.unchanged)
+        archive, digest = faulty_bundles.rebuilt(content, f"{major}.0.0", faulty_bundles.unchanged)
         ward.put_bytes(f"models/good-{major}.bentomodel", archive)
         ward.bundles[f"v{major}"] = Bundle(f"{major}.0.0", f"store://models/good-{major}.bentomodel", digest)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import Cluster
-from tests.cluster.layout import REPOSITORY
+from tests.support.cluster import Cluster
+from tests.support.cluster.layout import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "getting-started.md"
 NAMESPACE = "newcomer"

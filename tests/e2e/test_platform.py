@@ -8,7 +8,7 @@ import pytest
 
 from examples import monica
 from examples.clinic import STORE, Clinic
-from tests.contract import restricted
+from tests.support import restricted
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 
 from modelward_api import names
-from modelward_api.wire import TrafficLease
-from modelward_operator.engine import gateway as api
-from modelward_serving.lease import Pair
+from modelward_api.wire.exchange import TrafficLease
+from modelward_operator.engine.kube import gateway as api
+from modelward_serving.routing.lease import Pair
 from tests.faults.cluster import NAMESPACE, Cluster
 from tests.faults.pods import Quality, ServingPod
 from tests.faults.server import ApiServer
-from tests.unit.domain.given import MODEL
+from tests.support.builders import MODEL
 
 GOLDEN = 0.6180339887498949
 """Its multiples are spread evenly over [0, 1): chance without luck."""

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from modelward_api import names
-from modelward_api.wire import FetchOutcome
-from modelward_operator.engine import gateway as api
-from modelward_operator.engine.gateway import Manifest
+from modelward_api.wire.exchange import FetchOutcome
+from modelward_operator.engine.kube import gateway as api
+from modelward_operator.engine.kube.gateway import Manifest
 from tests.faults.pods import ServingPod
 from tests.faults.server import ApiServer
-from tests.unit.domain.given import MODEL
+from tests.support.builders import MODEL
 
 NAMESPACE = "clinic"
 STARTING, ENDING = 0.5, 0.5

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from modelward_operator.engine.gateway import Manifest
+from modelward_operator.engine.kube.gateway import Manifest
 
 Path = tuple[str, ...]
 Owners = Mapping[tuple[str, str], frozenset[Path]]

@@ -8,8 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from modelward_api import names
-from modelward_operator.engine import gateway as api
-from modelward_operator.engine.gateway import ConflictError, GatewayError, InvalidObjectError, Manifest, Page, Resource
+from modelward_operator.engine.kube import gateway as api
+from modelward_operator.engine.kube.gateway import (
+    ConflictError,
+    GatewayError,
+    InvalidObjectError,
+    Manifest,
+    Page,
+    Resource,
+)
 from tests.faults.server import ApiServer
 
 LATENCY = 0.002

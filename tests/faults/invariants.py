@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from modelward_api import names
-from modelward_operator.desired import record as records
-from modelward_operator.engine import gateway as api
-from modelward_operator.engine.gateway import Manifest
+from modelward_operator.engine.kube import gateway as api
+from modelward_operator.engine.kube.gateway import Manifest
+from modelward_operator.manifests import record as records
 from tests.faults.cluster import NAMESPACE, Cluster
 from tests.faults.pods import ServingPod
 from tests.faults.server import ApiServer, Change
-from tests.unit.domain.given import MODEL
+from tests.support.builders import MODEL
 
 
 class Invariants:

@@ -13,12 +13,12 @@ from typing import Any, Literal, Protocol
 import aiohttp
 
 from modelward_api import names
-from modelward_api.bundle import BundleDocuments
-from modelward_api.wire import ExchangeRequest, ExchangeResponse, LeaseState, ProfileCounts
+from modelward_api.bundle.documents import BundleDocuments
+from modelward_api.wire.exchange import ExchangeRequest, ExchangeResponse, LeaseState, ProfileCounts
 from modelward_serving.control import Control
-from modelward_serving.lease import LeaseHolder
-from modelward_serving.metrics import Metrics
-from tests.unit.domain.given import MODEL, documents
+from modelward_serving.observability.metrics import Metrics
+from modelward_serving.routing.lease import LeaseHolder
+from tests.support.builders import MODEL, documents
 
 _instances = itertools.count()
 

@@ -8,19 +8,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from modelward_operator.desired.settings import Settings
+from modelward_operator.domain.jobs.batch import score
+from modelward_operator.domain.jobs.training import train
 from modelward_operator.domain.rollout import advance
-from modelward_operator.domain.scoring import score
-from modelward_operator.domain.training import train
-from modelward_operator.engine import resync, signing
-from modelward_operator.engine.cache import CachedGateway
-from modelward_operator.engine.election import DeposedError, Leadership, Standby
-from modelward_operator.engine.exchange import Exchange
-from modelward_operator.engine.gateway import GatewayError
+from modelward_operator.engine.kube.cached_gateway import CachedGateway
+from modelward_operator.engine.kube.gateway import GatewayError
+from modelward_operator.engine.kube.watch_cache import Store
+from modelward_operator.engine.leadership import DeposedError, Leadership, Standby
+from modelward_operator.engine.pods import request_signing
+from modelward_operator.engine.pods.control_client import Exchange
 from modelward_operator.engine.queue import WorkQueue
-from modelward_operator.engine.reconcile import Reconciler
-from modelward_operator.engine.store import Store
-from modelward_operator.handlers.events import SETTLE, WATCHED
+from modelward_operator.engine.reconcile.reconciler import Reconciler
+from modelward_operator.engine.watch import resync
+from modelward_operator.engine.watch.events import SETTLE, WATCHED
+from modelward_operator.manifests.settings import Settings
 from tests.faults.gateway import Faults, MemoryGateway
 from tests.faults.pods import Network
 from tests.faults.server import ApiServer, Change
@@ -64,7 +65,7 @@ class Watches:
 
 @dataclass
 class Process:
-    """From its start to its end; put together as handlers/operator.py does."""
+    """From its start to its end; put together as process.py does."""
 
     name: str
     server: ApiServer
@@ -131,7 +132,7 @@ class Process:
         try:
             await self._operate()
         except* (DeposedError, resync.DeafError, GatewayError):
-            pass  # handlers/operator.py ends the process so, and it is started anew
+            pass  # process.py ends the process so, and it is started anew
         finally:
             for handle in self._queue._due.values():
                 handle.cancel()
@@ -172,7 +173,7 @@ class Process:
             raise
 
     async def _work(self, gateway: MemoryGateway, epoch: int) -> None:
-        signer, session = await signing.begin(gateway, HOME), self.network.session(self.awake)
+        signer, session = await request_signing.begin(gateway, HOME), self.network.session(self.awake)
         exchange, cached = Exchange(session, epoch, signer, permit=self._begin), CachedGateway(gateway, self._store)
         clocks = {"now": self.now, "monotonic": self.loop.time}
         await self._queue.run(
@@ -187,7 +188,7 @@ class Process:
             self.loop.call_later(delay, self._told, change)
 
     def _told(self, change: Change) -> None:
-        """As handlers/events.py does."""
+        """As engine/watch/events.py does."""
         if self.ended:
             return
         metadata = change.manifest["metadata"]

@@ -12,10 +12,10 @@ from typing import Literal
 from pydantic import ValidationError
 
 from modelward_api import names
-from modelward_api.modelversion import ModelVersionSpec
-from modelward_operator.domain.clock import stamp
-from modelward_operator.engine import gateway as api
-from modelward_operator.engine.gateway import ConflictError, GatewayError, InvalidObjectError, Manifest, Resource
+from modelward_api.resources.modelversion import ModelVersionSpec
+from modelward_operator.domain.core.clock import stamp
+from modelward_operator.engine.kube import gateway as api
+from modelward_operator.engine.kube.gateway import ConflictError, GatewayError, InvalidObjectError, Manifest, Resource
 from tests.faults import fields
 
 Name = tuple[str, str]

@@ -6,14 +6,14 @@ import itertools
 
 import pytest
 
-from modelward_operator.engine import gateway as api
-from modelward_operator.engine.exchange import LEASE_SECONDS
-from tests.faults import rest
+from modelward_operator.engine.kube import gateway as api
+from modelward_operator.engine.pods.control_client import LEASE_SECONDS
+from tests.faults import quiescence
 from tests.faults.cluster import NAMESPACE, NOWHERE
 from tests.faults.gateway import Fault
 from tests.faults.test_machine import KINDS, SERVINGS, UNREADABLE
 from tests.faults.world import QUICK, TICK, World, world
-from tests.unit.domain.given import digest
+from tests.support.builders import digest
 
 DIRECT = {"strategy": "direct"}
 HELD = {"steps": [{"weight": 50, "minRequests": 1_000_000}]}
@@ -61,8 +61,8 @@ def test_events_that_are_lost_repeated_or_out_of_order_change_nothing(place, fau
     champion(place)
     place.create("v2", rollout=QUICK)
     holds(place, v1="Standby", v2="Champion")
-    rest.settle(place)
-    rest.check(place)
+    quiescence.settle(place)
+    quiescence.check(place)
 
 
 def test_a_deletion_that_no_watch_has_told_of_is_found(place):
@@ -110,8 +110,8 @@ def test_a_clock_that_was_behind_does_not_keep_a_promotion_from_its_end(place):
     place.jump(-DAY)
     place.create("v2", rollout=QUICK)
     holds(place, v1="Standby", v2="Champion")
-    rest.settle(place)
-    rest.check(place)
+    quiescence.settle(place)
+    quiescence.check(place)
 
 
 # Specs.
@@ -128,7 +128,7 @@ def test_a_spec_that_was_changed_is_as_if_it_had_been_so_from_the_first(before, 
                 place.edit("v1", serving=spec)
             place.wait(20.0)
             assert place.invariants.violations == []
-            ends.append(rest.made(place))
+            ends.append(quiescence.made(place))
     assert ends[0] == ends[1] == ends[2]
 
 
@@ -137,13 +137,13 @@ def test_a_spec_that_was_changed_is_as_if_it_had_been_so_from_the_first(before, 
 )
 def test_a_bad_spec_costs_no_answer_and_is_forgotten_when_it_is_taken_back(place, bad):
     champion(place, serving={"replicas": 2})
-    made, good = rest.made(place), place.version("v1")["spec"]
+    made, good = quiescence.made(place), place.version("v1")["spec"]
     place.edit("v1", validated=False, **bad)
     place.wait(30.0)
     assert len(place.cluster.ready("v1")) == 2
     place.edit("v1", **{part: good.get(part, {}) for part in bad})
     place.wait(30.0)
-    assert rest.made(place) == made
+    assert quiescence.made(place) == made
     assert place.callers.unanswered == 0
     assert place.invariants.violations == []
 
@@ -327,8 +327,8 @@ def test_of_several_operators_one_leads(place):
     while place.phases() != {"v1": "Standby", "v2": "Champion"}:
         place.wait(TICK)
         assert sum(process.leads for process in place.processes) == 1
-    rest.settle(place)
-    rest.check(place)
+    quiescence.settle(place)
+    quiescence.check(place)
 
 
 @pytest.mark.parametrize(("ends", "seconds"), [("die", 7.0), ("stop", 1.0)])

@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from modelward_operator.engine import gateway as api
-from modelward_operator.engine.gateway import InvalidObjectError
-from tests.faults import LONG, rest
+from modelward_operator.engine.kube import gateway as api
+from modelward_operator.engine.kube.gateway import InvalidObjectError
+from tests.faults import LONG, quiescence
 from tests.faults.cluster import NOWHERE
 from tests.faults.gateway import MISHAPS, Fault
 from tests.faults.pods import LOSSES
 from tests.faults.world import QUICK, World
-from tests.unit.domain.given import digest
+from tests.support.builders import digest
 
 NAMES = ("v1", "v2", "v3", "v4")
 ROLLOUTS = (
@@ -201,8 +201,8 @@ class Faults(RuleBasedStateMachine):
             return
         try:
             if not self.world.invariants.violations:
-                rest.settle(self.world)
-                rest.check(self.world)
+                quiescence.settle(self.world)
+                quiescence.check(self.world)
         finally:
             self.world.close()
 

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from modelward_operator.desired import quarantine as marks
-from modelward_operator.desired import record as records
-from modelward_operator.engine import gateway as api
-from tests.faults import rest
+from modelward_operator.engine.kube import gateway as api
+from modelward_operator.manifests import quarantine as marks
+from modelward_operator.manifests import record as records
+from tests.faults import quiescence
 from tests.faults.cluster import NAMESPACE
 from tests.faults.world import PERSON, World, world
-from tests.unit.domain.given import MODEL, digest
+from tests.support.builders import MODEL, digest
 
 DIRECT = {"strategy": "direct"}
 PLACES = {
@@ -100,6 +100,6 @@ def test_a_release_counts_in_both_places(place):
     place.edit("v2", rollout={**DIRECT, "release": place.status("v2")["rolledBackAt"]})
     place.until(lambda: place.phase("v2") == "Champion", "v2 answers", 60)
     assert place.server.list(api.REVISIONS, NAMESPACE) == []
-    rest.settle(place)
+    quiescence.settle(place)
     assert place.phase("v2") == "Champion"
     assert [m for m in place.server.list(api.EVENTS, NAMESPACE) if m["reason"] == "RecordLost"] == []

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from modelward_api import names
-from modelward_operator.desired import quarantine as marks
-from modelward_operator.desired import record as records
-from modelward_operator.engine import gateway as api
-from modelward_operator.engine.gateway import Resource
+from modelward_operator.engine.kube import gateway as api
+from modelward_operator.engine.kube.gateway import Resource
+from modelward_operator.manifests import quarantine as marks
+from modelward_operator.manifests import record as records
 from tests.faults import LONG
 from tests.faults.cluster import NAMESPACE
 from tests.faults.server import Change
 from tests.faults.world import QUICK, World, world
-from tests.unit.domain.given import MODEL, digest
+from tests.support.builders import MODEL, digest
 
 DIRECT = {"strategy": "direct"}
 LASTING, PASSING = (403, 404, 413, 422), (409, 429, 500, 0)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.faults import LONG, rest
+from tests.faults import LONG, quiescence
 from tests.faults.gateway import MISHAPS, Fault, Mishap
 from tests.faults.world import QUICK, World, world
-from tests.unit.domain.given import digest
+from tests.support.builders import digest
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -120,7 +120,7 @@ def told(request: pytest.FixtureRequest) -> tuple[Story, int, dict[str, str]]:
         before = place.faults.writes
         story.happens(place)
         end(place, story)
-        return story, place.faults.writes - before, rest.made(place)
+        return story, place.faults.writes - before, quiescence.made(place)
 
 
 @pytest.mark.parametrize("mishap", MISHAPS)
@@ -133,7 +133,7 @@ def test_it_ends_the_same_whatever_befalls_any_of_its_writes(told, mishap: Misha
             place.faults.planned.append(Fault(mishap, number))
             story.happens(place)
             end(place, story)
-            assert rest.made(place) == made, f"write {number}"
+            assert quiescence.made(place) == made, f"write {number}"
 
 
 def test_an_operator_that_was_suspended_at_any_of_its_writes_undoes_nothing_when_it_goes_on(told):
@@ -147,9 +147,9 @@ def test_an_operator_that_was_suspended_at_any_of_its_writes_undoes_nothing_when
             story.sequel(place)
             place.until(lambda: place.phases() == story.ends_then, "the end of the sequel")
             place.wait(20.0)
-            before = rest.everything(place)
+            before = quiescence.everything(place)
             place.resume()
             place.wait(40.0)
             assert place.invariants.violations == [], f"write {number}"
             assert place.callers.unanswered == 0, f"write {number}"
-            assert rest.everything(place) == before, f"write {number}"
+            assert quiescence.everything(place) == before, f"write {number}"

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from modelward_api import API_VERSION, names
-from modelward_operator.engine import gateway as api
-from modelward_operator.engine.election import LEASE_NAME
-from modelward_operator.engine.gateway import Manifest
+from modelward_operator.engine.kube import gateway as api
+from modelward_operator.engine.kube.gateway import Manifest
+from modelward_operator.engine.leadership import LEASE_NAME
 from tests.faults.callers import Callers
 from tests.faults.clock import VirtualTime
 from tests.faults.cluster import NAMESPACE, Cluster
@@ -21,7 +21,7 @@ from tests.faults.invariants import Invariants
 from tests.faults.pods import Network
 from tests.faults.process import HOME, SELECTORS, Process, Watches
 from tests.faults.server import ApiServer, Change
-from tests.unit.domain.given import MODEL, digest
+from tests.support.builders import MODEL, digest
 
 BEGIN = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 TICK = 0.25

@@ -9,7 +9,7 @@ import os
 import sys
 from importlib.metadata import version
 
-from modelward_operator.desired.settings import InvalidSettingsError, Settings
+from modelward_operator.manifests.settings import InvalidSettingsError, Settings
 
 
 def main() -> int:
@@ -34,21 +34,21 @@ def _run(options: argparse.Namespace) -> int:
     except InvalidSettingsError as error:
         sys.stderr.write(f"modelward_operator: {error}\n")
         return 2
-    from modelward_operator.engine import logs
-    from modelward_operator.handlers import operator
+    from modelward_operator import process
+    from modelward_operator.engine.telemetry import logs
 
     logs.begin(settings.log_level)
 
     try:
         asyncio.run(
-            operator.run(
+            process.run(
                 settings,
                 health_port=options.health_port,
                 metrics_port=options.metrics_port,
                 resync_period=options.resync,
             )
         )
-    except operator.ENDINGS as error:
+    except process.ENDINGS as error:
         logging.getLogger(__name__).error("%s; ending, to be started anew", error)
         return 1
     return 0

@@ -10,15 +10,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelward_api import ending
-from modelward_serving import logs
+from modelward_api import job_process
+from modelward_serving.observability import logs
 
 STOPPED = "Scoring was stopped before it ended (a deadline, a suspension, a deletion or a drained node)"
 KILLED = "scoring was killed while it ran: if memory ran out, raise spec.resources.limits.memory"
 
 if TYPE_CHECKING:
-    from modelward_serving.callers import Rules
-    from modelward_serving.tls import Files
+    from modelward_serving.security.authentication import Rules
+    from modelward_serving.security.tls import Files
 
 
 def main(*, supervised: bool = False) -> int:
@@ -41,7 +41,7 @@ def main(*, supervised: bool = False) -> int:
         sys.stdout.write(version("modelward-serving") + "\n")
         return 0
     if options.command == "fetch":
-        from modelward_serving import fetch
+        from modelward_serving.model import fetch
 
         wanted = options.model, options.version
         return fetch.run(options.uri, options.digest, options.into, options.store, options.termination_log, *wanted)
@@ -78,7 +78,7 @@ def _batch(options: argparse.Namespace) -> int:
 
 def _supervised_batch(options: argparse.Namespace) -> int:
     """The process that waits imports no library: one with threads cannot be copied safely, and it stays small."""
-    from modelward_api.wire import TERMINATED, BatchOutcome
+    from modelward_api.wire.exchange import TERMINATED, BatchOutcome
     from modelward_serving.termination import tell
 
     log = logging.getLogger("modelward.batch")
@@ -88,13 +88,13 @@ def _supervised_batch(options: argparse.Namespace) -> int:
         tell(options.termination_log, outcome.to_json())
         log.info("shard %d: %s: %s", options.shard, TERMINATED, STOPPED)
 
-    return ending.run(lambda: _batch(options), stopped, lambda: log.error(KILLED))
+    return job_process.run(lambda: _batch(options), stopped, lambda: log.error(KILLED))
 
 
 def _tls(options: argparse.Namespace) -> Files | None:
     if options.tls_cert is None:
         return None
-    from modelward_serving.tls import Files
+    from modelward_serving.security.tls import Files
 
     return Files(
         options.tls_cert, options.tls_key, options.tls_ca, options.tls_client_ca, server_name=options.tls_server_name
@@ -104,7 +104,7 @@ def _tls(options: argparse.Namespace) -> Files | None:
 def _callers(options: argparse.Namespace) -> Rules | None:
     if options.callers_issuer is None:
         return None
-    from modelward_serving.callers import Rules
+    from modelward_serving.security.authentication import Rules
 
     return Rules(
         options.callers_issuer,
@@ -202,5 +202,5 @@ def _add_batch(commands: Any, log: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    ending.keep_silent_of_errors()
+    job_process.keep_silent_of_errors()
     sys.exit(main(supervised=True))

@@ -10,15 +10,15 @@ import msgspec
 from pydantic import ValidationError
 
 from modelward_api import names
-from modelward_api.wire import ExchangeRequest, ExchangeResponse
-from modelward_serving.budget import Budget
-from modelward_serving.connections import CONTROL, Connections, Port
-from modelward_serving.lease import LeaseHolder
-from modelward_serving.metrics import Metrics
-from modelward_serving.predictor import Predictor
+from modelward_api.wire.exchange import ExchangeRequest, ExchangeResponse
+from modelward_serving.model.predictor import Predictor
+from modelward_serving.observability.metrics import Metrics
 from modelward_serving.reply import Receive, Reply, Scope, Send, body_of, failed, send_reply, wrong_method
-from modelward_serving.rest import JSON_HEAD
-from modelward_serving.trust import DistrustedError, Trust
+from modelward_serving.rest.codec import JSON_HEAD
+from modelward_serving.routing.lease import LeaseHolder
+from modelward_serving.security.control_auth import DistrustedError, Trust
+from modelward_serving.transport.budget import Budget
+from modelward_serving.transport.connections import CONTROL, Connections, Port
 
 LIVE, READY = "/livez", "/readyz"
 LARGEST_BODY = 1024 * 1024

@@ -19,28 +19,30 @@ import uvicorn
 import uvloop
 
 from modelward_api import names
-from modelward_api.bundle import UnverifiedBundleError
-from modelward_serving import budget, bundle, connections, logs
-from modelward_serving.app import App
-from modelward_serving.callers import Rules, callers
-from modelward_serving.challengers import Challengers
-from modelward_serving.connections import Connections, Port
+from modelward_api.bundle.documents import UnverifiedBundleError
+from modelward_serving.bento import Behind
 from modelward_serving.control import LARGEST_BODY, Control
-from modelward_serving.encounters import Encounters
-from modelward_serving.grpc_server import OLDEST_CONNECTION, GrpcServer
-from modelward_serving.guarded import KEEP_ALIVE, SLOWEST_REQUEST, Guarded, sweep
-from modelward_serving.http import Protocol
-from modelward_serving.inference import Inference
-from modelward_serving.lease import LeaseHolder
-from modelward_serving.metrics import Metrics
-from modelward_serving.predictor import Predictor
-from modelward_serving.router import Router
-from modelward_serving.service import Behind
-from modelward_serving.session import UnservableError
+from modelward_serving.counting.encounters import Encounters
+from modelward_serving.grpc.server import OLDEST_CONNECTION, GrpcServer
+from modelward_serving.inference.dispatch import Inference
+from modelward_serving.model import bundle
+from modelward_serving.model.predictor import Predictor
+from modelward_serving.model.session import UnservableError
+from modelward_serving.observability import logs
+from modelward_serving.observability.metrics import Metrics
+from modelward_serving.observability.tracing import from_environment
+from modelward_serving.rest.app import App
+from modelward_serving.rest.http_protocol import Protocol
+from modelward_serving.routing.challenger_client import Challengers
+from modelward_serving.routing.lease import LeaseHolder
+from modelward_serving.routing.router import Router
+from modelward_serving.security.authentication import Rules, callers
+from modelward_serving.security.control_auth import Routed, Trust
+from modelward_serving.security.tls import Certificates, Files, UnusableFilesError
 from modelward_serving.termination import tell
-from modelward_serving.tls import Certificates, Files, UnusableFilesError
-from modelward_serving.tracing import from_environment
-from modelward_serving.trust import Routed, Trust
+from modelward_serving.transport import budget, connections
+from modelward_serving.transport.connections import Connections, Port
+from modelward_serving.transport.http1 import KEEP_ALIVE, SLOWEST_REQUEST, Guarded, sweep
 
 log = logging.getLogger("modelward.serving")
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from modelward_api.modelversion import Analysis
-from modelward_api.wire import PairedCounts
-from modelward_operator.domain.evidence import assess
+from modelward_api.resources.modelversion import Analysis
+from modelward_api.wire.exchange import PairedCounts
+from modelward_operator.domain.evidence.signals import assess
 from tests.bench.evidence import measures
 from tests.bench.evidence.measures import Outcome, outcome, so_far
 from tests.bench.evidence.rules import OTHERS, OURS, RULES, naive_promotion
 from tests.bench.evidence.worlds import EVERY, World, watch
-from tests.pages import written_into
+from tests.support.pages import written_into
 
 matplotlib.use("svg")
 from matplotlib import pyplot

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp
 from scipy.stats import norm
 
-from modelward_operator.domain.detector import CALM_WINDOWS
-from modelward_operator.domain.statistics import DRIFT_CONCENTRATION
+from modelward_operator.domain.drift.detector import CALM_WINDOWS
+from modelward_operator.domain.evidence.statistics import DRIFT_CONCENTRATION
 
 Counts = NDArray[np.int64]
 FEATURES, BINS, ALPHA, EFFECT = 21, 10, 0.001, 0.1

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from modelward_api.modelversion import Analysis, Verdict
-from modelward_api.wire import PairedCounts
-from modelward_operator.domain.subgroups import assess
+from modelward_api.resources.modelversion import Analysis, Verdict
+from modelward_api.wire.exchange import PairedCounts
+from modelward_operator.domain.evidence.subgroups import assess
 
 EVERY = 100
 """Requests between two looks."""

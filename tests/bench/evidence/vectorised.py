@@ -1,4 +1,4 @@
-"""The formulas of ``modelward_operator.domain.statistics`` for many runs at once, in numpy; the tests prove them the same.
+"""The formulas of ``modelward_operator.domain.evidence.statistics``, vectorised over runs; tests hold the two equal.
 
 Each answers with [runs, looks] of bool: at which looks the test calls.
 """
@@ -11,7 +11,7 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
-from modelward_operator.domain import statistics
+from modelward_operator.domain.evidence import statistics
 from tests.bench.evidence.worlds import Counts
 
 Called = NDArray[np.bool_]

@@ -9,7 +9,7 @@ import os
 import sys
 
 from tests.bench.rollback import options, programs
-from tests.cluster import ensure_cluster, services
+from tests.support.cluster import ensure_cluster, services
 
 
 def main() -> None:

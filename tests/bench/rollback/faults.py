@@ -20,9 +20,9 @@ import onnxruntime
 from onnx import TensorProto, helper
 
 from modelward_api import names
-from modelward_api.bundle import Golden, Manifest, file_digest
+from modelward_api.bundle.documents import Golden, Manifest, file_digest
 from tests.bench.batch import train
-from tests.e2e.broken import pack, unpack
+from tests.support.faulty_bundles import pack, unpack
 
 FEATURES = 4
 BEYOND = 500.0

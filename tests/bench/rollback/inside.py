@@ -13,8 +13,8 @@ from pathlib import Path
 from examples.clinic import Clinic
 from tests.bench.rollback import options, ours, peers, report
 from tests.bench.rollback.result import Result
-from tests.cluster import Cluster
-from tests.cluster.layout import Layout
+from tests.support.cluster import Cluster
+from tests.support.cluster.layout import Layout
 
 NAMESPACE = "rollback"
 

@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.cluster import Cluster, ClusterError
-from tests.cluster.binaries import Module, ensure, find_go
-from tests.cluster.commands import run
+from tests.support.cluster import Cluster, ClusterError
+from tests.support.cluster.binaries import Module, ensure, find_go
+from tests.support.cluster.commands import run
 
 _HERE = Path(__file__).resolve().parent
 FLAGGER_VERSION, ARGO_VERSION, GATEWAY_API_VERSION = "v1.36.1", "v1.10.0", "v1.3.0"

@@ -16,7 +16,7 @@ from matplotlib import pyplot
 from tests.bench.publish import COLOUR, DOCS, OTHERS
 from tests.bench.rollback.ours import SYSTEM
 from tests.bench.rollback.result import Result
-from tests.pages import written_into
+from tests.support.pages import written_into
 
 PAGE, PLOT = DOCS / "benchmarks-rollback.md", DOCS / "benchmarks-rollback.svg"
 HEADER = (

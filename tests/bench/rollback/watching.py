@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-from tests.cluster import Cluster, ClusterError
+from tests.support.cluster import Cluster, ClusterError
 
 
 class Told(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from modelward_api.crd import KINDS, at, definition, render
+from modelward_api.generate.schema import KINDS, at, definition, render
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -42,7 +42,8 @@ def test_the_committed_files_are_what_the_models_say(kind, directory):
 def test_a_second_run_changes_nothing(tmp_path):
     def run() -> dict[str, tuple[bytes, int]]:
         subprocess.run(
-            [sys.executable, "-m", "modelward_api.crd", str(tmp_path / "a"), str(tmp_path / "b")], check=True
+            [sys.executable, "-m", "modelward_api.generate.schema", str(tmp_path / "a"), str(tmp_path / "b")],
+            check=True,
         )
         return {str(p.relative_to(tmp_path)): p.read_bytes() for p in sorted(tmp_path.rglob("*.yaml"))}
 

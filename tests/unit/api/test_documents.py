@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward_api.base import seconds
-from modelward_api.bundle import Manifest
-from modelward_api.conditions import Condition, upsert
+from modelward_api.bundle.documents import Manifest
+from modelward_api.resources.conditions import Condition, upsert
 from modelward_api.store import InvalidAddressError, resolve
-from modelward_api.wire import PairedCounts
+from modelward_api.wire.exchange import PairedCounts
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import subprocess
 
 import pytest
 
-from tests.cluster import cgroups, requirements, services
-from tests.cluster.binaries import content_hash, version_tuple
-from tests.cluster.errors import ClusterError
-from tests.cluster.layout import REPOSITORY, Layout
+from tests.support.cluster import cgroups, requirements, services
+from tests.support.cluster.binaries import content_hash, version_tuple
+from tests.support.cluster.errors import ClusterError
+from tests.support.cluster.layout import REPOSITORY, Layout
 
 SETUP = REPOSITORY / "tests" / "setup.sh"
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from modelward_api import names
-from modelward_operator.domain.decision import Decision, LeaseOrder, Note
-from modelward_operator.domain.observation import Failure, ModelService
-from modelward_operator.domain.record import ModelRecord, Quarantine
-from modelward_operator.engine.caution import CHECKS, is_of_consequence
-from modelward_operator.engine.exchange import Held
-from modelward_operator.engine.observe import Seen
-from tests.unit.domain.given import digest, version
+from modelward_operator.domain.core.decision import Decision, LeaseOrder, Note
+from modelward_operator.domain.core.observation import Failure, ModelService
+from modelward_operator.domain.core.record import ModelRecord, Quarantine
+from modelward_operator.engine.pods.control_client import Held
+from modelward_operator.engine.reconcile.freshness import CHECKS, is_of_consequence
+from modelward_operator.engine.reconcile.observe import Seen
+from tests.support.builders import digest, version
 
 V1, V2 = version("v1", "Champion", pods=1), version("v2", "Canary", pods=1)
 DEPLOYMENT = {"metadata": {"uid": "d"}, "spec": {"replicas": 1}}

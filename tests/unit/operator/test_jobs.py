@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelward_operator.engine import jobs
+from modelward_operator.engine.reconcile import jobs
 
 
 def job(*types: str):

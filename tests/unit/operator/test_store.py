@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelward_api import names
-from modelward_operator.engine import gateway as api
-from modelward_operator.engine.store import Store
+from modelward_operator.engine.kube import gateway as api
+from modelward_operator.engine.kube.watch_cache import Store
 
 PLACE = "clinic"
 

@@ -6,7 +6,7 @@ from itertools import groupby
 
 import pytest
 
-from modelward_serving.allowance import A_SECOND, AT_ONCE, Allowance
+from modelward_serving.routing.mirror_budget import A_SECOND, AT_ONCE, Allowance
 
 
 def taken(every: float, seconds: float) -> list[bool]:

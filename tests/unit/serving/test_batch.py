@@ -17,21 +17,21 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from modelward_api import names
-from modelward_api.bundle import Golden, ReferenceProfile
-from modelward_api.columns import Column
-from modelward_api.wire import BatchOutcome
+from modelward_api.bundle.documents import Golden, ReferenceProfile
+from modelward_api.resources.columns import Column
+from modelward_api.wire.exchange import BatchOutcome
 from modelward_serving import __main__ as command
-from modelward_serving import bundle as served
 from modelward_serving.batch import delimited, result, score, store
 from modelward_serving.batch.chunk import Chunk, Wanted
 from modelward_serving.batch.columns import from_text, from_typed
 from modelward_serving.batch.errors import InvalidInputError, UnreachableError
-from modelward_serving.coded import Coded
-from modelward_serving.counters import TextCounter
-from modelward_serving.predictor import Predictor
-from modelward_serving.rest import decode
-from modelward_serving.tensors import RefusedError
-from tests.unit.serving import bundles
+from modelward_serving.counting.dictionary import Coded
+from modelward_serving.counting.profile import TextCounter
+from modelward_serving.model import bundle as served
+from modelward_serving.model.predictor import Predictor
+from modelward_serving.protocol.tensors import RefusedError
+from modelward_serving.rest.codec import decode
+from tests.support import bundles
 
 MARK = "MARK7F3A"
 ROWS = 1000

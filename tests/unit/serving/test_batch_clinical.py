@@ -8,14 +8,14 @@ import pyarrow.parquet as pq
 import yaml
 
 from examples import monica
-from modelward_api.trainingjob import TrainingJobSpec
-from modelward_serving import bundle as served
+from modelward_api.resources.trainingjob import TrainingJobSpec
 from modelward_serving.batch import score
-from modelward_serving.predictor import Predictor
-from modelward_serving.rest import decode
+from modelward_serving.model import bundle as served
+from modelward_serving.model.predictor import Predictor
+from modelward_serving.rest.codec import decode
 from modelward_training import pipeline
 from modelward_training.progress import Progress
-from tests.cluster.layout import REPOSITORY
+from tests.support.cluster.layout import REPOSITORY
 
 ROWS = monica.hospitalised(85, 86)
 

@@ -8,13 +8,13 @@ import tarfile
 
 import pytest
 
-from modelward_api.bundle import TreeExplainer, UnverifiedBundleError
-from modelward_serving import bundle
-from modelward_serving.fetch import fetch
-from modelward_serving.fetch import run as fetched
-from modelward_serving.predictor import Predictor
-from modelward_serving.session import UnservableError
-from tests.unit.serving import bundles
+from modelward_api.bundle.documents import TreeExplainer, UnverifiedBundleError
+from modelward_serving.model import bundle
+from modelward_serving.model.fetch import fetch
+from modelward_serving.model.fetch import run as fetched
+from modelward_serving.model.predictor import Predictor
+from modelward_serving.model.session import UnservableError
+from tests.support import bundles
 from tests.unit.serving.test_batch import away
 
 

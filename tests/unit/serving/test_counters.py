@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelward_api.bundle import ReferenceProfile
-from modelward_serving.coded import Coded
-from modelward_serving.counters import MOST_AT_ONCE, NumberCounter, ProfileCounter, ScoreCounter, TextCounter
-from modelward_serving.strata import Strata
-from tests.unit.serving.bundles import AGE, BY_AGE, BY_SEX, SCORE, SEX, signature
+from modelward_api.bundle.documents import ReferenceProfile
+from modelward_serving.counting.dictionary import Coded
+from modelward_serving.counting.profile import MOST_AT_ONCE, NumberCounter, ProfileCounter, ScoreCounter, TextCounter
+from modelward_serving.counting.subgroups import Strata
+from tests.support.bundles import AGE, BY_AGE, BY_SEX, SCORE, SEX, signature
 
 
 def of_numbers(references, values):

@@ -9,16 +9,17 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from modelward_operator.domain.detector import Detector, look
-from modelward_serving import bundle, rest
-from modelward_serving.challengers import Challengers
-from modelward_serving.encounters import LASTS, REMEMBERED, Encounters
-from modelward_serving.inference import Inference, Own
-from modelward_serving.lease import LeaseHolder
-from modelward_serving.metrics import Metrics
-from modelward_serving.predictor import Predictor
-from modelward_serving.router import Router
-from tests.unit.serving import bundles
+from modelward_operator.domain.drift.detector import Detector, look
+from modelward_serving.counting.encounters import LASTS, REMEMBERED, Encounters
+from modelward_serving.inference.dispatch import Inference, Own
+from modelward_serving.model import bundle
+from modelward_serving.model.predictor import Predictor
+from modelward_serving.observability.metrics import Metrics
+from modelward_serving.rest import codec
+from modelward_serving.routing.challenger_client import Challengers
+from modelward_serving.routing.lease import LeaseHolder
+from modelward_serving.routing.router import Router
+from tests.support import bundles
 
 HEADER = b"x-encounter-id"
 
@@ -106,7 +107,7 @@ def test_of_each_encounter_the_first_row_is_counted_and_of_other_requests_every_
         {"name": "age", "shape": [2, 1], "datatype": "FP32", "data": [30, 70]},
         {"name": "sex", "shape": [2, 1], "datatype": "BYTES", "data": ["f", "m"]},
     ]
-    rows = predictor.checker.rows(rest.decode(json.dumps({"inputs": tensors}).encode()))
+    rows = predictor.checker.rows(codec.decode(json.dumps({"inputs": tensors}).encode()))
     own = Own(predictor.answer(rows), 0.0)
     for headers in ({HEADER: b"a"}, {HEADER: b"a"}, {HEADER: b"b"}, {}):
         call = SimpleNamespace(rows=rows, headers=headers, routed=False)

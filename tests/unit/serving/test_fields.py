@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from modelward_serving import fields
-from modelward_serving.fields import UnsendableError
-from modelward_serving.tracing import passed_on
+from modelward_serving.observability.tracing import passed_on
+from modelward_serving.protocol import fields
+from modelward_serving.protocol.fields import UnsendableError
 
 CONTROLS = [bytes((byte,)) for byte in (*range(0x20), 0x7F) if byte != 0x09]
 

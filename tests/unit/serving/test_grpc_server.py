@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from modelward_serving import http2
-from modelward_serving.connections import Connections
-from modelward_serving.grpc_server import GrpcServer
-from modelward_serving.http2 import frame, literal
+from modelward_serving.grpc.server import GrpcServer
+from modelward_serving.transport import http2
+from modelward_serving.transport.connections import Connections
+from modelward_serving.transport.http2 import frame, literal
 
 LIVE = b"".join(
     literal(*field)

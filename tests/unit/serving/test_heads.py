@@ -12,17 +12,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
-from modelward_serving import bundle
-from modelward_serving.app import App
-from modelward_serving.challengers import Challengers
-from modelward_serving.heads import MOST_OF_CALLERS, CallersHeads
-from modelward_serving.http import Protocol
-from modelward_serving.inference import Inference
-from modelward_serving.lease import LeaseHolder
-from modelward_serving.metrics import Metrics
-from modelward_serving.predictor import Predictor
-from modelward_serving.router import Router
-from tests.unit.serving import bundles
+from modelward_serving.inference.dispatch import Inference
+from modelward_serving.model import bundle
+from modelward_serving.model.predictor import Predictor
+from modelward_serving.observability.metrics import Metrics
+from modelward_serving.rest.app import App
+from modelward_serving.rest.http_protocol import Protocol
+from modelward_serving.routing.challenger_client import Challengers
+from modelward_serving.routing.lease import LeaseHolder
+from modelward_serving.routing.router import Router
+from modelward_serving.transport.header_cache import MOST_OF_CALLERS, CallersHeads
+from tests.support import bundles
 
 PLAIN = b"POST /v2/models/mortality/infer HTTP/1.1\r\nhost: m\r\ncontent-type: application/json\r\n"
 
@@ -123,7 +123,7 @@ async def answers(predictor: Predictor, parts: list[bytes], turn: float) -> list
     config = uvicorn.Config(app, http=Protocol, ws="none", interface="asgi3", proxy_headers=False, log_config=None)
     config.load()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("modelward_serving.http.TURN", turn)
+        patch.setattr("modelward_serving.rest.http_protocol.TURN", turn)
         return [await told(config, parts) for _ in range(2)]
 
 

@@ -13,9 +13,9 @@ from h2.errors import ErrorCodes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelward_serving import http2
-from modelward_serving.budget import Budget
-from modelward_serving.grpc_wire import HEAD, WELL
+from modelward_serving.grpc.framing import HEAD, WELL
+from modelward_serving.transport import http2
+from modelward_serving.transport.budget import Budget
 
 HEARD = http2.frame(http2.PING, http2.ACK, 0, b"going".ljust(8, b"\0"))
 HEADERS = [(":method", "POST"), (":scheme", "http"), (":path", "/x"), (":authority", "a"), ("te", "trailers")]

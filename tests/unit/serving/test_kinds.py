@@ -9,15 +9,15 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from modelward_api.bundle import Signature
-from modelward_api.columns import Column
-from modelward_serving import messages
+from modelward_api.bundle.documents import Signature
+from modelward_api.resources.columns import Column
 from modelward_serving._generated import open_inference_pb2 as pb
 from modelward_serving.batch.columns import from_numbers, from_text, from_typed
-from modelward_serving.checker import Checker
-from modelward_serving.rest import decode
-from modelward_serving.tensors import DTYPES, RefusedError
-from modelward_training.check import _numbers
+from modelward_serving.grpc import messages
+from modelward_serving.protocol.tensors import DTYPES, RefusedError
+from modelward_serving.rest.codec import decode
+from modelward_serving.validation.request import Checker
+from modelward_training.data.validate import _numbers
 from modelward_training.errors import InvalidInputError
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward_api.wire import Challenger, TrafficLease
-from modelward_serving.lease import MOST_CHALLENGERS, OPENING, LeaseHolder, Pair, draw
+from modelward_api.wire.exchange import Challenger, TrafficLease
+from modelward_serving.routing.lease import MOST_CHALLENGERS, OPENING, LeaseHolder, Pair, draw
 
 OWN, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from modelward_serving.budget import LEAST, UNLIMITED, Budget, of_this_process
-from modelward_serving.connections import BACK, Connections, shares
+from modelward_serving.transport.budget import LEAST, UNLIMITED, Budget, of_this_process
+from modelward_serving.transport.connections import BACK, Connections, shares
 
 
 @dataclass(eq=False)

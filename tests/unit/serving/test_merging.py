@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from modelward_serving.merging import merged
+from modelward_serving.model.graph_rewrite import merged
 
 COLUMNS = ["age", "weight", "height"]
 

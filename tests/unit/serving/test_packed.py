@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelward_api.bundle import Signature
-from modelward_serving import packed
-from modelward_serving.checker import Checker
-from modelward_serving.rest import decode
-from modelward_serving.tensors import NumberTensor, RefusedError
+from modelward_api.bundle.documents import Signature
+from modelward_serving.protocol.tensors import NumberTensor, RefusedError
+from modelward_serving.rest import matrix_json
+from modelward_serving.rest.codec import decode
+from modelward_serving.validation.request import Checker
 
 TENSOR = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.5, -2]}
 COLUMNS = tuple({"name": name, "kind": "numeric", "nullable": True} for name in "ab")
@@ -23,7 +23,7 @@ CHECKER = Checker(
 
 def long(content: bytes) -> bytes:
     """The same document, long enough to be tried."""
-    return content + b" " * packed.SMALLEST
+    return content + b" " * matrix_json.SMALLEST
 
 
 def document(*tensors, **more) -> bytes:
@@ -40,7 +40,7 @@ def outcome(content: bytes):
 
 
 def test_one_tensor_of_numbers_is_read():
-    request = packed.read(long(document(TENSOR, id="7", outputs=[{"name": "score"}], parameters={"a": 1})))
+    request = matrix_json.read(long(document(TENSOR, id="7", outputs=[{"name": "score"}], parameters={"a": 1})))
     [tensor] = request.inputs
     assert isinstance(tensor, NumberTensor)
     assert tensor.numbers.tolist() == tensor.data == [1.5, -2.0]
@@ -75,13 +75,13 @@ LEFT = {
 
 @pytest.mark.parametrize("content", LEFT.values(), ids=LEFT)
 def test_all_else_is_left_to_the_general_decoder(content):
-    assert packed.read(long(content)) is None
+    assert matrix_json.read(long(content)) is None
     assert outcome(long(content)) == outcome(content)
 
 
 def test_very_short_and_very_long_requests_are_left_to_it_too():
-    assert packed.read(document(TENSOR)) is None
-    assert packed.read(document(TENSOR) + b" " * packed.LARGEST) is None
+    assert matrix_json.read(document(TENSOR)) is None
+    assert matrix_json.read(document(TENSOR) + b" " * matrix_json.LARGEST) is None
 
 
 numbers = st.one_of(st.integers(), st.integers(-(2**70), 2**70), st.floats(), st.floats(width=32), st.just(1e39))

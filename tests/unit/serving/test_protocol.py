@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward_api.bundle import Signature
-from modelward_serving.answer import Answer, Given
-from modelward_serving.checker import Checker, Rows
-from modelward_serving.rest import decode, decompress, encode, parse_answer
-from modelward_serving.tensors import RefusedError
-from tests.unit.serving.bundles import COLUMNS
+from modelward_api.bundle.documents import Signature
+from modelward_serving.protocol.prediction import Answer, Given
+from modelward_serving.protocol.tensors import RefusedError
+from modelward_serving.rest.codec import decode, decompress, encode, parse_answer
+from modelward_serving.validation.request import Checker, Rows
+from tests.support.bundles import COLUMNS
 
 SIGNATURE = Signature(model="m", version="1.0.0", inputs=COLUMNS, label="o", positive="d", operating_threshold=0.5)
 CHECKER = Checker(SIGNATURE)

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from modelward_api import names
-from modelward_api.wire import Challenger, TrafficLease
-from modelward_serving.answer import Answer
-from modelward_serving.breaker import IN_A_ROW
-from modelward_serving.challengers import Ask, Response
-from modelward_serving.lease import OPENING, LeaseHolder, Pair
-from modelward_serving.router import ALONE, MOST_MIRRORED, Own, Router, Terms
-from modelward_serving.tensors import Forward
+from modelward_api.wire.exchange import Challenger, TrafficLease
+from modelward_serving.protocol.prediction import Answer
+from modelward_serving.protocol.tensors import Forward
+from modelward_serving.routing.challenger_client import Ask, Response
+from modelward_serving.routing.circuit_breaker import IN_A_ROW
+from modelward_serving.routing.lease import OPENING, LeaseHolder, Pair
+from modelward_serving.routing.router import ALONE, MOST_MIRRORED, Own, Router, Terms
 
 OWN, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 LEASE = TrafficLease(

@@ -10,10 +10,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from modelward_api import names
-from modelward_api.bundle import Golden
-from modelward_serving import bundle
-from modelward_serving.session import Session
-from tests.unit.serving import bundles
+from modelward_api.bundle.documents import Golden
+from modelward_serving.model import bundle
+from modelward_serving.model.session import Session
+from tests.support import bundles
 
 NUMBER = ({"name": "age", "kind": "numeric"},)
 

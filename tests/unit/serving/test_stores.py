@@ -12,11 +12,12 @@ import pytest
 import trustme
 
 from modelward_api import store
-from modelward_api.trainingjob import Data
-from modelward_serving import fetch
+from modelward_api.resources.trainingjob import Data
 from modelward_serving.batch import store as batch
 from modelward_serving.batch.errors import UnreachableError
-from modelward_training import bundle, load
+from modelward_serving.model import fetch
+from modelward_training import bundle
+from modelward_training.data import sources
 from modelward_training.errors import StoreError
 from tests.contract.conftest import free_port
 
@@ -118,7 +119,7 @@ def of_training(_):
     label = {"column": "b", "positive": "true"}
     data = Data.model_validate({"sources": [{"uri": "s3://bucket/x.csv"}], "columns": columns, "label": label})
     with pytest.raises(StoreError) as raised:
-        load.load(data, None)
+        sources.load(data, None)
     return raised.value.reason, str(raised.value)
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from modelward_api import names
-from modelward_api.bundle import MOST_STRATA, Manifest, Subgroup, UnverifiedBundleError, file_digest
-from modelward_serving import bundle
-from modelward_serving.strata import Strata
-from tests.unit.serving import bundles
-from tests.unit.serving.bundles import BY_AGE, BY_SEX, COLUMNS, signature
+from modelward_api.bundle.documents import MOST_STRATA, Manifest, Subgroup, UnverifiedBundleError, file_digest
+from modelward_serving.counting.subgroups import Strata
+from modelward_serving.model import bundle
+from tests.support import bundles
+from tests.support.bundles import BY_AGE, BY_SEX, COLUMNS, signature
 
 LIMITED = ({**COLUMNS[0], "range": {"minimum": 0, "maximum": 120}}, COLUMNS[1])
 

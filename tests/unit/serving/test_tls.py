@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trustme
 
-from modelward_serving.tls import Certificates, Files, UnusableFilesError
+from modelward_serving.security.tls import Certificates, Files, UnusableFilesError
 
 NAME = "mortality.clinic.svc"
 

@@ -10,8 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
-from modelward_api import control
-from modelward_serving.trust import DistrustedError, Trust
+from modelward_api.wire import control_token
+from modelward_serving.security.control_auth import DistrustedError, Trust
 
 POST = ("POST", "/v1/exchange", b"{}")
 OWN, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
@@ -27,7 +27,14 @@ def write(path, **keys):
 
 def token(key=OWN, kid="own", request=POST, algorithm="EdDSA", **claims):
     now = int(time.time())
-    said = {"iss": control.ISSUER, "aud": "pod-1", "iat": now, "exp": now + 30, "jti": "j", **control.bound(*request)}
+    said = {
+        "iss": control_token.ISSUER,
+        "aud": "pod-1",
+        "iat": now,
+        "exp": now + 30,
+        "jti": "j",
+        **control_token.bound(*request),
+    }
     said = {name: value for name, value in {**said, **claims}.items() if value is not None}
     return "Bearer " + jwt.encode(said, key, algorithm, {"kid": kid} if kid else None)
 
@@ -85,7 +92,7 @@ def test_what_was_seen_is_forgotten_when_it_could_not_be_used_any_more(tmp_path)
     trust = Trust(tmp_path / "jwks.json", "pod-1", lambda: clock)
     for number in range(50):
         trust.check(token(jti=str(number)), *POST)
-    clock += control.SECONDS + control.SKEW + 2
+    clock += control_token.SECONDS + control_token.SKEW + 2
     trust.check(token(jti="last"), *POST)
     assert len(trust._seen) == 1
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.serving import bundles
+from tests.support import bundles
 from tests.unit.training.test_input import rows, spec, text
 
 AT_ONCE = 10.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from modelward_training.evaluate import evaluate, resampled
+from modelward_training.evaluation.metrics import evaluate, resampled
 
 
 def expit(x):

@@ -10,12 +10,13 @@ import pytest
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 
-from modelward_api.attribution import SampledAttributor, attributor, linked
-from modelward_api.bundle import SampledExplainer
-from modelward_api.columns import Column
-from modelward_api.trainingjob import Estimator
-from modelward_training import explain, export, model
-from modelward_training.check import Dataset
+from modelward_api.bundle.attribution import SampledAttributor, attributor, linked
+from modelward_api.bundle.documents import SampledExplainer
+from modelward_api.resources.columns import Column
+from modelward_api.resources.trainingjob import Estimator
+from modelward_training import explain, export
+from modelward_training.data.validate import Dataset
+from modelward_training.estimators import families
 from modelward_training.explain import explainer
 from modelward_training.export import as_served, infer
 from modelward_training.profile import reference_profile
@@ -41,13 +42,15 @@ def patients(rows=800, columns=COLUMNS, seed=0) -> Dataset:
     return Dataset(columns, {c.name: given[c.name] for c in columns}, label, None, None)
 
 
-def fitted(data: Dataset, algorithm="gradient-boosting", calibration="sigmoid", **params) -> model.Model:
+def fitted(data: Dataset, algorithm="gradient-boosting", calibration="sigmoid", **params) -> families.Model:
     estimator = Estimator(algorithm=algorithm, calibration=calibration, params=params)
-    pipeline = model.fit(model.build(estimator, data, 0), estimator, data)
-    return model.Model(pipeline, model.calibrate(model.cross_fitted(pipeline, estimator, data, 0), estimator, data))
+    pipeline = families.fit(families.build(estimator, data, 0), estimator, data)
+    return families.Model(
+        pipeline, families.calibrate(families.cross_fitted(pipeline, estimator, data, 0), estimator, data)
+    )
 
 
-def made(trained: model.Model, data: Dataset, test: Dataset):
+def made(trained: families.Model, data: Dataset, test: Dataset):
     graph = export.export(trained, data)
     profile = reference_profile(data, infer(graph, data.columns).astype(np.float64))
     return (*explainer(graph, trained, data, test, profile), graph)
@@ -81,7 +84,7 @@ def test_contributions_add_up_to_the_margin_and_through_the_link_to_the_onnx_sco
     assert document.report.max_abs_difference <= 1e-4
     found = explained(document, graph, test)
     margin = found.base + found.contributions.sum(axis=1)
-    assert margin == pytest.approx(trained.pipeline.decision_function(model.matrix(as_served(test))), abs=1e-6)
+    assert margin == pytest.approx(trained.pipeline.decision_function(families.matrix(as_served(test))), abs=1e-6)
     assert linked(document.link, margin) == pytest.approx(infer(graph, test.columns), abs=1e-4)
 
 
@@ -90,7 +93,7 @@ def test_a_linear_base_is_the_mean_margin_of_the_training_rows():
     trained = fitted(data, "logistic-regression")
     document, _, graph = made(trained, data, data)
     found = explained(document, graph, data)
-    assert found.base == pytest.approx(trained.pipeline.decision_function(model.matrix(data)).mean())
+    assert found.base == pytest.approx(trained.pipeline.decision_function(families.matrix(data)).mean())
     assert found.contributions.mean(axis=0) == pytest.approx(np.zeros(len(COLUMNS)), abs=1e-5)
 
 
@@ -99,8 +102,8 @@ def test_linear_contributions_are_the_coefficients_of_what_the_column_is_encoded
     trained = fitted(data, "logistic-regression")
     document, _, graph = made(trained, data, data)
     encoder, estimator = trained.pipeline[0], trained.pipeline[-1]
-    encoded = encoder.transform(model.matrix(as_served(data)))
-    terms = estimator.coef_[0] * (encoded - encoder.transform(model.matrix(data)).mean(axis=0))
+    encoded = encoder.transform(families.matrix(as_served(data)))
+    terms = estimator.coef_[0] * (encoded - encoder.transform(families.matrix(data)).mean(axis=0))
     width = [1, 1, 1, 1, 3, 4]  # sex and smoking: their categories and the missing one
     summed = np.add.reduceat(terms, np.cumsum([0, *width[:-1]]), axis=1)
     assert explained(document, graph, data).contributions == pytest.approx(summed, abs=1e-5)
@@ -113,13 +116,13 @@ def test_trees_over_numbers_are_explained_as_by_the_shap_library(depth):
     trained = fitted(data, max_depth=depth)
     document, _, graph = made(trained, data, test)
     theirs = shap.TreeExplainer(trained.pipeline[-1], feature_perturbation="tree_path_dependent")
-    encoded = trained.pipeline[0].transform(model.matrix(as_served(test)))
+    encoded = trained.pipeline[0].transform(families.matrix(as_served(test)))
     ours = explained(document, graph, test)
     assert ours.base == pytest.approx(float(np.ravel(theirs.expected_value)[0]), abs=1e-6)
     assert np.abs(ours.contributions - theirs.shap_values(encoded)).max() <= 1e-6
 
 
-def expected(trained: model.Model, row: np.ndarray, known: frozenset[int], owner: np.ndarray) -> float:
+def expected(trained: families.Model, row: np.ndarray, known: frozenset[int], owner: np.ndarray) -> float:
     """The margin when only these columns are known: at a split on another one both ways are gone, by cover."""
     boosting = trained.pipeline[-1]
 
@@ -156,7 +159,7 @@ def test_trees_over_categories_are_explained_as_the_definition_says_with_columns
     test.columns["smoking"][:3] = ["", "never seen", "c"]
     test.columns["glucose"][:2] = np.nan
     owner = np.array([0, 1, 2, 3, 4, 4, 4, 5, 5, 5, 5])
-    encoded = trained.pipeline[0].transform(model.matrix(as_served(test)))
+    encoded = trained.pipeline[0].transform(families.matrix(as_served(test)))
     ours = explained(document, graph, test).contributions
     for row, found in zip(encoded, ours, strict=True):
         exact = shapley(len(COLUMNS), lambda known, row=row: expected(trained, row, known, owner))
@@ -178,9 +181,9 @@ def test_a_missing_value_is_explained_as_what_is_imputed():
 def test_any_other_model_is_sampled_with_an_honest_standard_error():
     columns = (*COLUMNS[:2], *COLUMNS[4:])
     data, test = patients(columns=columns), patients(6, columns, seed=4)
-    pipeline = model.build(Estimator(), data, 0)
+    pipeline = families.build(Estimator(), data, 0)
     pipeline = Pipeline([*pipeline.steps[:-1], ("estimator", SVC(gamma=0.01))])
-    trained = model.Model(pipeline.fit(model.matrix(data), data.label), model.Linear())
+    trained = families.Model(pipeline.fit(families.matrix(data), data.label), families.Linear())
     document, warnings, graph = made(trained, data, test)
     assert (warnings, document.model.method) == ((), "sampled")
     assert len({*document.model.background["age"]}) > 3

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from modelward_api.trainingjob import TrainingJobSpec
-from modelward_training.check import check, check_variation
-from modelward_training.divide import divide
+from modelward_api.resources.trainingjob import TrainingJobSpec
+from modelward_training.data.sources import load
+from modelward_training.data.split import divide
+from modelward_training.data.validate import check, check_variation
 from modelward_training.errors import InvalidInputError
-from modelward_training.load import load
 
 ROWS = 80
 HEAD = ["age", "sex", "when", "outcome"]

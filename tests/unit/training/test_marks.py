@@ -17,8 +17,8 @@ import pytest
 from modelward_serving.__main__ import main as serve
 from modelward_training.__main__ import main as train
 from modelward_training.progress import Progress
-from tests.cluster.layout import REPOSITORY
-from tests.unit.serving import bundles
+from tests.support import bundles
+from tests.support.cluster.layout import REPOSITORY
 from tests.unit.training.test_input import HEAD, rows, spec, text
 
 MARK = "PATIENT7F3"

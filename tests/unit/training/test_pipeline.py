@@ -12,15 +12,15 @@ import yaml
 
 from examples import monica
 from modelward_api import names
-from modelward_api.attribution import linked
-from modelward_api.bundle import ReferenceProfile, Signature
-from modelward_api.trainingjob import TrainingJobSpec
-from modelward_serving import bundle as served
+from modelward_api.bundle.attribution import linked
+from modelward_api.bundle.documents import ReferenceProfile, Signature
+from modelward_api.resources.trainingjob import TrainingJobSpec
+from modelward_serving.model import bundle as served
 from modelward_training import __main__ as command
 from modelward_training import bundle, pipeline
 from modelward_training.errors import InvalidInputError
 from modelward_training.progress import Progress
-from tests.cluster.layout import REPOSITORY
+from tests.support.cluster.layout import REPOSITORY
 
 ROWS = monica.hospitalised(85, 86)
 
@@ -81,7 +81,7 @@ def test_the_same_input_gives_the_same_digest(store):
 
 
 def test_serving_verifies_and_serves_what_training_made(store, tmp_path):
-    from modelward_serving.predictor import Predictor
+    from modelward_serving.model.predictor import Predictor
 
     outcome = train(store)
     directory = tmp_path / "bundle"
@@ -100,9 +100,9 @@ def test_serving_verifies_and_serves_what_training_made(store, tmp_path):
 
 @pytest.mark.parametrize("changes", ESTIMATORS.values(), ids=ESTIMATORS.keys())
 def test_serving_explains_what_training_made(store, tmp_path, changes):
-    from modelward_serving import rest
-    from modelward_serving.explain import Explanations
-    from modelward_serving.predictor import Predictor
+    from modelward_serving.model.explain import Explanations
+    from modelward_serving.model.predictor import Predictor
+    from modelward_serving.rest import codec
 
     outcome = train(store, spec(**changes))
     directory = tmp_path / "served"
@@ -117,7 +117,7 @@ def test_serving_explains_what_training_made(store, tmp_path, changes):
         else {"name": c.name, "shape": [2, 1], "datatype": "BYTES", "data": ["m", "never seen"]}
         for c in predictor.bundle.signature.inputs
     ]
-    rows = predictor.checker.rows(rest.decode(json.dumps({"inputs": tensors}).encode()))
+    rows = predictor.checker.rows(codec.decode(json.dumps({"inputs": tensors}).encode()))
     contributions, score = json.loads(asyncio.run(Explanations(predictor).answer(rows, "champion")))["outputs"]
     margin = contributions["parameters"]["base"] + np.reshape(contributions["data"], contributions["shape"]).sum(axis=1)
     link = predictor.bundle.explainer.link
@@ -155,11 +155,11 @@ def test_a_stratum_of_few_rows_has_no_reference_and_says_so(store):
 
 
 def test_serving_counts_the_training_rows_into_the_same_cells(store):
-    from modelward_serving.counters import ProfileCounter
-    from modelward_serving.strata import Strata
-    from modelward_training.check import check
-    from modelward_training.divide import divide
-    from modelward_training.load import load
+    from modelward_serving.counting.profile import ProfileCounter
+    from modelward_serving.counting.subgroups import Strata
+    from modelward_training.data.sources import load
+    from modelward_training.data.split import divide
+    from modelward_training.data.validate import check
 
     trained = spec(evaluation__subgroups=BY_AGE)
     outcome = train(store, trained)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelward_api.columns import Column
-from modelward_operator.domain.statistics import drift_effect
-from modelward_serving.counters import NumberCounter, ScoreCounter
-from modelward_training.check import Dataset
+from modelward_api.resources.columns import Column
+from modelward_operator.domain.evidence.statistics import drift_effect
+from modelward_serving.counting.profile import NumberCounter, ScoreCounter
+from modelward_training.data.validate import Dataset
 from modelward_training.profile import BINS, FEWEST_BEHIND_A_MEDIAN, plausible_numbers, reference_profile
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from modelward_api import ending
-from modelward_api.trainingjob import TrainingJobSpec
-from modelward_api.wire import INVALID_INPUT_EXIT_CODE, TERMINATED, TrainingOutcome
+from modelward_api import job_process
+from modelward_api.resources.trainingjob import TrainingJobSpec
+from modelward_api.wire.exchange import INVALID_INPUT_EXIT_CODE, TERMINATED, TrainingOutcome
 from modelward_training.errors import InvalidInputError, StoreError
 from modelward_training.progress import Progress
 
@@ -60,7 +60,7 @@ def main(*, supervised: bool = False) -> int:
         return 0
     if not supervised:
         return _run(options)
-    return ending.run(
+    return job_process.run(
         lambda: _run(options),
         lambda: _tell(options, STOPPED),
         lambda: log.error(KILLED),
@@ -68,7 +68,7 @@ def main(*, supervised: bool = False) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    with ending.silence():
+    with job_process.silence():
         outcome, code = _train(options)
     _tell(options, outcome)
     return code
@@ -102,12 +102,12 @@ def _train(options: argparse.Namespace) -> tuple[TrainingOutcome, int]:
         return TrainingOutcome(succeeded=False, reason=error.reason, message=str(error)), 1
     except BaseException as error:  # a panic of a native library, too, which is no Exception
         reason = "StoreUnavailable" if isinstance(error, OSError) else "InternalError"
-        return TrainingOutcome(succeeded=False, reason=reason, message=ending.where(error)), 1
+        return TrainingOutcome(succeeded=False, reason=reason, message=job_process.where(error)), 1
 
 
 def _invalid_spec(error: ValidationError) -> TrainingOutcome:
     problem = error.errors(include_input=False, include_url=False)[0]
-    field = "spec" + ending.path_of(problem["loc"], _fields(TrainingJobSpec.model_json_schema(by_alias=True)))
+    field = "spec" + job_process.path_of(problem["loc"], _fields(TrainingJobSpec.model_json_schema(by_alias=True)))
     # A validator of our own may repeat what it was given.
     message = "it is not valid" if problem["type"] in ("value_error", "assertion_error") else str(problem["msg"])
     return TrainingOutcome(succeeded=False, reason="InvalidSpec", message=message, field=field)
@@ -126,5 +126,5 @@ def _shortened(outcome: TrainingOutcome) -> str:
 
 
 if __name__ == "__main__":
-    ending.keep_silent_of_errors()
+    job_process.keep_silent_of_errors()
     sys.exit(main(supervised=True))

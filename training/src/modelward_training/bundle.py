@@ -11,7 +11,7 @@ from obstore.store import LocalStore, from_url
 
 from modelward_api import names
 from modelward_api.base import Document
-from modelward_api.bundle import Manifest, file_digest
+from modelward_api.bundle.documents import Manifest, file_digest
 from modelward_api.store import InvalidAddressError, is_full, patient, resolve, shown, split, trouble
 from modelward_training.errors import InvalidInputError, StoreError
 

@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
-from modelward_api.attribution import attributor, linked
-from modelward_api.bundle import (
+from modelward_api.bundle.attribution import attributor, linked
+from modelward_api.bundle.documents import (
     Explainer,
     ExplainerReport,
     LinearExplainer,
@@ -19,9 +19,9 @@ from modelward_api.bundle import (
     ScoreLink,
     TreeExplainer,
 )
-from modelward_training.check import Dataset
+from modelward_training.data.validate import Dataset
+from modelward_training.estimators.families import Linear, Model, matrix
 from modelward_training.export import as_served, infer
-from modelward_training.model import Linear, Model, matrix
 from modelward_training.profile import plausible_numbers
 
 TOLERANCE = 1e-4

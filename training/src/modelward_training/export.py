@@ -11,11 +11,11 @@ from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.linear_model import LogisticRegression
 
-from modelward_api.bundle import ParityReport
+from modelward_api.bundle.documents import ParityReport
 from modelward_api.names import SCORE
-from modelward_training.check import Dataset
+from modelward_training.data.validate import Dataset
 from modelward_training.errors import InvalidInputError
-from modelward_training.model import Linear, Model, Piecewise
+from modelward_training.estimators.families import Linear, Model, Piecewise
 
 OPSET = 18
 TOLERANCE = 1e-5

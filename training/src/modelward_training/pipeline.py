@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from modelward_api import names
 from modelward_api.base import Document
-from modelward_api.bundle import (
+from modelward_api.bundle.documents import (
     Evaluation,
     Explainer,
     Lineage,
@@ -18,18 +18,19 @@ from modelward_api.bundle import (
     Signature,
     Subgroup,
 )
+from modelward_api.resources.trainingjob import TrainingJobSpec
 from modelward_api.store import shown
-from modelward_api.trainingjob import TrainingJobSpec
-from modelward_api.wire import TrainingOutcome
-from modelward_training import bundle, export, model
-from modelward_training.check import Dataset, check, check_variation
-from modelward_training.divide import divide
-from modelward_training.evaluate import evaluate
+from modelward_api.wire.exchange import TrainingOutcome
+from modelward_training import bundle, export
+from modelward_training.data.sources import load
+from modelward_training.data.split import divide
+from modelward_training.data.validate import Dataset, check, check_variation
+from modelward_training.estimators import families
+from modelward_training.evaluation.metrics import evaluate
+from modelward_training.evaluation.subgroups import declared
 from modelward_training.explain import explainer
-from modelward_training.load import load
 from modelward_training.profile import FEWEST_OF_A_STRATUM, golden_rows, reference_profile
 from modelward_training.progress import Progress
-from modelward_training.subgroups import declared
 
 PACKAGES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "polars", "numpy", "modelward-training")
 
@@ -57,11 +58,11 @@ def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress)
         train, test = divide(spec.split, data)
         check_variation(spec, train)
     with progress.step("fit", f"{spec.estimator.algorithm} on {len(train)} rows"):
-        pipeline = model.build(spec.estimator, train, seed)
-        pipeline = model.fit(pipeline, spec.estimator, train)
+        pipeline = families.build(spec.estimator, train, seed)
+        pipeline = families.fit(pipeline, spec.estimator, train)
     with progress.step("calibrate", spec.estimator.calibration):
-        unseen = model.cross_fitted(pipeline, spec.estimator, train, seed)
-        fitted = model.Model(pipeline, model.calibrate(unseen, spec.estimator, train))
+        unseen = families.cross_fitted(pipeline, spec.estimator, train, seed)
+        fitted = families.Model(pipeline, families.calibrate(unseen, spec.estimator, train))
     with progress.step("evaluate", f"{len(test)} rows"):
         score, threshold = fitted.predict(test), spec.evaluation.operating_threshold
         evaluated = evaluate(test.label, score, threshold, spec.evaluation.bootstrap, seed, test.group)
@@ -145,7 +146,7 @@ def _too_small(subgroups: tuple[Subgroup, ...], profile: ReferenceProfile) -> li
     ]
 
 
-def _lineage(name: str, spec: TrainingJobSpec, data_digest: str, fitted: model.Model) -> Lineage:
+def _lineage(name: str, spec: TrainingJobSpec, data_digest: str, fitted: families.Model) -> Lineage:
     return Lineage(
         training_job=name,
         data_digest=data_digest,

@@ -6,12 +6,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from modelward_api.bundle import FeatureReference, Golden, ReferenceProfile, Subgroup
-from modelward_api.columns import Column
+from modelward_api.bundle.documents import FeatureReference, Golden, ReferenceProfile, Subgroup
 from modelward_api.names import SCORE
-from modelward_training.check import Dataset
+from modelward_api.resources.columns import Column
+from modelward_training.data.validate import Dataset
+from modelward_training.evaluation.subgroups import members
 from modelward_training.export import infer
-from modelward_training.subgroups import members
 
 BINS = 10
 FEWEST_IN_A_BIN = 20

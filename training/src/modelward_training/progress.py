@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from modelward_api.names import PROGRESS_PATH
-from modelward_api.wire import Step, TrainingProgress
+from modelward_api.wire.exchange import Step, TrainingProgress
 
 log = logging.getLogger("modelward.training")
 

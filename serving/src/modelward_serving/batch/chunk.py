@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from modelward_api import delimited
-from modelward_api.columns import Column
+from modelward_api import csv_errors
+from modelward_api.resources.columns import Column
 from modelward_serving.batch.columns import Values
 from modelward_serving.batch.errors import InvalidInputError
-from modelward_serving.coded import Coded
-from modelward_serving.rules import Fault
+from modelward_serving.counting.dictionary import Coded
+from modelward_serving.validation.rules import Fault
 
 ROWS = 65_536
 """Rows a chunk, about: enough that a call of the model costs little, few enough that its columns stay in the cache."""
@@ -46,7 +46,7 @@ class Wanted:
 
     def _check(self, told: str, counts: Counter[str], name: str, where: str, role: str) -> None:
         if counts[name] == 0:
-            hint = delimited.present(list(counts), self.names, name)
+            hint = csv_errors.present(list(counts), self.names, name)
             message = f"{told} has no column {name}, which is {role}; {hint}"
             raise InvalidInputError("MissingColumn", message, where)
         if counts[name] > 1:

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modelward_api.columns import BOOLEANS, Column
-from modelward_serving import rules
+from modelward_api.resources.columns import BOOLEANS, Column
 from modelward_serving.batch.errors import InvalidInputError
-from modelward_serving.coded import Coded
+from modelward_serving.counting.dictionary import Coded
+from modelward_serving.validation import rules
 
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 

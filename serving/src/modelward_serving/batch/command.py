@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 
-from modelward_api import ending
-from modelward_api.bundle import UnverifiedBundleError
-from modelward_api.wire import INVALID_INPUT_EXIT_CODE, BatchOutcome
-from modelward_serving import bundle
+from modelward_api import job_process
+from modelward_api.bundle.documents import UnverifiedBundleError
+from modelward_api.wire.exchange import INVALID_INPUT_EXIT_CODE, BatchOutcome
 from modelward_serving.batch import score
 from modelward_serving.batch.errors import InvalidInputError, UnreachableError
-from modelward_serving.predictor import Predictor
-from modelward_serving.session import UnservableError
+from modelward_serving.model import bundle
+from modelward_serving.model.predictor import Predictor
+from modelward_serving.model.session import UnservableError
 from modelward_serving.termination import tell
 
 log = logging.getLogger("modelward.batch")
@@ -23,7 +23,7 @@ LONGEST = 1024
 
 def run(options: argparse.Namespace) -> int:
     """Score a shard; 0 when its scores are there, 65 when the input is wrong, 1 when another try may help."""
-    with ending.silence():
+    with job_process.silence():
         outcome, code = _scored(options)
     _tell(options, outcome)
     return code
@@ -58,7 +58,7 @@ def _scored(options: argparse.Namespace) -> tuple[BatchOutcome, int]:
     except UnreachableError as error:
         return _failed(error.reason, str(error)), 1
     except BaseException as error:  # a panic of a native library, too, which is no Exception
-        return _failed("InternalError", ending.where(error)), 1
+        return _failed("InternalError", job_process.where(error)), 1
 
 
 def _failed(reason: str, message: str, field: str | None = None) -> BatchOutcome:

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from modelward_api import delimited
-from modelward_api.columns import Column
+from modelward_api import csv_errors
+from modelward_api.resources.columns import Column
 from modelward_serving.batch.chunk import Chunk, Wanted
 from modelward_serving.batch.columns import Values, from_numbers, from_text, texts_for_missing
 from modelward_serving.batch.errors import InvalidInputError, unreadable
 from modelward_serving.batch.store import File, Input
-from modelward_serving.rules import Fault
+from modelward_serving.validation.rules import Fault
 
 BLOCK = 16 * 1024 * 1024
 """Bytes read at a time. No row may be longer."""
@@ -122,7 +122,7 @@ def _header(file: File) -> tuple[list[str], int]:
         raise _malformed(file, "its header is no UTF-8 text") from None
     if not names:
         raise InvalidInputError("EmptyFile", f"{file.told} has no header", "spec.input.uri")
-    if "\0" in text or (len(names) == 1 and delimited.separator(names[0])):
+    if "\0" in text or (len(names) == 1 and csv_errors.separator(names[0])):
         raise _malformed(file, "its header has NUL bytes or another separator")
     return names, end
 
@@ -130,8 +130,8 @@ def _header(file: File) -> tuple[list[str], int]:
 def _malformed(file: File, otherwise: str) -> InvalidInputError:
     """What is wrong, by its line in the file: it is read once more, from its beginning."""
     try:
-        delimited.check(file.open())
-    except delimited.MalformedError as error:
+        csv_errors.check(file.open())
+    except csv_errors.MalformedError as error:
         return unreadable(file.told, "csv", str(error))
     return unreadable(file.told, "csv", otherwise)
 

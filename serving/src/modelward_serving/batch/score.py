@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from modelward_api.names import SCORE
-from modelward_api.scorebatch import OnInvalidRow
-from modelward_api.wire import BatchOutcome
+from modelward_api.resources.scorebatch import OnInvalidRow
+from modelward_api.wire.exchange import BatchOutcome
 from modelward_serving.batch import delimited, parquet, result, store
 from modelward_serving.batch.chunk import ROWS, Chunk, Wanted
 from modelward_serving.batch.errors import InvalidInputError
-from modelward_serving.coded import Coded
-from modelward_serving.predictor import Predictor
+from modelward_serving.counting.dictionary import Coded
+from modelward_serving.model.predictor import Predictor
 
 log = logging.getLogger("modelward.batch")
 

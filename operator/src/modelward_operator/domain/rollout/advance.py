@@ -7,18 +7,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from modelward_api.base import seconds
-from modelward_api.bundle import BundleDocuments
-from modelward_api.driftmonitor import Action
-from modelward_api.wire import PairedCounts
-from modelward_operator.domain import drift, ledger, subgroups
-from modelward_operator.domain.decision import Decision, LeaseOrder, Note
-from modelward_operator.domain.observation import Failure, InvalidVersion, Observation, Version
-from modelward_operator.domain.record import ModelRecord
-from modelward_operator.domain.rollout import bystander, recording
+from modelward_api.bundle.documents import BundleDocuments
+from modelward_api.resources.driftmonitor import Action
+from modelward_api.wire.exchange import PairedCounts
+from modelward_operator.domain.core.decision import Decision, LeaseOrder, Note
+from modelward_operator.domain.core.observation import Failure, InvalidVersion, Observation, Version
+from modelward_operator.domain.core.record import ModelRecord
+from modelward_operator.domain.drift import monitoring
+from modelward_operator.domain.evidence import ledger, subgroups
 from modelward_operator.domain.rollout import candidate as trial
-from modelward_operator.domain.rollout.bystander import Place
-from modelward_operator.domain.rollout.course import ENDED, UNDER_WAY, Course
-from modelward_operator.domain.rollout.handback import handed_back
+from modelward_operator.domain.rollout import decision_log, incumbents
+from modelward_operator.domain.rollout.failback import handed_back
+from modelward_operator.domain.rollout.incumbents import Place
+from modelward_operator.domain.rollout.plan import ENDED, UNDER_WAY, Course
 from modelward_operator.domain.rollout.roles import Roles, cast, selected
 from modelward_operator.domain.rollout.size import so_far
 from modelward_operator.domain.rollout.status import Facts, invalid_status, lost_note, next_status, note
@@ -72,16 +73,17 @@ def _farewell(observation: Observation, now: datetime) -> Decision:
     return Decision({}, record, {}, None, drop_service=ours, release=release, monitors=monitors)
 
 
-def _judge(observation: Observation, champion: Version | None, now: datetime) -> dict[str, drift.Judgement]:
+def _judge(observation: Observation, champion: Version | None, now: datetime) -> dict[str, monitoring.Judgement]:
     watched = None
     if champion is not None and champion.artifact is not None:
         documents = observation.documents.get(champion.artifact.digest)
         total = ledger.profile_totals(observation.record.ledger, champion.artifact.digest)
         reference, digest = documents.reference if documents else None, champion.artifact.digest
-        watched = drift.Watched(champion.name, reference, total, digest, len(observation.monitors))
+        watched = monitoring.Watched(champion.name, reference, total, digest, len(observation.monitors))
     windows, detectors = observation.record.ledger.windows, observation.record.ledger.detectors
     return {
-        m.name: drift.judge(m, watched, windows.get(m.name), now, detectors.get(m.name)) for m in observation.monitors
+        m.name: monitoring.judge(m, watched, windows.get(m.name), now, detectors.get(m.name))
+        for m in observation.monitors
     }
 
 
@@ -98,7 +100,7 @@ def _plan(observation: Observation, roles: Roles, drifting: str | None, now: dat
     leader = roles.candidate if promoted else champion
     for version in observation.versions:
         if version.name not in courses and not (version.deleting and version is not champion):
-            courses[version.name] = bystander.course(Place(observation, roles, version, leader, now))
+            courses[version.name] = incumbents.course(Place(observation, roles, version, leader, now))
     return Plan(courses, leader.name if leader else None, counts)
 
 
@@ -140,7 +142,7 @@ def _halted(observation: Observation, roles: Roles, why: Failure) -> Plan:
     for version in observation.versions:
         phase = version.status.phase or "Pending"
         if phase in ENDED:
-            courses[version.name] = bystander.as_before(version)
+            courses[version.name] = incumbents.as_before(version)
         else:
             size = version.workload.replicas if version.workload else 0
             courses[version.name] = Course(phase, why.reason, why.message, replicas=size, stalled=True)
@@ -150,7 +152,7 @@ def _halted(observation: Observation, roles: Roles, why: Failure) -> Plan:
 def _decide(observation: Observation, roles: Roles, plan: Plan, now: datetime) -> Decision:
     versions = {v.name: v for v in observation.versions}
     courses = _with_shares(plan, roles)
-    record = recording.next_record(observation, courses, plan.champion, plan.counts, now)
+    record = decision_log.next_record(observation, courses, plan.champion, plan.counts, now)
     statuses = {}
     notes: list[Note] = []
     for name, course in courses.items():
@@ -264,7 +266,7 @@ def _with_monitors(
     observation: Observation,
     roles: Roles,
     plan: Plan,
-    judgements: Mapping[str, drift.Judgement],
+    judgements: Mapping[str, monitoring.Judgement],
     decision: Decision,
     now: datetime,
 ) -> Decision:
@@ -276,12 +278,12 @@ def _with_monitors(
         if judgement.rollback:
             gone = plan.champion != (roles.champion.name if roles.champion else None)
             outcome = f"{plan.champion} answers again" if gone else "no version before is warm: nothing was rolled back"
-            status = drift.with_outcome(status, "rollback", status.worst_feature or "", outcome, now)
+            status = monitoring.with_outcome(status, "rollback", status.worst_feature or "", outcome, now)
             notes.append(
                 Note("DriftMonitor", name, "Warning", "Rollback", f"Drift in {status.worst_feature}: {outcome}")
             )
         elif judgement.alarm and any(action.do == "alert" for action in _monitor_actions(observation, name)):
-            status = drift.with_outcome(status, "alert", judgement.alarm, "condition, Event and metric", now)
+            status = monitoring.with_outcome(status, "alert", judgement.alarm, "condition, Event and metric", now)
         statuses[name] = status
         if judgement.window is not None:
             windows[name] = judgement.window

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from modelward_api.base import seconds
-from modelward_api.bundle import BundleDocuments
-from modelward_api.modelversion import RolloutStep
-from modelward_api.wire import PairedCounts
-from modelward_operator.domain.clock import elapsed, stamp
-from modelward_operator.domain.evidence import Assessment
-from modelward_operator.domain.observation import Failure, Version
-from modelward_operator.domain.rollout.course import Course, withdrawal
+from modelward_api.bundle.documents import BundleDocuments
+from modelward_api.resources.modelversion import RolloutStep
+from modelward_api.wire.exchange import PairedCounts
+from modelward_operator.domain.core.caller_auth import refused_for
+from modelward_operator.domain.core.clock import elapsed, stamp
+from modelward_operator.domain.core.observation import Failure, Version
+from modelward_operator.domain.evidence.signals import Assessment
+from modelward_operator.domain.rollout.plan import Course, withdrawal
 from modelward_operator.domain.rollout.size import beside, mirrored, pods
-from modelward_operator.domain.trust import refused_for
 
 UNSERVABLE = frozenset(
     {

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modelward_api.base import Digest
-from modelward_operator.domain.observation import Observation, Version
-from modelward_operator.domain.record import Quarantine
-from modelward_operator.domain.rollout.course import ENDED, UNDER_WAY
-from modelward_operator.domain.withheld import is_refused
+from modelward_operator.domain.core.observation import Observation, Version
+from modelward_operator.domain.core.record import Quarantine
+from modelward_operator.domain.rollout.plan import ENDED, UNDER_WAY
+from modelward_operator.domain.rollout.withheld import is_refused
 
 
 @dataclass(frozen=True, slots=True)

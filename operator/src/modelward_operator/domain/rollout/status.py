@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from modelward_api import names
-from modelward_api.bundle import BundleDocuments
-from modelward_api.conditions import Condition, find
-from modelward_api.modelversion import Endpoints, ModelVersionStatus, Transition, Weight
-from modelward_api.wire import PairedCounts
-from modelward_operator.domain.clock import elapsed, stamp
-from modelward_operator.domain.conditions import State, Summary, conclude
-from modelward_operator.domain.decision import Note
-from modelward_operator.domain.observation import Failure, InvalidVersion, Observation, Version
-from modelward_operator.domain.record import ModelRecord
-from modelward_operator.domain.rollout.course import ENDED, REFUSED, UNDER_WAY, Course
-from modelward_operator.domain.rollout.recording import decided
+from modelward_api.bundle.documents import BundleDocuments
+from modelward_api.resources.conditions import Condition, find
+from modelward_api.resources.modelversion import Endpoints, ModelVersionStatus, Transition, Weight
+from modelward_api.wire.exchange import PairedCounts
+from modelward_operator.domain.core.clock import elapsed, stamp
+from modelward_operator.domain.core.conditions import State, Summary, conclude
+from modelward_operator.domain.core.decision import Note
+from modelward_operator.domain.core.observation import Failure, InvalidVersion, Observation, Version
+from modelward_operator.domain.core.record import ModelRecord
+from modelward_operator.domain.rollout.decision_log import decided
+from modelward_operator.domain.rollout.plan import ENDED, REFUSED, UNDER_WAY, Course
 
 KEPT_TRANSITIONS = 16
 LEASED = "LeaseTaken"

@@ -1,0 +1,1 @@
+"""The kinds of the API: their fields, their defaults, their rules."""

@@ -1,0 +1,1 @@
+"""What operator and serving pods tell each other."""

@@ -1,0 +1,62 @@
+"""Conditions the way kstatus reads them: Ready always, Reconciling and Stalled only while True."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from modelward_api.resources.conditions import Condition, upsert, without
+from modelward_operator.domain.core.clock import stamp
+
+State = Literal["True", "False", "Unknown"]
+LONGEST_MESSAGE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The conditions of one object while its next status is made up."""
+
+    all: tuple[Condition, ...]
+    generation: int
+    now: datetime
+
+    def set(self, type_: str, status: State, reason: str, message: str = "") -> Conditions:
+        """With that condition; its transition time moves only if its status does."""
+        new = Condition(
+            type=type_,
+            status=status,
+            observed_generation=self.generation,
+            last_transition_time=stamp(self.now),
+            reason=reason,
+            message=message[:LONGEST_MESSAGE],
+        )
+        return Conditions(upsert(self.all, new), self.generation, self.now)
+
+    def drop(self, type_: str) -> Conditions:
+        """Without that condition."""
+        return Conditions(without(self.all, type_), self.generation, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What kstatus asks of every object."""
+
+    ready: State
+    reason: str
+    message: str
+    reconciling: bool = False
+    stalled: bool = False
+    others: Sequence[tuple[str, State, str, str]] = field(default_factory=tuple)
+    """More conditions: type, status, reason, message."""
+
+
+def conclude(old: Sequence[Condition], generation: int, now: datetime, summary: Summary) -> tuple[Condition, ...]:
+    """The next conditions of an object."""
+    conditions = Conditions(tuple(old), generation, now).set("Ready", summary.ready, summary.reason, summary.message)
+    for type_, holds in (("Reconciling", summary.reconciling), ("Stalled", summary.stalled)):
+        conditions = conditions.set(type_, "True", summary.reason, summary.message) if holds else conditions.drop(type_)
+    for other in summary.others:
+        conditions = conditions.set(*other)
+    return conditions.all

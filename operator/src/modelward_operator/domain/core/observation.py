@@ -1,0 +1,252 @@
+"""What a reconcile sees: frozen values, read once, decided on by pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from modelward_api.base import Digest
+from modelward_api.bundle.documents import BundleDocuments
+from modelward_api.resources.driftmonitor import DriftMonitorSpec, DriftMonitorStatus
+from modelward_api.resources.modelversion import Artifact, ModelVersionSpec, ModelVersionStatus
+from modelward_api.resources.scorebatch import ScoreBatchSpec, ScoreBatchStatus
+from modelward_api.resources.trainingjob import TrainingJobSpec, TrainingJobStatus
+from modelward_api.wire.exchange import BatchOutcome, TrainingOutcome, TrainingProgress
+from modelward_operator.domain.core import caller_auth
+from modelward_operator.domain.core.record import ModelRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why something cannot go on: a CamelCase reason for programs and a sentence for people."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One serving pod."""
+
+    name: str
+    uid: str = ""
+    ip: str | None = None
+    ready: bool = False
+    tls: bool = False
+    """Whether it speaks TLS."""
+    callers: str = ""
+    """The fingerprint of whose tokens it takes."""
+    verified: bool = False
+    """The init container fetched the bundle and found its digest right."""
+    failure: Failure | None = None
+    """What its containers said when they ended badly (DigestMismatch ...), or why it cannot start (ImagePullBackOff)."""
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The Deployment of one version."""
+
+    replicas: int
+    """Wanted by its spec now."""
+    deleting: bool = False
+    failure: Failure | None = None
+    """Why its controller gets no pods: a quota, a policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One ModelVersion with all that belongs to it."""
+
+    name: str
+    uid: str
+    generation: int
+    created: datetime
+    spec: ModelVersionSpec
+    status: ModelVersionStatus
+    deleting: bool = False
+    """Its object is deleted, or is about to be; its pods may answer all the same."""
+    finalizer: bool = False
+    """Whether the finalizer of an earlier release is on it."""
+    artifact: Artifact | None = None
+    """spec.artifact, or what the TrainingJob it refers to has made."""
+    artifact_failure: Failure | None = None
+    """Why there will be no artifact (TrainingJobFailed, TrainingJobNotFound); None while it is merely awaited."""
+    workload: Workload | None = None
+    pods: tuple[Pod, ...] = ()
+
+    @property
+    def digest(self) -> Digest | None:
+        """Its bundle's digest, once that is known."""
+        return self.artifact.digest if self.artifact else None
+
+    @property
+    def failure(self) -> Failure | None:
+        """What its pods complain of, or why there are none."""
+        said = next((pod.failure for pod in self.pods if pod.failure), None)
+        return said or (self.workload.failure if self.workload else None)
+
+    @property
+    def ready_pods(self) -> int:
+        """How many of its pods answer."""
+        return sum(pod.ready and not pod.deleting for pod in self.pods)
+
+    @property
+    def tls(self) -> bool:
+        """Whether its pods shall speak TLS."""
+        return self.spec.serving.tls is not None
+
+    @property
+    def callers(self) -> str:
+        """Whose tokens its pods shall take, as a fingerprint."""
+        return caller_auth.fingerprint(self.spec.serving.authentication)
+
+    def is_spoken_by(self, pod: Pod) -> bool:
+        """Whether a pod of it speaks to callers as its spec says now: it may be older than the spec."""
+        return pod.tls == self.tls and pod.callers == self.callers
+
+    @property
+    def is_autoscaled(self) -> bool:
+        """Whether an autoscaler sets its number of pods while it is the champion."""
+        return self.spec.serving.autoscaling is not None
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidVersion:
+    """A ModelVersion whose spec the models refuse though the schema let it through."""
+
+    name: str
+    generation: int
+    status: ModelVersionStatus
+    error: str
+    deleting: bool = False
+    finalizer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelService:
+    """The model's Service as it is."""
+
+    selects: str | None
+    """The ModelVersion whose pods it selects."""
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """What one pod said about its lease in this round's exchange."""
+
+    challenger: Digest | None
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """One DriftMonitor on the model."""
+
+    name: str
+    generation: int
+    spec: DriftMonitorSpec
+    status: DriftMonitorStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """All that one reconcile of one model knows."""
+
+    namespace: str
+    model: str
+    versions: tuple[Version, ...]
+    service: ModelService | None
+    record: ModelRecord
+    """The durable record, with this round's counters already merged in."""
+    tripped: Mapping[Digest, str] = field(default_factory=dict)
+    """By challenger digest: why a champion pod stopped answering from it."""
+    held: Mapping[str, HeldLease] = field(default_factory=dict)
+    """By pod name, for the pods that took part in this round's exchange."""
+    documents: Mapping[Digest, BundleDocuments] = field(default_factory=dict)
+    """By bundle digest, for those whose pods could be asked."""
+    monitors: tuple[Monitor, ...] = ()
+    invalid: tuple[InvalidVersion, ...] = ()
+    lost: str | None = None
+    """What somebody has deleted of the record or the quarantine."""
+    refused: Mapping[str, Failure] = field(default_factory=dict)
+    """By ModelVersion name: why one of its pods refused its lease when it was last told."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingObservation:
+    """All that one reconcile of one TrainingJob knows."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    spec: TrainingJobSpec
+    status: TrainingJobStatus
+    job_exists: bool = False
+    job_suspended: bool = False
+    job_failure: Failure | None = None
+    """The Job's own verdict: BackoffLimitExceeded, DeadlineExceeded, PodFailurePolicy."""
+    job_complete: bool = False
+    pod_problem: Failure | None = None
+    """Why the newest pod does not run: ImagePullBackOff, Unschedulable, OOMKilled, Evicted, QuotaExceeded, or its last words."""
+    progress: TrainingProgress | None = None
+    outcome: TrainingOutcome | None = None
+    """The termination message of the newest pod that ended, if it could be read."""
+    model_version: str | None = None
+    """The name of the ModelVersion that this job has created, when it exists."""
+    name_taken: bool = False
+    """Whether a ModelVersion of the wanted name exists that this job has not created."""
+    version_refused: Failure | None = None
+    """Why the API server refuses the ModelVersion that spec.promote asks for, when it was tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The version that a ScoreBatch scores with, once and for all."""
+
+    model_version: str
+    version: str
+    artifact: Artifact
+
+
+@dataclass(frozen=True, slots=True)
+class BatchJob:
+    """The Job of a ScoreBatch as it is."""
+
+    chosen: Chosen | None
+    """What it was made with; None when nobody can tell any more."""
+    suspended: bool = False
+    parallelism: int = 1
+    done: int = 0
+    """Shards that are written."""
+    started: str | None = None
+    finished: str | None = None
+    complete: bool = False
+    failure: Failure | None = None
+    """Its own verdict: FailedIndexes, DeadlineExceeded, PodFailurePolicy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringObservation:
+    """All that one reconcile of one ScoreBatch knows."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    spec: ScoreBatchSpec
+    status: ScoreBatchStatus
+    model: Observation | Failure | None = None
+    """The model and its versions, while none is chosen; or why they cannot be trusted."""
+    job: BatchJob | None = None
+    taken: Failure | None = None
+    """Somebody else's Job stands where ours shall be."""
+    running: bool = False
+    """Whether a pod runs."""
+    outcomes: tuple[BatchOutcome, ...] = ()
+    """What the pods that ended have said, in the order of their creation."""
+    pod_problem: Failure | None = None
+    """Why pods cannot run, or what the newest said that failed, of those that are each shard's last."""

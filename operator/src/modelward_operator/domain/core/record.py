@@ -1,0 +1,89 @@
+"""What the operator must remember about a model when its ModelVersions are gone or it is restarted itself.
+
+Kept in one ConfigMap a model, ``<model>-modelward``. The counts are machine state: they stand in no status.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from modelward_api.base import Digest, Document, SemVer, Timestamp
+from modelward_api.resources.modelversion import Analysis, Outcome, SignalEvidence, SubgroupEvidence
+from modelward_api.wire.exchange import PairedCounts, ProfileCounts
+
+
+class Quarantine(Document):
+    """A digest that was rolled back and shall not come back by applying the same manifest again."""
+
+    digest: Digest
+    version: SemVer
+    reason: str
+    message: str
+    time: Timestamp
+
+
+class Evidence(Document):
+    """What a decision rested on, whole: whoever has it can judge it again."""
+
+    challenger: Digest | None = None
+    champion: Digest | None = None
+    """None when there was nothing to compare with."""
+    analysis: Analysis
+    counts: PairedCounts
+    signals: tuple[SignalEvidence, ...] = ()
+    subgroups: tuple[SubgroupEvidence, ...] = ()
+    """As people may read it: without small numbers."""
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of its canonical JSON: sorted keys, no spaces."""
+        canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+
+class DecisionRecord(Document):
+    """One promotion, rollback or release: who, when, why, and on what evidence."""
+
+    time: Timestamp
+    outcome: Outcome
+    model_version: str
+    version: SemVer
+    champion: str | None = None
+    """The ModelVersion that answered all requests when it was decided."""
+    reason: str
+    message: str
+    evidence: Evidence
+    evidence_digest: Digest
+
+
+class Ledger(Document):
+    """Counts by pod instance. Readings of one instance only grow: merging takes the larger, whatever the order."""
+
+    paired: dict[Digest, dict[str, PairedCounts]] = {}
+    """By challenger digest, then by the champion's digest and its pod's instance (``ledger.instance_key``)."""
+    strata: dict[Digest, dict[str, dict[str, PairedCounts]]] = {}
+    """By challenger and instance as above, then by stratum of the champion's declared subgroups."""
+    profiles: dict[Digest, dict[str, ProfileCounts]] = {}
+    """By champion digest, then by instance."""
+    windows: dict[str, ProfileCounts] = {}
+    """By DriftMonitor name: the champion's totals when its current window began."""
+    detectors: dict[str, str] = {}
+    """By DriftMonitor name: the counts of the windows before, packed (``detector.pack``): read when a window is judged only."""
+    instances: dict[str, str] = {}
+    """By living pod: its instance. An instance is gone when its pod is, or has started anew."""
+    gone: tuple[str, ...] = ()
+    """The instances that are gone and not folded yet, in that order."""
+    folded: tuple[str, ...] = ()
+    """Instances long gone whose counts were summed into one; a reading of theirs that comes late is not counted again."""
+
+
+class ModelRecord(Document):
+    """The durable memory of one model."""
+
+    quarantined: tuple[Quarantine, ...] = ()
+    marked: tuple[Digest, ...] = ()
+    """Those that also stand in the second place: one that is missing there was deleted, not only not written yet."""
+    decisions: tuple[DecisionRecord, ...] = ()
+    """The last promotions, rollbacks and releases, newest last."""
+    ledger: Ledger = Ledger()

@@ -1,0 +1,1 @@
+"""Whether a model's input, or its score, has drifted."""

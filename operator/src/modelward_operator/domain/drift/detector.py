@@ -1,0 +1,131 @@
+"""Drift of one feature, looked for in all stretches of windows that end now: an e-detector over cumulative counts."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from operator import add
+
+from modelward_api.base import Digest
+from modelward_operator.domain.evidence import statistics
+
+CALM_WINDOWS = 3
+"""So many windows in a row with less than half of the minimum effect end an episode."""
+MOST_CELLS = 65_536
+"""Counts that the monitors of a model remember together: in the model's record they take some 150 kB at most."""
+FEWEST_STRETCHES = 4
+"""Stretches that a feature remembers, however many features there are."""
+
+Cells = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What was counted in some windows, one after the other."""
+
+    windows: int
+    counts: Cells
+
+    def __add__(self, other: Stretch) -> Stretch:
+        return Stretch(self.windows + other.windows, tuple(map(add, self.counts, other.counts)))
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """What is remembered of a feature: adjacent stretches, oldest first, one of which begins at each start point.
+
+    The newest are of one window each, then two of two, of four and so on, about 2 log2(t) after t windows: three of one length
+    become two (the exponential histogram of Datar et al., SIAM J. Comput. 2002).
+    """
+
+    stretches: tuple[Stretch, ...] = ()
+    drifting: bool = False
+    calm: int = 0
+    """Windows in a row without half of the minimum effect, while drifting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a detector says after a window."""
+
+    log_evidence: float
+    effect: float
+    """PSI less its noise, of the stretch with the most evidence; so is the next."""
+    jensen_shannon: float
+
+
+def look(
+    before: Detector, reference: Sequence[int], window: Cells, threshold: float, minimum_effect: float, most: int
+) -> tuple[Detector, Reading]:
+    """Take in a window.
+
+    Args:
+        before: What is remembered.
+        reference: Counts at training.
+        window: Counts of the window, in the same cells.
+        threshold: The log evidence above which drift is called.
+        minimum_effect: The effect that a call needs, too.
+        most: Stretches to remember at most; the oldest go.
+    """
+    if any(len(stretch.counts) != len(reference) for stretch in before.stretches):
+        before = Detector(drifting=before.drifting, calm=before.calm)
+    stretches = _thinned((*before.stretches, Stretch(1, window)))[-most:]
+    ending_now = list(accumulate(reversed(stretches), add))
+    evidence = [statistics.log_drift_evidence(reference, stretch.counts) for stretch in ending_now]
+    strongest = ending_now[max(range(len(evidence)), key=evidence.__getitem__)].counts
+    reading = Reading(
+        statistics.log_drift_detector(evidence),
+        statistics.drift_effect(reference, strongest),
+        statistics.jensen_shannon(reference, strongest),
+    )
+    if not before.drifting:
+        called = reading.log_evidence > threshold and reading.effect >= minimum_effect
+        return Detector(stretches, drifting=called), reading
+    calm = before.calm + 1 if statistics.drift_effect(reference, window) < minimum_effect / 2 else 0
+    if calm >= CALM_WINDOWS:
+        return Detector(), Reading(0.0, 0.0, 0.0)
+    return Detector(stretches, drifting=True, calm=calm), reading
+
+
+def most_stretches(cells: int, monitors: int) -> int:
+    """How many stretches a feature may remember where all features of a monitor have so many cells."""
+    return max(FEWEST_STRETCHES, MOST_CELLS // (max(cells, 1) * max(monitors, 1)))
+
+
+def pack(champion: Digest, detectors: Mapping[str, Detector]) -> str:
+    """The detectors of one champion as text, small enough for a record; they hold exact counts, so no status may have it."""
+    features = {
+        name: [detector.drifting, detector.calm, [[s.windows, *s.counts] for s in detector.stretches]]
+        for name, detector in sorted(detectors.items())
+    }
+    written = json.dumps([champion, features], separators=(",", ":")).encode()
+    return base64.b64encode(zlib.compress(written)).decode()
+
+
+def unpack(packed: str | None, champion: Digest) -> dict[str, Detector]:
+    """The detectors of this champion; none if those packed are of another one, or if it is not what pack() has made."""
+    if packed is None:
+        return {}
+    try:
+        whose, features = json.loads(zlib.decompress(base64.b64decode(packed)))
+        if whose != champion:
+            return {}
+        return {
+            name: Detector(tuple(Stretch(w, tuple(counts)) for w, *counts in stretches), drifting, calm)
+            for name, (drifting, calm, stretches) in features.items()
+        }
+    except (ValueError, TypeError, AttributeError, zlib.error):
+        return {}
+
+
+def _thinned(stretches: Sequence[Stretch]) -> tuple[Stretch, ...]:
+    """Of three stretches of one length the two older ones are taken together, from the newest on."""
+    kept = list(stretches)
+    for i in range(len(kept) - 3, -1, -1):
+        if kept[i].windows == kept[i + 1].windows == kept[i + 2].windows:
+            kept[i : i + 2] = [kept[i] + kept[i + 1]]
+    return tuple(kept)

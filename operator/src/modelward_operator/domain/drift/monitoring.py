@@ -1,0 +1,294 @@
+"""DriftMonitors: windows of counts against the champion's frozen reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from math import log
+
+from modelward_api.base import Digest, seconds
+from modelward_api.bundle.documents import FeatureReference, ReferenceProfile
+from modelward_api.resources.driftmonitor import ActionTaken, DriftMonitorStatus, FeatureDrift
+from modelward_api.wire.exchange import ProfileCounts
+from modelward_operator.domain.core.clock import elapsed, stamp
+from modelward_operator.domain.core.conditions import Summary, conclude
+from modelward_operator.domain.core.observation import Monitor
+from modelward_operator.domain.drift.detector import Cells, Detector, Reading, look, most_stretches, pack, unpack
+from modelward_operator.domain.evidence.ledger import since
+from modelward_operator.domain.evidence.signals import rounded, significant
+from modelward_operator.domain.evidence.statistics import SMALLEST_REFERENCE
+
+KEPT_ACTIONS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The champion as a monitor sees it."""
+
+    name: str
+    reference: ReferenceProfile | None
+    """None while its pods could not be asked yet."""
+    total: ProfileCounts
+    """All rows that its pods have counted."""
+    digest: Digest = ""
+    monitors: int = 1
+    """How many monitors watch it: they share the room in its record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was counted in a window, and against what it is judged."""
+
+    features: list[FeatureReference]
+    """Of all rows."""
+    strata: dict[str, dict[str, FeatureReference]]
+    """By stratum and feature."""
+    judged: set[str]
+    """The strata with enough rows; the windows of the others go on."""
+    start: ProfileCounts
+    fresh: ProfileCounts
+
+    def next(self, total: ProfileCounts) -> ProfileCounts:
+        """The start of the next window."""
+        waiting = {
+            name: own for name, own in self.start.strata.items() if name in self.strata and name not in self.judged
+        }
+        return total.model_copy(update={"strata": {**total.strata, **waiting}})
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a monitor says now."""
+
+    status: DriftMonitorStatus
+    window: ProfileCounts | None
+    """The champion's totals at the start of the window under way."""
+    detectors: str | None = None
+    """What is remembered of the windows before, packed."""
+    alarm: str | None = None
+    """The feature with the most evidence, at the moment that drift is called for the first time."""
+    rollback: bool = False
+    """Whether its actions ask for a rollback now."""
+
+
+def judge(
+    monitor: Monitor, watched: Watched | None, window: ProfileCounts | None, now: datetime, detectors: str | None = None
+) -> Judgement:
+    """Look at the counts: open a window, wait for more rows, or judge the window and open the next."""
+    if watched is None:
+        message = f"No version of model {monitor.spec.model!r} serves; spec.model names none, or none is ready yet"
+        return Judgement(_unknown(monitor, "ModelNotFound", message, now), None)
+    if watched.reference is None:
+        message = f"Waiting for the counts of {watched.name}"
+        return Judgement(_unknown(monitor, "WaitingForCounts", message, now), window, detectors)
+    known = _references(watched.reference)
+    chosen = [known[name] for name in _chosen(monitor, known)]
+    usable = [reference for reference in chosen if _is_large(reference)]
+    if not usable:
+        message = (
+            f"{watched.name} was trained on {rounded(watched.reference.rows)} rows; a reference needs {SMALLEST_REFERENCE} "
+            "before anything can be called a shift from it. Train the next version on more rows"
+        )
+        return Judgement(_unknown(monitor, "ReferenceTooSmall", message, now), None)
+    if monitor.status.champion != watched.name:
+        return Judgement(_opened(monitor, watched, known, now), watched.total)
+    fresh = since(watched.total, window) if window is not None else None
+    if window is None or fresh is None:
+        return Judgement(_reopened(monitor, known, now), watched.total, detectors)
+    enough = fresh.rows >= monitor.spec.tests.minimum_rows
+    if not enough or elapsed(monitor.status.window_since, now) < seconds(monitor.spec.interval):
+        return Judgement(_concluded(monitor, monitor.status, known, now), window, detectors)
+    strata = _strata(monitor, watched.reference)
+    judged = {stratum for stratum in strata if _rows(fresh, stratum) >= monitor.spec.tests.minimum_rows}
+    remembered = unpack(detectors, watched.digest)
+    return _judged(monitor, watched, Window(usable, strata, judged, window, fresh), remembered, known, now)
+
+
+def with_outcome(status: DriftMonitorStatus, do: str, feature: str, outcome: str, now: datetime) -> DriftMonitorStatus:
+    """The status with one more action taken."""
+    taken = ActionTaken(time=stamp(now), do=do, feature=feature, outcome=outcome)
+    return status.model_copy(update={"actions_taken": (*status.actions_taken, taken)[-KEPT_ACTIONS:]})
+
+
+def _references(profile: ReferenceProfile) -> dict[str, FeatureReference]:
+    return {feature.name: feature for feature in (*profile.features, profile.score)}
+
+
+def _chosen(monitor: Monitor, known: dict[str, FeatureReference]) -> list[str]:
+    wanted = monitor.spec.features or tuple(known)
+    return list(dict.fromkeys(name for name in (*wanted, "score") if name in known))
+
+
+def _strata(monitor: Monitor, profile: ReferenceProfile) -> dict[str, dict[str, FeatureReference]]:
+    found: dict[str, dict[str, FeatureReference]] = {}
+    for stratum in profile.strata:
+        references = {name: profile.of_stratum(stratum, name) for name in monitor.spec.subgroups}
+        found[stratum] = {name: ref for name, ref in references.items() if ref is not None and _is_large(ref)}
+    return {stratum: references for stratum, references in found.items() if references}
+
+
+def _rows(counts: ProfileCounts, stratum: str) -> int:
+    return max((sum(cells) for cells in counts.strata.get(stratum, {}).values()), default=0)
+
+
+def _is_large(reference: FeatureReference) -> bool:
+    return sum(reference.counts) >= SMALLEST_REFERENCE
+
+
+def _judged(
+    monitor: Monitor,
+    watched: Watched,
+    window: Window,
+    remembered: dict[str, Detector],
+    known: dict[str, FeatureReference],
+    now: datetime,
+) -> Judgement:
+    fresh, tests = window.fresh, monitor.spec.tests
+    references = [*window.features, *(r for own in window.strata.values() for r in own.values())]
+    threshold = log(len(references) / tests.alpha)
+    most = most_stretches(sum(len(reference.counts) for reference in references), watched.monitors)
+    before = {feature.name: feature for feature in monitor.status.features}
+    kept = {reference.name: _detector(reference, remembered, before) for reference in references}
+
+    def judged(reference: FeatureReference, found: Cells | None) -> FeatureDrift:
+        counts = found or (0,) * len(reference.counts)
+        name, room = reference.name, (threshold, tests.minimum_effect, most)
+        kept[name], reading = look(kept[name], reference.counts, counts, *room)
+        return _shown(name, counts, kept[name], reading, threshold)
+
+    shown = [judged(reference, fresh.features.get(reference.name)) for reference in window.features]
+    for stratum, own in window.strata.items():
+        if stratum in window.judged:
+            shown += [judged(reference, fresh.strata[stratum].get(name)) for name, reference in own.items()]
+        else:
+            shown += [before[reference.name] for reference in own.values() if reference.name in before]
+    worst = max(shown, key=lambda feature: (feature.drifting, feature.log_evidence - threshold, feature.psi))
+    was_drifting = monitor.status.state == "Drifting"
+    is_drifting = worst.drifting
+    status = monitor.status.model_copy(
+        update={
+            "state": "Drifting" if is_drifting else "Quiet",
+            "window_since": stamp(now),
+            "rows": (monitor.status.rows or 0) + fresh.rows,
+            "worst_feature": worst.name,
+            "evidence": f"e^{worst.log_evidence:.3g} of e^{threshold:.3g}, PSI {worst.psi:.2g}",
+            "features": tuple(shown),
+            "last_alarm": stamp(now) if is_drifting and not was_drifting else monitor.status.last_alarm,
+        }
+    )
+    return Judgement(
+        _concluded(monitor, status, known, now),
+        window.next(watched.total),
+        pack(watched.digest, kept),
+        alarm=worst.name if is_drifting and not was_drifting else None,
+        rollback=is_drifting and _rollback_due(monitor, now),
+    )
+
+
+def _detector(
+    reference: FeatureReference, remembered: dict[str, Detector], before: dict[str, FeatureDrift]
+) -> Detector:
+    """What is remembered of a feature; if the record was lost, an episode that the status tells of goes on."""
+    name = reference.name
+    return remembered.get(name) or Detector(drifting=name in before and before[name].drifting)
+
+
+def _shown(name: str, counts: Cells, detector: Detector, reading: Reading, threshold: float) -> FeatureDrift:
+    """As people may read it: in few digits, from which no count follows."""
+    return FeatureDrift(
+        name=name,
+        rows=rounded(sum(counts)),
+        log_evidence=significant(reading.log_evidence, 2),
+        threshold=significant(threshold),
+        psi=significant(reading.effect, 2),
+        jensen_shannon=significant(reading.jensen_shannon, 2),
+        drifting=detector.drifting,
+    )
+
+
+def _rollback_due(monitor: Monitor, now: datetime) -> bool:
+    for action in monitor.spec.actions:
+        if action.do != "rollback":
+            continue
+        last = max((taken.time for taken in monitor.status.actions_taken if taken.do == "rollback"), default=None)
+        return last is None or elapsed(last, now) >= seconds(action.cooldown)
+    return False
+
+
+def _opened(
+    monitor: Monitor, watched: Watched, known: dict[str, FeatureReference], now: datetime
+) -> DriftMonitorStatus:
+    """The first window against this champion; what was seen of another says nothing about this one."""
+    status = monitor.status.model_copy(
+        update={
+            "state": "InsufficientData",
+            "champion": watched.name,
+            "window_since": stamp(now),
+            "rows": 0,
+            "worst_feature": None,
+            "evidence": None,
+            "features": (),
+        }
+    )
+    return _concluded(monitor, status, known, now)
+
+
+def _reopened(monitor: Monitor, known: dict[str, FeatureReference], now: datetime) -> DriftMonitorStatus:
+    """The window under way is lost, with the counters or with the record: the next begins, and what was seen stays seen."""
+    status = monitor.status.model_copy(update={"window_since": stamp(now)})
+    return _concluded(monitor, status, known, now)
+
+
+def _concluded(
+    monitor: Monitor, status: DriftMonitorStatus, known: dict[str, FeatureReference], now: datetime
+) -> DriftMonitorStatus:
+    message = _message(monitor, status)
+    summary = Summary("True", "Watching", message)
+    for field, wanted in (("features", monitor.spec.features), ("subgroups", monitor.spec.subgroups)):
+        missing = [name for name in wanted if name not in known]
+        if not missing:
+            continue
+        message = (
+            f"spec.{field}[{wanted.index(missing[0])}]: the model has no feature {', '.join(map(repr, missing))}; "
+            f"it has {', '.join(sorted(known))}. The others are watched. {message}"
+        )
+        summary = Summary("False", "FeatureNotFound", message, stalled=True)
+    drifting = ("Drifting", "True" if status.state == "Drifting" else "False", status.state or "Unknown", message)
+    summary = Summary(
+        summary.ready,
+        summary.reason,
+        summary.message,
+        stalled=summary.stalled,
+        others=(drifting,),  # type: ignore[arg-type]
+    )
+    return status.model_copy(
+        update={
+            "observed_generation": monitor.generation,
+            "message": message,
+            "conditions": conclude(status.conditions, monitor.generation, now, summary),
+        }
+    )
+
+
+def _message(monitor: Monitor, status: DriftMonitorStatus) -> str:
+    if status.state == "Drifting":
+        drifting = [feature.name for feature in status.features if feature.drifting]
+        return f"Drift in {', '.join(drifting)}: {status.worst_feature} at {status.evidence}"
+    if status.state == "Quiet":
+        return f"Quiet after {status.rows} rows; most evidence in {status.worst_feature}: {status.evidence}"
+    tests = monitor.spec.tests
+    return f"Too little data yet: a window needs {tests.minimum_rows} rows and {monitor.spec.interval}"
+
+
+def _unknown(monitor: Monitor, reason: str, message: str, now: datetime) -> DriftMonitorStatus:
+    old = monitor.status
+    stalled = reason == "ReferenceTooSmall"  # all else mends itself, once a version serves and its pods answer
+    summary = Summary("False", reason, message, reconciling=not stalled, stalled=stalled)
+    return old.model_copy(
+        update={
+            "observed_generation": monitor.generation,
+            "state": old.state if old.state == "Drifting" and reason != "ModelNotFound" else "Unknown",
+            "message": message,
+            "conditions": conclude(old.conditions, monitor.generation, now, summary),
+        }
+    )

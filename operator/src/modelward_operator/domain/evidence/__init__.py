@@ -1,0 +1,1 @@
+"""Whether a challenger is as good as the champion, from counts."""

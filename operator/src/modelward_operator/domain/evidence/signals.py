@@ -1,0 +1,232 @@
+"""What the counts of a rollout say, signal by signal, and what they say together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor, log, log10
+
+from modelward_api.resources.modelversion import Analysis, SignalEvidence, SubgroupEvidence, Verdict
+from modelward_api.wire.exchange import PairedCounts
+from modelward_operator.domain.evidence import statistics
+
+WORDS = {
+    "validity": "validity",
+    "errors": "errors",
+    "latency": "missed deadlines",
+    "flips": "changed decisions",
+    "latency-shift": "more slow answers",
+    "score-shift": "scores moved",
+}
+_ALLOWED = frozenset({"flips", "latency-shift", "score-shift"})
+"""Signals with an allowance of their own; the others share the error margin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """All signals and the verdict over them."""
+
+    signals: tuple[SignalEvidence, ...]
+    verdict: Verdict
+    message: str
+    """One line for people: 'Holding: 212 of about 640 requests; harm at most 1.9%, margin 1%'."""
+    reason: str
+    """A CamelCase word: HardFailure, HarmShown, SubgroupHarm, InsufficientEvidence or HarmBounded."""
+    subgroups: tuple[SubgroupEvidence, ...] = ()
+
+
+def assess(counts: PairedCounts, tripped: str | None, analysis: Analysis, others: int = 0) -> Assessment:
+    """Judge the paired counts of one challenger against one champion.
+
+    Harm is called by any one signal, so they share ``alpha``. A pass needs every signal, so each bound has all of ``alpha``: a
+    challenger that is truly worse than a margin would have to get past the test made for just that (intersection-union).
+    A signal that is allowed everything is reported, neither tested nor waited for.
+
+    Args:
+        counts: Of the pairs of the two.
+        tripped: Why a champion pod stopped asking the challenger, or None.
+        analysis: The margins.
+        others: How many more tests take their share of ``alpha``.
+    """
+    evidence_needed = log((tested(analysis) + others) / analysis.alpha)
+    signals = (
+        _validity(counts, tripped),
+        _difference(
+            "errors", counts.pairs, counts.errors_challenger, counts.errors_champion, analysis, evidence_needed
+        ),
+        _difference("latency", counts.pairs, counts.late_challenger, counts.late_champion, analysis, evidence_needed),
+        _flips(counts, analysis, evidence_needed),
+        _shift(
+            "latency-shift", counts.compared, _slower(counts), analysis.latency_shift, analysis.alpha, evidence_needed
+        ),
+        _shift("score-shift", counts.compared, _moved(counts), analysis.score_shift, analysis.alpha, evidence_needed),
+    )
+    return _together(signals, counts, tripped)
+
+
+def percent(share: float) -> str:
+    """A share as people read it: 0.0187 is '1.9%'."""
+    return f"{significant(100 * share, 2):g}%"
+
+
+def significant(value: float, digits: int = 4) -> float:
+    """The value at that many significant digits: a status shall not change for noise."""
+    if value == 0:
+        return 0.0
+    return round(value, digits - 1 - floor(log10(abs(value))))
+
+
+def rounded(count: int) -> int:
+    """To tens, and to two digits: a small count does not follow from the others that are told."""
+    unit = 10 ** max(1, floor(log10(count)) - 1) if count else 1
+    return round(count / unit) * unit
+
+
+def tested(analysis: Analysis) -> int:
+    """Signals that can call harm by evidence: errors, latency, and those that are not allowed everything."""
+    return 2 + sum(allowed < 1 for allowed in (analysis.flip_allowance, analysis.latency_shift, analysis.score_shift))
+
+
+def _validity(counts: PairedCounts, tripped: str | None) -> SignalEvidence:
+    failure = _hard_failure(counts, tripped)
+    verdict: Verdict = "Harm" if failure else "Pass" if counts.pairs >= statistics.OPENING else "Hold"
+    return SignalEvidence(
+        name="validity", verdict=verdict, samples=counts.pairs, threshold=0.0, samples_needed=statistics.OPENING
+    )
+
+
+def _hard_failure(counts: PairedCounts, tripped: str | None) -> str | None:
+    return statistics.hard_failure(counts.invalid, counts.opening_errors, counts.opening_pairs, tripped)
+
+
+def _difference(
+    name: str, pairs: int, challenger: int, champion: int, analysis: Analysis, evidence_needed: float
+) -> SignalEvidence:
+    evidence = statistics.log_evidence_of_harm(challenger, champion)
+    bound = statistics.harm_bound(challenger, champion, pairs, analysis.alpha)
+    needed = statistics.pairs_needed(challenger, champion, pairs, analysis.error_margin, analysis.alpha)
+    return SignalEvidence.model_validate(
+        {
+            "name": name,
+            "verdict": _verdict(evidence >= evidence_needed, bound < analysis.error_margin),
+            "samples": pairs,
+            "estimate": significant((challenger - champion) / pairs) if pairs else None,
+            "bound": significant(bound),
+            "threshold": analysis.error_margin,
+            "log_evidence": significant(evidence),
+            "evidence_needed": significant(evidence_needed),
+            "samples_needed": _rounded_up(needed),
+        }
+    )
+
+
+def _flips(counts: PairedCounts, analysis: Analysis, evidence_needed: float) -> SignalEvidence:
+    n, k, allowance = counts.compared, counts.flips, analysis.flip_allowance
+    evidence = statistics.log_evidence_of_excess(k, n, allowance)
+    bound = statistics.rate_bound(k, n, analysis.alpha)
+    needed = statistics.pairs_needed(k, 0, n, allowance, analysis.alpha) if allowance < 1 else 0
+    return SignalEvidence(
+        name="flips",
+        verdict=_verdict(evidence >= evidence_needed, allowance >= 1 or bound < allowance),
+        samples=n,
+        estimate=significant(k / n) if n else None,
+        bound=significant(bound),
+        threshold=allowance,
+        log_evidence=significant(evidence),
+        evidence_needed=significant(evidence_needed),
+        samples_needed=_rounded_up(needed),
+    )
+
+
+def _slower(counts: PairedCounts) -> statistics.Crossings:
+    """One-sided: nobody minds answers that come earlier."""
+    return tuple(zip(counts.slower_challenger, counts.slower_champion, strict=True))
+
+
+def _moved(counts: PairedCounts) -> statistics.Crossings:
+    """Two-sided: up and down."""
+    up = tuple(zip(counts.higher_challenger, counts.higher_champion, strict=True))
+    return (*up, *((champion, challenger) for challenger, champion in up))
+
+
+def _shift(
+    name: str, pairs: int, crossings: statistics.Crossings, allowance: float, alpha: float, evidence_needed: float
+) -> SignalEvidence:
+    """Of the worst level. The same rule as for every signal: too little data holds, and a pass needs the bound."""
+    evidence = statistics.log_evidence_of_shift(crossings, pairs, allowance)
+    bound = statistics.shift_bound(crossings, pairs, alpha)
+    needed = statistics.shift_needed(crossings, pairs, allowance, alpha) if allowance < 1 else 0
+    return SignalEvidence.model_validate(
+        {
+            "name": name,
+            "verdict": _verdict(evidence >= evidence_needed, allowance >= 1 or bound < allowance),
+            "samples": pairs,
+            "estimate": significant(max(up - down for up, down in crossings) / pairs) if pairs else None,
+            "bound": significant(bound),
+            "threshold": allowance,
+            "log_evidence": significant(evidence),
+            "evidence_needed": significant(evidence_needed),
+            "samples_needed": _rounded_up(needed),
+        }
+    )
+
+
+def _verdict(harm: bool, bounded: bool) -> Verdict:
+    return "Harm" if harm else "Pass" if bounded else "Hold"
+
+
+def _rounded_up(needed: int | None) -> int | None:
+    """To two digits, away from zero: it is an estimate, and shall not flicker."""
+    if not needed:
+        return needed
+    unit = 10 ** max(0, floor(log10(needed)) - 1)
+    return int(-(-needed // unit) * unit)
+
+
+def _together(signals: tuple[SignalEvidence, ...], counts: PairedCounts, tripped: str | None) -> Assessment:
+    failure = _hard_failure(counts, tripped)
+    if failure:
+        return Assessment(signals, "Harm", f"Harm: {failure}", "HardFailure")
+    harmful = [signal for signal in signals if signal.verdict == "Harm"]
+    if harmful:
+        return Assessment(signals, "Harm", _harm_message(harmful[0]), "HarmShown")
+    held = [signal for signal in signals if signal.verdict == "Hold"]
+    if held:
+        return Assessment(signals, "Hold", _hold_message(held), "InsufficientEvidence")
+    return Assessment(signals, "Pass", _pass_message(signals), "HarmBounded")
+
+
+def _harm_message(signal: SignalEvidence) -> str:
+    what = WORDS[signal.name]
+    rate = percent(signal.estimate or 0.0)
+    odds = f"evidence e^{significant(signal.log_evidence or 0.0, 2):g} of e^{signal.evidence_needed:.1f} needed"
+    if signal.name in _ALLOWED:
+        return f"Harm: {rate} {what}, {percent(signal.threshold)} allowed; {odds}"
+    return f"Harm: {rate} more {what} than the champion on the same {signal.samples} requests; {odds}"
+
+
+def _hold_message(held: list[SignalEvidence]) -> str:
+    """By the signal that is furthest from a pass."""
+    endless = [signal for signal in held if signal.samples_needed is None]
+    if endless:
+        signal = endless[0]
+        estimate = percent(signal.estimate or 0.0)
+        return (
+            f"Holding: {WORDS[signal.name]} at {estimate} after {signal.samples} requests, "
+            f"margin {percent(signal.threshold)}: no pass in sight, no proof of harm either"
+        )
+    signal = max(held, key=lambda s: (s.samples_needed or 0) / max(1, s.samples))
+    progress = f"Holding: {signal.samples} of about {signal.samples_needed} requests"
+    if signal.bound is None:
+        return progress
+    if signal.name in _ALLOWED:
+        what = WORDS[signal.name]
+        return f"{progress}; {what} at most {percent(signal.bound)}, allowed {percent(signal.threshold)}"
+    return f"{progress}; harm at most {percent(signal.bound)}, margin {percent(signal.threshold)}"
+
+
+def _pass_message(signals: tuple[SignalEvidence, ...]) -> str:
+    worst = max((s for s in signals if s.name in ("errors", "latency")), key=lambda s: s.bound or 0.0)
+    return (
+        f"Passed after {worst.samples} requests: harm at most {percent(worst.bound or 0.0)}, "
+        f"margin {percent(worst.threshold)}"
+    )

@@ -1,0 +1,1 @@
+"""Decisions on what runs to its end: training and batch scoring."""

@@ -1,0 +1,342 @@
+"""A ScoreBatch's life: the choice of a version, a Job, and what its shards say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from modelward_api.resources.modelversion import Artifact
+from modelward_api.resources.scorebatch import ScoreBatchStatus
+from modelward_api.store import TROUBLES
+from modelward_api.wire.exchange import TERMINATED, BatchOutcome
+from modelward_operator.domain.core.clock import stamp
+from modelward_operator.domain.core.conditions import State, Summary, conclude
+from modelward_operator.domain.core.decision import Note, ScoringDecision
+from modelward_operator.domain.core.observation import (
+    BatchJob,
+    Chosen,
+    Failure,
+    Observation,
+    ScoringObservation,
+    Version,
+)
+from modelward_operator.domain.jobs.refusal import again, remembered
+from modelward_operator.domain.rollout.plan import REFUSED
+from modelward_operator.domain.rollout.roles import cast, quarantined
+
+UNTIL_CHOSEN = 10.0
+"""Seconds between two looks for a version: those of a model do not know of the ScoreBatches that wait for it."""
+WHILE_RUNNING = 15.0
+"""Seconds between two looks at a running Job, beside its events."""
+
+PASSING = TROUBLES | {"InternalError", TERMINATED}
+"""Reasons of a pod's failure that another try may mend."""
+
+UNFETCHED = frozenset(
+    {"DigestMismatch", "ArtifactNotFound", "ArtifactUnreadable", "BadSignature", "ModelMismatch", "VersionMismatch"}
+)
+"""Reasons of a bundle that cannot be had."""
+
+ScoringPhase = Literal["Pending", "Running", "Complete", "Failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The next state of a ScoreBatch, and why."""
+
+    phase: ScoringPhase
+    reason: str
+    message: str
+    stalled: bool = False
+    again: float | None = None
+    """Seconds until the next look."""
+
+
+Check = Callable[[ScoringObservation], Stage | None]
+
+MENDS_ITSELF = ("ArtifactAwaited", "ModelNotFound", "VersionNotFound", "NoChampion")
+"""Why no version is chosen yet, where a version that is applied beside the batch, or promoted, is enough."""
+
+
+def score(observation: ScoringObservation, now: datetime) -> ScoringDecision:
+    """What shall be, given what is."""
+    chosen = choice(observation)
+    stage = next(found for check in CHECKS if (found := check(observation)) is not None)
+    active = stage.phase in ("Pending", "Running")
+    wanted = observation.spec
+    job = observation.job if observation.job and not (observation.job.complete or observation.job.failure) else None
+    suspend = wanted.suspend or stage.phase == "Failed"
+    create = active and observation.job is None and isinstance(chosen, Chosen) and not wanted.suspend
+    parallelism = min(wanted.parallelism, wanted.shards)
+    return ScoringDecision(
+        status=_status(observation, stage, chosen if isinstance(chosen, Chosen) else None, now),
+        create_job=chosen if create and isinstance(chosen, Chosen) else None,
+        suspend_job=suspend if job is not None and job.suspended != suspend else None,
+        parallelism=parallelism if active and job is not None and job.parallelism != parallelism else None,
+        notes=_notes(observation, stage),
+        requeue_after=stage.again,
+    )
+
+
+def refused(observation: ScoringObservation, failure: Failure, now: datetime) -> ScoringDecision:
+    """What to say when the API server did not take the Job, or a change of it: it may, the next time."""
+    chosen = choice(observation)
+    phase: ScoringPhase = observation.status.phase if observation.job and observation.status.phase else "Pending"
+    ready = next((c for c in observation.status.conditions if c.type == "Ready"), None)
+    news = ready is None or ready.reason != failure.reason
+    note = Note("ScoreBatch", observation.name, "Warning", failure.reason, failure.message)
+    stage = Stage(phase, failure.reason, failure.message)
+    return ScoringDecision(
+        status=_status(observation, stage, chosen if isinstance(chosen, Chosen) else None, now),
+        notes=(note,) if news else (),
+        requeue_after=again(observation.status.conditions, now),
+    )
+
+
+def choice(observation: ScoringObservation) -> Chosen | Failure | None:
+    """The version: that of the Job, else the one that was written down, else the one to choose now; or why there is none."""
+    if observation.job is not None and observation.job.chosen is not None:
+        return observation.job.chosen
+    status = observation.status
+    if status.model_version and status.version and status.digest and status.bundle_uri:
+        return Chosen(status.model_version, status.version, Artifact(uri=status.bundle_uri, digest=status.digest))
+    if observation.model is None or observation.spec.suspend:
+        return None
+    if isinstance(observation.model, Failure):
+        return observation.model
+    return _choose(observation.model, observation.spec.version)
+
+
+def _choose(model: Observation, version: str | None) -> Chosen | Failure:
+    present = [v for v in model.versions if not v.deleting]
+    if not present:
+        message = f"spec.model: there is no ModelVersion of {model.model} in this namespace: apply one, or train it"
+        return Failure("ModelNotFound", message)
+    if version is None:
+        champion = cast(model).champion
+        if champion is None or champion.deleting:
+            message = f"model {model.model} has no champion: promote a version, or set spec.version"
+            return Failure("NoChampion", message)
+        return _usable(model, champion, "spec.model")
+    named = [v for v in present if v.spec.version == version]
+    if not named:
+        known = ", ".join(sorted(v.spec.version for v in present)[:10])
+        return Failure("VersionNotFound", f"spec.version: {model.model} has no version {version}; it has {known}")
+    # Two ModelVersions may say one version: the one that serves, else the first.
+    named.sort(key=lambda v: (v.status.phase in REFUSED, v.status.phase != "Champion", v.created, v.name))
+    return _usable(model, named[0], "spec.version")
+
+
+def _usable(model: Observation, version: Version, field: str) -> Chosen | Failure:
+    """What was rolled back scores nobody, in batches neither."""
+    artifact, phase = version.artifact, version.status.phase
+    if phase in REFUSED or (artifact is not None and quarantined(model, artifact.digest) is not None):
+        message = f"{field}: ModelVersion {version.name} is {phase or 'quarantined'}: choose another version"
+        return Failure("VersionRefused", message)
+    if artifact is None:
+        return version.artifact_failure or Failure(
+            "ArtifactAwaited", f"ModelVersion {version.name} has no bundle yet; it is awaited"
+        )
+    return Chosen(version.name, version.spec.version, artifact)
+
+
+def has_ended(observation: ScoringObservation) -> Stage | None:
+    """It is complete, or has failed: a ScoreBatch is not run again by itself."""
+    status = observation.status
+    if status.phase not in ("Complete", "Failed"):
+        return None
+    ended = next((c for c in status.conditions if c.type == status.phase), None)
+    reason = ended.reason if ended else status.phase
+    return Stage(status.phase, reason, status.message or "", stalled=status.phase == "Failed")
+
+
+def is_in_the_way(observation: ScoringObservation) -> Stage | None:
+    """A Job of that name that is not ours."""
+    if observation.taken is None:
+        return None
+    return Stage("Failed", observation.taken.reason, observation.taken.message, stalled=True)
+
+
+def saw_different_inputs(observation: ScoringObservation) -> Stage | None:
+    """The files changed while the shards read them: rows may be there twice, or not at all."""
+    if len({o.input_digest for o in observation.outcomes if o.succeeded}) <= 1:
+        return None
+    message = "spec.input.uri: the files changed while they were scored: apply a new ScoreBatch once they are all there"
+    return Stage("Failed", "InputChanged", message, stalled=True)
+
+
+def fails(observation: ScoringObservation) -> Stage | None:
+    """The Job gave up: what a pod said, else what the Job says."""
+    if observation.job is None or observation.job.failure is None:
+        return None
+    # Pods that were stopped for another's bad input have nothing to say.
+    said = [o for o in observation.outcomes if not o.succeeded and o.reason not in PASSING]
+    failure = told(said[-1]) if said else _of_bundle(observation.pod_problem, observation.job)
+    if failure is None or observation.job.failure.reason == "DeadlineExceeded":
+        failure = _late(observation, observation.job.failure)
+    return Stage("Failed", failure.reason, failure.message, stalled=True)
+
+
+def _late(observation: ScoringObservation, verdict: Failure) -> Failure:
+    """The Job's verdict; when its time is over, with what stood in the way."""
+    before = next((c for c in observation.status.conditions if c.type == "Ready"), None)
+    last = observation.pod_problem or (Failure(before.reason, before.message) if before else None)
+    if verdict.reason != "DeadlineExceeded" or last is None or last.reason in ("Starting", "Scoring", "Suspended"):
+        return verdict
+    return Failure(verdict.reason, f"spec.activeDeadline is over; what stood in the way: {last.message}")
+
+
+def is_complete(observation: ScoringObservation) -> Stage | None:
+    """All shards are written."""
+    if observation.job is None or not observation.job.complete:
+        return None
+    counts = _counts(observation)
+    told = f"{counts['scored']} of {counts['rows']} rows scored"
+    if _heard(observation) < observation.spec.shards:
+        told += "; some pods were removed before their counts were read: see the shards' results for all"
+    return Stage("Complete", "Scored", told)
+
+
+def is_suspended(observation: ScoringObservation) -> Stage | None:
+    """spec.suspend."""
+    if not observation.spec.suspend:
+        return None
+    return Stage("Pending", "Suspended", "Suspended by spec.suspend; set it to false to go on")
+
+
+def has_no_version(observation: ScoringObservation) -> Stage | None:
+    """There is nothing to score with yet."""
+    chosen = choice(observation)
+    if isinstance(chosen, Chosen):
+        return None
+    if chosen is None:
+        return Stage("Pending", "ChoosingVersion", "Looking for the version to score with", again=UNTIL_CHOSEN)
+    waits = chosen.reason in MENDS_ITSELF
+    return Stage("Pending", chosen.reason, chosen.message, stalled=not waits, again=UNTIL_CHOSEN)
+
+
+def is_starting(observation: ScoringObservation) -> Stage | None:
+    """No pod has run yet."""
+    job = observation.job
+    if job is not None and (observation.running or observation.outcomes or job.done):
+        return None
+    if observation.pod_problem is not None:
+        return Stage("Pending", observation.pod_problem.reason, observation.pod_problem.message, again=WHILE_RUNNING)
+    if job is None and (refusal := remembered(observation.status.conditions)) is not None:
+        return Stage("Pending", refusal.reason, refusal.message, again=WHILE_RUNNING)  # it is tried again now
+    message = "Creating the Job" if job is None else "Waiting for the pods to start"
+    return Stage("Pending", "Starting", message, again=WHILE_RUNNING)
+
+
+def is_running(observation: ScoringObservation) -> Stage:
+    """Shard after shard."""
+    done = observation.job.done if observation.job else 0
+    message = f"{done} of {observation.spec.shards} shards done"
+    if observation.pod_problem is not None:
+        message += f"; {observation.pod_problem.message}"
+    return Stage("Running", "Scoring", message, again=WHILE_RUNNING)
+
+
+CHECKS: tuple[Check, ...] = (
+    has_ended,
+    is_in_the_way,
+    saw_different_inputs,
+    fails,
+    is_complete,
+    is_suspended,
+    has_no_version,
+    is_starting,
+    is_running,
+)
+
+
+def told(outcome: BatchOutcome) -> Failure:
+    """What a pod that failed has said."""
+    where = f"{outcome.field}: " if outcome.field and not outcome.message.startswith(outcome.field) else ""
+    return Failure(outcome.reason, f"{where}{outcome.message}")
+
+
+def _of_bundle(failure: Failure | None, job: BatchJob) -> Failure | None:
+    """What the fetch of a bundle says is about the ModelVersion: whose it is must be said here."""
+    if failure is None or failure.reason not in UNFETCHED or job.chosen is None:
+        return failure
+    return Failure(failure.reason, f"ModelVersion {job.chosen.model_version}: {failure.message}")
+
+
+def _finished(observation: ScoringObservation) -> dict[int, BatchOutcome]:
+    return {o.shard: o for o in observation.outcomes if o.succeeded}
+
+
+def _heard(observation: ScoringObservation) -> int:
+    """Of how many shards the counts are known."""
+    return len(_finished(observation))
+
+
+def _counts(observation: ScoringObservation) -> dict[str, int | None]:
+    """Sums over the finished shards; never less than before, as pods may be removed."""
+    shards, old = _finished(observation).values(), observation.status
+    rows = sum(o.rows for o in shards)
+    if rows < (old.rows or 0):
+        return {"rows": old.rows, "scored": old.scored, "invalid": old.invalid, "rows_per_second": old.rows_per_second}
+    seconds = sum(o.seconds for o in shards)
+    return {
+        "rows": rows,
+        "scored": sum(o.scored for o in shards),
+        "invalid": sum(o.invalid for o in shards),
+        "rows_per_second": int(rows / seconds) if seconds else old.rows_per_second,
+    }
+
+
+def _status(observation: ScoringObservation, stage: Stage, chosen: Chosen | None, now: datetime) -> ScoreBatchStatus:
+    old, job = observation.status, observation.job
+    update: dict[str, object] = {
+        "observed_generation": observation.generation,
+        "phase": stage.phase,
+        "message": stage.message,
+        "conditions": conclude(old.conditions, observation.generation, now, _summary(stage)),
+    }
+    if chosen is not None:
+        update |= {
+            "model_version": chosen.model_version,
+            "version": chosen.version,
+            "digest": chosen.artifact.digest,
+            "bundle_uri": chosen.artifact.uri,
+            "output": observation.spec.output.uri,
+        }
+    if old.phase not in ("Complete", "Failed") and job is not None:
+        over = stage.phase in ("Complete", "Failed")
+        update |= {
+            **_counts(observation),
+            "shards_done": max(job.done, old.shards_done or 0),
+            "started": old.started or job.started,
+            "finished": (job.finished or stamp(now)) if over else None,
+            "input_digest": next((o.input_digest for o in _finished(observation).values()), old.input_digest),
+        }
+    return old.model_copy(update=update)
+
+
+def _summary(stage: Stage) -> Summary:
+    def state(phase: ScoringPhase) -> tuple[str, State, str, str]:
+        holds = stage.phase == phase
+        return phase, "True" if holds else "False", stage.reason, stage.message if holds else ""
+
+    return Summary(
+        "True" if stage.phase == "Complete" else "False",
+        stage.reason,
+        stage.message,
+        reconciling=stage.phase in ("Pending", "Running") and not stage.stalled and stage.reason != "Suspended",
+        stalled=stage.stalled,
+        others=(state("Complete"), state("Failed")),
+    )
+
+
+def _notes(observation: ScoringObservation, stage: Stage) -> tuple[Note, ...]:
+    """On a new phase, and when a person must act."""
+    ready = next((c for c in observation.status.conditions if c.type == "Ready"), None)
+    complains = stage.stalled and (ready is None or ready.reason != stage.reason)
+    if observation.status.phase == stage.phase and not complains:
+        return ()
+    kind: Literal["Normal", "Warning"] = "Warning" if stage.stalled else "Normal"
+    return (Note("ScoreBatch", observation.name, kind, stage.reason, f"{stage.phase}: {stage.message}"),)

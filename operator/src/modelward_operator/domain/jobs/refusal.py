@@ -1,0 +1,51 @@
+"""What the API server refuses, and what keeps a Job from getting pods: told in a status, and tried again more and more seldom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from modelward_api.resources.conditions import Condition, find
+from modelward_operator.domain.core.observation import Failure
+
+SOONEST, LATEST = 2.0, 300.0
+"""Seconds until the next try."""
+LONGEST_QUOTE = 700
+
+QUOTA, FORBIDDEN, REFUSED, NO_PODS = "QuotaExceeded", "Forbidden", "ObjectRefused", "PodsRefused"
+REASONS = frozenset({QUOTA, FORBIDDEN, REFUSED, NO_PODS})
+
+
+def refused(what: str, status: int, message: str) -> Failure:
+    """Of an object that the API server did not take, with what it said of it."""
+    if "exceeded quota" in message or "failed quota" in message:
+        reason, remedy = QUOTA, "ask for less, give limits in resources, or have the quota raised"
+    elif status == 403:
+        reason, remedy = FORBIDDEN, "change what the policy speaks of, or the policy"
+    else:
+        reason, remedy = REFUSED, "correct what it speaks of"
+    said = " ".join(message.split())[:LONGEST_QUOTE]
+    return Failure(reason, f"The API server refuses {what} ({status}): {said}. It is tried again; {remedy}")
+
+
+def without_pods(message: str) -> Failure:
+    """Of a Job whose controller is refused its pods."""
+    said = " ".join(message.split())[:LONGEST_QUOTE]
+    reason = QUOTA if "quota" in said else NO_PODS
+    remedy = "ask for less, give limits in resources, or have it changed"
+    return Failure(reason, f"No pod can be made: {said}. It is tried again; {remedy}")
+
+
+def remembered(conditions: Sequence[Condition]) -> Failure | None:
+    """The refusal that a status tells of."""
+    ready = find(conditions, "Ready")
+    return Failure(ready.reason, ready.message) if ready is not None and ready.reason in REASONS else None
+
+
+def again(conditions: Sequence[Condition], now: datetime) -> float:
+    """Seconds until the next try: as long as it has been going on already."""
+    ready = find(conditions, "Ready")
+    if ready is None:
+        return SOONEST
+    since = datetime.fromisoformat(ready.last_transition_time)
+    return min(LATEST, max(SOONEST, (now - since).total_seconds()))

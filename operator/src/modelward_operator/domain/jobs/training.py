@@ -1,0 +1,288 @@
+"""A TrainingJob's life: a Job, its progress, its outcome, and the ModelVersion that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from modelward_api.bundle.documents import Metric
+from modelward_api.resources.conditions import find
+from modelward_api.resources.trainingjob import TrainingJobSpec, TrainingJobStatus
+from modelward_api.wire.exchange import TERMINATED, TrainingOutcome
+from modelward_operator.domain.core.clock import stamp
+from modelward_operator.domain.core.conditions import State, Summary, conclude
+from modelward_operator.domain.core.decision import Note, TrainingDecision
+from modelward_operator.domain.core.observation import Failure, TrainingObservation
+from modelward_operator.domain.jobs.refusal import again, remembered
+
+PROGRESS_PERIOD = 2.0
+"""Seconds between two looks at a running training pod."""
+
+TrainingPhase = Literal["Pending", "Suspended", "Running", "Complete", "Failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The next state of a TrainingJob, and why."""
+
+    phase: TrainingPhase
+    reason: str
+    message: str
+    stalled: bool = False
+
+
+Check = Callable[[TrainingObservation], Stage | None]
+
+
+def train(observation: TrainingObservation, now: datetime) -> TrainingDecision:
+    """What shall be, given what is."""
+    stage = next(found for check in CHECKS if (found := check(observation)) is not None)
+    running = stage.phase in ("Pending", "Running")
+    suspend = observation.spec.suspend
+    return TrainingDecision(
+        status=_status(observation, stage, now),
+        create_job=running and not observation.job_exists,
+        suspend_job=suspend
+        if observation.job_exists and running_or_suspended(stage) and _differs(observation)
+        else None,
+        create_version=_version_to_create(observation, stage),
+        notes=_notes(observation, stage),
+        requeue_after=PROGRESS_PERIOD if running else None,
+    )
+
+
+def refused(observation: TrainingObservation, failure: Failure, now: datetime) -> TrainingDecision:
+    """What to say when the API server did not take what was to be made: it may, the next time."""
+    stage = Stage("Pending", failure.reason, failure.message)
+    if observation.job_exists and (phase := observation.status.phase) is not None:
+        stage = Stage(phase, failure.reason, failure.message, stalled=phase == "Complete")
+    ready = next((c for c in observation.status.conditions if c.type == "Ready"), None)
+    news = ready is None or ready.reason != failure.reason
+    note = Note("TrainingJob", observation.name, "Warning", failure.reason, failure.message)
+    return TrainingDecision(
+        status=_status(observation, stage, now),
+        notes=(note,) if news else (),
+        requeue_after=again(observation.status.conditions, now),
+    )
+
+
+def version_name(spec: TrainingJobSpec) -> str:
+    """The name of the ModelVersion that the job creates."""
+    if spec.promote is not None and spec.promote.name:
+        return spec.promote.name
+    return f"{spec.model}-{spec.version}".replace(".", "-").replace("+", "-").lower()
+
+
+def running_or_suspended(stage: Stage) -> bool:
+    """Whether the Job may still run."""
+    return stage.phase in ("Pending", "Running", "Suspended")
+
+
+def has_failed(observation: TrainingObservation) -> Stage | None:
+    """It failed before: a TrainingJob is not tried again by itself."""
+    if observation.status.phase != "Failed":
+        return None
+    ready = next((c for c in observation.status.conditions if c.type == "Failed"), None)
+    reason = ready.reason if ready else "Failed"
+    return Stage("Failed", reason, observation.status.message or "", stalled=True)
+
+
+def is_complete(observation: TrainingObservation) -> Stage | None:
+    """The Job has succeeded and the bundle is there; what is left is its ModelVersion."""
+    if observation.status.phase != "Complete" and not (observation.job_complete and _says_done(observation)):
+        return None
+    if observation.spec.promote is None or observation.model_version is not None:
+        return Stage("Complete", "Trained", _complete_message(observation))
+    name = version_name(observation.spec)
+    if observation.name_taken:
+        message = f"Trained, but ModelVersion {name} exists and was not made by this job: set spec.promote.name to another name"
+        return Stage("Complete", "NameTaken", message, stalled=True)
+    if (refused := observation.version_refused) is not None:
+        return Stage("Complete", refused.reason, refused.message, stalled=True)
+    if (refusal := remembered(observation.status.conditions)) is not None and observation.status.phase == "Complete":
+        return Stage("Complete", refusal.reason, refusal.message, stalled=True)  # it is tried again now
+    return Stage("Complete", "Trained", f"Trained; creating ModelVersion {name}")
+
+
+def fails(observation: TrainingObservation) -> Stage | None:
+    """The Job gave up: what its pod said, else what the Job says. A pod that says 'done' too late changes nothing."""
+    failure = observation.job_failure
+    if failure is None or (observation.status.phase == "Complete" and failure.reason == "NameTaken"):
+        return None  # of a Job that came after ours had succeeded
+    outcome = observation.outcome
+    if outcome is not None and not outcome.succeeded and outcome.reason != TERMINATED:
+        where = f"{outcome.field}: " if outcome.field and not outcome.message.startswith(outcome.field) else ""
+        return Stage("Failed", outcome.reason, f"{where}{outcome.message}", stalled=True)
+    failure = _cause(failure, observation)
+    late = ". Its pod ended with a bundle after that: it is not used" if _says_done(observation) else ""
+    return Stage("Failed", failure.reason, f"{failure.message}{late}", stalled=True)
+
+
+def _cause(verdict: Failure, observation: TrainingObservation) -> Failure:
+    """Why the Job gave up: it says itself how often it has tried, or for how long."""
+    problem = observation.pod_problem
+    if verdict.reason == "BackoffLimitExceeded" and problem is not None:
+        return problem
+    if verdict.reason == "DeadlineExceeded":
+        before = find(observation.status.conditions, "Ready")
+        last = problem or (Failure(before.reason, before.message) if before else None)
+        if last is not None and last.reason not in ("Starting", "Training", "Suspended"):
+            return Failure(verdict.reason, f"spec.activeDeadline is over; what stood in the way: {last.message}")
+    return verdict
+
+
+def lost_its_outcome(observation: TrainingObservation) -> Stage | None:
+    """The Job says complete, and no pod is left to say what came of it."""
+    if not observation.job_complete:
+        return None
+    message = (
+        "The training pod ended and was removed before its outcome was read: delete this TrainingJob and apply it again"
+    )
+    return Stage("Failed", "OutcomeLost", message, stalled=True)
+
+
+def is_ending(observation: TrainingObservation) -> Stage | None:
+    """Its pod says 'done', and the Job has not judged yet: it may have exceeded its deadline meanwhile."""
+    if not _says_done(observation) or not observation.job_exists:
+        return None
+    return Stage("Running", "Ending", "The pod has ended with a bundle; waiting for the Job to count it as a success")
+
+
+def is_suspended(observation: TrainingObservation) -> Stage | None:
+    """spec.suspend."""
+    if not observation.spec.suspend:
+        return None
+    return Stage("Suspended", "Suspended", "Suspended by spec.suspend; set it to false to go on")
+
+
+def is_starting(observation: TrainingObservation) -> Stage | None:
+    """No pod runs yet."""
+    problem = observation.pod_problem
+    if problem is None and not observation.job_exists:
+        problem = remembered(observation.status.conditions)  # it is tried again now
+    if problem is not None:
+        return Stage("Pending", problem.reason, problem.message)
+    if observation.job_exists and observation.progress is not None:
+        return None
+    return Stage(
+        "Running" if observation.status.phase == "Running" and observation.job_exists else "Pending",
+        "Starting",
+        "Waiting for the training pod to start" if observation.job_exists else "Creating the Job",
+    )
+
+
+def is_running(observation: TrainingObservation) -> Stage | None:
+    """It tells how far it is."""
+    progress = observation.progress
+    if progress is None:
+        return None
+    return Stage("Running", "Training", f"{progress.step}: {progress.message}" if progress.message else progress.step)
+
+
+CHECKS: tuple[Check, ...] = (
+    has_failed,
+    fails,
+    is_complete,
+    is_ending,
+    lost_its_outcome,
+    is_suspended,
+    is_starting,
+    is_running,
+)
+
+
+def _says_done(observation: TrainingObservation) -> bool:
+    return observation.outcome is not None and observation.outcome.succeeded
+
+
+def _differs(observation: TrainingObservation) -> bool:
+    return observation.job_suspended != observation.spec.suspend
+
+
+def _version_to_create(observation: TrainingObservation, stage: Stage) -> str | None:
+    wanted = stage.phase == "Complete" and observation.spec.promote is not None
+    if not wanted or observation.model_version is not None or observation.name_taken or observation.version_refused:
+        return None
+    if observation.status.model_version is not None:
+        return None  # it was made once; who deletes it wants it gone
+    return version_name(observation.spec)
+
+
+def _complete_message(observation: TrainingObservation) -> str:
+    made = observation.model_version or observation.status.model_version
+    return (
+        f"Trained; ModelVersion {made} created" if made else "Trained; apply a ModelVersion with the bundle to serve it"
+    )
+
+
+def _status(observation: TrainingObservation, stage: Stage, now: datetime) -> TrainingJobStatus:
+    old = observation.status
+    begun = stage.phase not in ("Pending", "Suspended")
+    over = stage.phase in ("Complete", "Failed")
+    update: dict[str, object] = {
+        "observed_generation": observation.generation,
+        "phase": stage.phase,
+        "message": stage.message,
+        "started": old.started or (stamp(now) if begun else None),
+        "finished": old.finished or (stamp(now) if over else None),
+        "step": observation.progress.step if observation.progress else old.step,
+        "model_version": observation.model_version or old.model_version,
+        "conditions": conclude(old.conditions, observation.generation, now, _summary(stage)),
+    }
+    if observation.outcome is not None and over and old.phase not in ("Complete", "Failed"):
+        update |= _results(observation.outcome)
+    return old.model_copy(update=update)
+
+
+def _results(outcome: TrainingOutcome) -> dict[str, object]:
+    auroc = next((m for m in outcome.metrics if m.name == "auroc"), None)
+    parity = outcome.parity_max_abs_difference
+    return {
+        "metrics": outcome.metrics,
+        "auroc": _with_interval(auroc) if auroc else None,
+        "train_rows": outcome.train_rows or None,
+        "test_rows": outcome.test_rows or None,
+        "parity": None if parity is None else f"{parity:.2g}",
+        "warnings": outcome.warnings,
+        "data_digest": outcome.data_digest,
+        "uri": outcome.uri,
+        "digest": outcome.digest,
+        **({"step": "done"} if outcome.succeeded else {}),
+    }
+
+
+def _with_interval(metric: Metric) -> str:
+    interval = "" if metric.lower is None or metric.upper is None else f" ({metric.lower:.3f} to {metric.upper:.3f})"
+    return f"{metric.estimate:.3f}{interval}"
+
+
+def _summary(stage: Stage) -> Summary:
+    def state(holds: bool) -> State:
+        return "True" if holds else "False"
+
+    return Summary(
+        state(stage.phase == "Complete" and not stage.stalled),
+        stage.reason,
+        stage.message,
+        reconciling=stage.phase in ("Pending", "Running"),
+        stalled=stage.stalled,
+        others=(
+            ("Suspended", state(stage.phase == "Suspended"), stage.reason, ""),
+            (
+                "Complete",
+                state(stage.phase == "Complete"),
+                stage.reason,
+                stage.message if stage.phase == "Complete" else "",
+            ),
+            ("Failed", state(stage.phase == "Failed"), stage.reason, stage.message if stage.phase == "Failed" else ""),
+        ),
+    )
+
+
+def _notes(observation: TrainingObservation, stage: Stage) -> tuple[Note, ...]:
+    if observation.status.phase == stage.phase:
+        return ()
+    kind: Literal["Normal", "Warning"] = "Warning" if stage.phase == "Failed" else "Normal"
+    return (Note("TrainingJob", observation.name, kind, stage.reason, f"{stage.phase}: {stage.message}"),)

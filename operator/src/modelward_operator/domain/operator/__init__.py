@@ -1,0 +1,1 @@
+"""Decisions of the operator about itself: who leads, and which key signs."""

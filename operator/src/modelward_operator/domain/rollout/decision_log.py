@@ -1,0 +1,142 @@
+"""What is remembered of a decision: quarantined digests, and a record of each promotion, rollback and release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from modelward_api.base import Digest
+from modelward_api.resources.modelversion import Decided, Outcome
+from modelward_api.wire.exchange import PairedCounts
+from modelward_operator.domain.core.clock import stamp
+from modelward_operator.domain.core.observation import Observation, Version
+from modelward_operator.domain.core.record import DecisionRecord, Evidence, ModelRecord, Quarantine
+from modelward_operator.domain.evidence import ledger
+from modelward_operator.domain.rollout.plan import UNDER_WAY, Course
+from modelward_operator.domain.rollout.roles import quarantined
+
+KEPT_QUARANTINES = 256
+KEPT_DECISIONS = 64
+
+
+def next_record(
+    observation: Observation, courses: Mapping[str, Course], champion: str | None, counts: PairedCounts, now: datetime
+) -> ModelRecord:
+    """The record to be written before anything else that these courses ask for.
+
+    Args:
+        observation: What was seen; its record is the one before.
+        courses: Every version's course.
+        champion: Who answers from now on.
+        counts: Of the pairs of the candidate and the champion.
+        now: The time.
+    """
+    versions = {v.name: v for v in observation.versions}
+    leader = versions.get(champion or "")
+    challengers = [versions[name] for name, course in courses.items() if course.phase in UNDER_WAY]
+    return ModelRecord(
+        quarantined=_quarantines(observation, courses, leader.digest if leader else None, now)[-KEPT_QUARANTINES:],
+        decisions=_decisions(observation, courses, counts, now)[-KEPT_DECISIONS:],
+        ledger=ledger.keep_only(
+            observation.record.ledger,
+            _digests(challengers),
+            _digests([leader] if leader else []),
+            {monitor.name for monitor in observation.monitors},
+            {feature for monitor in observation.monitors for feature in monitor.spec.subgroups},
+        ),
+    )
+
+
+def decided(record: ModelRecord, version: Version) -> Decided | None:
+    """The last decision on a version, as its status tells it."""
+    own = (d for d in reversed(record.decisions) if d.model_version == version.name and _is_about(d, version))
+    last = next(own, None)
+    if last is None:
+        return version.status.decided
+    return Decided(time=last.time, outcome=last.outcome, reason=last.reason, evidence_digest=last.evidence_digest)
+
+
+def _quarantines(
+    observation: Observation, courses: Mapping[str, Course], serving: Digest | None, now: datetime
+) -> tuple[Quarantine, ...]:
+    """With those that come and without those that are released. What answers now, under whatever name, is none of them."""
+    versions = {v.name: v for v in observation.versions}
+    released = {(versions[n].digest, versions[n].status.rolled_back_at) for n, c in courses.items() if _releases(c)}
+    known = [entry for entry in observation.record.quarantined if (entry.digest, entry.time) not in released]
+    for name, course in courses.items():
+        version = versions[name]
+        if not course.quarantine or version.artifact is None or version.artifact.digest == serving:
+            continue
+        if quarantined(observation, version.artifact.digest):
+            continue
+        known.append(
+            Quarantine(
+                digest=version.artifact.digest,
+                version=version.spec.version,
+                reason=course.reason,
+                message=course.message,
+                time=stamp(now),
+            )
+        )
+    return tuple(known)
+
+
+def _releases(course: Course) -> bool:
+    return course.decides == "release"
+
+
+def _decisions(
+    observation: Observation, courses: Mapping[str, Course], counts: PairedCounts, now: datetime
+) -> tuple[DecisionRecord, ...]:
+    entries = list(observation.record.decisions)
+    versions = {v.name: v for v in observation.versions}
+    for name, course in courses.items():
+        if course.decides is not None and not _is_recorded(entries, versions[name], course):
+            entries.append(_entry(versions, name, course, course.decides, counts, now))
+    return tuple(entries)
+
+
+def _entry(
+    versions: Mapping[str, Version], name: str, course: Course, outcome: Outcome, counts: PairedCounts, now: datetime
+) -> DecisionRecord:
+    version, champion = versions[name], versions.get(course.champion or "")
+    compared = course.assessment is not None
+    evidence = Evidence(
+        challenger=version.digest,
+        champion=champion.digest if champion else None,
+        analysis=version.spec.rollout.analysis,
+        counts=counts if compared else PairedCounts(),
+        signals=course.assessment.signals if course.assessment else (),
+        subgroups=course.assessment.subgroups if course.assessment else (),
+    )
+    return DecisionRecord(
+        time=stamp(now),
+        outcome=outcome,
+        model_version=name,
+        version=version.spec.version,
+        champion=course.champion,
+        reason=course.reason,
+        message=course.message,
+        evidence=evidence,
+        evidence_digest=evidence.digest,
+    )
+
+
+def _is_recorded(entries: Iterable[DecisionRecord], version: Version, course: Course) -> bool:
+    """Whether a crash came after this very decision was recorded: the version is still in the phase that it was made in."""
+    since = version.status.phase_since or ""
+    return any(
+        entry.model_version == version.name
+        and entry.outcome == course.decides
+        and _is_about(entry, version)
+        and since <= entry.time
+        for entry in entries
+    )
+
+
+def _is_about(entry: DecisionRecord, version: Version) -> bool:
+    return entry.evidence.challenger == version.digest
+
+
+def _digests(versions: Iterable[Version]) -> set[Digest]:
+    return {v.artifact.digest for v in versions if v.artifact}

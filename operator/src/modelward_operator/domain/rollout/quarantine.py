@@ -1,0 +1,92 @@
+"""What is remembered of rolled-back digests in several places, each of which somebody may delete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from modelward_operator.domain.core.observation import Version
+from modelward_operator.domain.core.record import DecisionRecord, ModelRecord, Quarantine
+
+NOT_FOR_CAUSE = frozenset({"DeadlineExceeded", "Deleted"})
+"""Rollbacks that blame no digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a model's quarantine is kept."""
+
+    record: ModelRecord | None
+    """The ConfigMap; None if there is none."""
+    marks: tuple[Quarantine, ...]
+    """The ControllerRevisions."""
+    versions: tuple[Version, ...]
+    """The ModelVersions that are there, whose statuses tell of their own rollbacks."""
+
+
+def remembered(places: Places) -> ModelRecord:
+    """The record with all that any place remembers, but for what was released since."""
+    record = places.record or ModelRecord()
+    found = {entry.digest: entry for entry in record.quarantined}
+    others = [*places.marks, *(_told(places.versions) if places.record is None else ())]
+    for entry in others:
+        if entry.digest not in found and not _was_released(entry, record.decisions, places.versions):
+            found[entry.digest] = entry
+    quarantined = sorted(found.values(), key=lambda entry: entry.time)
+    return (
+        record
+        if tuple(quarantined) == record.quarantined
+        else record.model_copy(update={"quarantined": tuple(quarantined)})
+    )
+
+
+def lost(places: Places) -> str | None:
+    """What somebody has deleted, if that can be told from what was never there."""
+    told = _told(places.versions)
+    if places.record is None:
+        if places.marks:
+            return "The record's ConfigMap was deleted: quarantine is restored; counts and decisions in it are lost"
+        if told or any(v.status.decided is not None for v in places.versions):
+            return (
+                "The record's ConfigMap and the quarantine's ControllerRevisions were deleted: restored are only "
+                "the digests that a ModelVersion still says were rolled back"
+            )
+        return None
+    known = {entry.digest for entry in places.record.quarantined}.intersection(places.record.marked)
+    missing = known - {entry.digest for entry in places.marks}
+    if missing:
+        return (
+            f"{len(missing)} ControllerRevisions of the quarantine were deleted: restored from the record's ConfigMap"
+        )
+    return None
+
+
+def _told(versions: Iterable[Version]) -> tuple[Quarantine, ...]:
+    """Of versions that say of themselves that they were rolled back for cause."""
+    found = []
+    for version in versions:
+        status = version.status
+        why = next((t for t in reversed(status.history) if t.to_phase == "RolledBack"), None)
+        if status.phase != "RolledBack" or why is None or why.reason in NOT_FOR_CAUSE or version.digest is None:
+            continue
+        since = status.rolled_back_at or why.time
+        found.append(
+            Quarantine(
+                digest=version.digest, version=version.spec.version, reason=why.reason, message=why.message, time=since
+            )
+        )
+    return tuple(found)
+
+
+def _was_released(entry: Quarantine, decisions: Iterable[DecisionRecord], versions: Iterable[Version]) -> bool:
+    """A release names the time of the rollback that it forgives; what was rolled back again has another time."""
+    named = any(
+        v.digest == entry.digest
+        and v.spec.rollout.release == entry.time
+        and v.status.phase not in ("RolledBack", "Quarantined")
+        for v in versions
+    )
+    recorded = any(
+        d.outcome == "release" and d.evidence.challenger == entry.digest and d.time >= entry.time for d in decisions
+    )
+    return named or recorded

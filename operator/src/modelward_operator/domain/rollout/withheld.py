@@ -1,0 +1,141 @@
+"""Writes that the API server refuses: what is said of them in a version's status, and what of it must not be said yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from modelward_api.resources.conditions import Condition, find, without
+from modelward_api.resources.modelversion import ModelVersionStatus
+from modelward_operator.domain.core.clock import stamp
+from modelward_operator.domain.core.conditions import Conditions
+
+APPLIED = "Applied"
+"""The condition; there is one only while something is refused."""
+LONGEST_MESSAGE = 500
+"""Characters of the API server's message that are told."""
+_LASTING = {400: "Invalid", 403: "Forbidden", 404: "NotFound", 405: "NotAllowed", 413: "TooLarge", 422: "Invalid"}
+_PASSING = {0: "ApiServerUnreachable", 409: "Conflict", 429: "TooManyRequests"}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One write that was not made."""
+
+    what: str
+    """Kind and name of the object, such as Deployment mortality-v3."""
+    status: int
+    """HTTP; 0 when no answer came."""
+    said: str
+    """By the API server: about a manifest, never about a patient."""
+    times: int = 1
+    """In a row."""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether a person must do something, for all that the API server says."""
+        return self.status in _LASTING
+
+    @property
+    def is_worth_telling(self) -> bool:
+        """What passes with the next try is not told."""
+        return self.lasts or self.times > 1
+
+    @property
+    def reason(self) -> str:
+        """CamelCase."""
+        if self.status == 403 and "exceeded quota" in self.said:
+            return "QuotaExceeded"
+        return _LASTING.get(self.status) or _PASSING.get(self.status) or "ApiServerError"
+
+    @property
+    def message(self) -> str:
+        """The same for each try: a status is not rewritten for it."""
+        said = self.said if len(self.said) <= LONGEST_MESSAGE else self.said[: LONGEST_MESSAGE - 3] + "..."
+        mend = (
+            "correct the spec, the quota or the permissions: it is tried again" if self.lasts else "it is tried again"
+        )
+        return f"{self.what} is refused: {said.rstrip('.')}. Nothing that depends on it is done; {mend}"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """What became of the writes for one version in this round."""
+
+    refusals: Sequence[Refusal] = ()
+    withheld: bool = False
+    """Whether its next status rests on a write that was refused: then it is not written."""
+    tried: bool = True
+    """Whether anything was to be written for it; else what was told of an earlier try stays."""
+    unreachable: bool = False
+    """Whether callers do not come to it, though its status says that it answers them."""
+
+
+def told(
+    old: ModelVersionStatus, wanted: ModelVersionStatus, attempted: Attempted, generation: int, now: datetime
+) -> ModelVersionStatus:
+    """The status to write: what is wanted if it is so, what was if it is not; in either case with what is refused."""
+    refusal = _worst(attempted.refusals)
+    if attempted.withheld:
+        return _as_it_was(old, refusal, attempted, generation, now)
+    if refusal is None:
+        if not attempted.tried and is_refused(old, generation):
+            return wanted
+        return wanted.model_copy(update={"conditions": without(wanted.conditions, APPLIED)})
+    conditions = _with(wanted, refusal, generation, now, keeps_ready=not attempted.unreachable)
+    return wanted.model_copy(update={"conditions": conditions})
+
+
+def is_refused(status: ModelVersionStatus, generation: int) -> bool:
+    """Whether the version could not be deployed when it was last tried, and its spec is still the same."""
+    applied = find(status.conditions, APPLIED)
+    told_of = applied is not None and applied.status == "False" and applied.observed_generation == generation
+    return told_of and find(status.conditions, "Stalled") is not None and status.phase in (None, "Pending")
+
+
+def is_new(old: ModelVersionStatus, refusal: Refusal) -> bool:
+    """Whether the status does not tell of it yet."""
+    applied = find(old.conditions, APPLIED)
+    return applied is None or applied.reason != refusal.reason
+
+
+def _worst(refusals: Sequence[Refusal]) -> Refusal | None:
+    """The one to tell: what lasts comes first."""
+    worth = [refusal for refusal in refusals if refusal.is_worth_telling]
+    return min(worth, key=lambda refusal: not refusal.lasts, default=None)
+
+
+def _as_it_was(
+    old: ModelVersionStatus, refusal: Refusal | None, attempted: Attempted, generation: int, now: datetime
+) -> ModelVersionStatus:
+    if refusal is None:
+        return old
+    keeps_ready = _answers(old) and not attempted.unreachable
+    return old.model_copy(
+        update={
+            "observed_generation": generation,
+            "phase": old.phase or "Pending",
+            "phase_since": old.phase_since or stamp(now),
+            "message": refusal.message,
+            "conditions": _with(old, refusal, generation, now, keeps_ready=keeps_ready),
+        }
+    )
+
+
+def _answers(status: ModelVersionStatus) -> bool:
+    ready = find(status.conditions, "Ready")
+    return ready is not None and ready.status == "True" and status.phase in ("Champion", "Standby", "Shadow")
+
+
+def _with(
+    status: ModelVersionStatus, refusal: Refusal, generation: int, now: datetime, *, keeps_ready: bool
+) -> tuple[Condition, ...]:
+    """With what is refused; who answers stays Ready, and is Stalled beside that."""
+    found = Conditions(tuple(status.conditions), generation, now)
+    if not keeps_ready:
+        found = found.set("Ready", "False", refusal.reason, refusal.message)
+    holds, other = ("Stalled", "Reconciling") if refusal.lasts else ("Reconciling", "Stalled")
+    for type_, state in ((APPLIED, "False"), (holds, "True")):
+        found = found.set(type_, state, refusal.reason, refusal.message)  # type: ignore[arg-type]
+    return found.drop(other).all

@@ -1,0 +1,74 @@
+"""A gateway that answers from what the watches have told, where they tell; all else goes to the API server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from modelward_api import names
+from modelward_operator.engine.kube.gateway import Gateway, Manifest, Page, Resource, model_of
+from modelward_operator.engine.kube.watch_cache import KEPT, Store
+
+
+@dataclass(frozen=True, slots=True)
+class CachedGateway:
+    """Reads of what is kept cost no call, and may be behind; what it writes itself it reads at once."""
+
+    direct: Gateway
+    store: Store
+
+    async def list(
+        self, resource: Resource, namespace: str | None, selector: str = "", fields: str = ""
+    ) -> list[Manifest]:
+        """The objects of a model as they are known; any other selection directly."""
+        model = model_of(selector, fields)
+        if model is None or namespace is None or resource not in KEPT:
+            return await self.direct.list(resource, namespace, selector, fields)
+        await self.store.filled.wait()
+        return self.store.of_model(resource, namespace, model)
+
+    def pages(self, resource: Resource, namespace: str | None, selector: str = "") -> AsyncIterator[Page]:
+        """Directly."""
+        return self.direct.pages(resource, namespace, selector)
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
+        """One object as it is known; directly, if it is not: it may be new, or somebody else's."""
+        known = self.store.get(resource, namespace, name) if resource in KEPT else None
+        return known if known is not None else await self.direct.get(resource, namespace, name)
+
+    async def apply(self, resource: Resource, manifest: Manifest, manager: str = names.FIELD_MANAGER) -> Manifest:
+        """Server-side apply."""
+        return self._seen(resource, await self.direct.apply(resource, manifest, manager))
+
+    async def create(self, resource: Resource, manifest: Manifest) -> Manifest:
+        """Create; ConflictError if it exists."""
+        return self._seen(resource, await self.direct.create(resource, manifest))
+
+    async def replace_status(self, resource: Resource, manifest: Manifest) -> Manifest:
+        """Replace the status at the observed resourceVersion."""
+        return self._seen(resource, await self.direct.replace_status(resource, manifest))
+
+    async def replace(self, resource: Resource, manifest: Manifest) -> Manifest:
+        """Replace at the observed resourceVersion."""
+        return self._seen(resource, await self.direct.replace(resource, manifest))
+
+    async def patch(self, resource: Resource, namespace: str, name: str, patch: Manifest) -> Manifest | None:
+        """Merge patch; None if the object is gone."""
+        found = await self.direct.patch(resource, namespace, name, patch)
+        return self._seen(resource, found) if found is not None else None
+
+    async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
+        """Delete that very object, and see what is left of it: a finalizer may hold it."""
+        await self.direct.delete(resource, namespace, name, uid)
+        if resource not in KEPT:
+            return
+        left = await self.direct.get(resource, namespace, name)
+        if left is None or left["metadata"]["uid"] != uid:
+            self.store.drop(resource, namespace, name, uid)
+        if left is not None:
+            self._seen(resource, left)
+
+    def _seen(self, resource: Resource, manifest: Manifest) -> Manifest:
+        if resource in KEPT:
+            self.store.put(resource, manifest)
+        return manifest

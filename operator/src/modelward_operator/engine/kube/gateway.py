@@ -1,0 +1,300 @@
+"""The one door to the API server: plain dictionaries in and out, over the official asynchronous client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from modelward_api import API_VERSION, names
+from modelward_operator.engine.telemetry import metrics
+
+Manifest = dict[str, Any]
+Page = list[Manifest]
+REQUEST_TIMEOUT = 15.0
+PAGE = 500
+"""Objects in one answer to a listing: what is decoded at once bounds the memory."""
+
+OURS = f"{names.MANAGED_BY}={names.MANAGER}"
+"""The label selector of all that the operator makes."""
+_OURS_OF, _ON_MODEL = f"{OURS},{names.MODEL}=", "spec.model="
+
+
+def ours_of(model: str) -> str:
+    """The label selector of what the operator has made for a model."""
+    return _OURS_OF + model
+
+
+def on_model(model: str) -> str:
+    """The field selector of the objects that people have made on a model: the CRDs have it as a selectable field."""
+    return _ON_MODEL + model
+
+
+def model_of(selector: str, fields: str) -> str | None:
+    """The model that is asked for by one of these two; None when something else is."""
+    if selector.startswith(_OURS_OF):
+        return selector.removeprefix(_OURS_OF)
+    return fields.removeprefix(_ON_MODEL) if fields.startswith(_ON_MODEL) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Where the API server keeps a kind."""
+
+    api_version: str
+    kind: str
+    plural: str
+
+    @property
+    def root(self) -> str:
+        """The path of its API group and version."""
+        return f"/api/{self.api_version}" if "/" not in self.api_version else f"/apis/{self.api_version}"
+
+    @property
+    def group_version(self) -> tuple[str, str]:
+        """Its API group, empty for the first of all, and its version."""
+        group, _, version = self.api_version.rpartition("/")
+        return group, version
+
+
+MODEL_VERSIONS = Resource(API_VERSION, "ModelVersion", "modelversions")
+TRAINING_JOBS = Resource(API_VERSION, "TrainingJob", "trainingjobs")
+DRIFT_MONITORS = Resource(API_VERSION, "DriftMonitor", "driftmonitors")
+SCORE_BATCHES = Resource(API_VERSION, "ScoreBatch", "scorebatches")
+DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
+SERVICES = Resource("v1", "Service", "services")
+CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
+SECRETS = Resource("v1", "Secret", "secrets")
+PODS = Resource("v1", "Pod", "pods")
+EVENTS = Resource("v1", "Event", "events")
+JOBS = Resource("batch/v1", "Job", "jobs")
+REVISIONS = Resource("apps/v1", "ControllerRevision", "controllerrevisions")
+DISRUPTION_BUDGETS = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+AUTOSCALERS = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
+
+
+class GatewayError(Exception):
+    """The API server refused (an HTTP status), or could not be reached (0)."""
+
+    def __init__(self, status: int, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.said = message
+        self.retry_after = retry_after
+        """Seconds that the API server asks to wait."""
+
+
+class ConflictError(GatewayError):
+    """Somebody else has written meanwhile: look again, then decide again."""
+
+
+class InvalidObjectError(GatewayError):
+    """The schema or a rule of it refuses the object: the same object will be refused again."""
+
+
+class NamespaceEndsError(GatewayError):
+    """The namespace is being deleted: nothing new can be made in it."""
+
+
+class Gateway(Protocol):
+    """What the engine asks of an API server."""
+
+    async def list(
+        self, resource: Resource, namespace: str | None, selector: str = "", fields: str = ""
+    ) -> list[Manifest]:
+        """All objects (with those labels, and those fields) of a namespace, or of all of them."""
+
+    def pages(self, resource: Resource, namespace: str | None, selector: str = "") -> AsyncIterator[Page]:
+        """The same, in parts: all of one moment, though they are asked for one after another."""
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
+        """One object, or None."""
+
+    async def apply(self, resource: Resource, manifest: Manifest, manager: str = names.FIELD_MANAGER) -> Manifest:
+        """Server-side apply under a field manager; returns the object."""
+
+    async def create(self, resource: Resource, manifest: Manifest) -> Manifest:
+        """Create.
+
+        Raises:
+            ConflictError: it exists.
+        """
+
+    async def replace_status(self, resource: Resource, manifest: Manifest) -> Manifest:
+        """Replace the status; the manifest carries the resourceVersion that was observed.
+
+        Raises:
+            ConflictError: it has changed meanwhile.
+        """
+
+    async def replace(self, resource: Resource, manifest: Manifest) -> Manifest:
+        """Replace, at the resourceVersion observed."""
+
+    async def patch(self, resource: Resource, namespace: str, name: str, patch: Manifest) -> Manifest | None:
+        """Merge patch; None if the object is gone."""
+
+    async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
+        """Delete that very object; nothing if it is gone."""
+
+
+class KubernetesGateway:
+    """A Gateway over kubernetes.aio. ``permit`` is asked before each write, and raises when this process must not write."""
+
+    def __init__(self, api: client.ApiClient, permit: Callable[[], None] = lambda: None) -> None:
+        self._api = api
+        self._permit = permit
+
+    @classmethod
+    async def connect(
+        cls, kubeconfig: str | None = None, permit: Callable[[], None] = lambda: None
+    ) -> KubernetesGateway:
+        """Inside a cluster by the pod's account, else by a kubeconfig."""
+        configuration = client.Configuration()
+        try:
+            if kubeconfig is not None:
+                raise config.ConfigException("a kubeconfig was given")
+            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except config.ConfigException:
+            await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)  # type: ignore[no-untyped-call]
+        return cls(client.ApiClient(configuration), permit)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()  # type: ignore[no-untyped-call]
+
+    async def list(
+        self, resource: Resource, namespace: str | None, selector: str = "", fields: str = ""
+    ) -> list[Manifest]:
+        """All objects of a namespace (None: of all namespaces) that have those labels and fields."""
+        found: list[Manifest] = []
+        async for page in self.pages(resource, namespace, selector, fields):
+            found += page
+        return found
+
+    async def pages(
+        self, resource: Resource, namespace: str | None, selector: str = "", fields: str = ""
+    ) -> AsyncIterator[Page]:
+        """The same in parts, as the API server has it at the moment of the first."""
+        query = {"labelSelector": selector, "fieldSelector": fields, "limit": str(PAGE)}
+        query = {key: value for key, value in query.items() if value}
+        while True:
+            _count("list", resource)
+            answer = await self._call("GET", _path(resource, namespace), query) or {}
+            yield answer.get("items") or []
+            if not (more := (answer.get("metadata") or {}).get("continue")):
+                return
+            query["continue"] = more
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
+        """One object, or None."""
+        _count("get", resource)
+        return await self._call("GET", _path(resource, namespace, name), absent_is_none=True)
+
+    async def apply(self, resource: Resource, manifest: Manifest, manager: str = names.FIELD_MANAGER) -> Manifest:
+        """Server-side apply; returns the object."""
+        _count("apply", resource)
+        metadata = manifest["metadata"]
+        return await self._must(
+            "PATCH",
+            _path(resource, metadata["namespace"], metadata["name"]),
+            {"fieldManager": manager, "force": "true"},
+            manifest,
+            "application/apply-patch+yaml",
+        )
+
+    async def create(self, resource: Resource, manifest: Manifest) -> Manifest:
+        """Create; ConflictError if it exists."""
+        _count("create", resource)
+        path = _path(resource, manifest["metadata"]["namespace"])
+        return await self._must("POST", path, {"fieldManager": names.FIELD_MANAGER}, manifest)
+
+    async def replace_status(self, resource: Resource, manifest: Manifest) -> Manifest:
+        """Replace the status at the observed resourceVersion."""
+        _count("update", resource)
+        metadata = manifest["metadata"]
+        path = _path(resource, metadata["namespace"], metadata["name"]) + "/status"
+        return await self._must("PUT", path, {"fieldManager": names.FIELD_MANAGER}, manifest)
+
+    async def replace(self, resource: Resource, manifest: Manifest) -> Manifest:
+        """Replace at the observed resourceVersion."""
+        _count("update", resource)
+        metadata = manifest["metadata"]
+        path = _path(resource, metadata["namespace"], metadata["name"])
+        return await self._must("PUT", path, {"fieldManager": names.FIELD_MANAGER}, manifest)
+
+    async def patch(self, resource: Resource, namespace: str, name: str, patch: Manifest) -> Manifest | None:
+        """Merge patch; None if the object is gone."""
+        _count("patch", resource)
+        path, query = _path(resource, namespace, name), {"fieldManager": names.FIELD_MANAGER}
+        return await self._call("PATCH", path, query, patch, "application/merge-patch+json", absent_is_none=True)
+
+    async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
+        """Delete that very object, its dependants in the background."""
+        _count("delete", resource)
+        options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        await self._call("DELETE", _path(resource, namespace, name), {}, options, absent_is_none=True)
+
+    async def _must(
+        self, method: str, path: str, query: Mapping[str, str], body: Manifest, content_type: str = "application/json"
+    ) -> Manifest:
+        answer = await self._call(method, path, query, body, content_type)
+        return answer or {}
+
+    async def _call(
+        self,
+        method: Literal["GET", "PUT", "POST", "PATCH", "DELETE"] | str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Manifest | None = None,
+        content_type: str = "application/json",
+        *,
+        absent_is_none: bool = False,
+    ) -> Manifest | None:
+        if method != "GET":
+            self._permit()
+        request = await self._api.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params={"Content-Type": content_type, "Accept": "application/json"},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            answer = await self._api.call_api(*request, _request_timeout=REQUEST_TIMEOUT)
+            content = await answer.read()  # type: ignore[no-untyped-call]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise GatewayError(0, f"{method} {path}: {type(error).__name__}") from error
+        if answer.status == 404 and absent_is_none:
+            return None
+        if answer.status >= 400:
+            raise _error(answer.status, content, answer.getheader("Retry-After"))  # type: ignore[no-untyped-call]
+        found: Manifest = json.loads(content)
+        return found
+
+
+def _count(verb: str, resource: Resource) -> None:
+    metrics.API_CALLS.labels(verb, resource.plural).inc()
+
+
+def _path(resource: Resource, namespace: str | None, name: str | None = None) -> str:
+    inside = f"/namespaces/{namespace}" if namespace is not None else ""
+    return f"{resource.root}{inside}/{resource.plural}" + (f"/{name}" if name is not None else "")
+
+
+def _error(status: int, content: bytes, retry_after: str | None = None) -> GatewayError:
+    try:
+        said = json.loads(content)
+    except ValueError:
+        said = {"message": content[:200].decode(errors="replace")}
+    causes = {cause.get("reason") for cause in (said.get("details") or {}).get("causes") or ()}
+    if "NamespaceTerminating" in causes:
+        return NamespaceEndsError(status, said["message"])
+    kind = {409: ConflictError, 422: InvalidObjectError}.get(status, GatewayError)
+    wait = float(retry_after) if retry_after is not None and retry_after.isascii() and retry_after.isdigit() else 0.0
+    return kind(status, said.get("message", ""), wait)

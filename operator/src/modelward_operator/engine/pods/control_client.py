@@ -1,0 +1,237 @@
+"""Traffic leases out, counts in: the talk with the serving pods."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+from pydantic import ValidationError
+
+from modelward_api import names
+from modelward_api.base import Digest
+from modelward_api.bundle.documents import BundleDocuments
+from modelward_api.wire.exchange import Challenger, ExchangeRequest, ExchangeResponse, TrafficLease
+from modelward_operator.domain.core.decision import LeaseOrder
+from modelward_operator.domain.core.observation import Failure, Pod, Version
+from modelward_operator.domain.rollout.plan import ENDED
+from modelward_operator.engine.pods.request_signing import Signer
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = aiohttp.ClientTimeout(total=2.0, connect=1.0)
+LEASE_SECONDS, STANDBY_LEASE_SECONDS = 10.0, 30.0
+"""How long a lease lives unless it is renewed: a champion's, and a standby's, which has late callers answered by the champion."""
+_LASTING = {"WrongModel": "model", "WrongDigest": "bundle"}
+"""What a pod's refusals say that do not mend themselves."""
+MOST_DOCUMENTS = 4096
+"""Bundles whose documents are remembered, compressed: a few kilobytes each."""
+
+
+@dataclass(slots=True)
+class Held:
+    """What one model's pods were last told."""
+
+    orders: dict[str, LeaseOrder] = field(default_factory=dict)
+    """By holder."""
+    leases: dict[str, TrafficLease] = field(default_factory=dict)
+    """By holder: the lease made of the order, renewed as it is until its content changes."""
+    ends: dict[str, int] = field(default_factory=dict)
+    """By holder without a lease: the place of that among what it was told."""
+    refused: dict[str, Failure] = field(default_factory=dict)
+    """By holder: why a pod of it did not take what it was told last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distrusted:
+    """A pod's answer to a request whose signature it does not know."""
+
+
+def raises(before: LeaseOrder | None, order: LeaseOrder) -> bool:
+    """Whether an order gives a challenger callers, or more of them than the one before."""
+    if order.challenger is None:
+        return False
+    return before is None or before.challenger != order.challenger or order.weight > before.weight
+
+
+def connections() -> aiohttp.ClientSession:
+    """The connections to all pods, kept between two exchanges: each pod has one, however many there are."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+
+class Exchange:
+    """Talks to serving pods. A pod that does not answer is left alone: its lease expires by itself.
+
+    ``permit`` is asked before anything goes out, and raises when this process leads no longer: a pod knows of a newer epoch only
+    once the next leader has spoken to it.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        epoch: int,
+        signer: Signer,
+        control_port: int = names.CONTROL_PORT,
+        permit: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.signer = signer
+        self._session = session
+        self._epoch = epoch
+        self._port = control_port
+        self._permit = permit
+        self._sequence = itertools.count(1)
+        self._documents: dict[Digest, bytes] = {}
+
+    async def renew(self, held: Held, versions: Mapping[str, Version], profile: bool) -> list[ExchangeResponse]:
+        """Tell every pod that can hold a lease what it holds already, and collect what was counted."""
+        holders = set(held.orders) | {n for n, v in versions.items() if v.status.phase in ("Champion", "Standby")}
+        return await self._tell(held, versions, holders & set(versions), profile)
+
+    async def order(
+        self, held: Held, versions: Mapping[str, Version], orders: Iterable[LeaseOrder]
+    ) -> list[ExchangeResponse]:
+        """Give new orders to their holders' pods."""
+        chosen = {order.holder: order for order in orders}
+        held.orders.update(chosen)
+        return await self._tell(held, versions, set(chosen), False)
+
+    async def documents(self, versions: Iterable[Version]) -> dict[Digest, BundleDocuments]:
+        """The bundle documents of those versions whose pods have told them, now or before; not of what has ended."""
+        found = {}
+        for version in versions:
+            if version.artifact is None or (version.status.phase in ENDED and not version.pods):
+                continue
+            digest = version.artifact.digest
+            if digest not in self._documents:
+                await self._ask_for_documents(digest, version.pods)
+            if digest in self._documents:
+                found[digest] = BundleDocuments.model_validate_json(zlib.decompress(self._documents[digest]))
+        return found
+
+    async def _tell(
+        self, held: Held, versions: Mapping[str, Version], holders: set[str], profile: bool
+    ) -> list[ExchangeResponse]:
+        calls, asked = [], []
+        for holder in sorted(holders & set(versions)):
+            request = self._request(held, versions, versions[holder], profile)
+            body = json.dumps(request.to_json()).encode()
+            pods = [pod for pod in versions[holder].pods if _answers(pod)]
+            calls += [self._exchange(pod, body) for pod in pods]
+            asked += [(holder, pod) for pod in pods]
+            held.refused.pop(holder, None)
+        answers = await asyncio.gather(*calls)
+        for (holder, pod), answer in zip(asked, answers, strict=True):
+            if (failure := _refusal(pod, answer)) is not None:
+                held.refused.setdefault(holder, failure)
+        return [answer for answer in answers if isinstance(answer, ExchangeResponse)]
+
+    def _request(self, held: Held, versions: Mapping[str, Version], holder: Version, profile: bool) -> ExchangeRequest:
+        order = held.orders.get(holder.name)
+        if order is None:
+            return ExchangeRequest(epoch=self._epoch, keep=True, profile=profile)
+        lease = self._lease(held, order, versions, holder)
+        sequence = held.ends.get(holder.name)
+        return ExchangeRequest(epoch=self._epoch, lease=lease, sequence=sequence, profile=profile)
+
+    def _lease(
+        self, held: Held, order: LeaseOrder, versions: Mapping[str, Version], holder: Version
+    ) -> TrafficLease | None:
+        challenger = versions.get(order.challenger or "")
+        if challenger is None or challenger.artifact is None or holder.artifact is None:
+            if held.leases.pop(holder.name, None) is not None or holder.name not in held.ends:
+                held.ends[holder.name] = next(self._sequence)
+            return None
+        before = held.leases.get(holder.name)
+        lease = TrafficLease(
+            epoch=self._epoch,
+            sequence=before.sequence if before else 0,
+            model=holder.spec.model,
+            champion=holder.artifact.digest,
+            challenger=Challenger(
+                version=challenger.spec.version,
+                digest=challenger.artifact.digest,
+                endpoints=tuple(f"{pod.ip}:{names.HTTP_PORT}" for pod in challenger.pods if _answers(pod, challenger)),
+                tls=challenger.tls,
+            ),
+            weight=order.weight,
+            mirror=order.mirror,
+            sticky_header=order.sticky_header,
+            deadline_ms=order.deadline_ms,
+            ttl_seconds=STANDBY_LEASE_SECONDS if order.turn_away else LEASE_SECONDS,
+            turn_away=order.turn_away,
+            proof=self.signer.prove(challenger.artifact.digest),
+        )
+        if lease != before:
+            lease = lease.model_copy(update={"sequence": next(self._sequence)})
+        held.leases[holder.name] = lease
+        held.ends.pop(holder.name, None)
+        return lease
+
+    async def _exchange(self, pod: Pod, body: bytes) -> ExchangeResponse | Distrusted | None:
+        try:
+            response = ExchangeResponse.model_validate_json(await self._ask(pod, "POST", names.EXCHANGE_PATH, body))
+        except aiohttp.ClientResponseError as error:
+            return Distrusted() if error.status == 401 else None
+        except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
+            log.info("pod %s did not take part in the exchange: %s", pod.name, type(error).__name__)
+            return None
+        if response.refused is not None:
+            log.warning("pod %s refused its lease: %s", pod.name, response.refused)
+        return response
+
+    async def _ask_for_documents(self, digest: Digest, pods: Iterable[Pod]) -> None:
+        for pod in pods:
+            if not _answers(pod):
+                continue
+            try:
+                told = await self._ask(pod, "GET", names.DOCUMENTS_PATH)
+                documents = BundleDocuments.model_validate_json(told)
+            except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
+                log.info("pod %s did not tell its bundle's documents: %s", pod.name, type(error).__name__)
+                continue
+            if documents.digest == digest:
+                while len(self._documents) >= MOST_DOCUMENTS:
+                    self._documents.pop(next(iter(self._documents)))
+                self._documents[digest] = zlib.compress(told)
+                return
+
+    async def _ask(self, pod: Pod, method: str, path: str, body: bytes = b"") -> bytes:
+        """One signed request to a pod's control port."""
+        self._permit()
+        url = f"http://{pod.ip}:{self._port}{path}"
+        headers = {"Authorization": f"Bearer {self.signer.sign(pod.uid, method, path, body)}"}
+        if body:
+            headers["Content-Type"] = "application/json"
+        async with self._session.request(method, url, data=body or None, headers=headers, timeout=TIMEOUT) as answer:
+            content = await answer.read()
+            if answer.status == 401:
+                log.warning("pod %s does not know us: %s", pod.name, content[:300].decode(errors="replace"))
+            answer.raise_for_status()
+            return content
+
+
+def _refusal(pod: Pod, answer: ExchangeResponse | Distrusted | None) -> Failure | None:
+    """Why it did not take what it was told; what is only late, or not heard, mends itself."""
+    if isinstance(answer, Distrusted):
+        message = (
+            f"Pod {pod.name} does not know the operator's signature: look whether ConfigMap {names.CONTROL_KEYS} is there "
+            "and the pod's clock is right; its lease runs out meanwhile"
+        )
+        return Failure("SignatureRefused", message)
+    if answer is None or answer.refused not in _LASTING:
+        return None
+    message = (
+        f"Pod {pod.name} refuses its lease: it serves another {_LASTING[answer.refused]} than the version's spec says"
+    )
+    return Failure("LeaseRefused", f"{message}. It asks no other version: delete the pod, or apply the right bundle")
+
+
+def _answers(pod: Pod, version: Version | None = None) -> bool:
+    """Whether it can be asked; as a challenger of that version also, whether it speaks as the version now does."""
+    speaks = version is None or version.is_spoken_by(pod)
+    return pod.ready and pod.ip is not None and not pod.deleting and speaks

@@ -1,0 +1,1 @@
+"""One reconcile: observe, decide, apply."""

@@ -1,0 +1,172 @@
+"""One reconcile of a ScoreBatch: look, decide, carry out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from modelward_api import names
+from modelward_api.resources.modelversion import Artifact
+from modelward_api.resources.scorebatch import ScoreBatchSpec, ScoreBatchStatus
+from modelward_api.wire.exchange import BatchOutcome
+from modelward_operator.domain.core.decision import ScoringDecision
+from modelward_operator.domain.core.observation import (
+    BatchJob,
+    Chosen,
+    Failure,
+    Observation,
+    ScoringObservation,
+)
+from modelward_operator.domain.jobs.batch import refused, told
+from modelward_operator.engine.kube import gateway as api
+from modelward_operator.engine.kube.gateway import Gateway, Manifest
+from modelward_operator.engine.queue import Key
+from modelward_operator.engine.reconcile import jobs, stalled
+from modelward_operator.engine.reconcile.apply import write_event, write_status
+from modelward_operator.engine.reconcile.observe import explain, problem, see, tolerant
+from modelward_operator.manifests import scoring as manifests
+from modelward_operator.manifests.settings import Settings
+
+Score = Callable[[ScoringObservation, datetime], ScoringDecision]
+INDEX = "batch.kubernetes.io/job-completion-index"
+"""Label of an indexed Job's pods: the shard."""
+UNTIL_COLLECTED = 1.0
+"""Seconds until a second look at what the garbage collector is about to remove."""
+
+
+async def reconcile(gateway: Gateway, settings: Settings, score: Score, key: Key) -> float | None:
+    """One ScoreBatch; returns when to look again."""
+    manifest = await gateway.get(api.SCORE_BATCHES, key.namespace, key.name)
+    if manifest is None or "deletionTimestamp" in manifest["metadata"]:
+        return None
+    status, generation = tolerant(ScoreBatchStatus, manifest.get("status")), manifest["metadata"]["generation"]
+    try:
+        spec = ScoreBatchSpec.model_validate(manifest["spec"])
+    except ValidationError as error:
+        said = stalled.stalled(status, generation, Failure("InvalidSpec", explain(error)), datetime.now(UTC))
+        await write_status(gateway, api.SCORE_BATCHES, manifest, said)
+        return None
+    job = await gateway.get(api.JOBS, key.namespace, manifests.job_name(key.name))
+    if (name := jobs.left_over(manifest, job)) is not None:
+        failure = Failure("WaitingForCleanup", f"{name} of an earlier ScoreBatch {key.name} is being removed")
+        said = stalled.waiting(status, generation, failure, datetime.now(UTC))
+        await write_status(gateway, api.SCORE_BATCHES, manifest, said)
+        return UNTIL_COLLECTED
+    observation = await _observe(gateway, manifest, spec, status, job)
+    decision = score(observation, datetime.now(UTC))
+    try:
+        await _carry_out(gateway, settings, manifest, spec, decision)
+    except jobs.RefusedError as error:
+        refusal = refused(observation, error.failure, datetime.now(UTC))
+        latest = await gateway.get(api.SCORE_BATCHES, key.namespace, key.name)
+        if latest is not None:
+            await _tell(gateway, latest, refusal)
+        return refusal.requeue_after
+    return decision.requeue_after
+
+
+async def _observe(
+    gateway: Gateway, manifest: Manifest, spec: ScoreBatchSpec, status: ScoreBatchStatus, job: Manifest | None
+) -> ScoringObservation:
+    metadata = manifest["metadata"]
+    namespace, name = metadata["namespace"], metadata["name"]
+    taken, over = jobs.taken(manifest, job), status.phase in ("Complete", "Failed")
+    pods = await gateway.list(api.PODS, namespace, f"{names.SCORE_BATCH}={name}") if job and not over else []
+    pods.sort(key=lambda p: (p["metadata"]["creationTimestamp"], p["metadata"]["name"]))
+    statuses = [pod.get("status") or {} for pod in pods]
+    chosen = status.digest is not None or job is not None
+    return ScoringObservation(
+        namespace=namespace,
+        name=name,
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        spec=spec,
+        status=status,
+        model=None if chosen or over or spec.suspend else await _model(gateway, namespace, spec.model),
+        job=None if job is None or taken else _job(job),
+        taken=taken,
+        running=any(s.get("phase") == "Running" for s in statuses),
+        outcomes=tuple(said for s in statuses if (said := _outcome(s)) is not None),
+        pod_problem=_problem(pods) or await jobs.without_pods(gateway, None if over or taken else job, pods),
+    )
+
+
+async def _model(gateway: Gateway, namespace: str, model: str) -> Observation | Failure:
+    seen = await see(gateway, namespace, model)
+    if isinstance(seen.record, Failure):  # what was rolled back cannot be told from what was not
+        return seen.record
+    return Observation(namespace, model, seen.versions, seen.service, seen.record, invalid=seen.invalid)
+
+
+def _job(job: Manifest) -> BatchJob:
+    spec, status = job["spec"], job.get("status") or {}
+    return BatchJob(
+        chosen=_chosen(job["metadata"].get("annotations") or {}),
+        suspended=bool(spec.get("suspend")),
+        parallelism=spec.get("parallelism", 1),
+        done=status.get("succeeded") or 0,
+        started=status.get("startTime"),
+        finished=status.get("completionTime"),
+        complete=jobs.is_complete(job),
+        failure=jobs.failure(job),
+    )
+
+
+def _chosen(annotations: dict[str, str]) -> Chosen | None:
+    try:
+        artifact = Artifact(uri=annotations[manifests.BUNDLE_URI], digest=annotations[manifests.BUNDLE_DIGEST])
+        return Chosen(annotations[manifests.MODEL_VERSION], annotations[manifests.VERSION], artifact)
+    except (KeyError, ValidationError):
+        return None
+
+
+def _outcome(status: dict[str, Any]) -> BatchOutcome | None:
+    for container in status.get("containerStatuses") or []:
+        ended = (container.get("state") or {}).get("terminated") or {}
+        try:
+            return BatchOutcome.model_validate_json(ended.get("message") or "")
+        except ValidationError:
+            continue
+    return None
+
+
+def _problem(pods: Iterable[Manifest]) -> Failure | None:
+    """Of the newest pod that has one, among those that are the last of their shard."""
+    last = {(pod["metadata"].get("labels") or {}).get(INDEX): pod.get("status") or {} for pod in pods}
+    for status in reversed(last.values()):
+        outcome = _outcome(status)
+        if outcome is not None:
+            if not outcome.succeeded:
+                return told(outcome)
+        elif (found := problem(status)) is not None:
+            return found
+    return None
+
+
+async def _carry_out(
+    gateway: Gateway, settings: Settings, manifest: Manifest, spec: ScoreBatchSpec, decision: ScoringDecision
+) -> None:
+    metadata = manifest["metadata"]
+    namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
+    # Which version scores is written down before anything is scored.
+    manifest = await write_status(gateway, api.SCORE_BATCHES, manifest, decision.status)
+    if decision.create_job is not None:
+        job = manifests.job(namespace, name, uid, spec, decision.create_job, settings)
+        with jobs.refusals(f"Job {manifests.job_name(name)}"):
+            await gateway.apply(api.JOBS, job)
+    change = {"suspend": decision.suspend_job, "parallelism": decision.parallelism}
+    if wanted := {field: value for field, value in change.items() if value is not None}:
+        with jobs.refusals(f"a change of Job {manifests.job_name(name)}"):
+            await gateway.patch(api.JOBS, namespace, manifests.job_name(name), {"spec": wanted})
+    for note in decision.notes:
+        await write_event(gateway, namespace, note, manifest)
+
+
+async def _tell(gateway: Gateway, manifest: Manifest, decision: ScoringDecision) -> Manifest:
+    manifest = await write_status(gateway, api.SCORE_BATCHES, manifest, decision.status)
+    for note in decision.notes:
+        await write_event(gateway, manifest["metadata"]["namespace"], note, manifest)
+    return manifest

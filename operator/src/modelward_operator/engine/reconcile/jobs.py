@@ -1,0 +1,94 @@
+"""What TrainingJobs and ScoreBatches ask of their Job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from modelward_operator.domain.core.observation import Failure
+from modelward_operator.domain.jobs import refusal
+from modelward_operator.engine.kube import gateway as api
+from modelward_operator.engine.kube.gateway import (
+    ConflictError,
+    Gateway,
+    GatewayError,
+    InvalidObjectError,
+    Manifest,
+    NamespaceEndsError,
+)
+from modelward_operator.engine.reconcile.observe import is_left_over, owned_by
+
+
+class RefusedError(Exception):
+    """The API server did not take what a TrainingJob or a ScoreBatch needs."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+@contextmanager
+def refusals(what: str, *, invalid: bool = True) -> Iterator[None]:
+    """Tell a refusal of the API server, which belongs in a status, from a conflict or an outage, which passes.
+
+    Without ``invalid`` an object that its schema refuses is left to the caller: the same one is refused for ever.
+
+    Raises:
+        RefusedError: any 4xx but a conflict.
+    """
+    try:
+        yield
+    except (ConflictError, NamespaceEndsError):
+        raise
+    except GatewayError as error:
+        if 400 <= error.status < 500 and (invalid or not isinstance(error, InvalidObjectError)):
+            raise RefusedError(refusal.refused(what, error.status, error.said)) from error
+        raise
+
+
+async def without_pods(gateway: Gateway, job: Manifest | None, pods: list[Manifest]) -> Failure | None:
+    """Why a Job has got no pod: a quota or a policy refuses them to its controller, which says so in an Event alone."""
+    if job is None or pods or job["spec"].get("suspend") or has_condition(job, "Complete") or failure(job):
+        return None
+    metadata = job["metadata"]
+    fields = f"involvedObject.uid={metadata['uid']},reason=FailedCreate"
+    events = await gateway.list(api.EVENTS, metadata["namespace"], fields=fields)
+    newest = max(events, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "", default=None)
+    return refusal.without_pods(newest.get("message") or "") if newest is not None else None
+
+
+def left_over(manifest: Manifest, *made: Manifest | None) -> str | None:
+    """What an earlier object of that kind and name has left, if anything."""
+    metadata = manifest["metadata"]
+    for found in made:
+        if found is not None and is_left_over(found, manifest["kind"], metadata["name"], metadata["uid"]):
+            return f"{found['kind']} {found['metadata']['name']}"
+    return None
+
+
+def taken(manifest: Manifest, *made: Manifest | None) -> Failure | None:
+    """What stands where the object's own shall be, and is somebody else's."""
+    for found in made:
+        if found is not None and not owned_by(found, manifest["metadata"]["uid"]):
+            what = f"{found['kind']} {found['metadata']['name']}"
+            return Failure("NameTaken", f"{what} exists and is not this {manifest['kind']}'s: choose another name")
+    return None
+
+
+def has_condition(job: Manifest | None, type_: str) -> bool:
+    """Whether the Job says so of itself."""
+    conditions = ((job or {}).get("status") or {}).get("conditions") or []
+    return any(c["type"] == type_ and c["status"] == "True" for c in conditions)
+
+
+def is_complete(job: Manifest | None) -> bool:
+    """Whether the Job has succeeded. One that fails never has, whatever its pods say while they end."""
+    return has_condition(job, "Complete") and failure(job) is None
+
+
+def failure(job: Manifest | None) -> Failure | None:
+    """Why the Job gave up, if it did: FailureTarget says so while its pods still end, Failed once they have."""
+    for condition in ((job or {}).get("status") or {}).get("conditions") or []:
+        if condition["type"] in ("Failed", "FailureTarget") and condition["status"] == "True":
+            return Failure(condition.get("reason") or "JobFailed", condition.get("message") or "The Job failed")
+    return None

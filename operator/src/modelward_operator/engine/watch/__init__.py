@@ -1,0 +1,1 @@
+"""What happens in the cluster, and the keys that it concerns."""

@@ -1,0 +1,82 @@
+"""The edge to kopf: events are remembered and become keys, and nothing else happens here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kopf
+
+from modelward_operator.engine.kube import gateway as api
+from modelward_operator.engine.kube.gateway import OURS, PAGE, Resource
+from modelward_operator.engine.kube.watch_cache import Store
+from modelward_operator.engine.queue import WorkQueue
+from modelward_operator.engine.watch.resync import LISTED, of
+
+SETTLE = 0.05
+"""Seconds in which events of one key become one reconcile."""
+
+WATCHED = (*LISTED, (api.JOBS, OURS))
+"""Kinds, and the labels that the API server selects by: pods of others cost us nothing."""
+
+
+def registry(queue: WorkQueue, store: Store) -> kopf.OperatorRegistry:
+    """A registry whose handlers only remember and enqueue."""
+    found = kopf.OperatorRegistry()
+    for resource, _ in WATCHED:
+        _watch(found, queue, store, resource)
+    kopf.on.login(registry=found, id="login", errors=kopf.ErrorsMode.TEMPORARY)(_login)
+    return found
+
+
+def _login(**arguments: Any) -> kopf.ConnectionInfo | None:
+    """By the pod's account, else by a kubeconfig."""
+    return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
+
+
+class _NothingRemembered(kopf.DiffBaseStorage):
+    """kopf compares each object with the one before, for handlers that we have none of: a copy of each, for each event."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        pass
+
+
+def settings() -> kopf.OperatorSettings:
+    """kopf as it is safe to use: bounded requests, no Events, no peering, no finalizers of its own."""
+    chosen = kopf.OperatorSettings()
+    chosen.watching.server_timeout = 240
+    chosen.watching.client_timeout = 300
+    chosen.watching.connect_timeout = 10
+    chosen.watching.chunk_size = PAGE
+    for resource, labels in WATCHED:
+        if labels:
+            chosen.watching.label_selectors[(*resource.group_version, resource.plural)] = labels
+    # Each object's worker lives that long, and holds the object.
+    chosen.queueing.idle_timeout = 0.1
+    chosen.networking.request_timeout = 30
+    chosen.networking.connect_timeout = 10
+    # Within a resync's period a watch is back, or is taken for deaf; its end, at last, ends the process.
+    chosen.networking.error_backoffs = (1, 1, 2, 3, 5, 8, 13, *(20,) * 9)
+    chosen.peering.standalone = True
+    chosen.posting.enabled = False
+    chosen.persistence.diffbase_storage = _NothingRemembered()
+    chosen.scanning.disabled = True
+    return chosen
+
+
+def _watch(found: kopf.OperatorRegistry, queue: WorkQueue, store: Store, resource: Resource) -> None:
+    @kopf.on.event(*resource.group_version, resource.plural, registry=found, id=f"enqueue-{resource.plural}")
+    async def enqueue(event: kopf.RawEvent, **_: Any) -> None:
+        manifest: Any = event["object"]
+        if event["type"] == "DELETED":
+            metadata = manifest["metadata"]
+            store.drop(resource, metadata["namespace"], metadata["name"], metadata["uid"])
+        else:
+            store.put(resource, manifest, told=True)
+        for key in of(manifest, resource.kind):
+            queue.add(key, SETTLE)

@@ -1,0 +1,53 @@
+"""The operator's keys as objects: the private ones in a Secret of its own, the public ones where the pods are."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from pydantic import ValidationError
+
+from modelward_api import names
+from modelward_operator.domain.operator.keyring import Keyring, published
+from modelward_operator.manifests.pod import Manifest
+
+SECRET, KEYRING = "modelward-control-key", "keyring.json"
+
+
+def secret(namespace: str, ring: Keyring) -> Manifest:
+    """The keyring, in the operator's namespace."""
+    written = json.dumps(ring.to_json(), sort_keys=True).encode()
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": SECRET, "namespace": namespace, "labels": {names.MANAGED_BY: names.MANAGER}},
+        "type": "Opaque",
+        "data": {KEYRING: base64.b64encode(written).decode()},
+    }
+
+
+def read(manifest: Manifest) -> Keyring:
+    """The keyring in that Secret.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    try:
+        written = base64.b64decode((manifest.get("data") or {})[KEYRING])
+        return Keyring.model_validate_json(written)
+    except (KeyError, ValueError, ValidationError) as error:
+        raise ValueError(f"Secret {SECRET} holds no keyring: delete it, and new keys are made") from error
+
+
+def config_map(namespace: str, ring: Keyring) -> Manifest:
+    """The public keys, in a namespace with serving pods."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": names.CONTROL_KEYS,
+            "namespace": namespace,
+            "labels": {names.MANAGED_BY: names.MANAGER},
+        },
+        "data": {names.CONTROL_KEYS_FILE: json.dumps(published(ring), sort_keys=True)},
+    }

@@ -1,0 +1,144 @@
+"""What all pods of Modelward have in common: no privileges, no writable root, nothing of the API server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelward_api.base import Document
+from modelward_api.resources.pods import PodSettings, Resources
+from modelward_operator.manifests.quantity import amount
+from modelward_operator.manifests.settings import STORE_MOUNT, Settings
+
+Manifest = dict[str, Any]
+AUTHORITIES, AUTHORITIES_FILE = "/etc/modelward-authorities", "ca.crt"
+
+CONTAINER_SECURITY: Manifest = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+POD_SECURITY: Manifest = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+def security(settings: PodSettings) -> Manifest:
+    """The pod's security context. User and groups are the image's or the cluster's unless they are set."""
+    return {**POD_SECURITY, **_given(settings.security_context)}
+
+
+def placement(settings: PodSettings, spread: Mapping[str, Any] | None = None) -> Manifest:
+    """Where the pods run, and with which class. ``spread`` is the affinity where none is given, part by part."""
+    affinity = {**(spread or {}), **(_given(settings.affinity) if settings.affinity else {})}
+    found = {
+        "nodeSelector": dict(settings.node_selector),
+        "tolerations": [_given(toleration) for toleration in settings.tolerations],
+        "affinity": affinity,
+        "priorityClassName": settings.priority_class_name,
+        "runtimeClassName": settings.runtime_class_name,
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def environment(settings: PodSettings, own: Manifest) -> Manifest:
+    """``env`` and ``envFrom`` of a container: what is set, and Modelward's own, which win."""
+    given = [_given(variable) for variable in settings.env]
+    if settings.ca_bundle is not None:
+        file = f"{AUTHORITIES}/{AUTHORITIES_FILE}"
+        # OpenSSL's, httpx' and rustls' variable; that of requests, which the exporter of traces uses.
+        given += [{"name": name, "value": file} for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")]
+    ours = {variable["name"] for variable in own.get("env", ())}
+    env = [*(variable for variable in given if variable["name"] not in ours), *own.get("env", ())]
+    sources = [*(_given(source) for source in settings.env_from), *own.get("envFrom", ())]
+    return {**({"env": env} if env else {}), **({"envFrom": sources} if sources else {})}
+
+
+def metadata(settings: PodSettings, labels: Mapping[str, str]) -> Manifest:
+    """Labels and annotations of the pods; those of Modelward win."""
+    annotations = dict(settings.metadata.annotations)
+    found: Manifest = {"labels": {**settings.metadata.labels, **labels}}
+    return {**found, **({"annotations": annotations} if annotations else {})}
+
+
+def authority_volumes(settings: PodSettings) -> list[Manifest]:
+    """The volume with the certificate authorities, when they are set.
+
+    Optional, so that a container can say that they are missing: a pod that cannot mount says nothing.
+    """
+    found: Manifest = {}
+    if settings.ca_bundle is not None and (config_map := settings.ca_bundle.config_map) is not None:
+        items = [{"key": config_map.key, "path": AUTHORITIES_FILE}]
+        found = {"configMap": {"name": config_map.name, "items": items, "optional": True}}
+    if settings.ca_bundle is not None and (secret := settings.ca_bundle.secret) is not None:
+        items = [{"key": secret.key, "path": AUTHORITIES_FILE}]
+        found = {"secret": {"secretName": secret.name, "items": items, "optional": True}}
+    return [{"name": "authorities", **found}] if found else []
+
+
+def authority_mounts(settings: PodSettings) -> list[Manifest]:
+    """Where a container finds them."""
+    if settings.ca_bundle is None:
+        return []
+    return [{"name": "authorities", "mountPath": AUTHORITIES, "readOnly": True}]
+
+
+def resources(defaults: Mapping[str, str], installation: Resources, given: Resources) -> Manifest:
+    """A container's resources: what the object says, else the installation, else the defaults; never a contradiction.
+
+    A default request is lowered to the limit that is given, and a limit of the installation is raised to the request that
+    is given: what somebody has said of this very object stands.
+    """
+    limits = {**installation.limits, **given.limits}
+    for name, request in given.requests.items():
+        if name in limits and name not in given.limits and amount(request) > amount(limits[name]):
+            limits[name] = request
+    requests = {**defaults, **installation.requests}
+    for name in requests.keys() & limits.keys():
+        if amount(requests[name]) > amount(limits[name]):
+            requests[name] = limits[name]
+    return {"requests": {**requests, **given.requests}, **({"limits": limits} if limits else {})}
+
+
+def _given(document: Document) -> Manifest:
+    """As Kubernetes reads it: absent values and empty lists left out."""
+
+    def pruned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: pruned(part) for key, part in value.items() if part not in ([], {})}
+        return [pruned(part) for part in value] if isinstance(value, list) else value
+
+    found: Manifest = pruned(document.to_json())
+    return found
+
+
+def store_volumes(settings: Settings, *, read_only: bool) -> list[Manifest]:
+    """The volume of the artifact store, when it is one."""
+    if settings.store_claim is None:
+        return []
+    return [{"name": "store", "persistentVolumeClaim": {"claimName": settings.store_claim, "readOnly": read_only}}]
+
+
+def store_mounts(settings: Settings, *, read_only: bool) -> list[Manifest]:
+    """Where a container finds it."""
+    if settings.store_claim is None:
+        return []
+    return [{"name": "store", "mountPath": STORE_MOUNT, "readOnly": read_only}]
+
+
+def store_environment(settings: Settings) -> Manifest:
+    """The environment of a container that reads or writes the store."""
+    found: Manifest = {"env": [{"name": "MODELWARD_STORE", "value": settings.store_uri}]}
+    if settings.store_secret is not None:
+        found["envFrom"] = [{"secretRef": {"name": settings.store_secret}}]
+    return found
+
+
+def owner(kind: str, api_version: str, name: str, uid: str) -> Manifest:
+    """An owner reference: what is owned goes with its owner."""
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "name": name,
+        "uid": uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }

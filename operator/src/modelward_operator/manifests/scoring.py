@@ -1,0 +1,141 @@
+"""A ScoreBatch's Job: one index a shard, over the serving image, with the bundle verified before as for serving."""
+
+from __future__ import annotations
+
+from modelward_api import API_VERSION, names
+from modelward_api.base import seconds
+from modelward_api.resources.pods import PodSettings, merged
+from modelward_api.resources.scorebatch import ScoreBatchSpec
+from modelward_api.wire.exchange import INVALID_INPUT_EXIT_CODE
+from modelward_operator.domain.core.observation import Chosen
+from modelward_operator.manifests.pod import (
+    CONTAINER_SECURITY,
+    Manifest,
+    authority_mounts,
+    authority_volumes,
+    environment,
+    metadata,
+    owner,
+    placement,
+    resources,
+    security,
+    store_environment,
+    store_mounts,
+    store_volumes,
+)
+from modelward_operator.manifests.serving import BUNDLE, fetch, short
+from modelward_operator.manifests.settings import Settings
+
+DEFAULT_REQUESTS = {"cpu": "500m", "memory": "512Mi"}
+CONTAINER = "batch"
+MODEL_VERSION = "modelward.io/scores-with"
+VERSION = "modelward.io/scores-version"
+BUNDLE_URI = "modelward.io/scores-bundle"
+BUNDLE_DIGEST = "modelward.io/scores-digest"
+"""Annotations of the Job: what it was made with."""
+
+
+def job_name(name: str) -> str:
+    """The name of a ScoreBatch's Job."""
+    return f"{name}-scores"
+
+
+def job(namespace: str, name: str, uid: str, spec: ScoreBatchSpec, chosen: Chosen, settings: Settings) -> Manifest:
+    """The Job: bad input or a wrong bundle fails it at once; anything else is tried again, each shard by itself."""
+    pod = merged(settings.pods.pod_defaults, settings.pods.batch.pod, spec.pod)
+    rules = [
+        # Of any container: what fetches the bundle says so of a wrong one, what scores of wrong input.
+        {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [INVALID_INPUT_EXIT_CODE]}},
+        # A node that is drained is no fault of the scoring.
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    ]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": job_name(name),
+            "namespace": namespace,
+            "labels": _labels(name, spec, chosen),
+            "annotations": {
+                MODEL_VERSION: chosen.model_version,
+                VERSION: chosen.version,
+                BUNDLE_URI: chosen.artifact.uri,
+                BUNDLE_DIGEST: chosen.artifact.digest,
+            },
+            "ownerReferences": [owner("ScoreBatch", API_VERSION, name, uid)],
+        },
+        "spec": {
+            "completionMode": "Indexed",
+            "completions": spec.shards,
+            "parallelism": min(spec.parallelism, spec.shards),
+            "backoffLimitPerIndex": spec.backoff_limit,
+            "maxFailedIndexes": 0,
+            "activeDeadlineSeconds": max(1, int(seconds(spec.active_deadline))),
+            "suspend": spec.suspend,
+            "podFailurePolicy": {"rules": rules},
+            "template": {
+                "metadata": metadata(pod, _labels(name, spec, chosen)),
+                "spec": _pod(spec, chosen, settings, pod),
+            },
+        },
+    }
+
+
+def _labels(name: str, spec: ScoreBatchSpec, chosen: Chosen) -> dict[str, str]:
+    return {
+        names.MANAGED_BY: names.MANAGER,
+        names.COMPONENT: "batch",
+        names.SCORE_BATCH: name,
+        names.DIGEST: short(chosen.artifact.digest),
+        "modelward.io/scores": spec.model,
+    }
+
+
+def _pod(spec: ScoreBatchSpec, chosen: Chosen, settings: Settings, pod: PodSettings) -> Manifest:
+    container: Manifest = {
+        "name": CONTAINER,
+        "image": settings.serving_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": ["python", "-m", "modelward_serving", "batch", *_words(spec, chosen)],
+        **environment(pod, store_environment(settings)),
+        "securityContext": CONTAINER_SECURITY,
+        "resources": resources(DEFAULT_REQUESTS, settings.pods.batch.resources, spec.resources),
+        "volumeMounts": [
+            {"name": "bundle", "mountPath": BUNDLE, "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            *authority_mounts(pod),
+            *store_mounts(settings, read_only=False),
+        ],
+    }
+    return {
+        "restartPolicy": "Never",
+        "serviceAccountName": settings.serving_service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": security(pod),
+        **placement(pod),
+        "initContainers": [fetch(chosen.artifact, settings, pod, container["resources"], (spec.model, chosen.version))],
+        "containers": [container],
+        "volumes": [
+            {"name": "bundle", "emptyDir": {}},
+            {"name": "tmp", "emptyDir": {}},
+            *authority_volumes(pod),
+            *store_volumes(settings, read_only=False),
+        ],
+    }
+
+
+def _words(spec: ScoreBatchSpec, chosen: Chosen) -> list[str]:
+    """The command's options. The shard's number is in the environment of every pod of an indexed Job."""
+    given = {
+        "bundle": BUNDLE,
+        "digest": chosen.artifact.digest,
+        "input": spec.input.uri,
+        "format": spec.input.format,
+        "output": spec.output.uri,
+        "on-invalid-row": spec.on_invalid_row,
+        "shards": str(spec.shards),
+    }
+    words = [f"--{name}={value}" for name, value in given.items()]
+    # $(NAME) would be replaced by the kubelet.
+    return [word.replace("$(", "$$(") for word in [*words, *(f"--keep={name}" for name in spec.keep_columns)]]

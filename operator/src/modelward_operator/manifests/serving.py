@@ -1,0 +1,357 @@
+"""One version's pods: a Deployment, its PodDisruptionBudget and its HorizontalPodAutoscaler."""
+
+from __future__ import annotations
+
+import json
+
+from modelward_api import names
+from modelward_api.base import seconds
+from modelward_api.resources.modelversion import Artifact, Authentication, Autoscaling, ModelVersionSpec, Serving, Tls
+from modelward_api.resources.pods import PodSettings, Resources, merged
+from modelward_operator.domain.core.caller_auth import fingerprint
+from modelward_operator.manifests.pod import (
+    CONTAINER_SECURITY,
+    Manifest,
+    authority_mounts,
+    authority_volumes,
+    environment,
+    metadata,
+    placement,
+    resources,
+    security,
+    store_environment,
+    store_mounts,
+    store_volumes,
+)
+from modelward_operator.manifests.settings import Settings
+
+BUNDLE = "/bundle"
+KEYS = "/etc/modelward/control"
+TLS = "/etc/modelward/tls"
+CALLERS, JWKS_FILE = "/etc/modelward/callers", "jwks.json"
+TURNING_AWAY = 5
+"""Seconds that the server answers on after SIGTERM, while the Service's endpoints turn away from it."""
+CALM = 300
+"""Seconds of less load after which pods are removed: a ward's night is quiet for longer than a lull."""
+DEFAULT_REQUESTS = {"cpu": "100m", "memory": "384Mi"}
+FETCH_REQUESTS = {"cpu": "50m", "memory": "64Mi"}
+
+
+def short(digest: str) -> str:
+    """A digest as a label's value."""
+    return digest.removeprefix("sha256:")[:16]
+
+
+def labels(name: str, spec: ModelVersionSpec, artifact: Artifact) -> dict[str, str]:
+    """The labels of a version's Deployment and pods."""
+    return {
+        names.MANAGED_BY: names.MANAGER,
+        names.COMPONENT: "serving",
+        names.MODEL: spec.model,
+        names.MODEL_VERSION: name,
+        names.DIGEST: short(artifact.digest),
+    }
+
+
+def deployment(
+    namespace: str,
+    name: str,
+    uid: str,
+    spec: ModelVersionSpec,
+    artifact: Artifact,
+    replicas: int | None,
+    settings: Settings,
+) -> Manifest:
+    """The Deployment of one version. Deterministic. Without replicas their number is left to the autoscaler.
+
+    It has no owner: when its ModelVersion is deleted, its pods answer until the operator has turned callers away from them.
+    """
+    timeout = seconds(spec.serving.request_timeout)
+    pod = pod_settings(spec, settings)
+    selector = {names.MODEL: spec.model, names.MODEL_VERSION: name}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": labels(name, spec, artifact),
+            "annotations": {names.SPEC_OF_VERSION: remembered(spec, artifact), names.UID_OF_VERSION: uid},
+        },
+        "spec": {
+            **({"replicas": replicas} if replicas is not None else {}),
+            "revisionHistoryLimit": 2,
+            "selector": {"matchLabels": selector},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {
+                "metadata": metadata(pod, {**labels(name, spec, artifact), **_speech(spec)}),
+                "spec": _pod(namespace, selector, spec, artifact, timeout, settings, pod),
+            },
+        },
+    }
+
+
+def pod_settings(spec: ModelVersionSpec, settings: Settings) -> PodSettings:
+    """How a version's pods run: the installation's defaults, those of its serving pods, and what the version says."""
+    given, pods = spec.serving, settings.pods
+    selected = PodSettings(node_selector=given.node_selector)
+    return merged(pods.pod_defaults, pods.serving.pod, selected, given.pod)
+
+
+def remembered(spec: ModelVersionSpec, artifact: Artifact) -> str:
+    """What of a ModelVersion's spec speaks of its pods, with the artifact resolved, as the Deployment keeps it."""
+    parts = {"artifact": artifact.to_json(), "serving": spec.serving.to_json()}
+    return json.dumps({"model": spec.model, "version": spec.version, **parts}, sort_keys=True)
+
+
+def disruption_budget(namespace: str, name: str, spec: ModelVersionSpec) -> Manifest:
+    """At most one of a version's pods at a time may be moved."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": _metadata(namespace, name, spec),
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": {names.MODEL: spec.model, names.MODEL_VERSION: name}},
+        },
+    }
+
+
+def replicas_only(namespace: str, name: str, replicas: int) -> Manifest:
+    """What is applied in another manager's name to hand the number of pods over."""
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"replicas": replicas}}
+
+
+def autoscaler(namespace: str, name: str, spec: ModelVersionSpec, scaling: Autoscaling) -> Manifest:
+    """The HorizontalPodAutoscaler of a champion: up as fast as it can, down slowly."""
+    target = {"type": "Utilization", "averageUtilization": scaling.target_cpu_utilization_percentage}
+    metrics: list[Manifest] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+    if scaling.target_requests_in_flight is not None:
+        target = {"type": "AverageValue", "averageValue": str(scaling.target_requests_in_flight)}
+        metrics.append({"type": "Pods", "pods": {"metric": {"name": names.IN_FLIGHT_METRIC}, "target": target}})
+    twice = {"type": "Percent", "value": 100, "periodSeconds": 15}
+    four = {"type": "Pods", "value": 4, "periodSeconds": 15}
+    quarter = {"type": "Percent", "value": 25, "periodSeconds": 60}
+    one = {"type": "Pods", "value": 1, "periodSeconds": 60}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": _metadata(namespace, name, spec),
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "minReplicas": scaling.min_replicas,
+            "maxReplicas": scaling.max_replicas,
+            "metrics": metrics,
+            "behavior": {
+                "scaleUp": {"stabilizationWindowSeconds": 0, "selectPolicy": "Max", "policies": [twice, four]},
+                "scaleDown": {"stabilizationWindowSeconds": CALM, "selectPolicy": "Max", "policies": [quarter, one]},
+            },
+        },
+    }
+
+
+def _metadata(namespace: str, name: str, spec: ModelVersionSpec) -> Manifest:
+    return {
+        "name": name,
+        "namespace": namespace,
+        "labels": {names.MANAGED_BY: names.MANAGER, names.MODEL: spec.model, names.MODEL_VERSION: name},
+    }
+
+
+def _speech(spec: ModelVersionSpec) -> dict[str, str]:
+    """Labels for those who ask pods by their address: the operator, Prometheus."""
+    callers = fingerprint(spec.serving.authentication)
+    return ({names.SCHEME: "https"} if spec.serving.tls else {}) | ({names.CALLERS: callers} if callers else {})
+
+
+def _tls_volume(tls: Tls | None) -> list[Manifest]:
+    """The certificate. Optional, so that the server can say that it is missing: a pod that cannot mount says nothing.
+
+    Whatever user and group the pod runs with must be able to read it, and nobody else sees the volume.
+    """
+    if tls is None:
+        return []
+    return [{"name": "tls", "secret": {"secretName": tls.secret_name, "optional": True, "defaultMode": 0o444}}]
+
+
+def _tls_words(namespace: str, spec: ModelVersionSpec) -> list[str]:
+    tls = spec.serving.tls
+    if tls is None:
+        return []
+    files = ["--tls-cert", f"{TLS}/tls.crt", "--tls-key", f"{TLS}/tls.key", "--tls-ca", f"{TLS}/ca.crt"]
+    clients = ["--tls-client-ca", f"{TLS}/ca.crt"] if tls.client_authentication == "required" else []
+    return [*files, *clients, "--tls-server-name", f"{spec.model}.{namespace}.svc"]
+
+
+def _callers_words(authentication: Authentication | None) -> list[str]:
+    if authentication is None:
+        return []
+    words = ["--callers-issuer", authentication.issuer]
+    words += [word for audience in authentication.audiences for word in ("--callers-audience", audience)]
+    words += [word for subject in authentication.subjects for word in ("--callers-subject", subject)]
+    if authentication.jwks_url is not None:
+        return [*words, "--callers-jwks-url", authentication.jwks_url]
+    return [*words, "--callers-jwks", f"{CALLERS}/{JWKS_FILE}"]
+
+
+def _callers_volume(authentication: Authentication | None) -> list[Manifest]:
+    """Pods start without the ConfigMap, and answer 503 until it is there: it may be made later."""
+    if authentication is None or authentication.jwks_config_map is None:
+        return []
+    return [{"name": "callers", "configMap": {"name": authentication.jwks_config_map, "optional": True}}]
+
+
+def _probed(tls: Tls | None) -> Manifest:
+    """Where the kubelet asks. It has no certificate: where callers need one, it asks the control port."""
+    if tls is None:
+        return {"port": "http"}
+    if tls.client_authentication == "required":
+        return {"port": "control"}
+    return {"port": "http", "scheme": "HTTPS"}
+
+
+def _pod(
+    namespace: str,
+    selector: dict[str, str],
+    spec: ModelVersionSpec,
+    artifact: Artifact,
+    timeout: float,
+    settings: Settings,
+    pod: PodSettings,
+) -> Manifest:
+    serve = _serve(namespace, spec, artifact, timeout, settings, pod)
+    spread = _spread(selector)
+    return {
+        "serviceAccountName": settings.serving_service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": security(pod),
+        "terminationGracePeriodSeconds": TURNING_AWAY + 2 * int(timeout) + 5,
+        "topologySpreadConstraints": spread["topologySpreadConstraints"],
+        **placement(pod, spread["affinity"]),
+        "initContainers": [fetch(artifact, settings, pod, serve["resources"], (spec.model, spec.version))],
+        "containers": [serve],
+        "volumes": [
+            {"name": "bundle", "emptyDir": {}},
+            {"name": "tmp", "emptyDir": {}},
+            {"name": "control-keys", "configMap": {"name": names.CONTROL_KEYS}},
+            *_tls_volume(spec.serving.tls),
+            *_callers_volume(spec.serving.authentication),
+            *authority_volumes(pod),
+            *store_volumes(settings, read_only=True),
+        ],
+    }
+
+
+def _encounters(serving: Serving) -> list[Manifest]:
+    """By which header pods tell encounters apart, where these are what is counted."""
+    if serving.count_by == "request" or serving.sticky_header is None:
+        return []
+    return [{"name": "MODELWARD_ENCOUNTER_HEADER", "value": serving.sticky_header}]
+
+
+def _spread(selector: dict[str, str]) -> Manifest:
+    """Over hosts and zones where they can, and all the same where they cannot.
+
+    Two spread constraints would be none where nodes have no zone: the scheduler leaves a node that lacks one key out of both.
+    """
+    alike = {"labelSelector": {"matchLabels": selector}}
+    hosts = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway", **alike}
+    zones = {"weight": 100, "podAffinityTerm": {"topologyKey": "topology.kubernetes.io/zone", **alike}}
+    return {
+        "topologySpreadConstraints": [hosts],
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [zones]}},
+    }
+
+
+def fetch(
+    artifact: Artifact, settings: Settings, pod: PodSettings, beside: Manifest, wanted: tuple[str, str]
+) -> Manifest:
+    """The only container that sees the store: it fetches the bundle, checks digest, model and version.
+
+    Its limits are those of the container that follows, unless they are set: a pod takes the larger of both.
+    """
+    inherited = Resources(limits=beside.get("limits", {}))
+    words = ["fetch", "--uri", artifact.uri, "--digest", artifact.digest, "--into", BUNDLE]
+    words += ["--model", wanted[0], "--version", wanted[1]]
+    return {
+        "name": "fetch",
+        "image": settings.serving_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": ["python", "-m", "modelward_serving", *words],
+        **environment(pod, store_environment(settings)),
+        "securityContext": CONTAINER_SECURITY,
+        "resources": resources(FETCH_REQUESTS, inherited, pod.fetch_resources),
+        "volumeMounts": [
+            {"name": "bundle", "mountPath": BUNDLE},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            *authority_mounts(pod),
+            *store_mounts(settings, read_only=True),
+        ],
+    }
+
+
+def _tracing(settings: Settings) -> list[Manifest]:
+    """OpenTelemetry's own variables."""
+    if settings.tracing_endpoint is None:
+        return []
+    said = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": settings.tracing_endpoint,
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": settings.tracing_ratio,
+    }
+    return [{"name": name, "value": value} for name, value in said.items()]
+
+
+def _variables(artifact: Artifact, timeout: float, settings: Settings) -> list[Manifest]:
+    return [
+        {"name": "MODELWARD_BUNDLE", "value": BUNDLE},
+        {"name": "MODELWARD_DIGEST", "value": artifact.digest},
+        {"name": "MODELWARD_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "MODELWARD_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+        {"name": "MODELWARD_CONTROL_KEYS", "value": f"{KEYS}/{names.CONTROL_KEYS_FILE}"},
+        {"name": "MODELWARD_REQUEST_TIMEOUT", "value": f"{timeout:g}"},
+        *_tracing(settings),
+    ]
+
+
+def _serve(
+    namespace: str, spec: ModelVersionSpec, artifact: Artifact, timeout: float, settings: Settings, pod: PodSettings
+) -> Manifest:
+    port = _probed(spec.serving.tls)
+    ready = {"httpGet": {"path": "/readyz", **port}}
+    words = ["serve", *_tls_words(namespace, spec), *_callers_words(spec.serving.authentication)]
+    words += ["--drain-seconds", str(TURNING_AWAY)]
+    tls = [{"name": "tls", "mountPath": TLS, "readOnly": True}] if spec.serving.tls else []
+    if spec.serving.authentication and spec.serving.authentication.jwks_config_map:
+        tls.append({"name": "callers", "mountPath": CALLERS, "readOnly": True})
+    return {
+        "name": "serving",
+        "image": settings.serving_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": ["python", "-m", "modelward_serving", *words],
+        **environment(pod, {"env": [*_variables(artifact, timeout, settings), *_encounters(spec.serving)]}),
+        "ports": [
+            {"name": "http", "containerPort": names.HTTP_PORT},
+            {"name": "grpc", "containerPort": names.GRPC_PORT},
+            {"name": "control", "containerPort": names.CONTROL_PORT},
+        ],
+        "startupProbe": {**ready, "periodSeconds": 1, "failureThreshold": 120, "timeoutSeconds": 2},
+        "readinessProbe": {**ready, "periodSeconds": 5, "failureThreshold": 2, "timeoutSeconds": 3},
+        "livenessProbe": {
+            "httpGet": {"path": "/livez", **port},
+            "periodSeconds": 10,
+            "failureThreshold": 6,
+            "timeoutSeconds": 5,
+        },
+        "securityContext": CONTAINER_SECURITY,
+        "resources": resources(DEFAULT_REQUESTS, settings.pods.serving.resources, spec.serving.resources),
+        "volumeMounts": [
+            {"name": "bundle", "mountPath": BUNDLE, "readOnly": True},
+            {"name": "control-keys", "mountPath": KEYS, "readOnly": True},
+            *tls,
+            *authority_mounts(pod),
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+        ],
+    }

@@ -1,0 +1,146 @@
+"""A TrainingJob's Job, the ConfigMap with its spec, and the ModelVersion that comes of it."""
+
+from __future__ import annotations
+
+import json
+
+from modelward_api import API_VERSION, names
+from modelward_api.base import seconds
+from modelward_api.resources.pods import PodSettings, merged
+from modelward_api.resources.trainingjob import TrainingJobSpec
+from modelward_api.wire.exchange import INVALID_INPUT_EXIT_CODE
+from modelward_operator.manifests.pod import (
+    CONTAINER_SECURITY,
+    Manifest,
+    authority_mounts,
+    authority_volumes,
+    environment,
+    metadata,
+    owner,
+    placement,
+    resources,
+    security,
+    store_environment,
+    store_mounts,
+    store_volumes,
+)
+from modelward_operator.manifests.settings import Settings
+
+SPEC_MOUNT = "/etc/modelward"
+SPEC_FILE = "trainingjob.json"
+DEFAULT_REQUESTS = {"cpu": "250m", "memory": "512Mi"}
+
+
+def document_name(name: str) -> str:
+    """The name of the ConfigMap with a TrainingJob's spec."""
+    return f"{name}-training"
+
+
+def _metadata(namespace: str, name: str, uid: str, model: str, called: str | None = None) -> Manifest:
+    return {
+        "name": called or name,
+        "namespace": namespace,
+        "labels": _labels(name, model),
+        "ownerReferences": [owner("TrainingJob", API_VERSION, name, uid)],
+    }
+
+
+def _labels(name: str, model: str) -> dict[str, str]:
+    return {
+        names.MANAGED_BY: names.MANAGER,
+        names.COMPONENT: "training",
+        names.TRAINING_JOB: name,
+        "modelward.io/trains": model,
+    }
+
+
+def config_map(namespace: str, name: str, uid: str, spec: TrainingJobSpec) -> Manifest:
+    """The spec as the training pod reads it."""
+    document = {"name": name, "namespace": namespace, "spec": spec.to_json()}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(namespace, name, uid, spec.model, document_name(name)),
+        "immutable": True,
+        "data": {SPEC_FILE: json.dumps(document, sort_keys=True)},
+    }
+
+
+def job(namespace: str, name: str, uid: str, spec: TrainingJobSpec, settings: Settings) -> Manifest:
+    """The Job: bad input fails it at once, anything else is tried again."""
+    pod = merged(settings.pods.pod_defaults, settings.pods.training.pod, spec.pod)
+    bad_input = {"containerName": "training", "operator": "In", "values": [INVALID_INPUT_EXIT_CODE]}
+    rules = [
+        {"action": "FailJob", "onExitCodes": bad_input},
+        # A node that is drained is no fault of the training.
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    ]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": _metadata(namespace, name, uid, spec.model),
+        "spec": {
+            "backoffLimit": spec.backoff_limit,
+            "activeDeadlineSeconds": max(1, int(seconds(spec.active_deadline))),
+            "suspend": spec.suspend,
+            "podFailurePolicy": {"rules": rules},
+            "template": {
+                "metadata": metadata(pod, _labels(name, spec.model)),
+                "spec": _pod(name, spec, settings, pod),
+            },
+        },
+    }
+
+
+def _pod(name: str, spec: TrainingJobSpec, settings: Settings, pod: PodSettings) -> Manifest:
+    container: Manifest = {
+        "name": "training",
+        "image": settings.training_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": ["python", "-m", "modelward_training", "run"],
+        **environment(pod, store_environment(settings)),
+        "ports": [{"name": "progress", "containerPort": names.PROGRESS_PORT}],
+        "securityContext": CONTAINER_SECURITY,
+        "resources": resources(DEFAULT_REQUESTS, settings.pods.training.resources, spec.resources),
+        "volumeMounts": [
+            {"name": "spec", "mountPath": SPEC_MOUNT, "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            *authority_mounts(pod),
+            *store_mounts(settings, read_only=False),
+        ],
+    }
+    return {
+        "restartPolicy": "Never",
+        "serviceAccountName": settings.training_service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": security(pod),
+        **placement(pod),
+        "containers": [container],
+        "volumes": [
+            {"name": "spec", "configMap": {"name": document_name(name)}},
+            {"name": "tmp", "emptyDir": {}},
+            *authority_volumes(pod),
+            *store_volumes(settings, read_only=False),
+        ],
+    }
+
+
+def model_version(namespace: str, name: str, spec: TrainingJobSpec, job_name: str, uri: str, digest: str) -> Manifest:
+    """The ModelVersion of a finished TrainingJob. It has no owner: a model outlives the job that trained it."""
+    template = spec.promote.template.model_dump(mode="json", by_alias=True, exclude_unset=True) if spec.promote else {}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ModelVersion",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {names.MANAGED_BY: names.MANAGER, names.TRAINING_JOB: job_name},
+        },
+        "spec": {
+            "model": spec.model,
+            "version": spec.version,
+            "artifact": {"uri": uri, "digest": digest},
+            **{key: value for key, value in template.items() if value},
+        },
+    }

@@ -1,0 +1,186 @@
+"""The BentoML service behind the hot path: its documentation page, its own API, and every path that is not the protocol's.
+
+It is loaded for the first request that is for it, in a thread: that takes a second and 60 MB, and most pods are never asked.
+
+BentoML itself tells its log, and callers, what was wrong with a request, values included, and takes more kinds of content than
+JSON. So it is given only what was checked here by the rules for all requests, and what it answers to an error is not passed on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import Any
+
+import msgspec
+
+os.environ.setdefault("BENTOML_HOME", "/tmp/bentoml")  # noqa: S108
+
+from modelward_serving.model.predictor import Predictor
+from modelward_serving.observability import logs
+from modelward_serving.protocol.tensors import RefusedError
+from modelward_serving.reply import (
+    Message,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    body_of,
+    failed,
+    refused,
+    send_reply,
+    wrong_method,
+)
+from modelward_serving.rest import codec
+
+log = logging.getLogger("modelward.serving")
+
+PREDICT, SIGNATURE = "/predict", "/signature"
+PAGES = frozenset({"/", "/docs.json", "/schema.json", "/healthz"})
+FILES = "/static_content/"
+PASSED_ON = frozenset({b"host", b"accept", b"user-agent"})
+
+
+class ByColumn(msgspec.Struct):
+    """What /predict takes."""
+
+    inputs: dict[str, list[bool | int | float | str | None]]
+
+
+_decoder = msgspec.json.Decoder(ByColumn)
+
+
+class Behind:
+    """BentoML's application, once somebody asks for it."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._loading = asyncio.Lock()
+        self._application: Any = None
+        self._said: asyncio.Queue[Message] = asyncio.Queue()
+        self._life: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as BentoML does, if the request is one that it may see."""
+        path, body = scope["path"], b""
+        try:
+            refusal = _wrong_path(scope["method"], path)
+            if refusal is None and path in (PREDICT, SIGNATURE):
+                body = self._checked(path, dict(scope["headers"]), await body_of(receive))
+        except RefusedError as error:
+            refusal = refused(error)
+        if refusal is not None:
+            await send_reply(send, refusal)
+            return
+        async with self._loading:
+            if self._application is None:
+                await self._load()
+        await self._ask(_plain(scope, body), body, send)
+
+    def _checked(self, path: str, headers: dict[bytes, bytes], body: bytes) -> bytes:
+        """The body that BentoML gets: right, or it would not come to that.
+
+        Raises:
+            RefusedError: what is wrong.
+        """
+        kind = headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
+        if kind != b"application/json":
+            raise RefusedError(415, "UnsupportedContent", "Content-Type", "application/json")
+        content = codec.plain(body, headers.get(codec.ENCODING))
+        if path == SIGNATURE:
+            return b"{}"
+        codec.check_number(content, codec.most_values(len(self._predictor.checker.columns)))
+        try:
+            asked = _decoder.decode(content)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            rule = 'JSON with each column\'s values under "inputs": {"inputs": {"age": [61], "sex": ["f"]}}'
+            raise RefusedError(400, "NotARequest", "", rule) from error
+        self._predictor.checked(asked.inputs)
+        return msgspec.json.encode(asked)
+
+    async def _ask(self, scope: Scope, body: bytes, send: Send) -> None:
+        """Pass its answer on, unless that tells of an error."""
+        given = [{"type": "http.request", "body": body, "more_body": False}]
+        never: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        status = 0
+
+        async def receive() -> Message:
+            return given.pop() if given else await never
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            if status < 400:
+                await send(message)
+
+        try:
+            await self._application(scope, receive, answer)
+        except Exception as error:
+            log.error("BentoML failed: %s", type(error).__name__)
+            status = status or 500
+        if status == 404:
+            await send_reply(send, failed(404, "NotFound", "there is no such path"))
+        elif status >= 400:
+            await send_reply(send, failed(500, "InternalError", "the model could not answer"))
+
+    async def close(self) -> None:
+        """Let it end as a server would."""
+        if self._life is not None:
+            self._said.put_nowait({"type": "lifespan.shutdown"})
+            await self._life
+
+    async def _load(self) -> None:
+        loop = asyncio.get_running_loop()
+        application = await loop.run_in_executor(None, lambda: bento_service(self._predictor).to_asgi())
+        logs.adopt()
+        started = loop.create_future()
+
+        async def heard(message: Message) -> None:
+            if not started.done():
+                started.set_result(message["type"])
+
+        self._said.put_nowait({"type": "lifespan.startup"})
+        self._life = loop.create_task(
+            application({"type": "lifespan", "asgi": {"version": "3.0"}}, self._said.get, heard)
+        )
+        await started
+        self._application = application
+
+
+def _wrong_path(method: str, path: str) -> Reply | None:
+    """The refusal of what BentoML is not asked."""
+    if path in (PREDICT, SIGNATURE):
+        return None if method == "POST" else wrong_method("POST")
+    if path in PAGES or path.startswith(FILES):
+        return None if method in ("GET", "HEAD") else wrong_method("GET, HEAD")
+    return failed(404, "NotFound", "there is no such path")
+
+
+def _plain(scope: Scope, body: bytes) -> Scope:
+    """The request with nothing but what BentoML needs of it."""
+    headers = [(name, value) for name, value in scope["headers"] if name in PASSED_ON]
+    if body:
+        headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    return {**scope, "headers": headers, "query_string": b""}
+
+
+def bento_service(predictor: Predictor) -> Any:
+    """A BentoML service that answers from the same model; ``to_asgi()`` of it is the application behind the hot path."""
+    import bentoml
+
+    @bentoml.service(name=predictor.model, traffic={"timeout": 60}, metrics={"enabled": False})
+    class Model:
+        """A Modelward model. Callers use the Open Inference Protocol at /v2; this API is for trying things out."""
+
+        @bentoml.api(route=PREDICT)
+        def predict(self, inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
+            """Score rows given by column: ``{"inputs": {"age": [61], "sex": ["f"]}}``; null is missing."""
+            return predictor.by_column(inputs)
+
+        @bentoml.api(route=SIGNATURE)
+        def signature(self) -> dict[str, Any]:
+            """What the model takes and gives."""
+            return predictor.bundle.signature.to_json()
+
+    return Model

@@ -1,0 +1,1 @@
+"""Counts for drift and evidence, without any value of a patient."""

@@ -1,0 +1,117 @@
+"""gRPC over HTTP/2: statuses, messages in their frames, deadlines. https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from urllib.parse import quote
+
+from modelward_serving.protocol.tensors import LARGEST_BODY, RefusedError
+from modelward_serving.rest import codec
+from modelward_serving.transport.http2 import Stream, literal
+
+PREFIX = 5
+"""Bytes before each message: whether it is compressed, and how long it is."""
+TIMEOUT = b"grpc-timeout"
+_PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+_UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_STATUS_200 = b"\x88"  # RFC 7541, appendix A, entry 8
+HEAD = (
+    _STATUS_200
+    + literal(b"content-type", b"application/grpc")
+    + literal(b"grpc-accept-encoding", b"identity,deflate,gzip")
+)
+WELL = literal(b"grpc-status", b"0")
+NOT_GRPC = literal(b":status", b"415") + literal(b"content-type", b"text/plain")
+
+
+class Code(IntEnum):
+    """How a call ended."""
+
+    OK = 0
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
+
+
+class StatusError(Exception):
+    """A call that ends otherwise than well."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    def trailers(self) -> bytes:
+        """What is said of it."""
+        message = quote(self.message, safe=_PRINTABLE).encode()
+        return literal(b"grpc-status", b"%d" % self.code) + literal(b"grpc-message", message)
+
+
+def refuse(stream: Stream, error: StatusError) -> None:
+    """End a call that ends otherwise than well."""
+    stream.end(error.trailers() if stream.has_begun else HEAD + error.trailers())
+
+
+def framed(message: bytes) -> bytes:
+    """A message as it goes over the wire."""
+    return b"\0" + len(message).to_bytes(4) + message
+
+
+def message_of(stream: Stream) -> bytes:
+    """The one message of a call that has one.
+
+    Raises:
+        StatusError: none, or several.
+    """
+    found = next_message(stream)
+    if found is None or stream.body:
+        raise StatusError(Code.INVALID_ARGUMENT, "NotARequest: the call takes one message, whole")
+    return found
+
+
+def next_message(stream: Stream, largest: int = LARGEST_BODY) -> bytes | None:
+    """The next message that is there as a whole; it is taken off the stream.
+
+    Raises:
+        StatusError: compressed in a way that is not known, or larger than it may be.
+    """
+    body = stream.body
+    if len(body) < PREFIX:
+        return None
+    end = PREFIX + int.from_bytes(body[1:PREFIX])
+    if end > PREFIX + largest:
+        raise StatusError(Code.RESOURCE_EXHAUSTED, f"TooLarge: a message may have {largest} bytes at most")
+    if len(body) < end:
+        return None
+    content = bytes(body[PREFIX:end])
+    is_compressed = body[0]
+    del body[:end]
+    return _decompressed(stream, content, largest) if is_compressed else content
+
+
+def _decompressed(stream: Stream, content: bytes, largest: int) -> bytes:
+    try:
+        return codec.decompress(content, stream.head.headers.get(b"grpc-encoding", b"identity"), largest)
+    except RefusedError as error:
+        codes = {415: Code.UNIMPLEMENTED, 413: Code.RESOURCE_EXHAUSTED}
+        raise StatusError(codes.get(error.status, Code.INVALID_ARGUMENT), f"{error.reason}: {error.rule}") from error
+
+
+def patience(stream: Stream) -> float | None:
+    """Seconds that the caller said it would wait from the call's beginning on; None for ever.
+
+    Raises:
+        StatusError: a timeout that is none.
+    """
+    said = stream.head.headers.get(TIMEOUT)
+    if said is None:
+        return None
+    if said[-1:] not in _UNITS or not said[:-1].isdigit() or len(said) > 9:
+        raise StatusError(Code.INVALID_ARGUMENT, "NotARequest: grpc-timeout: up to eight digits and a unit")
+    return int(said[:-1]) * _UNITS[said[-1:]]

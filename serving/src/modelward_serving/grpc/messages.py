@@ -1,0 +1,194 @@
+"""The Open Inference Protocol over gRPC: its messages into requests, and answers into its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from modelward_api.names import SCORE
+from modelward_serving._generated import open_inference_pb2 as pb
+from modelward_serving.protocol.prediction import Given
+from modelward_serving.protocol.tensors import (
+    BinaryTensor,
+    InferenceRequest,
+    InputTensor,
+    RefusedError,
+    RequestedOutput,
+)
+from modelward_serving.rest.codec import parameters
+from modelward_serving.validation.request import Rows
+
+CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+"""Where a datatype's values stand in a tensor's contents."""
+
+
+NO_SHARED_MEMORY = "tensors in shared memory are not supported; send their contents in the request"
+SHARED_MEMORY = "shared_memory_region"
+"""The parameter of a tensor that is in shared memory, or that the caller wants there."""
+SMALL = 256 * 1024
+"""Bytes of a message that cannot become so large that it need be looked at before."""
+MOST_WEIGHT = 2_000_000
+"""Of what a message is made into: a number weighs 1."""
+_FIELD, _PART = 8, 16
+"""What a field weighs, and what a message within the message does."""
+_PARTS = {(5,), (5, 5), (6,), (4,), (5, 4), (6, 4)}
+"""Where there are messages within a request: inputs, their contents, outputs, and the parameters of each."""
+_VARINTS = {(5, 3), *((5, 5, field) for field in range(1, 6))}
+"""Where there are packed numbers of any length: shapes and contents."""
+_FIXED = {(5, 5, 6): 4, (5, 5, 7): 8}
+"""Where there are numbers of one length."""
+_CONTINUED = bytes(range(0x80, 0x100))
+
+
+def parse(content: bytes) -> pb.ModelInferRequest:
+    """A request's message.
+
+    Raises:
+        RefusedError: the bytes are none, or would be made into a hundred times as many.
+    """
+    if len(content) > SMALL and _weight(content, 0, len(content), ()) > MOST_WEIGHT:
+        rule = f"a message may have {MOST_WEIGHT} values at most, counted with its fields; raw contents count as one"
+        raise RefusedError(413, "TooLarge", "", rule)
+    try:
+        return pb.ModelInferRequest.FromString(content)
+    except DecodeError as error:
+        raise RefusedError(400, "NotARequest", "", "the message is no inference.ModelInferRequest") from error
+
+
+def decode(message: pb.ModelInferRequest) -> InferenceRequest:
+    """The request in a message.
+
+    Raises:
+        RefusedError: 400 when raw contents and inputs do not match.
+    """
+    raw = message.raw_input_contents
+    if raw and len(raw) != len(message.inputs):
+        raise RefusedError(400, "NotARequest", "raw_input_contents", "one for each input, or none at all")
+    if not message.inputs:
+        raise RefusedError(422, "MissingInput", "inputs", "at least one")
+    tensors: list[Any] = []
+    for index, given in enumerate(message.inputs):
+        said = _parameters(given.parameters, f"inputs[{index}].") if given.parameters else None
+        if raw:
+            if given.HasField("contents") and given.contents.ListFields():
+                rule = "no contents where there are raw_input_contents: the tensor would have two values"
+                raise RefusedError(400, "NotARequest", f"inputs[{index}].contents", rule)
+            tensors.append(BinaryTensor(given.name, list(given.shape), given.datatype, raw[index], said))
+        else:
+            tensors.append(
+                InputTensor(given.name, list(given.shape), given.datatype, _values(given, f"inputs[{index}]"), said)
+            )
+    outputs = [
+        RequestedOutput(output.name, _parameters(output.parameters, f"outputs[{index}]."))
+        for index, output in enumerate(message.outputs)
+    ]
+    return InferenceRequest(tensors, message.id or None, outputs or None, _parameters(message.parameters))
+
+
+def _values(given: Any, where: str) -> list[Any]:
+    field = CONTENTS.get(given.datatype)
+    if field is None:
+        raise RefusedError(422, "WrongDatatype", f"{where}.datatype", f"one of {', '.join(CONTENTS)}")
+    if len(given.contents.ListFields()) > 1:
+        rule = f"{field} alone: the tensor would have two values"
+        raise RefusedError(400, "NotARequest", f"{where}.contents", rule)
+    values = getattr(given.contents, field)
+    if given.datatype != "BYTES":
+        return list(values)
+    try:
+        return [value.decode() for value in values]
+    except UnicodeDecodeError as error:
+        raise RefusedError(422, "WrongKind", f"{where}.contents", "texts are UTF-8") from error
+
+
+def _parameters(found: Any, where: str = "") -> dict[str, Any] | None:
+    if not found:
+        return None
+    if SHARED_MEMORY in found:
+        raise RefusedError(501, "Unsupported", f"{where}parameters.{SHARED_MEMORY}", NO_SHARED_MEMORY)
+    return {name: getattr(value, value.WhichOneof("parameter_choice") or "bool_param") for name, value in found.items()}
+
+
+def encode(rows: Rows, given: Given, *, raw: bool) -> bytes:
+    """The response's message: raw contents to those who sent raw contents, typed ones to others."""
+    response = pb.ModelInferResponse(
+        model_name=given.model, model_version=given.version, id=rows.id or "", outputs=_outputs(rows, given, raw)
+    )
+    for name, value in parameters(rows, given).items():
+        response.parameters[name].string_param = value
+    if raw:
+        answer = given.answer
+        response.raw_output_contents.extend(
+            (answer.scores if output.name == SCORE else answer.decisions).tobytes() for output in rows.outputs
+        )
+    content: bytes = response.SerializeToString()
+    return content
+
+
+def _outputs(rows: Rows, given: Given, raw: bool) -> Iterable[Any]:
+    tensor = pb.ModelInferResponse.InferOutputTensor
+    for output in rows.outputs:
+        is_score = output.name == SCORE
+        made = tensor(name=output.name, datatype="FP32" if is_score else "BOOL", shape=(rows.count, 1))
+        if not raw and is_score:
+            made.contents.fp32_contents.extend(given.answer.scores.tolist())
+        elif not raw:
+            made.contents.bool_contents.extend(given.answer.decisions.tolist())
+        yield made
+
+
+def _weight(content: bytes, at: int, end: int, where: tuple[int, ...]) -> int:
+    """What a message weighs once it is made into objects, from its bytes alone; beyond the limit it is counted no further.
+
+    Bytes that are no message weigh what was counted before them: the parser refuses them.
+    """
+    total = 0
+    while at < end and total <= MOST_WEIGHT:
+        tag, at = _varint(content, at, end)
+        place, kind = (*where, tag >> 3), tag & 7
+        total += _FIELD
+        if kind == 0:
+            _, at = _varint(content, at, end)
+        elif kind == 1 or kind == 5:
+            at += 8 if kind == 1 else 4
+        elif kind == 2:
+            size, at = _varint(content, at, end)
+            until = min(at + size, end)
+            if place in _PARTS:
+                total += _PART + _weight(content, at, until, place)
+            elif place in _VARINTS:
+                total += len(content[at:until].translate(None, _CONTINUED))
+            elif place in _FIXED:
+                total += (until - at) // _FIXED[place]
+            at = until
+        else:
+            break
+    return total
+
+
+def _varint(content: bytes, at: int, end: int) -> tuple[int, int]:
+    """A number of seven bits a byte, and where it ends."""
+    value = shift = 0
+    while at < end and shift < 64:
+        byte = content[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            break
+        shift += 7
+    return value, at

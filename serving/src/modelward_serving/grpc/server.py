@@ -1,0 +1,401 @@
+"""gRPC: the Open Inference Protocol's service, health and reflection, on the same loop and through the same code as REST."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2
+
+from modelward_serving._generated import open_inference_pb2 as pb
+from modelward_serving.grpc import messages, reflection
+from modelward_serving.grpc.framing import (
+    HEAD,
+    NOT_GRPC,
+    PREFIX,
+    TIMEOUT,
+    WELL,
+    Code,
+    StatusError,
+    framed,
+    message_of,
+    next_message,
+    patience,
+    refuse,
+)
+from modelward_serving.inference.dispatch import Call, Inference, NoAnswerError
+from modelward_serving.protocol.fields import sendable
+from modelward_serving.protocol.metadata import model_metadata, server_metadata
+from modelward_serving.protocol.prediction import Given
+from modelward_serving.protocol.tensors import LARGEST_BODY, Forward, InferenceRequest, RefusedError
+from modelward_serving.rest import codec
+from modelward_serving.rest.http_protocol import SLOWEST_REQUEST
+from modelward_serving.security.authentication import AUTHORIZATION, Callers
+from modelward_serving.transport import connections
+from modelward_serving.transport.http2 import Connection, Memory, Stream
+from modelward_serving.validation.request import Rows
+
+log = logging.getLogger("modelward.serving")
+
+SERVICE, HEALTH = "inference.GRPCInferenceService", "grpc.health.v1.Health"
+SERVICES = (SERVICE, HEALTH, reflection.SERVICE)
+OLDEST_CONNECTION = 60.0
+"""Seconds after which a connection is asked to end, give or take a tenth, so that new pods get their share of the callers."""
+LONGEST_FAREWELL = 2.0
+"""Seconds that a caller is given to hear that it should go, once nothing of its is under way."""
+PERIOD = 0.5
+LONGEST_HANDSHAKE = 10.0
+_CODES = {413: Code.RESOURCE_EXHAUSTED, 404: Code.NOT_FOUND, 401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED}
+_CODES |= {501: Code.UNIMPLEMENTED, 503: Code.UNAVAILABLE, 504: Code.DEADLINE_EXCEEDED}
+Handler = Callable[[Stream], None]
+
+
+class GrpcServer:
+    """One pod's gRPC server."""
+
+    largest = PREFIX + LARGEST_BODY
+
+    def __init__(
+        self,
+        inference: Inference,
+        timeout: float,
+        oldest_connection: float = OLDEST_CONNECTION,
+        callers: Callers | None = None,
+    ) -> None:
+        self._inference = inference
+        self.timeout = timeout
+        self._callers = callers
+        self._oldest = oldest_connection
+        self._signature = inference.predictor.bundle.signature
+        self._ready = True
+        self._leaves: dict[Connection, float] = {}
+        """When each connection is asked to end."""
+        self.connections = connections.Connections(connections.GRPC)
+        """How many callers may be connected."""
+        self._memory = Memory(getattr(inference, "budget", None))
+        self._watchers: set[Stream] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._handlers = self._paths()
+        self._streaming = (self._reflect, self._watch)
+        self._server: asyncio.Server | None = None
+        self._sweeping: asyncio.Task[None] | None = None
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the address is taken.
+        """
+        loop = asyncio.get_running_loop()
+        handshake = {"ssl_handshake_timeout": LONGEST_HANDSHAKE} if tls else {}
+
+        def connection() -> Connection:
+            return Connection(self, time.monotonic, self._memory)
+
+        self._server = await loop.create_server(connection, host, port, ssl=tls, **handshake)
+        self._sweeping = loop.create_task(self._sweep())
+
+    def turn_away(self) -> None:
+        """Ask all callers to connect anew, which leads them elsewhere once the Service knows; answer all the same."""
+        self._ready = False
+        for stream in list(self._watchers):
+            stream.send(framed(self._health()))
+        for connection in list(self._leaves):
+            connection.go_away()
+
+    async def stop(self) -> None:
+        """Listen no more, finish what has begun, end."""
+        if self._server is None or self._sweeping is None:
+            return
+        self._server.close()
+        self.turn_away()
+        for stream in list(self._watchers):
+            stream.end(WELL)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), self.timeout)
+        for connection in list(self._leaves):
+            connection.close()
+        self._sweeping.cancel()
+
+    def connected(self, connection: Connection) -> None:
+        """A caller came."""
+        self._empty.clear()
+        if not self.connections.admit(connection, connection.peer()):
+            connection.abort()
+        self._leaves[connection] = connection.began + self._oldest * random.uniform(0.9, 1.1)
+
+    def disconnected(self, connection: Connection) -> None:
+        """A caller is gone."""
+        self.connections.leave(connection)
+        self._leaves.pop(connection, None)
+        if not self._leaves:
+            self._empty.set()
+
+    def begun(self, stream: Stream) -> None:
+        """A call's head came."""
+        head = stream.head
+        if head.method != b"POST" or not head.headers.get(b"content-type", b"").startswith(b"application/grpc"):
+            _not_grpc(stream)
+            return
+        stream.about = self._handlers.get(head.path)
+        if stream.about is None:
+            _unknown(stream)
+        elif stream.about == self._reflect:
+            self._may_reflect(stream)
+
+    def came(self, stream: Stream) -> None:
+        """A part of a call came: methods that answer every message at once do so."""
+        if stream.about in self._streaming:
+            stream.about(stream)
+
+    def completed(self, stream: Stream) -> None:
+        """A call is there as a whole."""
+        stream.about(stream)
+
+    def drained(self, stream: Stream) -> None:
+        """The caller has read the answers so far: the next message may be answered."""
+        if stream.about == self._reflect:
+            self._reflect(stream)
+
+    def too_large(self, stream: Stream) -> None:
+        """A call's message is too large."""
+        rule = f"TooLarge: a message may have {LARGEST_BODY} bytes at most"
+        refuse(stream, StatusError(Code.RESOURCE_EXHAUSTED, rule))
+
+    def too_much(self, stream: Stream) -> None:
+        """The largest of too many messages at once."""
+        rule = "TooBusy: the calls under way have too many bytes together; send fewer at once"
+        refuse(stream, StatusError(Code.RESOURCE_EXHAUSTED, rule))
+
+    def dropped(self, stream: Stream) -> None:
+        """The caller waits no longer."""
+        self._watchers.discard(stream)
+
+    async def _sweep(self) -> None:
+        """Ask old connections to end, and end calls that never become whole."""
+        while True:
+            await asyncio.sleep(PERIOD)
+            now = time.monotonic()
+            for connection, leaves in list(self._leaves.items()):
+                self._look_at(connection, now, leaves)
+
+    def _look_at(self, connection: Connection, now: float, leaves: float) -> None:
+        connection.check(now)
+        for stream in list(connection.streams.values()):
+            slow = not stream.is_complete and stream.about not in self._streaming
+            if slow and now - stream.begun > SLOWEST_REQUEST:
+                rule = f"TooSlow: a call must be complete within {SLOWEST_REQUEST:g} s"
+                refuse(stream, StatusError(Code.DEADLINE_EXCEEDED, rule))
+        if now >= leaves:
+            connection.go_away()
+        if now >= leaves + LONGEST_FAREWELL:
+            for stream in self._watchers & set(connection.streams.values()):
+                stream.end(WELL)
+            connection.farewell()
+        if now >= leaves + LONGEST_FAREWELL + self.timeout + SLOWEST_REQUEST:
+            connection.abort()
+
+    def _paths(self) -> dict[bytes, Handler]:
+        simple: dict[str, tuple[Any, Callable[[Any], Any]]] = {
+            f"{SERVICE}/ServerLive": (pb.ServerLiveRequest, lambda _: pb.ServerLiveResponse(live=True)),
+            f"{SERVICE}/ServerReady": (pb.ServerReadyRequest, lambda _: pb.ServerReadyResponse(ready=self._ready)),
+            f"{SERVICE}/ModelReady": (pb.ModelReadyRequest, self._model_ready),
+            f"{SERVICE}/ServerMetadata": (
+                pb.ServerMetadataRequest,
+                lambda _: pb.ServerMetadataResponse(**server_metadata()),
+            ),
+            f"{SERVICE}/ModelMetadata": (pb.ModelMetadataRequest, self._model_metadata),
+            f"{HEALTH}/Check": (health_pb2.HealthCheckRequest, self._check),
+        }
+        paths = {f"/{path}".encode(): self._simple(*method) for path, method in simple.items()}
+        paths |= dict.fromkeys(reflection.PATHS, self._reflect)
+        return paths | {f"/{HEALTH}/Watch".encode(): self._watch, f"/{SERVICE}/ModelInfer".encode(): self._infer}
+
+    def _simple(self, message: Any, answer: Callable[[Any], Any]) -> Handler:
+        def handle(stream: Stream) -> None:
+            try:
+                response = answer(message.FromString(message_of(stream)))
+            except DecodeError:
+                refuse(stream, StatusError(Code.INVALID_ARGUMENT, f"the message is no {message.DESCRIPTOR.full_name}"))
+            except StatusError as error:
+                refuse(stream, error)
+            else:
+                stream.answer(HEAD, framed(response.SerializeToString()), WELL)
+
+        return handle
+
+    def _infer(self, stream: Stream) -> None:
+        self._inference.take(_GrpcCall(self, stream))
+
+    def asked(self, stream: Stream) -> tuple[pb.ModelInferRequest, InferenceRequest, Rows]:
+        """A call's message, its request, and its rows, checked.
+
+        Raises:
+            RefusedError: it is wrong, or its caller may not ask.
+            StatusError: it is no call, or its caller waits no longer.
+        """
+        said = patience(stream) if TIMEOUT in stream.head.headers else None
+        if said is not None and time.monotonic() - stream.begun >= said:
+            raise StatusError(Code.DEADLINE_EXCEEDED, "not answered in time")
+        if self._callers is not None:
+            self._callers.check(stream.head.headers.get(AUTHORIZATION))
+        message = messages.parse(message_of(stream))
+        self._check_model(message.model_name, message.model_version)
+        request = messages.decode(message)
+        return message, request, self._inference.predictor.checker.rows(request)
+
+    def failed(self, stream: Stream, error: Exception) -> int:
+        """End a call that failed; returns what REST would have said."""
+        if isinstance(error, RefusedError):
+            told = StatusError(_CODES.get(error.status, Code.INVALID_ARGUMENT), f"{error.reason}: {error.message}")
+            status = error.status
+        elif isinstance(error, StatusError):
+            told, status = error, 504 if error.code == Code.DEADLINE_EXCEEDED else 400
+        elif isinstance(error, TimeoutError):
+            told, status = StatusError(Code.DEADLINE_EXCEEDED, "not answered in time"), 504
+        elif isinstance(error, NoAnswerError):
+            told, status = StatusError(Code.INTERNAL, "InvalidScore: the model gave no probability"), 500
+        else:
+            # Its message may hold values: only its type is told.
+            log.error("inference failed: %s", type(error).__name__)
+            told, status = StatusError(Code.INTERNAL, "InternalError: the model could not answer"), 500
+        refuse(stream, told)
+        return status
+
+    def maybe_away(self, stream: Stream) -> None:
+        """Ask the caller to connect anew, if it should."""
+        if not self._ready or self._inference.turns_away():
+            stream.connection.go_away()
+
+    def _check_model(self, model: str, version: str) -> None:
+        if model != self._signature.model:
+            raise RefusedError(404, "NotFound", "model_name", f"the model is {self._signature.model}")
+        if version not in ("", self._signature.version):
+            raise RefusedError(404, "NotFound", "model_version", f"the version is {self._signature.version}")
+
+    def _model_ready(self, request: Any) -> Any:
+        self._known(request)
+        return pb.ModelReadyResponse(ready=self._ready)
+
+    def _model_metadata(self, request: Any) -> Any:
+        self._known(request)
+        return pb.ModelMetadataResponse(**model_metadata(self._signature))
+
+    def _known(self, request: Any) -> None:
+        try:
+            self._check_model(request.name, request.version)
+        except RefusedError as error:
+            raise StatusError(Code.NOT_FOUND, f"{error.reason}: {error.message}") from error
+
+    def _check(self, request: Any) -> Any:
+        if request.service not in ("", *SERVICES):
+            raise StatusError(Code.NOT_FOUND, "NotFound: there is no such service")
+        return health_pb2.HealthCheckResponse.FromString(self._health())
+
+    def _health(self) -> bytes:
+        kind = health_pb2.HealthCheckResponse
+        content: bytes = kind(status=kind.SERVING if self._ready else kind.NOT_SERVING).SerializeToString()
+        return content
+
+    def _watch(self, stream: Stream) -> None:
+        """Tell the status now, and whenever it changes, until the caller goes."""
+        try:
+            if stream in self._watchers:
+                is_wrong = bool(stream.body)
+            elif is_wrong := next_message(stream, reflection.LARGEST) is None:
+                is_wrong = stream.is_complete or len(stream.body) > PREFIX + reflection.LARGEST
+            else:
+                stream.begin(HEAD)
+                stream.send(framed(self._health()))
+                self._watchers.add(stream)
+            if is_wrong:
+                raise StatusError(Code.INVALID_ARGUMENT, "NotARequest: the call takes one message")
+        except StatusError as error:
+            refuse(stream, error)
+            self._watchers.discard(stream)
+
+    def _may_reflect(self, stream: Stream) -> None:
+        """Let those ask who may ask the model."""
+        stream.about = self._reflect
+        if self._callers is not None:
+            try:
+                self._callers.check(stream.head.headers.get(AUTHORIZATION))
+            except RefusedError as error:
+                self.failed(stream, error)
+
+    def _reflect(self, stream: Stream) -> None:
+        """Answer message after message, as fast as the caller reads."""
+        try:
+            while not stream.pending and (content := next_message(stream, reflection.LARGEST)) is not None:
+                stream.asked += 1
+                if stream.asked > reflection.MOST:
+                    raise StatusError(Code.RESOURCE_EXHAUSTED, f"TooMany: a call may ask {reflection.MOST} times")
+                stream.begin(HEAD)
+                stream.send(framed(reflection.answer(content, SERVICES)))
+            if len(stream.body) > reflection.MOST * (PREFIX + reflection.LARGEST):
+                raise StatusError(Code.RESOURCE_EXHAUSTED, "TooMany: read the answers before you ask more")
+        except DecodeError:
+            refuse(stream, StatusError(Code.INVALID_ARGUMENT, "the message is no ServerReflectionRequest"))
+        except StatusError as error:
+            refuse(stream, error)
+        else:
+            if stream.is_complete and not stream.pending:
+                stream.end(WELL if stream.has_begun else HEAD + WELL)
+
+
+class _GrpcCall(Call):
+    protocol = "grpc"
+
+    def __init__(self, server: GrpcServer, stream: Stream) -> None:
+        super().__init__(stream.head.headers)
+        self._server = server
+        self._stream = stream
+        self._is_raw = False
+        self._request = InferenceRequest([])
+
+    def read(self) -> Rows:
+        message, self._request, rows = self._server.asked(self._stream)
+        self._is_raw = bool(message.raw_input_contents)
+        return rows
+
+    def answer(self, outcome: Given | Exception) -> int:
+        stream, code = self._stream, 200
+        if stream.is_over:
+            return 499  # the caller is gone
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
+            stream.answer(HEAD, framed(messages.encode(self.rows, outcome, raw=self._is_raw)), WELL)
+        except Exception as error:
+            code = self._server.failed(stream, error)
+        self._server.maybe_away(stream)
+        return code
+
+    def forward(self, context: dict[bytes, bytes]) -> Forward:
+        return codec.forward(self._request, sendable(self.headers, (AUTHORIZATION,)) | context)
+
+    def patience(self) -> float:
+        said, timeout = patience(self._stream), self._server.timeout
+        return (timeout if said is None else min(timeout, said)) - (time.monotonic() - self._stream.begun)
+
+
+def _not_grpc(stream: Stream) -> None:
+    stream.begin(NOT_GRPC)
+    stream.send(b"application/grpc is spoken here\n")
+    stream.end(b"")
+
+
+def _unknown(stream: Stream) -> None:
+    """Refuse a method that is not there at once: one that streams would never be complete."""
+    rule = "NotFound: there is no such method; inference is ModelInfer, without a stream"
+    if b"SharedMemory" in stream.head.path:
+        rule = f"Unsupported: {messages.NO_SHARED_MEMORY}"
+    refuse(stream, StatusError(Code.UNIMPLEMENTED, rule))

@@ -1,0 +1,1 @@
+"""One request, whichever protocol it came over."""

@@ -1,0 +1,215 @@
+"""What is done with an inference request, whichever protocol it came by: check, score, route, answer, measure, count."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+from modelward_api import names
+from modelward_serving.counting.encounters import Encounters
+from modelward_serving.model.predictor import InvalidScoreError, Predictor
+from modelward_serving.observability.metrics import Metrics
+from modelward_serving.observability.tracing import Tracing, passed_on
+from modelward_serving.protocol.prediction import Answer, Given
+from modelward_serving.protocol.tensors import Forward
+from modelward_serving.routing.router import ALONE, Own, Router, Terms
+from modelward_serving.transport.budget import Budget
+from modelward_serving.validation.request import NO_ROWS, Rows
+
+log = logging.getLogger("modelward.serving")
+
+CHAMPION, CHALLENGER, ROUTED = "champion", "challenger", "routed"
+WAIT = 0.8
+"""The part of a caller's patience that the challenger may use up: what is left is for the champion's answer to arrive in."""
+_ROUTED_KEY = names.ROUTED_HEADER.encode()
+
+
+class NoAnswerError(Exception):
+    """The model could not answer; says nothing of why, because why may hold values."""
+
+
+def forget(error: Exception) -> None:
+    """Drop what an error came from: else a body of megabytes waits with it for the collector of cycles."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+
+
+class Call(ABC):
+    """One request, until its caller is answered."""
+
+    protocol: ClassVar[str]
+    route = ALONE
+    rows = NO_ROWS
+    span: Any = None
+    is_answered = False
+    is_under_way = False
+    """Whether it is among the metrics' requests in flight."""
+
+    def __init__(self, headers: Mapping[bytes, bytes]) -> None:
+        self.headers = headers
+        self.started = time.perf_counter()
+        self.says_routed = _ROUTED_KEY in headers
+        """Whether it says that a champion put it to this pod: it gets the whole answer, which is no harm to anybody."""
+        self.routed = False
+        """Whether that is proven: it is counted and routed there."""
+
+    @abstractmethod
+    def read(self) -> Rows:
+        """The request, checked.
+
+        Raises:
+            Exception: whatever answer() has words for.
+        """
+
+    @abstractmethod
+    def answer(self, outcome: Given | Exception) -> int:
+        """Tell the caller what came of it; returns what REST calls the status."""
+
+    @abstractmethod
+    def forward(self, context: dict[bytes, bytes]) -> Forward:
+        """The request as a challenger is to get it, with the headers of a trace's context."""
+
+    @abstractmethod
+    def patience(self) -> float:
+        """Seconds that the caller still waits."""
+
+
+class Inference:
+    """Answers requests to one model."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        router: Router,
+        metrics: Metrics,
+        tracing: Tracing | None = None,
+        budget: Budget | None = None,
+        proves: Callable[[bytes], bool] = lambda _: False,
+        encounters: Encounters | None = None,
+    ) -> None:
+        """``encounters``: count the first row of each alone; None: count every row."""
+        self._encounters = encounters
+        self.predictor = predictor
+        self.budget = budget or Budget()
+        """The bytes that callers may have this process hold, over all protocols."""
+        self._router = router
+        self.turns_away = router.turns_away
+        """Whether callers shall connect anew: they will come to another pod."""
+        self._metrics = metrics
+        self._tracing = tracing
+        bundle = predictor.bundle
+        self._names = (predictor.model, predictor.version, bundle.digest)
+        self._proves = proves
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="score") if predictor.session.slow else None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def take(self, call: Call) -> None:
+        """Answer a request: in this step, unless that takes a challenger or a thread. Then call.is_answered is false yet."""
+        if call.says_routed:
+            call.routed = self._proves(call.headers[_ROUTED_KEY])
+        if not call.routed:
+            call.route = self._router.route(call.headers)
+        if self._tracing is not None:
+            call.span = self._tracing.begin(call.protocol, call.headers)
+        if self._executor is None:
+            self._take_now(call)
+        else:
+            task = asyncio.get_running_loop().create_task(self._take_beside(call))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if not call.is_answered:
+            call.is_under_way = True
+            self._metrics.in_flight += 1
+
+    def _take_now(self, call: Call) -> None:
+        try:
+            rows = call.rows = call.read()
+        except Exception as error:
+            self._tell(call, error)
+            return
+        answer = self._scored(rows)
+        self._decide(call, Own(answer, time.perf_counter() - call.started))
+
+    async def _take_beside(self, call: Call) -> None:
+        """The same with a slow model, which is run beside the event loop."""
+        try:
+            rows = call.rows = call.read()
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(call.patience()):
+                answer = await loop.run_in_executor(self._executor, self._scored, rows)
+        except Exception as error:
+            self._tell(call, error)
+            return
+        self._decide(call, Own(answer, time.perf_counter() - call.started))
+
+    def _decide(self, call: Call, own: Own) -> None:
+        """The champion's answer is there, or it has none: whose does the caller get?"""
+        route, terms = call.route, call.route.terms
+        if terms is None or call.rows.abstained:
+            self._tell(call, self._given(own, ROUTED if call.routed else CHAMPION))
+            self._count(call, own)
+            return
+        terms.counts["requests"] += 1
+        if route.asks:
+            self._ask(call, own, terms)
+            self._count(call, own)
+            return
+        self._tell(call, self._given(own, CHAMPION))
+        self._count(call, own)
+        if route.mirrors and self._router.has_room(terms):
+            self._router.witness(terms, self._forward(call), call.rows, own)
+
+    def _ask(self, call: Call, own: Own, terms: Terms) -> None:
+        """Have the challenger answer, and the champion if it does not."""
+
+        def found(answer: Answer | None) -> None:
+            if answer is None:
+                self._tell(call, self._given(own, CHAMPION))
+            else:
+                self._tell(call, Given(answer, self._names[0], terms.version, terms.digest, CHALLENGER))
+
+        self._router.ask(terms, self._forward(call), call.rows, own, WAIT * call.patience(), found)
+
+    def _given(self, own: Own, arm: str) -> Given | NoAnswerError:
+        return NoAnswerError() if own.answer is None else Given(own.answer, *self._names, arm)
+
+    def _tell(self, call: Call, outcome: Given | Exception) -> None:
+        if isinstance(outcome, Exception):
+            forget(outcome)
+        call.is_answered = True
+        if call.is_under_way:
+            self._metrics.in_flight -= 1
+        code = call.answer(outcome)
+        arm, version = ROUTED if call.routed else CHAMPION, None
+        if isinstance(outcome, Given):
+            arm, version = outcome.arm, outcome.version
+        self._metrics.saw(call.protocol, arm, code, time.perf_counter() - call.started, call.rows.count)
+        if self._tracing is not None:
+            self._tracing.end(call.span, arm, version, code, call.rows.count)
+
+    def _count(self, call: Call, own: Own) -> None:
+        if own.answer is None or call.routed:
+            return
+        if self._encounters is None or self._encounters.header not in call.headers:
+            self.predictor.profile.count(call.rows.seen, call.rows.texts, own.answer.scores)
+        elif self._encounters.is_new(call.headers):
+            texts = [column[:1] for column in call.rows.texts]
+            self.predictor.profile.count(call.rows.seen[:1], texts, own.answer.scores[:1])
+
+    def _forward(self, call: Call) -> Forward:
+        context = passed_on(call.headers) if self._tracing is None else self._tracing.context(call.span)
+        return call.forward(context)
+
+    def _scored(self, rows: Rows) -> Answer | None:
+        try:
+            return self.predictor.answer(rows)
+        except InvalidScoreError:
+            log.error("the model gave no probability")
+        except Exception as error:
+            # Its message may hold values: only its type is told.
+            log.error("the model failed: %s", type(error).__name__)
+        return None

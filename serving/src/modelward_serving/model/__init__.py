@@ -1,0 +1,1 @@
+"""A bundle: fetched, verified, loaded, asked."""

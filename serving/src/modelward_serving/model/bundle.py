@@ -1,0 +1,135 @@
+"""The bundle: unpacked with suspicion, verified file by file, never executed."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pydantic import ValidationError
+
+from modelward_api import names
+from modelward_api.bundle.documents import (
+    BundleDocuments,
+    Evaluation,
+    Explainer,
+    Golden,
+    Manifest,
+    ParityReport,
+    ReferenceProfile,
+    Signature,
+    UnverifiedBundleError,
+    file_digest,
+)
+
+UNLISTED = frozenset({names.MANIFEST_FILE, "model.yaml"})
+"""What a bundle may hold beside the files of its manifest: model.yaml makes it a BentoML model archive; we do not read it."""
+LARGEST_FILE = 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle."""
+
+    digest: str
+    graph: bytes
+    signature: Signature
+    reference: ReferenceProfile
+    golden: Golden
+    documents: BundleDocuments
+    explainer: Explainer | None = None
+    """Bundles of before there were explanations have none."""
+
+
+def unpack(content: bytes, digest: str) -> dict[str, bytes]:
+    """The files of an archive whose digest is this.
+
+    Raises:
+        UnverifiedBundleError: it is no archive, holds what it must not, or its digest is another.
+    """
+    files: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+            for member in archive:
+                path = PurePosixPath(member.name)
+                if member.isdir():
+                    continue
+                if not member.isfile() or path.is_absolute() or ".." in path.parts or member.size > LARGEST_FILE:
+                    message = "the archive holds a link, a path outside of it or a huge file, which is no plain file of a bundle"
+                    raise UnverifiedBundleError(message)
+                file = archive.extractfile(member)
+                files[str(path)] = file.read() if file else b""
+    except tarfile.TarError as error:
+        raise UnverifiedBundleError(f"it is no bundle archive: {type(error).__name__}") from error
+    verify(files, digest)
+    return files
+
+
+def verify(files: dict[str, bytes], digest: str) -> Manifest:
+    """The manifest, after every file and the digest were found right.
+
+    Raises:
+        UnverifiedBundleError: they were not.
+    """
+    if names.MANIFEST_FILE not in files:
+        raise UnverifiedBundleError(f"it has no {names.MANIFEST_FILE}")
+    try:
+        manifest = Manifest.model_validate_json(files[names.MANIFEST_FILE])
+    except ValidationError as error:
+        raise UnverifiedBundleError(f"its {names.MANIFEST_FILE} cannot be read") from error
+    if manifest.digest != digest:
+        raise UnverifiedBundleError(f"its digest is {manifest.digest}, not {digest}")
+    present = set(files) - UNLISTED
+    if extra := present - set(manifest.files):
+        raise UnverifiedBundleError(f"it holds {len(extra)} files that its manifest does not list")
+    for name, expected in manifest.files.items():
+        if name not in files:
+            raise UnverifiedBundleError(f"{_told(name)} is missing")
+        if file_digest(files[name]) != expected:
+            raise UnverifiedBundleError(f"{_told(name)} is not the file that the manifest lists")
+    return manifest
+
+
+def _told(name: str) -> str:
+    """A file's name, if it is one that bundles have: any other is what somebody wrote."""
+    return name if name in names.BUNDLE_FILES else "a file of its manifest"
+
+
+def load(directory: Path, digest: str) -> Bundle:
+    """Read and verify a bundle that was unpacked into a directory.
+
+    Raises:
+        UnverifiedBundleError: a file is missing, unlisted, unreadable or different.
+    """
+    files = {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
+    verify(files, digest)
+    try:
+        signature = Signature.model_validate_json(files[names.SIGNATURE_FILE])
+        reference = ReferenceProfile.model_validate_json(files[names.REFERENCE_FILE])
+        documents = BundleDocuments(
+            digest=digest,
+            signature=signature,
+            reference=reference,
+            evaluation=Evaluation.model_validate_json(files[names.EVALUATION_FILE]),
+            parity=ParityReport.model_validate_json(files[names.PARITY_FILE]),
+        )
+        golden = Golden.model_validate_json(files[names.GOLDEN_FILE])
+        explainer = _explainer(files.get(names.EXPLAINER_FILE), signature)
+        return Bundle(digest, files[names.MODEL_FILE], signature, reference, golden, documents, explainer)
+    except KeyError as error:
+        raise UnverifiedBundleError(f"a document is missing or cannot be read: {type(error).__name__}") from error
+    except ValidationError as error:
+        wrong = error.errors(include_input=False, include_url=False)[0]
+        # Our own sentences hold declared names and counts alone; pydantic's may hold what was read.
+        why = wrong["msg"] if wrong["type"] == "value_error" else wrong["type"]
+        raise UnverifiedBundleError(f"its {error.title} cannot be read: {why}") from error
+
+
+def _explainer(content: bytes | None, signature: Signature) -> Explainer | None:
+    if content is None:
+        return None
+    explainer = Explainer.model_validate_json(content)
+    if explainer.features != tuple(column.name for column in signature.inputs):
+        raise UnverifiedBundleError(f"{names.EXPLAINER_FILE} explains other features than those of the signature")
+    return explainer

@@ -1,0 +1,133 @@
+"""Explanations: what each column of a request added to its score, by the pod's own model.
+
+Measured by tests/bench/explain.py on one core with 20 columns, five runs, graph and HTTP not counted: a linear model 0.6 us a
+row in requests of 256 rows (75 us for one alone); 100 trees of depth 3, 4 and 6: 52-55, 126-140 and 536-559 us a row (220-225,
+270-280 and 555-570 us for one alone).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from modelward_api.bundle.attribution import Attribution, attributor, linked
+from modelward_api.bundle.documents import Explainer as Document
+from modelward_api.bundle.documents import Golden, SampledExplainer, Signature
+from modelward_api.names import SCORE
+from modelward_serving.model.predictor import Predictor
+from modelward_serving.model.session import Columns, Session, as_columns
+from modelward_serving.protocol.tensors import RefusedError
+from modelward_serving.validation.request import Rows
+
+MOST_ROWS = 256
+TOLERANCE = 1e-4
+"""Between a golden score and what its base and contributions come to."""
+CONTRIBUTIONS = "contributions"
+
+
+class UnexplainableError(Exception):
+    """The explainer does not explain this model."""
+
+
+class Explainer:
+    """Explains rows, once its contributions were found to add up to the golden scores."""
+
+    def __init__(self, document: Document, session: Session, signature: Signature, golden: Golden) -> None:
+        """Prepare, and check the golden rows as the session does.
+
+        Raises:
+            UnexplainableError: base and contributions come to other scores.
+        """
+        self.document = document
+        self._attributor = attributor(document, session.score_columns)
+        found = self.explain(session.by_name(*as_columns(signature, golden)))
+        score = linked(document.link, found.base + found.contributions.sum(axis=1))
+        if not np.all(np.abs(score - np.array(golden.scores)) <= TOLERANCE):
+            raise UnexplainableError
+
+    def explain(self, columns: Columns) -> Attribution:
+        """The base, and contributions [n, features] in the signature's order."""
+        return self._attributor.explain(columns)
+
+
+class Explanations:
+    """Answers requests for explanations, beside the event loop: scores do not wait for them."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.paths = frozenset(
+            {
+                f"/v2/models/{predictor.model}/explain",
+                f"/v2/models/{predictor.model}/versions/{predictor.version}/explain",
+            }
+        )
+        self._predictor = predictor
+        self._explainer: Explainer | None = None
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="explain")
+
+    async def answer(self, rows: Rows, arm: str) -> bytes:
+        """The response's document.
+
+        Raises:
+            RefusedError: 404 NoExplainer, 422 TooManyRows.
+        """
+        if self._predictor.bundle.explainer is None:
+            rule = "this version has no explainer: train it again, or read the warnings of its TrainingJob"
+            raise RefusedError(404, "NoExplainer", "", rule)
+        if rows.count > MOST_ROWS:
+            raise RefusedError(422, "TooManyRows", "inputs[0].shape", f"at most {MOST_ROWS} rows an explanation")
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._answered, rows, arm)
+
+    def _answered(self, rows: Rows, arm: str) -> bytes:
+        explainer = self._ready()
+        found = explainer.explain(self._predictor.session.by_name(rows.numbers, rows.texts))
+        bundle = self._predictor.bundle
+        outputs = [
+            _output(CONTRIBUTIONS, found.contributions) | {"parameters": _parameters(explainer.document, found)},
+            _output(SCORE, self._predictor.answer(rows).scores.reshape(-1, 1)),
+        ]
+        document: dict[str, Any] = {
+            "model_name": self._predictor.model,
+            "model_version": self._predictor.version,
+            "outputs": outputs,
+            "parameters": {"arm": arm, "digest": bundle.digest},
+        }
+        if rows.id is not None:
+            document["id"] = rows.id
+        return msgspec.json.encode(document)
+
+    def _ready(self) -> Explainer:
+        """Made for the first request: a start does not wait for it."""
+        bundle = self._predictor.bundle
+        if self._explainer is None and bundle.explainer is not None:
+            session = self._predictor.session
+            self._explainer = Explainer(bundle.explainer, session, bundle.signature, bundle.golden)
+        if self._explainer is None:
+            raise UnexplainableError
+        return self._explainer
+
+
+def _output(name: str, values: np.ndarray) -> dict[str, Any]:
+    data = values.astype(np.float32).reshape(-1).tolist()
+    return {"name": name, "shape": list(values.shape), "datatype": "FP32", "data": data}
+
+
+def _parameters(document: Document, found: Attribution) -> dict[str, Any]:
+    """What the contributions are of, and how base and their sum become the score."""
+    link = document.link
+    parameters: dict[str, Any] = {
+        "features": document.features,
+        "base": found.base,
+        "scale": "log-odds",
+        "method": document.model.method,
+        "stage": "calibrated" if isinstance(document.model, SampledExplainer) else "before-calibration",
+        "calibration": link.kind,
+    }
+    if link.kind == "logistic":
+        parameters |= {"slope": link.slope, "intercept": link.intercept}
+    if found.standard_error is not None:
+        parameters["standard_error"] = float(found.standard_error.max())
+    return parameters

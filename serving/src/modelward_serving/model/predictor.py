@@ -1,0 +1,87 @@
+"""One verified model, ready to score and to count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from modelward_serving.counting.profile import ProfileCounter
+from modelward_serving.counting.subgroups import Strata
+from modelward_serving.model.bundle import Bundle
+from modelward_serving.model.session import Session
+from modelward_serving.protocol.prediction import Answer, is_valid
+from modelward_serving.protocol.tensors import InferenceRequest, InputTensor, RefusedError, Tensor
+from modelward_serving.validation.request import Checker, Rows
+
+
+class InvalidScoreError(Exception):
+    """The model gave something that is no probability."""
+
+
+class Predictor:
+    """The model of this pod.
+
+    Args:
+        bundle: Verified.
+        by_stratum: Whether the rows of each stratum are counted apart, too.
+    """
+
+    def __init__(self, bundle: Bundle, *, by_stratum: bool = True) -> None:
+        self.bundle = bundle
+        self.model = bundle.signature.model
+        self.version = bundle.signature.version
+        self.session = Session(bundle)
+        self.checker = Checker(bundle.signature)
+        numeric = [column.name for column in self.checker.numeric]
+        categorical = [column.name for column in self.checker.categorical]
+        self.strata = Strata(bundle.signature if by_stratum else bundle.signature.model_copy(update={"subgroups": ()}))
+        self.profile = ProfileCounter(bundle.reference, numeric, categorical, self.strata)
+        self._threshold = np.float32(bundle.signature.operating_threshold)
+
+    def answer(self, rows: Rows) -> Answer:
+        """Score checked rows.
+
+        Raises:
+            InvalidScoreError: not a number, not in [0, 1], or not one a row.
+        """
+        scores = self.session.score(rows.numbers, rows.texts)
+        if rows.abstained:
+            return self._partly(rows, scores)
+        if not is_valid(scores, rows.count):
+            raise InvalidScoreError
+        return Answer(scores, self.decide(scores))
+
+    def decide(self, scores: np.ndarray) -> np.ndarray:
+        """Whether each score is positive at the operating threshold."""
+        decisions: np.ndarray = scores >= self._threshold
+        return decisions
+
+    def _partly(self, rows: Rows, scores: np.ndarray) -> Answer:
+        left_out = np.zeros(rows.count, dtype=bool)
+        left_out[list(rows.abstained)] = True
+        if scores.shape != left_out.shape or not is_valid(scores[~left_out], int((~left_out).sum())):
+            raise InvalidScoreError
+        scores = np.where(left_out, np.float32(np.nan), scores)
+        return Answer(scores, scores >= self._threshold)
+
+    def checked(self, inputs: Mapping[str, list[Any]]) -> Rows:
+        """Rows given by column, through the same checks as a request of the protocol.
+
+        Raises:
+            RefusedError: they are wrong.
+        """
+        kinds = {name: column.kind for name, column in self.checker.columns.items()}
+        tensors: list[Tensor] = [
+            InputTensor(name, [len(values), 1], "BYTES" if kinds.get(name) == "categorical" else "FP64", values)
+            for name, values in inputs.items()
+        ]
+        if not tensors:
+            raise RefusedError(422, "MissingInput", "inputs", "at least one")
+        return self.checker.rows(InferenceRequest(tensors))
+
+    def by_column(self, inputs: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        """Score rows given by column."""
+        answer = self.answer(self.checked(inputs))
+        return {"score": answer.scores.tolist(), "decision": answer.decisions.tolist()}

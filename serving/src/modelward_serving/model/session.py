@@ -1,0 +1,165 @@
+"""The model: one ONNX Runtime session on one thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import onnxruntime
+
+from modelward_api.bundle.documents import Golden, Signature
+from modelward_api.names import SCORE
+from modelward_serving.model import graph_rewrite
+from modelward_serving.model.bundle import Bundle
+
+Columns = Mapping[str, np.ndarray]
+"""By feature: [n, 1] of float32 (NaN for missing) or object (text, '' for missing)."""
+WARM_UPS = 8
+MOST_BOUND_ROWS = 256
+MOST_BINDINGS = 8
+"""Numbers of rows that memory is kept for; callers use few, again and again."""
+SLOW = 0.005
+"""A model that takes more seconds than this for its golden rows is run beside the event loop."""
+
+
+class UnservableError(Exception):
+    """The bundle is what it should be, and cannot be served all the same."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Session:
+    """Scores rows."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Load, warm up, and check the golden rows.
+
+        Raises:
+            UnservableError: ModelUnloadable, ParityFailed.
+        """
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 4  # its messages may hold values
+        self._numeric = [c.name for c in bundle.signature.inputs if c.kind != "categorical"]
+        self._categorical = [c.name for c in bundle.signature.inputs if c.kind == "categorical"]
+        graph, self._merged = graph_rewrite.merged(bundle.graph, self._numeric)
+        try:
+            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise UnservableError(
+                "ModelUnloadable", f"ONNX Runtime cannot load the model: {type(error).__name__}"
+            ) from error
+        self._check_inputs()
+        self._bound: dict[int, _Bound] = {}
+        self.slow = self._warm_up(bundle.golden, bundle.signature) > SLOW
+
+    def score(self, numbers: np.ndarray, texts: list[np.ndarray]) -> np.ndarray:
+        """P(positive) of each row, [n] of float32, from [n, features] of float32 and [n, 1] of texts for each category."""
+        count = len(numbers)
+        if not self._categorical and count <= MOST_BOUND_ROWS and (bound := self._bound_to(count)) is not None:
+            return bound.score(numbers)
+        if self._merged is None:
+            return self.score_columns(self.by_name(numbers, texts))
+        return self._run(
+            {self._merged: np.ascontiguousarray(numbers), **dict(zip(self._categorical, texts, strict=True))}
+        )
+
+    def score_columns(self, columns: Columns) -> np.ndarray:
+        """The same, by name."""
+        if self._merged is None:
+            return self._run(columns)
+        numbers = np.concatenate([columns[name] for name in self._numeric], axis=1)
+        return self._run({self._merged: numbers, **{name: columns[name] for name in self._categorical}})
+
+    def _run(self, inputs: Columns) -> np.ndarray:
+        scores: np.ndarray = self._session.run([SCORE], inputs)[0]
+        return scores.reshape(-1)
+
+    def by_name(self, numbers: np.ndarray, texts: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """Columns as score() takes them, each as [n, 1] under its name."""
+        columns = np.ascontiguousarray(numbers.T)
+        found = {name: values.reshape(-1, 1) for name, values in zip(self._numeric, columns, strict=True)}
+        found.update(zip(self._categorical, texts, strict=True))
+        return found
+
+    def _bound_to(self, count: int) -> _Bound | None:
+        if count not in self._bound and len(self._bound) < MOST_BINDINGS:
+            self._bound[count] = _Bound(self._session, self._merged, self._numeric, count)
+        return self._bound.get(count)
+
+    def _check_inputs(self) -> None:
+        wanted = {*([self._merged] if self._merged else self._numeric), *self._categorical}
+        present = {node.name for node in self._session.get_inputs()}
+        if wanted != present or SCORE not in {node.name for node in self._session.get_outputs()}:
+            message = "the graph's inputs and outputs are not those of the signature"
+            raise UnservableError("ModelUnloadable", message)
+
+    def _warm_up(self, golden: Golden, signature: Signature) -> float:
+        numbers, texts = as_columns(signature, golden)
+        elapsed = 0.0
+        try:
+            for _ in range(WARM_UPS):
+                started = time.perf_counter()
+                scores = self.score(numbers, texts)
+                elapsed = time.perf_counter() - started
+            first = self.score(numbers[:1], [text[:1] for text in texts])
+        except Exception as error:
+            raise UnservableError(
+                "ModelUnloadable", f"the model fails on its golden rows: {type(error).__name__}"
+            ) from error
+        expected = np.array(golden.scores, dtype=np.float32)
+        if scores.shape != expected.shape or not np.all(np.abs(scores - expected) <= golden.tolerance):
+            message = "the model's scores of the golden rows are not those of its training"
+            raise UnservableError("ParityFailed", message)
+        if first.shape != (1,) or not np.abs(first[0] - expected[0]) <= golden.tolerance:
+            raise UnservableError("ParityFailed", "the model scores a row alone otherwise than among others")
+        return elapsed
+
+
+class _Bound:
+    """So many rows of numbers at a time through memory that is bound to the session once.
+
+    ONNX Runtime cannot bind texts.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, merged: str | None, names: list[str], count: int) -> None:
+        self._session = session
+        self._binding = session.io_binding()
+        self._lock = threading.Lock()
+        if merged is not None:
+            self._numbers = rows = np.zeros((count, len(names)), dtype=np.float32)
+            self._binding.bind_input(merged, "cpu", 0, np.float32, list(rows.shape), rows.ctypes.data)
+        else:
+            columns = np.zeros((len(names), count), dtype=np.float32)
+            self._numbers = columns.T
+            for name, column in zip(names, columns, strict=True):
+                self._binding.bind_input(name, "cpu", 0, np.float32, [count, 1], column.ctypes.data)
+        # The graph decides the output's shape, and a wrong one must be seen: memory is bound for what it has made of zeros, and
+        # ONNX Runtime fails if it makes another of other numbers.
+        self._binding.bind_output(SCORE)
+        session.run_with_iobinding(self._binding)
+        made = self._binding.get_outputs()[0].numpy()
+        self._scores = np.zeros(made.size, made.dtype)
+        self._binding.bind_output(SCORE, "cpu", 0, made.dtype, list(made.shape), self._scores.ctypes.data)
+
+    def score(self, numbers: np.ndarray) -> np.ndarray:
+        """As Session.score."""
+        with self._lock:
+            self._numbers[:] = numbers
+            self._session.run_with_iobinding(self._binding)
+            return self._scores.copy()
+
+
+def as_columns(signature: Signature, golden: Golden) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Golden rows as the session takes them."""
+    numeric = [golden.inputs[c.name] for c in signature.inputs if c.kind != "categorical"]
+    categorical = [golden.inputs[c.name] for c in signature.inputs if c.kind == "categorical"]
+    numbers = np.array(numeric, dtype=np.float32).reshape(len(numeric), len(golden.scores)).T
+    texts = [np.array([v or "" for v in values], dtype=object).reshape(-1, 1) for values in categorical]
+    return numbers, texts

@@ -1,0 +1,174 @@
+"""What a pod answers over HTTP, as an OpenAPI 3.1 document made from its model's signature."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from modelward_api import names
+from modelward_api.bundle.documents import Signature
+from modelward_api.names import DECISION, SCORE
+from modelward_api.resources.columns import Column
+from modelward_serving.protocol.tensors import DTYPES, LARGEST_BODY, MOST_ROWS
+
+JSON = "application/json"
+REFUSALS = {
+    "400": "the body is no request",
+    "408": "the request took too long to arrive",
+    "413": "the body is too large",
+    "415": "the body's encoding is not known",
+    "422": "a field breaks a rule: which one, and what it says, never the value",
+    "504": "no answer in time",
+}
+_ERROR = {
+    "type": "object",
+    "required": ["error", "reason"],
+    "properties": {
+        "error": {"type": "string", "description": "The field and the rule that it breaks."},
+        "reason": {"type": "string", "description": "CamelCase, for programs."},
+        "field": {"type": "string", "description": "The path of the field in the request."},
+    },
+}
+_TEXTS = {name: {"type": "string"} for name in ("model_name", "model_version", "id")}
+
+
+def openapi(signature: Signature) -> dict[str, Any]:
+    """The document."""
+    model = f"/v2/models/{signature.model}"
+    paths: dict[str, Any] = {
+        "/v2/health/live": {"get": _read("Whether the process lives", "live", _object(live={"type": "boolean"}))},
+        "/v2/health/ready": {"get": _ready("Whether the model answers", "ready")},
+        "/v2": {"get": _read("The server and its extensions", "server", _object(name={"type": "string"}))},
+    }
+    for base, suffix in ((model, ""), (f"{model}/versions/{signature.version}", "OfVersion")):
+        paths[base] = {"get": _read("The model's inputs and outputs", f"metadata{suffix}", _metadata())}
+        paths[f"{base}/ready"] = {"get": _ready("Whether the model answers", f"modelReady{suffix}")}
+        paths[f"{base}/infer"] = {"post": _infer(signature, f"infer{suffix}")}
+        paths[f"{base}/explain"] = {"post": _explain(signature, f"explain{suffix}")}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"{signature.model} {signature.version}",
+            "version": version("modelward-serving"),
+            "description": "The Open Inference Protocol, version 2; gRPC speaks the same on a port of its own.",
+        },
+        "paths": paths,
+        "components": {"schemas": {"Error": _ERROR, "Request": _request(signature), "Response": _response()}},
+    }
+
+
+def _read(summary: str, operation: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"summary": summary, "operationId": operation, "responses": {"200": _content("The answer", schema)}}
+
+
+def _ready(summary: str, operation: str) -> dict[str, Any]:
+    schema = _object(ready={"type": "boolean"})
+    read = _read(summary, operation, schema)
+    read["responses"]["503"] = _content("Not now: it starts, or ends", schema)
+    return read
+
+
+def _infer(signature: Signature, operation: str) -> dict[str, Any]:
+    binary = {"type": "string", "contentMediaType": "application/octet-stream"}
+    length = {"name": "Inference-Header-Content-Length", "in": "header", "schema": {"type": "string"}}
+    answer = _content("Scores and decisions", {"$ref": "#/components/schemas/Response"})
+    answer["content"]["application/octet-stream"] = {"schema": binary}
+    told = (names.MODEL_HEADER, names.VERSION_HEADER, names.DIGEST_HEADER, names.ARM_HEADER)
+    answer["headers"] = {name: {"schema": {"type": "string"}} for name in told}
+    return {
+        "summary": "Score rows",
+        "operationId": operation,
+        "parameters": [{**length, "description": "Bytes of JSON, when binary tensors follow it."}],
+        "requestBody": _body(signature),
+        "responses": {"200": answer, **_refusals()},
+    }
+
+
+def _explain(signature: Signature, operation: str) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/Response"}
+    return {
+        "summary": "What each column added to the scores",
+        "operationId": operation,
+        "requestBody": _body(signature),
+        "responses": {
+            "200": _content("Contributions and scores", schema),
+            **_refusals(),
+            "404": _content("This version has no explainer", {"$ref": "#/components/schemas/Error"}),
+        },
+    }
+
+
+def _body(signature: Signature) -> dict[str, Any]:
+    content = {"schema": {"$ref": "#/components/schemas/Request"}, "example": _example(signature)}
+    return {"required": True, "content": {JSON: content}}
+
+
+def _refusals() -> dict[str, Any]:
+    return {code: _content(what, {"$ref": "#/components/schemas/Error"}) for code, what in REFUSALS.items()}
+
+
+def _content(what: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": what, "content": {JSON: {"schema": schema}}}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _metadata() -> dict[str, Any]:
+    tensors = {"type": "array", "items": _object(name={"type": "string"}, datatype={"type": "string"})}
+    return _object(name={"type": "string"}, inputs=tensors, outputs=tensors)
+
+
+def _request(signature: Signature) -> dict[str, Any]:
+    value = {"type": ["number", "string", "boolean", "null"]}
+    tensor = _object(
+        name={"type": "string", "description": "; ".join(map(_described, signature.inputs))},
+        shape={"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": MOST_ROWS}, "maxItems": 2},
+        datatype={"enum": [*DTYPES, "BYTES"]},
+    )
+    tensor["properties"] |= {
+        "data": {"type": "array", "items": value},
+        "parameters": {"type": "object", "description": "unit: must be the column's; binary_data_size"},
+    }
+    output = _object(name={"enum": [SCORE, DECISION]})
+    output["properties"]["parameters"] = {"type": "object"}
+    request = _object(inputs={"type": "array", "items": tensor, "minItems": 1})
+    request["description"] = f"At most {LARGEST_BODY} bytes and {MOST_ROWS} rows."
+    request["properties"] |= {
+        "id": {"type": "string"},
+        "outputs": {"type": "array", "items": output},
+        "parameters": {"type": "object"},
+    }
+    return request
+
+
+def _response() -> dict[str, Any]:
+    tensor = _object(
+        name={"type": "string"}, shape={"type": "array", "items": {"type": "integer"}}, datatype={"type": "string"}
+    )
+    response = _object(outputs={"type": "array", "items": tensor}, parameters={"type": "object"})
+    response["properties"] |= _TEXTS
+    return response
+
+
+def _described(column: Column) -> str:
+    unit = f" in {column.unit}" if column.unit else ""
+    return f"{column.name} ({column.kind}{unit})"
+
+
+def _example(signature: Signature) -> dict[str, Any]:
+    """One row with a plausible value for each column."""
+    inputs = []
+    for column in signature.inputs:
+        if column.kind == "categorical":
+            value, datatype = next(iter(column.allowed_values), ""), "BYTES"
+        else:
+            limits = (
+                [limit for limit in (column.range.minimum, column.range.maximum) if limit is not None]
+                if column.range
+                else []
+            )
+            value, datatype = sum(limits) / len(limits) if limits else 1.0, "FP32"
+        inputs.append({"name": column.name, "shape": [1, 1], "datatype": datatype, "data": [value]})
+    return {"inputs": inputs}

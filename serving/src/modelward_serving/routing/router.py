@@ -1,0 +1,265 @@
+"""The champion as the router: it always has its own answer, and asks the challenger on the same request."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import random
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping
+
+import msgspec
+import numpy as np
+
+from modelward_api import names
+from modelward_api.wire.exchange import LATENCY_LEVELS, SCORE_LEVELS, TrafficLease
+from modelward_serving.counting.subgroups import Strata
+from modelward_serving.protocol.prediction import Answer
+from modelward_serving.protocol.tensors import Forward
+from modelward_serving.rest.codec import parse_answer
+from modelward_serving.routing.challenger_client import Ask, Challengers, Response
+from modelward_serving.routing.circuit_breaker import Breaker
+from modelward_serving.routing.lease import LeaseHolder, Pair, draw
+from modelward_serving.routing.mirror_budget import Allowance
+from modelward_serving.validation.request import Rows
+
+MOST_MIRRORED = 64
+"""Requests that may be under way to the challenger for evidence alone; beyond that, evidence waits."""
+PATIENCE = 2.0
+"""How many deadlines an answer for evidence alone is waited for."""
+
+_SCORES: list[float] = np.array(SCORE_LEVELS, np.float32).tolist()
+"""The levels as scores are given: 0.7 reaches 0.7."""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What came of asking the challenger."""
+
+    answer: Answer | None
+    seconds: float
+    error: bool = False
+    invalid: bool = False
+
+
+class Own(msgspec.Struct, frozen=True):
+    """The champion's own answer, or that it has none."""
+
+    answer: Answer | None
+    seconds: float
+
+
+class Terms:
+    """What a lease says to all its requests, made out once: what is looked at for each request is a plain attribute."""
+
+    def __init__(self, lease: TrafficLease, counts: dict[str, int]) -> None:
+        self.lease = lease
+        self.counts = counts
+        """The challenger's, for what is counted of each request: see LeaseHolder.counts_of()."""
+        self.digest, self.version = lease.challenger.digest, lease.challenger.version
+        self.endpoints = lease.challenger.endpoints
+        self.deadline = lease.deadline_ms / 1000
+        self.share, self.mirror = lease.weight / 100, lease.mirror
+        self.proof = lease.proof or "1"
+        self.sticky = lease.sticky_header.lower().encode() if lease.sticky_header is not None else None
+        self.own, self.witnessed, self.turn = Route(self), Route(self, mirrors=True), Route(self, asks=True)
+
+
+class Route(msgspec.Struct, frozen=True):
+    """What is planned for one request, and under which lease's terms: unless it says otherwise, the champion answers alone."""
+
+    terms: Terms | None
+    mirrors: bool = False
+    """The champion answers; the challenger is asked for evidence alone."""
+    asks: bool = False
+    """The challenger answers, the champion if it does not."""
+
+
+ALONE = Route(None)
+
+Found = Callable[[Answer | None], None]
+"""Called once with the challenger's answer, or with None: the caller gets the champion's."""
+
+
+class Router:
+    """Routes by the lease, and counts."""
+
+    def __init__(
+        self,
+        holder: LeaseHolder,
+        challengers: Challengers,
+        model: str,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+        strata: Strata | None = None,
+    ) -> None:
+        self._strata = strata if strata is not None and strata.names else None
+        self._holder = holder
+        self._challengers = challengers
+        self._model = model
+        self._path = f"/v2/models/{model}/infer"
+        self._clock = clock
+        self._chance = chance
+        self._turn = itertools.count()
+        self.mirrored = 0
+        """Requests that are under way to the challenger for evidence alone."""
+        self._terms: Terms | None = None
+        self._breaker = Breaker()
+        self._allowance = Allowance()
+
+    def route(self, headers: Mapping[bytes, bytes]) -> Route:
+        """What is to become of a request with these headers, under the lease in force."""
+        lease = self._holder.active(self._clock())
+        if lease is None:
+            return ALONE
+        terms = self._terms
+        if terms is None or terms.lease is not lease:
+            terms = self._terms = Terms(lease, self._holder.counts_of(lease.challenger.digest))
+        if terms.share > 0 and self._drawn(terms, headers) < terms.share:
+            return terms.turn
+        return terms.witnessed if terms.mirror > 0 and self._chance() < terms.mirror else terms.own
+
+    def turns_away(self) -> bool:
+        """Whether callers shall connect anew: they will come to another pod."""
+        return self._holder.may_turn_away and self._holder.turns_away(self._clock())
+
+    def has_room(self, terms: Terms) -> bool:
+        """Whether the challenger may be asked for evidence now; to be asked only if it then is."""
+        now = self._clock()
+        return (
+            bool(terms.endpoints)
+            and self.mirrored < MOST_MIRRORED
+            and self._allowance.takes(now)
+            and self._breaker.lets_through(terms.digest, now)
+        )
+
+    def witness(self, terms: Terms, forward: Forward, rows: Rows, own: Own) -> None:
+        """Have the challenger score a request that the champion answered, for evidence alone, if has_room()."""
+        self.mirrored += 1
+        self._ask(_Witness(self, self._clock(), terms, rows, own), forward, PATIENCE * terms.deadline)
+
+    def ask(self, terms: Terms, forward: Forward, rows: Rows, own: Own, limit: float, found: Found) -> None:
+        """Have the challenger answer a caller who waits ``limit`` seconds at most, and the champion if it does not.
+
+        While the challenger has no pod, as in a drain, nobody blames it for what nobody asked.
+        A caller who waits for less than the lease's deadline gets the champion's answer sooner; what the challenger is waited
+        for, and so what is counted of it, depends on no caller.
+        """
+        now = self._clock()
+        if not terms.endpoints or not self._breaker.lets_through(terms.digest, now):
+            found(None)
+            return
+        turn = _Turn(self, now, terms, rows, own, found)
+        if limit < terms.deadline:
+            asyncio.get_running_loop().call_later(limit, turn.end, None)
+        self._ask(turn, forward, terms.deadline)
+
+    def saw(self, asking: _Asking, outcome: Response | OSError) -> Answer | None:
+        """Count what came of asking the challenger; its answer, if it is one."""
+        now, terms, rows = self._clock(), asking.terms, asking.rows
+        asked = _understood(outcome, terms, rows.count, now - asking.started)
+        strata = self._strata.names_of_row(rows.seen, rows.texts) if self._strata is not None else ()
+        self._holder.saw_pair(terms.digest, _pair(terms, strata, asking.own, asked))
+        self._breaker.saw(terms.digest, asked.answer is not None, now)
+        return asked.answer
+
+    def saw_answer(self, terms: Terms, *, fallback: bool) -> None:
+        """A caller got the challenger's answer, or the champion's instead."""
+        self._holder.saw_answer(terms.digest, fallback)
+
+    def _drawn(self, terms: Terms, headers: Mapping[bytes, bytes]) -> float:
+        sticky = headers.get(terms.sticky) if terms.sticky is not None else None
+        return self._chance() if sticky is None else draw(self._model, sticky.decode("latin-1"), 0.0)
+
+    def _ask(self, asking: _Asking, forward: Forward, patience: float) -> None:
+        endpoints = asking.terms.endpoints
+        endpoint = endpoints[next(self._turn) % len(endpoints)]
+        self._challengers.ask(endpoint, self._path, forward, patience, asking, asking.terms.proof)
+
+
+class _Asking(Ask):
+    """A request that both score."""
+
+    __slots__ = ("own", "router", "rows", "terms")
+
+    def __init__(self, router: Router, started: float, terms: Terms, rows: Rows, own: Own) -> None:
+        super().__init__(started)
+        self.router = router
+        self.terms = terms
+        self.rows = rows
+        self.own = own
+
+
+class _Witness(_Asking):
+    """Its caller has the champion's answer: the challenger is asked for evidence alone."""
+
+    __slots__ = ()
+
+    def heard(self, outcome: Response | OSError) -> None:
+        self.router.mirrored -= 1
+        self.router.saw(self, outcome)
+
+
+class _Turn(_Asking):
+    """Its caller waits for the challenger."""
+
+    __slots__ = ("found",)
+
+    def __init__(self, router: Router, started: float, terms: Terms, rows: Rows, own: Own, found: Found) -> None:
+        super().__init__(router, started, terms, rows, own)
+        self.found: Found | None = found
+
+    def heard(self, outcome: Response | OSError) -> None:
+        self.end(self.router.saw(self, outcome))
+
+    def end(self, answer: Answer | None) -> None:
+        """Tell the caller, if it waits."""
+        found, self.found = self.found, None
+        if found is not None:
+            self.router.saw_answer(self.terms, fallback=answer is None)
+            found(answer)
+
+
+def _understood(outcome: Response | OSError, terms: Terms, count: int, seconds: float) -> Asked:
+    """What a challenger's response is worth."""
+    if isinstance(outcome, TimeoutError):
+        return Asked(None, math.inf)
+    if isinstance(outcome, OSError):
+        return Asked(None, seconds, error=True)
+    if outcome.status != 200:
+        return Asked(None, seconds, error=True, invalid=outcome.headers.get(INVALID_HEADER) == "1")
+    if outcome.headers.get(names.DIGEST_HEADER) != terms.digest:
+        return Asked(None, seconds, error=True)  # an address that belongs to another pod by now
+    answer = parse_answer(outcome.content, count)
+    if answer is None:
+        return Asked(None, seconds, error=True, invalid=True)
+    return Asked(answer, seconds)
+
+
+INVALID_HEADER = "x-modelward-invalid"
+"""Set on a 500 of a model that gave no probability."""
+
+
+def _pair(terms: Terms, strata: tuple[str, ...], own: Own, asked: Asked) -> Pair:
+    deadline = terms.deadline
+    is_late, own_is_late = not asked.error and asked.seconds > deadline, own.seconds > deadline
+    if own.answer is None or asked.answer is None:
+        return Pair(asked.error, own.answer is None, is_late, own_is_late, asked.invalid, strata=strata)
+    return Pair(
+        late_challenger=is_late,
+        late_champion=own_is_late,
+        flip=_differ(asked.answer.decisions, own.answer.decisions),
+        slower=(
+            bisect_left(LATENCY_LEVELS, asked.seconds / deadline),
+            bisect_left(LATENCY_LEVELS, own.seconds / deadline),
+        ),
+        higher=(bisect_right(_SCORES, asked.answer.scores.item(0)), bisect_right(_SCORES, own.answer.scores.item(0))),
+        strata=strata,
+    )
+
+
+def _differ(one: np.ndarray, other: np.ndarray) -> bool:
+    if one.size == 1:
+        return bool(one.item() != other.item())
+    return bool((one != other).any())

@@ -1,0 +1,136 @@
+"""Who may use the control port: whoever signs with a key that the operator has published."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jwt
+
+from modelward_api.wire import control_token
+
+LEAST_PROOF, MOST_PROOF = 64, 1024
+"""Bytes; what is no token is not looked at further."""
+log = logging.getLogger("modelward.serving")
+
+
+class DistrustedError(Exception):
+    """A request that is not the operator's, and why: a CamelCase reason and a sentence."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Routed:
+    """Tells a champion's requests from those of callers, who may send any header."""
+
+    def __init__(self, trust: Trust | None, digest: str, clock: Callable[[], float] = time.time) -> None:
+        self._trust = trust
+        self._digest = digest
+        self._clock = clock
+        self._known, self._until = b"", 0.0
+
+    def proves(self, proof: bytes) -> bool:
+        """Whether it is the operator's, for this bundle, and holds still. Without the operator's keys nothing is proven."""
+        if self._known and hmac.compare_digest(proof, self._known):
+            return self._clock() < self._until
+        if self._trust is None or not LEAST_PROOF <= len(proof) <= MOST_PROOF:
+            return False
+        try:
+            self._until = self._trust.routed(proof.decode("latin-1"), self._digest)
+        except DistrustedError:
+            return False
+        self._known = proof
+        return True
+
+
+class Trust:
+    """Judges requests by the public keys in a file, which is read again when it changes."""
+
+    def __init__(self, path: Path, pod_uid: str, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._pod_uid = pod_uid
+        self._clock = clock
+        self._version: object = None
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._seen: dict[str, float] = {}
+
+    def check(self, authorization: str | None, method: str, path: str, body: bytes) -> None:
+        """Accept a request, once.
+
+        Raises:
+            DistrustedError: it is not from the operator, not for this pod, not this request, too old, or a repetition.
+        """
+        if authorization is None or not authorization.startswith("Bearer "):
+            raise DistrustedError("Unsigned", "only the operator may ask: no bearer token was sent")
+        claims = self._claims(authorization.removeprefix("Bearer "), self._pod_uid, control_token.REQUIRED)
+        if any(claims.get(name) != value for name, value in control_token.bound(method, path, body).items()):
+            raise DistrustedError("AnotherRequest", "the token was signed for another request")
+        self._only_once(claims)
+
+    def routed(self, proof: str, digest: str) -> float:
+        """Until when a champion's proof holds for the challenger with this digest.
+
+        Raises:
+            DistrustedError: it does not.
+        """
+        claims = self._claims(proof, digest, ("iss", "aud", "exp", "sub"))
+        if claims["sub"] != control_token.ROUTED:
+            raise DistrustedError("AnotherRequest", "the token was signed for something else")
+        return float(claims["exp"]) + control_token.SKEW
+
+    def _claims(self, token: str, audience: str, required: Iterable[str]) -> Mapping[str, Any]:
+        try:
+            key = self._key(str(jwt.get_unverified_header(token).get("kid")))
+            return jwt.decode(
+                token,
+                key,
+                algorithms=[control_token.ALGORITHM],
+                issuer=control_token.ISSUER,
+                audience=audience,
+                leeway=control_token.SKEW,
+                options={"require": list(required)},
+            )
+        except (jwt.ExpiredSignatureError, jwt.ImmatureSignatureError) as error:
+            message = f"the token holds for {control_token.SECONDS} s: are the clocks of the nodes right?"
+            raise DistrustedError("OutOfTime", message) from error
+        except jwt.InvalidAudienceError as error:
+            raise DistrustedError("AnotherPod", "the token was signed for another pod") from error
+        except (jwt.InvalidTokenError, TypeError, ValueError) as error:  # text beyond ASCII, numbers beyond all time
+            raise DistrustedError("BadToken", "the token is none of the operator's") from error
+
+    def _key(self, kid: str) -> jwt.PyJWK:
+        self._read_again()
+        if kid not in self._keys:
+            message = f"{len(self._keys)} keys are known, and the token's is not one of them"
+            raise DistrustedError("UnknownKey", message)
+        return self._keys[kid]
+
+    def _read_again(self) -> None:
+        """A file that is away or broken changes nothing: what was known stays known."""
+        try:
+            found = os.stat(self._path)  # noqa: PTH116
+            version = (found.st_mtime_ns, found.st_ino, found.st_size)
+            if version == self._version:
+                return
+            keys = [jwt.PyJWK.from_dict(key) for key in json.loads(self._path.read_bytes())["keys"]]
+            known = {str(key.key_id): key for key in keys}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
+            log.warning("control port: the keys in %s cannot be read: %s", self._path, type(error).__name__)
+            return
+        self._version, self._keys = version, known
+        log.info("control port: the operator has %d keys", len(known))
+
+    def _only_once(self, claims: Mapping[str, Any]) -> None:
+        now = self._clock()
+        self._seen = {jti: until for jti, until in self._seen.items() if until >= now}
+        if claims["jti"] in self._seen:
+            raise DistrustedError("Repeated", "the token was used before")
+        self._seen[claims["jti"]] = float(claims["exp"]) + control_token.SKEW

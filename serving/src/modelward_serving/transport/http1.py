@@ -1,0 +1,357 @@
+"""One HTTP/1.1 connection with limits: uvicorn's protocol has none for who sends much, slowly or nothing, or does not read.
+
+A request reaches the application as a whole, so nothing there waits for a caller. Times are looked at by a sweep over all
+connections twice a second, as a timer for each request would cost more than the rest of this together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from modelward_serving.protocol.tensors import RefusedError
+from modelward_serving.reply import Reply, refused
+from modelward_serving.transport.connections import Port
+
+LARGEST_HEAD = 64 * 1024
+MOST_HEADERS = 100
+SLOWEST_REQUEST = 10.0
+"""Seconds from a request's first byte to its last, and from a connection's beginning to its first byte."""
+SLOWEST_READER = 15.0
+"""Seconds in which a caller must take enough of an answer for the rest to fit the transport's buffer."""
+LINGER = 3.0
+"""Seconds that a refused caller is given to stop sending: it would not read the refusal if it were reset."""
+PERIOD = 0.5
+KEEP_ALIVE = 75.0
+"""Seconds that a connection may be idle between two requests."""
+_UPGRADING = frozenset((b"upgrade", b"http2-settings"))
+
+
+class Guarded(HttpToolsProtocol):
+    """One connection."""
+
+    app: Any
+    """An ASGI application that has a ``port``: its limits."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._port: Port = self.app.port
+        self._partial = False
+        """Whether a request has begun that is not whole yet."""
+        self._in_head = False
+        self._head = 0
+        """Bytes of the head so far, but for those that came with its first."""
+        self._is_fresh = False
+        """Whether the head began with what came last."""
+        self._lines = 0
+        """Of the head, and after it of the trailers."""
+        self._came = 0.0
+        """When the last bytes came."""
+        self._began = 0.0
+        """When the request that is partial began."""
+        self._body: bytes | bytearray = b""
+        self._upgrades = False
+        self._refusal: RefusedError | None = None
+        """Why the parser was stopped."""
+        self._doomed: Reply | None = None
+        """The last response, once those before it are sent."""
+        self._leaving: float | None = None
+        """Since when nothing is read any more."""
+        self._is_new = True
+        self._last = 0.0
+        """When it was opened, or the last response was given."""
+        self._holds: deque[int] = deque()
+        """Bytes taken from the budget for each request that is not answered yet, in their order."""
+        self._taken = 0
+        """The same for the request that is partial."""
+        self._waiting = 0
+        """The same for answers that the caller does not read."""
+        self._paused = 0.0
+        """Since when it does not."""
+
+    def connection_made(self, transport: Any) -> None:
+        """A caller came."""
+        super().connection_made(transport)
+        self._last = self.loop.time()
+        if not self._port.connections.admit(self, self.client[0] if self.client else ""):
+            self._leaving = self._last
+            self._write(refused(RefusedError(503, "Busy", "", "all connections are in use")), keep=False)
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The caller went away."""
+        self._port.connections.leave(self)
+        super().connection_lost(exc)
+        self._port.budget.give(sum(self._holds) + self._taken + self._waiting)
+        self._holds.clear()
+        self._taken = self._waiting = 0
+        self.pipeline.clear()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        if self._is_shut():
+            return
+        self._came = self.loop.time()
+        if not self._partial:
+            self._began = self._came
+        rest: bytes | memoryview | None = data
+        while rest is not None:
+            rest = self._feed(rest)
+        if self._in_head and not self._is_fresh:
+            self._head += len(data)
+            if self._head > LARGEST_HEAD:
+                self._refuse(refused(_head_too_large()))
+        self._is_fresh = False
+
+    def _feed(self, data: bytes | memoryview) -> memoryview | None:
+        """Parse; returns what is left to be parsed."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as found:
+            return self._ignore_upgrade(memoryview(data)[found.args[0] :])
+        except httptools.HttpParserError:
+            error, self._refusal = self._refusal, None
+            self._refuse(refused(error or RefusedError(400, "NotHttp", "", "the request is no HTTP/1.1")))
+        return None
+
+    def _ignore_upgrade(self, rest: memoryview) -> memoryview | None:
+        """Answer over HTTP/1.1 who would rather speak something else (RFC 9110, 7.8).
+
+        The parser stops behind such a head, and takes the body for something else. So a new one gets the head without the wish.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(refused(RefusedError(405, "WrongMethod", "", "this is no proxy")))
+            return None
+        lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % header for header in _without_upgrade(self.headers)]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._feed(b"\r\n".join((*lines, b"", b"")))
+        return rest if rest and not self._is_shut() else None
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        self._body = b""
+        self._partial = self._in_head = self._is_fresh = True
+        self._upgrades = False
+        self._head = self._lines = 0
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the request's target."""
+        self.url += url
+        if len(self.url) > LARGEST_HEAD:
+            self._stop(_head_too_large())
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A line of the head, or a trailer: nobody reads those."""
+        self._lines += 1
+        if self._lines > MOST_HEADERS:
+            self._stop(_head_too_large())
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        self._in_head = False
+        self._upgrades = self.parser.should_upgrade()
+        if self._upgrades:
+            return
+        largest = self._port.largest_body
+        for name, value in self.headers:
+            if name == b"content-length" and int(value) > largest:
+                self._stop(too_large(largest))
+            if name == b"expect" and value.lower() != b"100-continue":
+                self._stop(RefusedError(417, "UnknownExpectation", "Expect", "100-continue, or nothing"))
+        if self.expect_100_continue and self._is_idle():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        if len(self._body) + len(body) > self._port.largest_body:
+            self._stop(too_large(self._port.largest_body))
+        if not self._port.budget.take(len(body)):
+            self._stop(no_room())
+        self._taken += len(body)
+        if not self._body:
+            self._body = body
+            return
+        if isinstance(self._body, bytes):
+            self._body = bytearray(self._body)
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        if self._upgrades:
+            return
+        self._partial = self._is_new = False
+        if self.transport.is_closing():
+            return
+        body, self._body = self._body, b""
+        self._holds.append(self._taken)
+        self._taken = 0
+        self._completed(body)
+
+    def _completed(self, body: bytes | bytearray) -> None:
+        """Have the application answer, after those that came before on this connection."""
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, False
+        self.headers += headers
+        super().on_headers_complete()
+        self.cycle.body = body if isinstance(body, bytearray) else bytearray(body)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The application has answered."""
+        self.server_state.total_requests += 1
+        self._settle()
+
+    def _settle(self) -> None:
+        """A response was given: go on with what came behind its request, or read on."""
+        self._last = self.loop.time()
+        if self._holds and (held := self._holds.popleft()):
+            self._port.budget.give(held)
+        if self.transport.is_closing():
+            return
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._doomed is not None:
+            self._end(self._doomed)
+        elif self.flow.read_paused and not self.flow.write_paused:
+            self.flow.resume_reading()
+
+    def pause_writing(self) -> None:
+        """The caller does not read what it is sent: no further request is read, let alone answered."""
+        super().pause_writing()
+        self.flow.pause_reading()
+        self._paused = self.loop.time()
+        waiting = self.transport.get_write_buffer_size()
+        if self._port.budget.take(waiting):
+            self._waiting += waiting
+        else:
+            self.transport.abort()
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        super().resume_writing()
+        self._port.budget.give(self._waiting)
+        self._waiting = 0
+        if not self.pipeline:
+            self.flow.resume_reading()
+
+    def shutdown(self) -> None:
+        """The server ends: what has begun is answered first."""
+        if not self._partial:
+            super().shutdown()
+
+    def idle_since(self) -> float | None:
+        """Since when it has done nothing that would be lost."""
+        if self._partial:
+            return self._began
+        return self._last if self._is_idle() else None
+
+    def evict(self) -> None:
+        """End it at once."""
+        self.transport.abort()
+
+    def look(self, now: float) -> None:
+        """End it if something takes too long."""
+        if self._leaving is not None or self.transport.is_closing():
+            self._leaving = self._leaving or now
+            if now - self._leaving > LINGER:
+                self.transport.abort()
+        elif self.flow.write_paused:
+            if now - self._paused > SLOWEST_READER:
+                self.transport.abort()
+        elif not self._is_idle():
+            return
+        elif self._partial:
+            if now - self._began > SLOWEST_REQUEST:
+                rule = f"a request must be complete within {SLOWEST_REQUEST:g} s"
+                self._end(refused(RefusedError(408, "TooSlow", "", rule)))
+        elif now - self._last > (SLOWEST_REQUEST if self._is_new else KEEP_ALIVE):
+            self.transport.close()
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _is_shut(self) -> bool:
+        return self._leaving is not None or self._doomed is not None
+
+    def _stop(self, error: RefusedError) -> None:
+        """Have the parser stop in the midst of a request, which is wrong."""
+        self._refusal = error
+        raise error
+
+    def _refuse(self, reply: Reply) -> None:
+        """Give this as the last response: once those before it are given, as a caller takes responses in their order."""
+        self._partial = self._in_head = False
+        self._body = b""
+        if self._is_idle():
+            self._end(reply)
+        else:
+            self._doomed = reply
+            self.flow.pause_reading()
+
+    def _end(self, reply: Reply) -> None:
+        """Give the last response. What still comes is thrown away for a while: else it would be lost in a reset."""
+        self._leaving = self.loop.time()
+        if self.transport.is_closing():
+            return
+        self._write(reply, keep=False)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self.flow.resume_reading()
+        else:
+            self.transport.close()
+
+    def _write(self, reply: Reply, keep: bool) -> None:
+        close = b"" if keep else b"connection: close\r\n"
+        length = b"content-length: %d\r\n\r\n" % len(reply.content)
+        self.transport.write(b"".join((STATUS_LINE[reply.status], reply.head, close, length, reply.content)))
+
+
+async def sweep(ports: Iterable[Port]) -> None:
+    """Look at all connections, for ever."""
+    clock = asyncio.get_running_loop().time
+    while True:
+        await asyncio.sleep(PERIOD)
+        for port in ports:
+            for connection in port.connections:
+                connection.look(clock())
+
+
+def too_large(largest: int) -> RefusedError:
+    """A body has too many bytes."""
+    return RefusedError(413, "TooLarge", "", f"a body may have {largest} bytes at most")
+
+
+def no_room() -> RefusedError:
+    """The budget is used up."""
+    return RefusedError(503, "Busy", "", "too many bytes are under way: try again in a moment")
+
+
+def _head_too_large() -> RefusedError:
+    return RefusedError(
+        431, "HeadTooLarge", "", f"a head may have {LARGEST_HEAD} bytes and {MOST_HEADERS} lines at most"
+    )
+
+
+def _without_upgrade(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
+    for name, value in headers:
+        if name in _UPGRADING:
+            continue
+        if name == b"connection":
+            kept = [token.strip() for token in value.split(b",") if token.strip().lower() not in _UPGRADING]
+            yield name, b", ".join(kept) or b"keep-alive"
+        else:
+            yield name, value

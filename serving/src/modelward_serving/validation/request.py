@@ -1,0 +1,432 @@
+"""Requests against the model's signature: names, datatypes, shapes, units, missing values, plausible ranges, categories.
+
+Most requests are right, and are checked all at once. One that is not is looked at again tensor by tensor, to say where.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from modelward_api.bundle.documents import Signature
+from modelward_api.names import DECISION, SCORE
+from modelward_api.resources.columns import Column
+from modelward_serving.protocol.tensors import (
+    DTYPES,
+    FLOATS,
+    LIMITS,
+    MOST_ROWS,
+    BinaryTensor,
+    InferenceRequest,
+    NumberTensor,
+    RefusedError,
+    RequestedOutput,
+    Tensor,
+    binary_numbers,
+    binary_texts,
+)
+from modelward_serving.validation import rules
+
+NUMBERS = frozenset({float, int, bool, type(None)})
+"""What JSON's values may be where numbers are wanted."""
+SHARED = "shared memory is not supported: send the values with the request"
+UNSUPPORTED = {
+    "classification": "is not supported",
+    "shared_memory_region": SHARED,
+    "shared_memory_byte_size": SHARED,
+    "shared_memory_offset": SHARED,
+}
+ENCODED = "is not supported: send texts as they are, or leave it out"
+PLAIN_CONTENT = frozenset({None, "np", "str", "pd", "pd_json"})
+"""What MLServer's clients call values that are sent as they are."""
+MOST_ORDERS = 64
+
+
+class Output(msgspec.Struct, frozen=True):
+    """One output that the caller gets."""
+
+    name: str
+    binary: bool = False
+
+
+class Rows(msgspec.Struct):
+    """A checked request: as it came, and as the model is to see it."""
+
+    count: int
+    seen: np.ndarray
+    """[rows, numeric columns] of float32, NaN for missing: what is counted."""
+    numbers: np.ndarray
+    """The same, clipped where the column says so: what is scored."""
+    texts: list[np.ndarray]
+    """One [rows, 1] of object per categorical column, '' for missing."""
+    outputs: tuple[Output, ...]
+    id: str | None = None
+    flagged: tuple[str, ...] = ()
+    """Columns with a value outside of what is declared, in any row."""
+    abstained: tuple[int, ...] = ()
+    """Rows that get no score."""
+    reasons: tuple[str, ...] = ()
+    """Why, by column."""
+
+
+NO_ROWS = Rows(0, np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), [], ())
+"""Those of a request that is not checked yet."""
+
+
+class Checker:
+    """Checks requests against one signature."""
+
+    def __init__(self, signature: Signature) -> None:
+        self.columns = {column.name: column for column in signature.inputs}
+        self.numeric = [c for c in signature.inputs if c.kind != "categorical"]
+        self.categorical = [c for c in signature.inputs if c.kind == "categorical"]
+        self._demanded_of: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self._orders: dict[tuple[str, ...], tuple[list[int], list[int]]] = {}
+        limits = np.array([rules.limits(c) for c in self.numeric], dtype=np.float32).reshape(-1, 2)
+        self._low, self._high = limits[:, 0].reshape(1, -1), limits[:, 1].reshape(1, -1)  # like with like is faster
+        largest = np.finfo(np.float32).max
+        self._least, self._most = np.maximum(self._low, -largest), np.minimum(self._high, largest)
+        self._whole = np.array([c.kind in ("integer", "boolean") for c in self.numeric], dtype=bool)
+        self._demands = bool(self._whole.any())
+        """Whether a number may be wrong for its column's kind; most models have none such, and pay nothing."""
+        self._clipped = np.array([c.out_of_range == "clip" for c in self.numeric], dtype=bool)
+        self._allowed = [frozenset(c.allowed_values) | {""} for c in self.categorical]
+
+    def rows(self, request: InferenceRequest, *, all_outputs: bool = False) -> Rows:
+        """What a request asks to be scored.
+
+        Raises:
+            RefusedError: 422, with the field that breaks a rule.
+        """
+        inputs: list[Any] = request.inputs
+        if len(inputs) == 1 and inputs[0].name not in self.columns and self._is_packed(inputs[0]):
+            numbers, texts = self._packed_at_once(inputs[0]), []
+            is_plausible = numbers is not None and self._are_plausible(numbers)
+            if numbers is None or not is_plausible:
+                numbers = self._packed(inputs[0])
+        else:
+            at_numbers, at_texts = self._order(inputs)
+            count = _count(inputs[0])
+            numbers = self._at_once(inputs, at_numbers, count)
+            is_plausible = numbers is not None and self._are_plausible(numbers)
+            if numbers is None or not is_plausible:
+                numbers = self._one_by_one(inputs, at_numbers, count)
+            texts = [
+                _text(c, inputs[i], f"inputs[{i}]", count) for c, i in zip(self.categorical, at_texts, strict=True)
+            ]
+        outputs = BOTH if all_outputs else _outputs(request)
+        rows = Rows(len(numbers), numbers, numbers, texts, outputs, request.id)
+        if self.categorical or not is_plausible:
+            self._against_limits(rows, inputs)
+        return rows
+
+    def _are_plausible(self, numbers: np.ndarray) -> bool:
+        """Whether none is missing, infinite, or outside of what its column declares."""
+        plausible = (numbers >= self._least) & (numbers <= self._most)
+        return np.count_nonzero(plausible) == plausible.size
+
+    def _order(self, inputs: list[Tensor]) -> tuple[list[int], list[int]]:
+        """Where in the request each numeric and each categorical column stands."""
+        names = tuple([tensor.name for tensor in inputs])
+        known = self._orders.get(names)
+        if known is not None and not any(tensor.parameters for tensor in inputs):
+            return known
+        where: dict[str, int] = {}
+        for index, tensor in enumerate(inputs):
+            column = self.columns.get(tensor.name)
+            if column is None:
+                rule = f"the model has no such input; it has {', '.join(self.columns)}"
+                raise RefusedError(422, "UnknownInput", f"inputs[{index}].name", rule)
+            if column.name in where:
+                raise RefusedError(422, "DuplicateInput", f"inputs[{index}].name", f"{column.name} is given twice")
+            where[column.name] = index
+            _check_parameters(column, tensor, f"inputs[{index}]")
+        if missing := [name for name in self.columns if name not in where]:
+            raise RefusedError(422, "MissingInput", "inputs", f"missing: {', '.join(missing)}")
+        found = [where[c.name] for c in self.numeric], [where[c.name] for c in self.categorical]
+        if len(self._orders) < MOST_ORDERS:
+            self._orders[names] = found
+        return found
+
+    def _at_once(self, inputs: list[Tensor], at: list[int], count: int) -> np.ndarray | None:
+        """All numeric columns, if nothing but a value can be wrong with any; else None."""
+        flat: list[Any] = []
+        shapes, is_typed = ([count, 1], [count]), self._demands
+        for index in at:
+            tensor = inputs[index]
+            data = _listed(tensor) if isinstance(tensor, BinaryTensor) else tensor.data
+            if data is None or len(data) != count or tensor.shape not in shapes:
+                return None
+            if tensor.datatype not in FLOATS:
+                if tensor.datatype not in LIMITS:
+                    return None
+                is_typed = True
+            flat += data
+        if is_typed:
+            return self._typed_at_once(flat, [inputs[index].datatype for index in at], count)
+        found = _at_once(flat)
+        return None if found is None else np.ascontiguousarray(found.reshape(len(at), count).T)
+
+    def _typed_at_once(self, flat: list[Any], datatypes: list[str], count: int) -> np.ndarray | None:
+        """The same of numbers that must be of a kind or a datatype, which are looked at before they are rounded."""
+        try:
+            found = np.frombuffer(array("d", flat)).reshape(len(datatypes), count)
+        except (TypeError, OverflowError):
+            return None
+        least, most, whole = self._demanded(tuple(datatypes))
+        if not ((found >= least) & (found <= most)).all() or (found[whole] != np.round(found[whole])).any():
+            return None
+        return np.ascontiguousarray(found.T, dtype=np.float32)
+
+    def _demanded(self, datatypes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The least, the greatest [columns, 1], and which [columns] must be whole, by datatype and kind."""
+        known = self._demanded_of.get(datatypes)
+        if known is None:
+            largest = float(np.finfo(np.float32).max)
+            limits = [LIMITS.get(name, (-largest, largest)) for name in datatypes]
+            limits = [(0.0, 1.0) if c.kind == "boolean" else two for c, two in zip(self.numeric, limits, strict=True)]
+            both = np.array(limits).reshape(-1, 2)
+            whole = self._whole | np.array([name in LIMITS and name != "FP16" for name in datatypes], dtype=bool)
+            known = both[:, :1], both[:, 1:], whole
+            if len(self._demanded_of) < MOST_ORDERS:
+                self._demanded_of[datatypes] = known
+        return known
+
+    def _one_by_one(self, inputs: list[Tensor], at: list[int], count: int) -> np.ndarray:
+        numbers = np.empty((count, len(at)), dtype=np.float32)
+        for place, (column, index) in enumerate(zip(self.numeric, at, strict=True)):
+            where, tensor = f"inputs[{index}]", inputs[index]
+            _check_shape(tensor, where, count)
+            raw = _numbers(tensor, where, column.name, column.kind)
+            if len(raw) != count:
+                raise RefusedError(422, "WrongShape", f"{where}.data", f"as many values as the shape says: {count}")
+            _refuse(rules.of_kind(column, raw), where)
+            found = _rounded(raw)
+            _refuse(rules.of_numbers(column, found), where)
+            numbers[:, place] = found
+        return numbers
+
+    def _is_packed(self, tensor: Tensor) -> bool:
+        return len(tensor.shape) == 2 and tensor.shape[1] == len(self.columns) and not self.categorical
+
+    def _packed_at_once(self, tensor: Tensor) -> np.ndarray | None:
+        """One packed tensor, if nothing but a value can be wrong with it; else None."""
+        count, width = tensor.shape
+        is_typed = self._demands or tensor.datatype not in FLOATS
+        if tensor.parameters or is_typed or not 1 <= count <= MOST_ROWS:
+            return None
+        if isinstance(tensor, NumberTensor):
+            found: np.ndarray | None = tensor.numbers
+        else:
+            found = _singles(tensor) if isinstance(tensor, BinaryTensor) else _at_once(tensor.data or [])
+        if found is None or len(found) != count * width:
+            return None
+        if found.dtype != np.float32:
+            with np.errstate(over="ignore"):
+                found = found.astype(np.float32)
+        return found.reshape(count, width)
+
+    def _packed(self, tensor: Tensor) -> np.ndarray:
+        """One [rows, columns] tensor with the columns in the signature's order."""
+        _check_unsupported(tensor.parameters, "inputs[0]")
+        count, width = _count(tensor), len(self.numeric)
+        raw = _numbers(tensor, "inputs[0]", "a packed tensor", "numeric")
+        if len(raw) != count * width:
+            raise RefusedError(
+                422, "WrongShape", "inputs[0].data", f"as many values as the shape says: {count * width}"
+            )
+        if self._demands:
+            for column, values in zip(self.numeric, raw.reshape(count, width).T, strict=True):
+                _refuse(rules.of_kind(column, values), f"inputs[0] ({column.name})")
+        numbers = _rounded(raw).reshape(count, width)
+        if not np.isfinite(numbers).all():
+            for column, values in zip(self.numeric, numbers.T, strict=True):
+                _refuse(rules.of_numbers(column, values), f"inputs[0] ({column.name})")
+        return numbers
+
+    def _against_limits(self, rows: Rows, inputs: list[Tensor]) -> None:
+        """Do what the columns say is to be done with implausible numbers and categories that are not declared."""
+        outside: list[tuple[Column, np.ndarray]] = []
+        beyond = (rows.numbers < self._low) | (rows.numbers > self._high)
+        if beyond.any():
+            outside += [(c, which) for c, which in zip(self.numeric, beyond.T, strict=True) if which.any()]
+            rows.numbers = self.clipped(rows.seen)
+        for column, allowed, values in zip(self.categorical, self._allowed, rows.texts, strict=True):
+            if len(allowed) > 1 and not allowed.issuperset(values[:, 0]):
+                outside.append((column, rules.implausible_texts(column, values[:, 0])))
+        if outside:
+            _apply_policies(rows, outside, {tensor.name: index for index, tensor in enumerate(inputs)})
+
+    def clipped(self, numbers: np.ndarray) -> np.ndarray:
+        """[rows, numeric columns] as the model is to see them: the nearest plausible number where the column says so."""
+        if not self._clipped.any():
+            return numbers
+        return np.where(self._clipped, np.clip(numbers, self._low, self._high), numbers)
+
+
+def _singles(tensor: BinaryTensor) -> np.ndarray | None:
+    """The numbers of a tensor of FP32, flat; None if it is none."""
+    if tensor.datatype != "FP32" or len(tensor.content) % 4:
+        return None
+    return np.frombuffer(tensor.content, dtype="<f4")
+
+
+def _listed(tensor: BinaryTensor) -> list[float] | None:
+    found = _singles(tensor)
+    return None if found is None else found.tolist()
+
+
+def _at_once(values: list[Any]) -> np.ndarray | None:
+    """Numbers of float32, flat; None if any is no number."""
+    try:
+        return np.frombuffer(array("f", values), dtype=np.float32)
+    except (TypeError, OverflowError):
+        return None
+
+
+def _apply_policies(rows: Rows, outside: list[tuple[Column, np.ndarray]], where: dict[str, int]) -> None:
+    abstained = np.zeros(rows.count, dtype=bool)
+    reasons = []
+    for column, which in outside:
+        if column.out_of_range == "reject":
+            field = f"inputs[{where.get(column.name, 0)}].data"
+            raise RefusedError(422, "OutOfRange", field, f"{column.name} must be {rules.plausible(column)}")
+        if column.out_of_range == "abstain":
+            abstained |= which
+            reasons.append(f"{column.name} is not {rules.plausible(column)}")
+    rows.flagged = tuple(column.name for column, _ in outside)
+    rows.abstained, rows.reasons = tuple(np.flatnonzero(abstained).tolist()), tuple(reasons)
+
+
+def _count(tensor: Tensor) -> int:
+    count = tensor.shape[0] if tensor.shape else 0
+    if count < 1:
+        raise RefusedError(422, "NoRows", "inputs[0].shape", "at least one row")
+    if count > MOST_ROWS:
+        raise RefusedError(422, "TooManyRows", "inputs[0].shape", f"at most {MOST_ROWS} rows a request")
+    return count
+
+
+def _check_shape(tensor: Tensor, where: str, count: int) -> None:
+    if tensor.shape not in ([count], [count, 1]):
+        rule = f"shape must be [{count}, 1] or [{count}], as of the first input"
+        raise RefusedError(422, "WrongShape", f"{where}.shape", rule)
+
+
+def _check_unsupported(parameters: dict[str, Any] | None, where: str) -> None:
+    if not parameters:
+        return
+    for name, rule in UNSUPPORTED.items():
+        if name in parameters:
+            raise RefusedError(422, "UnsupportedParameter", f"{where}.parameters.{name}", rule)
+    kind = parameters.get("content_type")
+    if not isinstance(kind, str | None) or kind not in PLAIN_CONTENT:
+        raise RefusedError(422, "UnsupportedParameter", f"{where}.parameters.content_type", ENCODED)
+
+
+def _check_parameters(column: Column, tensor: Tensor, where: str) -> None:
+    _check_unsupported(tensor.parameters, where)
+    unit = (tensor.parameters or {}).get("unit")
+    if unit is not None and unit != column.unit:
+        rule = f"{column.name} is in {column.unit}" if column.unit else f"{column.name} has no unit"
+        raise RefusedError(422, "WrongUnit", f"{where}.parameters.unit", rule)
+
+
+def _refuse(faults: Iterator[rules.Fault], where: str) -> None:
+    """One wrong row refuses the whole request."""
+    for fault in faults:
+        raise RefusedError(422, fault.reason, f"{where}.data", fault.rule)
+
+
+def _numbers(tensor: Tensor, where: str, name: str, kind: str) -> np.ndarray:
+    """The numbers of one tensor, flat, as they came: not rounded yet."""
+    if tensor.datatype not in DTYPES:
+        raise RefusedError(422, "WrongDatatype", f"{where}.datatype", f"{name} is {kind}: FP32, for example")
+    if isinstance(tensor, BinaryTensor):
+        found = binary_numbers(tensor, where)
+    elif isinstance(tensor, NumberTensor):
+        found = tensor.numbers
+    else:
+        found = _listed_numbers(_flat(tensor, where), where, name, kind)
+    _check_datatype(tensor.datatype, found, where)
+    return found
+
+
+def _listed_numbers(values: list[Any], where: str, name: str, kind: str) -> np.ndarray:
+    if not NUMBERS.issuperset(map(type, values)):
+        raise RefusedError(422, "WrongKind", f"{where}.data", f"{name} is {kind}: numbers, or null for missing")
+    try:
+        return np.array(values, dtype=np.float64)
+    except (OverflowError, ValueError) as error:
+        raise RefusedError(422, "WrongKind", f"{where}.data", "numbers that fit FP32") from error
+
+
+def _check_datatype(datatype: str, values: np.ndarray, where: str) -> None:
+    """Refuse what the tensor's datatype cannot hold: the caller meant something else, by the number or by the datatype."""
+    if datatype not in LIMITS:
+        return
+    least, most = LIMITS[datatype]
+    wrong = (values < least) | (values > most)
+    if datatype != "FP16":
+        wrong |= ~rules.is_whole(values)
+    if wrong.any():
+        what = "a number" if datatype == "FP16" else "a whole number"
+        rule = f"{datatype} holds {what} from {least:.0f} to {most:.0f}"
+        raise RefusedError(422, "WrongDatatype", f"{where}.data", rule)
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """As the model takes them: what does not fit becomes infinite, and is refused as such."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32, copy=False)
+
+
+def _flat(tensor: Tensor, where: str) -> list[Any]:
+    if tensor.data is None:
+        raise RefusedError(422, "MissingData", f"{where}.data", "the values, or as many bytes as binary_data_size says")
+    values: list[Any] = tensor.data
+    if values and isinstance(values[0], list):
+        width = len(values[0])
+        if len(values) != tensor.shape[0] or any(not isinstance(row, list) or len(row) != width for row in values):
+            raise RefusedError(422, "WrongShape", f"{where}.data", "rows as the shape says, or their values alone")
+        values = list(chain.from_iterable(values))
+    return values
+
+
+def _text(column: Column, tensor: Tensor, where: str, count: int) -> np.ndarray:
+    _check_shape(tensor, where, count)
+    if tensor.datatype != "BYTES":
+        raise RefusedError(422, "WrongDatatype", f"{where}.datatype", f"{column.name} is categorical: BYTES")
+    values = binary_texts(tensor.content, where) if isinstance(tensor, BinaryTensor) else _flat(tensor, where)
+    if len(values) != count:
+        raise RefusedError(422, "WrongShape", f"{where}.data", f"as many values as the shape says: {count}")
+    lengths = [0 if v is None else len(v) if isinstance(v, str) else rules.NO_TEXT for v in values]
+    _refuse(rules.of_texts(column, np.array(lengths, dtype=np.int64)), where)
+    found = np.empty((count, 1), dtype=object)
+    found[:, 0] = ["" if v is None else v for v in values]
+    return found
+
+
+BOTH = (Output(SCORE), Output(DECISION))
+BOTH_BINARY = (Output(SCORE, binary=True), Output(DECISION, binary=True))
+
+
+def _outputs(request: InferenceRequest) -> tuple[Output, ...]:
+    binary = bool((request.parameters or {}).get("binary_data_output"))
+    if not request.outputs:
+        return BOTH_BINARY if binary else BOTH
+    return tuple(_requested(request.outputs, binary))
+
+
+def _requested(outputs: list[RequestedOutput], binary: bool) -> Iterator[Output]:
+    for index, output in enumerate(outputs):
+        if output.name not in (SCORE, DECISION):
+            rule = f"the model gives {SCORE} and {DECISION}"
+            raise RefusedError(422, "UnknownOutput", f"outputs[{index}].name", rule)
+        _check_unsupported(output.parameters, f"outputs[{index}]")
+        yield Output(output.name, bool((output.parameters or {}).get("binary_data", binary)))

@@ -1,0 +1,1 @@
+"""The CRDs in a real API server."""

@@ -1,0 +1,503 @@
+"""The CRDs against a real API server: what is let in, what is filled in, what is refused and how."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+import yaml
+
+from modelward_api.generate.schema import KINDS
+from modelward_api.resources.modelversion import ModelVersionSpec
+from tests.support.cluster.layout import REPOSITORY
+from tests.unit.operator.manifests.golden import OWN_PODS
+
+DIGEST = "sha256:" + "a" * 64
+
+
+def version(**spec):
+    body = {"model": "m", "version": "1.0.0", "artifact": {"uri": "store://x", "digest": DIGEST}, **spec}
+    return {
+        "apiVersion": "modelward.io/v1alpha1",
+        "kind": "ModelVersion",
+        "metadata": {"name": "m-1", "namespace": "default"},
+        "spec": {k: v for k, v in body.items() if v is not None},
+    }
+
+
+def training(change=lambda spec: None):
+    job = yaml.safe_load((REPOSITORY / "examples/mortality/trainingjob-v2.yaml").read_text())
+    job["metadata"]["namespace"] = "default"
+    job = json.loads(json.dumps(job))
+    change(job["spec"])
+    return job
+
+
+def named(document, name):
+    document["metadata"]["name"] = name
+    return document
+
+
+def column(**fields):
+    """A training whose third column, a numeric one, is changed; absent is None."""
+
+    def change(spec):
+        changed = {**spec["data"]["columns"][2], **fields}
+        spec["data"]["columns"][2] = {k: v for k, v in changed.items() if v is not None}
+
+    return training(change)
+
+
+def settings(**template):
+    return training(lambda spec: spec["promote"].update(template=template))
+
+
+def monitor(**spec):
+    return {
+        "apiVersion": "modelward.io/v1alpha1",
+        "kind": "DriftMonitor",
+        "metadata": {"name": "m", "namespace": "default"},
+        "spec": {"model": "m", **spec},
+    }
+
+
+def batch(**spec):
+    body = {"model": "m", "input": {"uri": "store://in"}, "output": {"uri": "store://out"}, **spec}
+    return {
+        "apiVersion": "modelward.io/v1alpha1",
+        "kind": "ScoreBatch",
+        "metadata": {"name": "m-scores", "namespace": "default"},
+        "spec": body,
+    }
+
+
+def drop_label(spec):
+    spec["data"]["label"]["column"] = "nobody"
+
+
+def other_algorithm(spec):
+    spec["estimator"]["algorithm"] = "crystal-ball"
+
+
+def by_time(spec):
+    spec["split"] = {"method": "time"}
+    spec["data"]["columns"] = [c for c in spec["data"]["columns"] if c.get("role") != "time"]
+
+
+def timestamp_feature(spec):
+    spec["data"]["columns"][2]["kind"] = "timestamp"
+
+
+def twice(spec):
+    spec["data"]["columns"].append(dict(spec["data"]["columns"][2]))
+
+
+def positive_elsewhere(spec):
+    spec["data"]["label"]["positive"] = "DEAD"
+
+
+def second_label(spec):
+    spec["data"]["columns"][3]["role"] = "label"
+
+
+def start_by_chance(spec):
+    spec["split"] = {"method": "random", "testFrom": "86"}
+
+
+def nameless(spec):
+    spec["promote"].pop("name")
+    spec["version"] = "2.0.0-rc.1.with-a-long-tail-of-words"
+
+
+def subgroups(*declared, allowed=None):
+    """A training with these subgroups; ``allowed`` are the categories of sex."""
+
+    def change(spec):
+        spec["evaluation"]["subgroups"] = list(declared)
+        sex = next(c for c in spec["data"]["columns"] if c["name"] == "sex")
+        sex["allowedValues"] = ["m", "f"] if allowed is None else allowed
+
+    return training(change)
+
+
+STEPS = {"steps": [{"weight": 50}, {"weight": 10}]}
+TWICE = {"steps": [{"weight": 50}, {"weight": 50}]}
+GREEDY = {"resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": "512Mi"}}}
+CERTAIN_PODS = {
+    "a label that Services select by": (
+        {"metadata": {"labels": {"modelward.io/model": "x"}}},
+        "metadata.labels: names",
+    ),
+    "a component's label": ({"metadata": {"labels": {"app.kubernetes.io/component": "x"}}}, "metadata.labels: names"),
+    "an annotation of ours": ({"metadata": {"annotations": {"modelward.io/x": "y"}}}, "metadata.annotations: names"),
+    "a variable of ours": ({"env": [{"name": "MODELWARD_STORE", "value": "x"}]}, "env: MODELWARD_*"),
+    "a variable that loads code": ({"env": [{"name": "PYTHONPATH", "value": "/bundle"}]}, "env: MODELWARD_*"),
+    "a variable said twice": ({"env": [{"name": "A", "value": "x"}, {"name": "A", "value": "y"}]}, "Duplicate"),
+    "a variable from two places": (
+        {"env": [{"name": "A", "value": "x", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
+        "give either value or valueFrom",
+    ),
+    "authorities from nowhere": ({"caBundle": {}}, "caBundle: give either configMap or secret"),
+    "an unknown effect of a taint": ({"tolerations": [{"effect": "Sometimes"}]}, "tolerations[0].effect"),
+    "root": ({"securityContext": {"runAsUser": 0}}, "securityContext.runAsUser"),
+    "a node label that is none": ({"nodeSelector": {"not a key": "x"}}, "nodeSelector: names are"),
+    "more for the fetch than its limit": (
+        {"fetchResources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}},
+        "fetchResources: a request must not be greater",
+    ),
+}
+DURATIONS = ("99999999999999999d", "10000d", "9999999999s", "1s1d")
+REFUSED = {
+    **{f"{what} (ModelVersion)": (version(serving={"pod": pod}), said) for what, (pod, said) in CERTAIN_PODS.items()},
+    **{f"{what} (ScoreBatch)": (batch(pod=pod), said) for what, (pod, said) in CERTAIN_PODS.items()},
+    **{
+        f"{what} (TrainingJob)": (training(lambda spec, pod=pod: spec.update(pod=pod)), said)
+        for what, (pod, said) in CERTAIN_PODS.items()
+    },
+    **{f"a batch of {long}": (batch(activeDeadline=long), "spec.activeDeadline: Invalid value") for long in DURATIONS},
+    **{
+        f"{name} of {long}": (version(rollout={name: long}), f"spec.rollout.{name}: Invalid value")
+        for long in DURATIONS
+        for name in ("keepWarm", "deadline")
+    },
+    "a request that takes for ever": (version(serving={"requestTimeout": DURATIONS[0]}), "at most 9999d"),
+    "a step that never ends": (
+        version(rollout={"steps": [{"weight": 5, "pause": DURATIONS[0]}]}),
+        "spec.rollout.steps[0].pause",
+    ),
+    "a training that never ends": (training(lambda spec: spec.update(activeDeadline=DURATIONS[0])), "at most 9999d"),
+    "a monitor that never looks": (monitor(interval=DURATIONS[0]), "at most 9999d"),
+    "an action once in an age": (monitor(actions=[{"do": "alert", "cooldown": DURATIONS[0]}]), "at most 9999d"),
+    "neither artifact nor trainingJobRef": (version(artifact=None), "give either artifact or trainingJobRef"),
+    "both artifact and trainingJobRef": (
+        version(trainingJobRef={"name": "t"}),
+        "give either artifact or trainingJobRef",
+    ),
+    "a version that is no SemVer": (version(version="one"), "spec.version"),
+    "a digest that is none": (version(artifact={"uri": "store://x", "digest": "md5:1"}), "spec.artifact.digest"),
+    "an address of an unknown scheme": (version(artifact={"uri": "ftp://x", "digest": DIGEST}), "spec.artifact.uri"),
+    "a model name that no Service could have": (version(model="My_Model"), "spec.model"),
+    "weights that fall": (version(rollout=STEPS), "weights must grow"),
+    "a weight beyond 100": (version(rollout={"steps": [{"weight": 101}]}), "spec.rollout.steps[0].weight"),
+    "an unknown strategy": (version(rollout={"strategy": "hope"}), "spec.rollout.strategy"),
+    "a duration without a unit": (version(rollout={"keepWarm": "10"}), "spec.rollout.keepWarm"),
+    "a margin of zero": (version(rollout={"analysis": {"errorMargin": 0}}), "spec.rollout.analysis.errorMargin"),
+    "two steps of one weight": (version(rollout=TWICE), "no two steps may have one weight"),
+    "an objective of no time": (
+        version(rollout={"analysis": {"latencyObjective": "0s"}}),
+        "spec.rollout.analysis.latencyObjective: longer than nothing",
+    ),
+    "a deadline of no time": (version(rollout={"deadline": "10ms"}), "spec.rollout.deadline: at least 1s"),
+    "memory in no quantity": (
+        version(serving={"resources": {"requests": {"memory": "lots"}}}),
+        "spec.serving.resources.requests.memory",
+    ),
+    "more reserved than allowed": (version(serving=GREEDY), "a request must not be greater than its limit"),
+    "a name too long for what is derived from it": (named(version(), "m" * 41), "metadata.name: at most 40"),
+    "a name that no label could have": (named(version(), "m.1"), "metadata.name: at most 40 lower-case letters"),
+    "counting by encounters that nothing tells apart": (
+        version(serving={"countBy": "encounter"}),
+        "spec.serving: countBy encounter needs stickyHeader",
+    ),
+    "both replicas and autoscaling": (
+        version(serving={"replicas": 2, "autoscaling": {"maxReplicas": 3}}),
+        "spec.serving: give either replicas or autoscaling",
+    ),
+    "a minimum above the maximum": (
+        version(serving={"autoscaling": {"minReplicas": 4, "maxReplicas": 3}}),
+        "minReplicas must not be greater than maxReplicas",
+    ),
+    "autoscaling without a maximum": (version(serving={"autoscaling": {}}), "spec.serving.autoscaling.maxReplicas"),
+    "a Secret that no Secret could be": (
+        version(serving={"tls": {"secretName": "My Secret"}}),
+        "spec.serving.tls.secretName",
+    ),
+    "clients known by hope": (
+        version(serving={"tls": {"secretName": "s", "clientAuthentication": "maybe"}}),
+        "spec.serving.tls.clientAuthentication",
+    ),
+    "keys from two places": (
+        version(
+            serving={
+                "authentication": {
+                    "issuer": "i",
+                    "audiences": ["a"],
+                    "jwksUrl": "https://issuer/keys",
+                    "jwksConfigMap": "keys",
+                }
+            }
+        ),
+        "spec.serving.authentication: give either jwksUrl or jwksConfigMap",
+    ),
+    "tokens for nobody": (
+        version(serving={"authentication": {"issuer": "i", "audiences": [], "jwksConfigMap": "keys"}}),
+        "spec.serving.authentication.audiences",
+    ),
+    "no replicas": (version(serving={"replicas": 0}), "spec.serving.replicas"),
+    "a label that is not declared": (training(drop_label), "spec.data.label.column"),
+    "an unknown algorithm": (training(other_algorithm), "spec.estimator.algorithm"),
+    "a split by a time that is not there": (training(by_time), "spec.split.method"),
+    "a timestamp as a feature": (training(timestamp_feature), "a timestamp cannot be a feature"),
+    "a time that would sort as text": (
+        training(
+            lambda spec: spec["data"]["columns"][2].update(kind="categorical", role="time", unit=None, range=None)
+        ),
+        "sort as text",
+    ),
+    "a timestamp as the label": (
+        training(lambda spec: spec["data"]["columns"].append({"name": "died", "kind": "timestamp", "role": "label"})),
+        "a timestamp cannot be the label",
+    ),
+    "a column twice": (
+        training(lambda spec: spec["data"]["columns"].append(dict(spec["data"]["columns"][2]))),
+        "spec.data.columns",
+    ),
+    "data from the web": (
+        training(lambda spec: spec["data"]["sources"][0].update(uri="https://host/x.csv")),
+        "spec.data.sources[0].uri",
+    ),
+    "a query that might hold a secret": (
+        training(lambda spec: spec["data"]["sources"][0].update(uri="s3://bucket/x.csv?token=x")),
+        "spec.data.sources[0].uri",
+    ),
+    "a bundle from the web": (
+        version(artifact={"uri": "http://169.254.169.254/x", "digest": "sha256:" + "1" * 64}),
+        "spec.artifact.uri",
+    ),
+    "a batch from the web": (batch(input={"uri": "https://host/x.csv"}), "spec.input.uri"),
+    "a positive value that the label never has": (training(positive_elsewhere), "spec.data.label.positive"),
+    "two labels": (training(second_label), "only one column may have role: label"),
+    "a range that is empty": (column(range={"minimum": 2, "maximum": 1}), "spec.data.columns[2].range.minimum"),
+    "a range of categories": (column(kind="categorical", unit=None), "spec.data.columns[2].range"),
+    "a unit of categories": (column(kind="categorical", range=None), "spec.data.columns[2].unit"),
+    "categories of a number": (column(allowedValues=["1"]), "spec.data.columns[2].allowedValues"),
+    "a policy for what is out of no range": (column(range=None, outOfRange="clip"), "spec.data.columns[2].outOfRange"),
+    "clipped categories": (
+        column(kind="categorical", range=None, unit=None, allowedValues=["a"], outOfRange="clip"),
+        "spec.data.columns[2].outOfRange",
+    ),
+    "an unknown kind": (column(kind="tensor"), "spec.data.columns[2].kind"),
+    "an unknown role": (column(role="oracle"), "spec.data.columns[2].role"),
+    "a feature named as the output": (column(name="score"), "no feature may be called score"),
+    "a first test time in a split by chance": (training(start_by_chance), "spec.split.testFrom"),
+    "a version that makes no name": (training(nameless), "spec.promote.name: give one"),
+    "weights that fall in a template": (settings(rollout=STEPS), "spec.promote.template.rollout.steps"),
+    "more reserved than allowed in a template": (
+        settings(serving=GREEDY),
+        "spec.promote.template.serving.resources: a request",
+    ),
+    "a training without time": (
+        training(lambda spec: spec.update(activeDeadline="0s")),
+        "spec.activeDeadline: at least 1s",
+    ),
+    "a subgroup by a column that is no feature": (
+        subgroups({"column": "yronset", "cuts": [86]}),
+        "spec.evaluation.subgroups[].column: declare it in spec.data.columns as a feature",
+    ),
+    "a subgroup by a number without cuts": (
+        subgroups({"column": "age"}),
+        "spec.evaluation.subgroups[].cuts: give them to a numeric or integer column",
+    ),
+    "a subgroup by a category with cuts": (
+        subgroups({"column": "sex", "cuts": [1]}),
+        "spec.evaluation.subgroups[].cuts: give them to a numeric or integer column",
+    ),
+    "a subgroup by categories that nobody has named": (
+        subgroups({"column": "sex"}, allowed=[]),
+        "spec.evaluation.subgroups[].column: a categorical column needs allowedValues",
+    ),
+    "cuts that fall": (
+        subgroups({"column": "age", "cuts": [65, 40]}),
+        "spec.evaluation.subgroups[].cuts: they must grow",
+    ),
+    "one cut twice": (
+        subgroups({"column": "age", "cuts": [40, 40]}),
+        "spec.evaluation.subgroups[].cuts: they must grow",
+    ),
+    "subgroups by one column twice": (subgroups({"column": "sex"}, {"column": "sex"}), "Duplicate"),
+    "more subgroups than are counted": (
+        subgroups({"column": "age", "cuts": [50]}, {"column": "sex"}, allowed=["m", "f", *map(str, range(29))]),
+        "spec.evaluation.subgroups: at most 32 groups",
+    ),
+    "a monitor that looks all the time": (monitor(interval="0s"), "spec.interval: at least 1s"),
+    "a feature watched twice": (monitor(features=["age", "age"]), "Duplicate"),
+    "a column declared twice": (training(twice), "Duplicate"),
+    "a monitor with an alpha of one": (monitor(tests={"alpha": 1}), "spec.tests.alpha"),
+    "a monitor with an unknown action": (monitor(actions=[{"do": "pray"}]), "spec.actions[0].do"),
+    "an unknown field": (version(rolout={}), "rolout"),
+    "rows in the clear over the network": (batch(input={"uri": "http://x/y.csv"}), "spec.input.uri"),
+    "an output that cannot be written": (batch(output={"uri": "https://x/y"}), "spec.output.uri"),
+    "a kept column named as an output": (batch(keepColumns=["id", "score"]), "spec.keepColumns: score, decision and"),
+    "a column kept twice": (batch(keepColumns=["id", "id"]), "Duplicate"),
+    "more shards than there may be": (batch(shards=1001), "spec.shards"),
+    "an unknown fate of invalid rows": (batch(onInvalidRow="guess"), "spec.onInvalidRow"),
+    "a batch without time": (batch(activeDeadline="0s"), "spec.activeDeadline: at least 1s"),
+}
+
+
+@pytest.fixture(scope="module")
+def api(control_plane):
+    """The API server, asked as kubectl asks it, which takes a third of a second to start."""
+    config = json.loads(control_plane.kubeconfig.read_text())
+    headers = {"authorization": f"Bearer {config['users'][0]['user']['token']}"}
+    with httpx.Client(base_url=config["clusters"][0]["cluster"]["server"], headers=headers, verify=False) as client:
+        yield client
+
+
+@pytest.mark.parametrize(("document", "said"), REFUSED.values(), ids=REFUSED.keys())
+def test_the_api_server_refuses(api, document, said):
+    [plural] = [known.plural for known in KINDS if known.kind == document["kind"]]
+    path = f"/apis/{document['apiVersion']}/namespaces/default/{plural}"
+    answer = api.post(path, json=document, params={"fieldValidation": "Strict"})
+    assert answer.status_code in (400, 422)
+    assert said in answer.json()["message"]
+
+
+@pytest.fixture
+def created(control_plane):
+    control_plane.kubectl("create", "--filename", "-", document=version())
+    yield control_plane
+    control_plane.kubectl("delete", "mv", "m-1")
+
+
+CHANGES = {
+    "model": {"model": "other"},
+    "version": {"version": "2.0.0"},
+    "artifact": {"artifact": {"uri": "store://y"}},
+    "trainingJobRef": {"artifact": None, "trainingJobRef": {"name": "t"}},
+}
+
+
+@pytest.mark.parametrize(("field", "change"), CHANGES.items(), ids=CHANGES.keys())
+def test_what_defines_a_version_cannot_be_changed(created, field, change):
+    patch = json.dumps({"spec": change})
+    done = created.kubectl("patch", "mv", "m-1", "--type=merge", "--patch", patch, check=False)
+    assert f"spec.{field} is immutable" in done.stderr
+    assert f"spec.{field}: Invalid value" in done.stderr
+
+
+def test_a_source_cannot_be_added_to_a_version(created):
+    patch = '{"spec":{"trainingJobRef":{"name":"t"}}}'
+    done = created.kubectl("patch", "mv", "m-1", "--type=merge", "--patch", patch, check=False)
+    assert "spec.trainingJobRef is immutable" in done.stderr
+
+
+def test_how_a_version_is_rolled_out_can_be_changed(created):
+    created.kubectl("patch", "mv", "m-1", "--type=merge", "--patch", '{"spec":{"rollout":{"paused":true}}}')
+
+
+def test_defaults_are_filled_in(created):
+    spec = created.get("mv", "m-1")["spec"]
+    assert spec["rollout"]["strategy"] == "canary"
+    assert [step["weight"] for step in spec["rollout"]["steps"]] == [5, 20, 50]
+    assert spec["rollout"]["analysis"]["alpha"] == 0.05
+    assert spec["serving"]["replicas"] == 1
+
+
+def test_as_many_subgroups_are_accepted_as_are_counted(control_plane):
+    document = subgroups({"column": "age", "cuts": [50]}, {"column": "sex"}, allowed=["m", "f", *map(str, range(28))])
+    control_plane.kubectl("create", "--dry-run=server", "--validate=strict", "--filename", "-", document=document)
+
+
+@pytest.mark.parametrize("number", ["2", 2])
+def test_a_quantity_may_be_a_number_as_in_a_pod(control_plane, number):
+    document = version(serving={"resources": {"requests": {"cpu": number}, "limits": {"cpu": 2}}})
+    control_plane.kubectl("create", "--dry-run=server", "--validate=strict", "--filename", "-", document=document)
+    assert ModelVersionSpec.model_validate(document["spec"]).serving.resources.requests == {"cpu": "2"}
+
+
+def test_a_training_may_be_suspended_and_nothing_else(control_plane):
+    control_plane.kubectl("create", "--filename", "-", document=training())
+    patch = ["patch", "tj", "mortality-v2", "--type=merge", "--patch"]
+    control_plane.kubectl(*patch, '{"spec":{"suspend":true}}')
+    for field, value in (("version", "9.0.0"), ("backoffLimit", 5), ("split", {"seed": 7}), ("promote", None)):
+        done = control_plane.kubectl(*patch, json.dumps({"spec": {field: value}}), check=False)
+        assert f"spec.{field} is immutable" in done.stderr
+    control_plane.kubectl("delete", "tj", "mortality-v2")
+
+
+def test_a_batch_may_be_suspended_or_widened_and_nothing_else(control_plane):
+    control_plane.kubectl("create", "--filename", "-", document=batch())
+    patch = ["patch", "sb", "m-scores", "--type=merge", "--patch"]
+    control_plane.kubectl(*patch, '{"spec":{"suspend":true,"parallelism":9}}')
+    changes = {
+        "version": "9.0.0",
+        "shards": 5,
+        "input": {"format": "csv"},
+        "keepColumns": ["id"],
+        "onInvalidRow": "skip",
+    }
+    for field, value in changes.items():
+        done = control_plane.kubectl(*patch, json.dumps({"spec": {field: value}}), check=False)
+        assert f"spec.{field} is immutable" in done.stderr
+    control_plane.kubectl("delete", "sb", "m-scores")
+
+
+@pytest.mark.parametrize("file", sorted((REPOSITORY / "examples/mortality").glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_examples_are_accepted_as_they_are(control_plane, file):
+    control_plane.kubectl("create", "--dry-run=server", "--validate=strict", "--filename", str(file))
+
+
+EXPLAINED = {
+    "mv.spec.rollout": ("How the version takes over from the champion.", "Never holds a rollback"),
+    "mv.spec.rollout.steps.weight": ("Percentage of requests whose caller gets the new version's answer.",),
+    "tj.spec.data.columns.role": ("Only features enter the model",),
+    "sb.spec.version": ("Without it: the champion at the time that the Job is made",),
+    "dm.spec.tests.minimumEffect": ("No alarm below this population stability index",),
+}
+
+
+@pytest.mark.parametrize(("path", "sentences"), EXPLAINED.items(), ids=EXPLAINED.keys())
+def test_explain_reads_like_documentation(control_plane, path, sentences):
+    text = " ".join(control_plane.kubectl("explain", path).stdout.split())
+    for sentence in sentences:
+        assert sentence in text
+
+
+COLUMNS = {
+    "mv": "NAME MODEL VERSION PHASE WEIGHT VERDICT READY AGE",
+    "tj": "NAME MODEL VERSION PHASE STEP AUROC AGE",
+    "dm": "NAME MODEL STATE WORST FEATURE EVIDENCE AGE",
+    "sb": "NAME MODEL VERSION PHASE ROWS AGE",
+}
+
+
+@pytest.mark.parametrize(("short", "columns"), COLUMNS.items(), ids=COLUMNS.keys())
+def test_printer_columns_show_what_people_look_for(control_plane, short, columns):
+    document = {"mv": version, "tj": training, "dm": monitor, "sb": batch}[short]()
+    control_plane.kubectl("create", "--filename", "-", document=document)
+    status = {"status": {"phase": "Failed", "message": "Look here"} if short != "dm" else {"message": "Look here"}}
+    name = document["metadata"]["name"]
+    control_plane.kubectl("patch", short, name, "--subresource=status", "--type=merge", "--patch", json.dumps(status))
+    header, row = control_plane.kubectl("get", short, name).stdout.splitlines()
+    assert " ".join(header.split()) == columns
+    assert document["spec"]["model"] in row
+    assert "Look here" in control_plane.kubectl("get", short, name, "--output=wide").stdout
+    assert name in control_plane.kubectl("get", "modelward").stdout
+    control_plane.kubectl("delete", short, name)
+
+
+def test_a_condition_stands_once_for_its_type(created):
+    condition = {"type": "Ready", "status": "True", "reason": "R", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    patch = json.dumps({"status": {"conditions": [condition, condition]}})
+    words = ["patch", "mv", "m-1", "--subresource=status", "--type=merge", "--patch", patch]
+    assert "Duplicate value" in created.kubectl(*words, check=False).stderr
+
+
+@pytest.mark.parametrize("duration", ["250ms", "90s", "1h30m", "7d", "0.5h", "9999d", "1d2h3m4s5ms", "2592000s"])
+def test_a_duration_as_people_write_it_is_accepted(api, duration):
+    path = "/apis/modelward.io/v1alpha1/namespaces/default/modelversions"
+    answer = api.post(path, json=version(rollout={"keepWarm": duration}), params={"dryRun": "All"})
+    assert answer.status_code == 201, answer.text
+
+
+def test_everything_that_can_be_set_of_a_pod_is_accepted(api):
+    for kind, document in {
+        "modelversions": version(serving={"pod": OWN_PODS}),
+        "scorebatches": batch(pod=OWN_PODS),
+        "trainingjobs": training(lambda spec: spec.update(pod=OWN_PODS)),
+    }.items():
+        path = f"/apis/modelward.io/v1alpha1/namespaces/default/{kind}"
+        answer = api.post(path, json=document, params={"dryRun": "All", "fieldValidation": "Strict"})
+        assert answer.status_code == 201, answer.text

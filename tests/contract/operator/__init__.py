@@ -1,0 +1,1 @@
+"""The operator before a real API server."""

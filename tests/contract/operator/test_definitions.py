@@ -1,0 +1,94 @@
+"""CustomResourceDefinitions that come late, go, or are made anew: the operator works again, or ends to be started anew."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from modelward_operator.engine.kube.watch_cache import Store
+from modelward_operator.engine.queue import WorkQueue
+from modelward_operator.engine.watch import resync
+from tests.contract.conftest import api_server, define
+from tests.support.harness import ward
+from tests.support.process import operator
+
+FREE = '{"metadata":{"finalizers":null}}'
+
+
+@pytest.fixture
+def plane(tmp_path):
+    """An API server of one's own: its definitions go."""
+    with api_server(tmp_path) as found:
+        yield found
+
+
+def phase(place):
+    words = ["get", "mv", "v1", "--namespace", place.namespace, "--output", "jsonpath={.status.phase}"]
+    return place.plane.kubectl(*words, check=False).stdout
+
+
+def remove(place):
+    place.plane.kubectl("delete", "crd", "--all", "--wait=false")
+    place.plane.kubectl(
+        "patch", "mv", "v1", "--namespace", place.namespace, "--type=merge", "--patch", FREE, check=False
+    )
+    place.plane.kubectl("wait", "--for=delete", "crd", "--all", "--timeout=30s")
+
+
+async def works_or_ends(place, running):
+    """A new version is worked on; if the process has ended, by the next one."""
+    await place.version("v1")
+    try:
+        running.wait(lambda: running.process.poll() is not None or phase(place) == "Verifying", 60)
+    except AssertionError:
+        if running.process.poll() is None:
+            raise
+    if running.process.poll() is None:
+        return
+    code, log = running.ended()
+    assert code == 1, log
+    with operator(place, "--resync", "2") as again:
+        again.wait(lambda: phase(place) == "Verifying", 60)
+
+
+async def test_definitions_that_are_deleted_and_made_again_are_noticed(plane, tmp_path):
+    define(plane, tmp_path / "api.log")
+    async with ward(plane) as place:
+        await place.vacancy()
+        await place.version("v1")
+        with operator(place, "--resync", "2") as running:
+            running.wait(lambda: phase(place) == "Verifying", 60)
+            remove(place)
+            define(plane, tmp_path / "api.log")
+            await works_or_ends(place, running)
+
+
+async def test_definitions_that_were_gone_for_a_while_end_the_process_as_soon_as_they_are_back(plane, tmp_path, caplog):
+    async def until(holds):
+        deadline = time.monotonic() + 30
+        while not holds():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
+
+    define(plane, tmp_path / "api.log")
+    async with ward(plane) as place:
+        await place.version("v1")
+        store = Store()
+        running = asyncio.create_task(resync.run(place.gateway, WorkQueue(), store, [place.namespace], 0.2))
+        await asyncio.wait_for(store.filled.wait(), 20)
+        remove(place)
+        await until(lambda: "404" in caplog.text)
+        define(plane, tmp_path / "api.log")
+        with pytest.raises(resync.DeafError, match="gone and are back"):
+            await asyncio.wait_for(running, 20)
+
+
+async def test_an_operator_that_was_there_first_works_once_the_definitions_are(plane, tmp_path):
+    async with ward(plane) as place:
+        await place.vacancy()
+        with operator(place, "--resync", "2") as running:
+            running.wait(lambda: running.answers("/readyz")[0] == 503, 60)
+            define(plane, tmp_path / "api.log")
+            await works_or_ends(place, running)

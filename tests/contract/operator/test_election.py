@@ -1,0 +1,210 @@
+"""The Lease on a real API server: won, renewed, lost, deleted; with clocks that the tests turn."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from modelward_operator.domain.operator.election import Terms
+from modelward_operator.engine.kube import gateway as api
+from modelward_operator.engine.kube.gateway import KubernetesGateway
+from modelward_operator.engine.leadership import LEASE_NAME, DeposedError, Standby, read
+from tests.support.harness import ward
+
+QUICK = Terms(duration=6.0, deadline=4.5, period=0.02, look=0.02)
+
+
+@pytest.fixture
+async def place(control_plane):
+    async with ward(control_plane) as found:
+        yield found
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def standby(place, name, clock):
+    return Standby(place.gateway, place.namespace, name, QUICK, clock)
+
+
+async def leader(place, name, clock):
+    """One that has won a Lease which was handed back."""
+    if await lease(place) is None:
+        await place.vacancy()
+    async with asyncio.timeout(5):
+        return await standby(place, name, clock).win()
+
+
+async def lease(place):
+    found = await place.get(api.LEASES, LEASE_NAME)
+    return read(found) if found is not None else None
+
+
+async def remove(place):
+    found = await place.get(api.LEASES, LEASE_NAME)
+    await place.gateway.delete(api.LEASES, place.namespace, LEASE_NAME, found["metadata"]["uid"])
+
+
+async def looked(place, standing):
+    """Let a standby look at the Lease as it is now."""
+    standing._looked = None
+    while standing._looked is None:
+        await lease(place)
+
+
+async def test_a_lease_that_was_handed_back_is_won_at_once_and_held(place, clock):
+    leading = await leader(place, "a", clock)
+    leading.check()
+    before = await lease(place)
+    assert (before.holder, before.epoch) == ("a", 8)
+    acquired = (await place.get(api.LEASES, LEASE_NAME))["spec"]["acquireTime"]
+    holding = asyncio.create_task(leading.hold())
+    async with asyncio.timeout(5):
+        while (await lease(place)).version == before.version:
+            pass
+    holding.cancel()
+    spec = (await place.get(api.LEASES, LEASE_NAME))["spec"]
+    assert (spec["leaseDurationSeconds"], spec["leaseTransitions"]) == (6, 8)
+    assert spec["renewTime"] > spec["acquireTime"] == acquired
+
+
+async def test_operators_that_start_at_once_get_one_leader(place, clock):
+    await place.vacancy()
+    winning = [asyncio.create_task(standby(place, name, clock).win()) for name in "abcde"]
+    done, waiting = await asyncio.wait(winning, return_when=asyncio.FIRST_COMPLETED, timeout=5)
+    assert len(done) == 1
+    (first,) = done
+    await first.result().hand_back()
+    done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=5)
+    assert [task.result().epoch for task in done] == [9]
+    for task in waiting:
+        task.cancel()
+
+
+async def test_a_lease_that_is_not_renewed_is_taken_after_its_duration_and_the_former_leader_is_deposed(place, clock):
+    former, other = await leader(place, "a", clock), standby(place, "b", clock)
+    winning = asyncio.create_task(other.win())
+    await looked(place, other)
+    clock.now += 5.9
+    former_may = pytest.raises(DeposedError, match="not renewed within")
+    with former_may:
+        former.check()
+    await looked(place, other)
+    assert not winning.done()
+    clock.now += 0.1
+    async with asyncio.timeout(5):
+        leading = await winning
+    assert (leading.epoch, (await lease(place)).holder) == (9, "b")
+    with pytest.raises(DeposedError):
+        await former.hold()
+    await former.hand_back()
+    assert (await lease(place)).holder == "b"
+
+
+async def test_a_leader_that_finds_another_in_its_place_is_deposed_at_its_next_renewal(place, clock):
+    former = await leader(place, "a", clock)
+    taken = await place.get(api.LEASES, LEASE_NAME)
+    taken["spec"] |= {"holderIdentity": "b", "leaseTransitions": 9}
+    await place.gateway.replace(api.LEASES, taken)
+    former.check()
+    with pytest.raises(DeposedError, match="b holds the Lease in epoch 9, after 8"):
+        await former.hold()
+    with pytest.raises(DeposedError):
+        former.check()
+
+
+async def test_a_lease_that_somebody_labels_stays_with_its_leader(place, clock):
+    leading = await leader(place, "a", clock)
+    await place.gateway.patch(api.LEASES, place.namespace, LEASE_NAME, {"metadata": {"labels": {"x": "y"}}})
+    before = (await lease(place)).version
+    holding = asyncio.create_task(leading.hold())
+    async with asyncio.timeout(5):
+        while (await lease(place)).version == before:
+            pass
+    holding.cancel()
+    assert (await lease(place)).epoch == 8
+
+
+async def test_a_lease_that_somebody_deletes_is_put_back_by_its_leader_in_its_epoch(place, clock):
+    leading, other = await leader(place, "a", clock), standby(place, "b", clock)
+    winning = asyncio.create_task(other.win())
+    await looked(place, other)
+    await remove(place)
+    await looked(place, other)
+    assert await lease(place) is None
+    holding = asyncio.create_task(leading.hold())
+    async with asyncio.timeout(5):
+        while await lease(place) is None:
+            pass
+    found = await lease(place)
+    assert (found.holder, found.epoch) == ("a", 8)
+    assert not winning.done()
+    for task in (holding, winning):
+        task.cancel()
+
+
+async def test_a_lease_that_stays_away_is_made_in_an_epoch_above_all_before(place, clock):
+    epochs = []
+    for name in ("a", "b"):
+        standing = standby(place, name, clock)
+        winning = asyncio.create_task(standing.win())
+        await looked(place, standing)
+        clock.now += 6
+        async with asyncio.timeout(5):
+            epochs.append((await winning).epoch)
+        await remove(place)
+    assert 7 < epochs[0] <= epochs[1] < 2**31
+
+
+async def test_a_container_that_begins_anew_in_its_pod_leads_at_once_in_a_new_epoch(place, clock):
+    former = await leader(place, "a", clock)
+    again = await leader(place, "a", clock)
+    assert (former.epoch, again.epoch) == (8, 9)
+    with pytest.raises(DeposedError, match="epoch 9, after 8"):
+        await former.hold()
+
+
+async def test_a_gateway_writes_nothing_once_its_leader_may_be_deposed(place, clock):
+    leading = await leader(place, "a", clock)
+    gateway = await KubernetesGateway.connect(str(place.plane.kubeconfig), leading.check)
+    await place.create(api.CONFIG_MAPS, "c", None)
+    assert await gateway.patch(api.CONFIG_MAPS, place.namespace, "c", {"data": {"by": "leader"}})
+    clock.now += 4.5
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": place.namespace}}
+    writes = (
+        gateway.patch(api.CONFIG_MAPS, place.namespace, "c", {"data": {"by": "deposed"}}),
+        gateway.apply(api.CONFIG_MAPS, manifest | {"data": {"by": "deposed"}}),
+        gateway.create(api.CONFIG_MAPS, manifest | {"metadata": {"name": "d", "namespace": place.namespace}}),
+        gateway.replace(api.CONFIG_MAPS, manifest),
+        gateway.replace_status(api.PODS, manifest),
+        gateway.delete(api.CONFIG_MAPS, place.namespace, "c", "some-uid"),
+    )
+    for write in writes:
+        with pytest.raises(DeposedError):
+            await write
+    assert (await gateway.get(api.CONFIG_MAPS, place.namespace, "c"))["data"] == {"by": "leader"}
+    await gateway.close()
+
+
+async def test_a_standby_that_has_not_seen_the_lease_of_late_is_blind(place, clock):
+    standing = standby(place, "a", clock)
+    assert standing.blind()
+    winning = asyncio.create_task(standing.win())
+    await looked(place, standing)
+    assert not standing.blind()
+    winning.cancel()
+    clock.now += 6.1
+    assert standing.blind()

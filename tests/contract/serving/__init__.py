@@ -1,0 +1,1 @@
+"""Serving processes as clients see them."""

@@ -1,0 +1,91 @@
+"""`python -m modelward_operator run`, as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tests.contract.conftest import free_port
+from tests.support.harness import Ward
+
+IMAGES = {"MODELWARD_SERVING_IMAGE": "serving:1", "MODELWARD_TRAINING_IMAGE": "training:1"}
+
+
+class Operator:
+    """A running operator, and what it says."""
+
+    def __init__(self, process: subprocess.Popen[str], name: str, health: int, metrics: int) -> None:
+        self.process, self.name, self.health, self.metrics = process, name, health, metrics
+
+    def answers(self, path: str, port: int | None = None) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port or self.health}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def wait(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def leads(self) -> bool:
+        """Whether it leads, and watches."""
+        code, said = self.answers("/readyz")
+        return code == 200 and said.startswith("leader")
+
+    def stands_by(self) -> bool:
+        """Whether it could lead."""
+        code, said = self.answers("/readyz")
+        return code == 200 and said.startswith("standby")
+
+    def end(self) -> tuple[int, str]:
+        self.process.send_signal(signal.SIGTERM)
+        return self.ended()
+
+    def ended(self, seconds: float = 15.0) -> tuple[int, str]:
+        """Its exit code and its log, once it has ended by itself."""
+        _, said = self.process.communicate(timeout=seconds)
+        return self.process.returncode, said
+
+    @property
+    def memory(self) -> float:
+        """Resident, in MiB."""
+        with open(f"/proc/{self.process.pid}/status") as status:  # noqa: PTH123
+            line = next(line for line in status if line.startswith("VmRSS"))
+        return int(line.split()[1]) / 1024
+
+
+@contextmanager
+def operator(place: Ward, *options: str, **environment: str) -> Iterator[Operator]:
+    """Start one in that namespace; it is killed in the end if it still runs."""
+    health, metrics = free_port(), free_port()
+    words = ["run", "--health-port", str(health), "--metrics-port", str(metrics), *options]
+    env = {
+        **os.environ,
+        **IMAGES,
+        "KUBECONFIG": str(place.plane.kubeconfig),
+        "MODELWARD_NAMESPACES": place.namespace,
+        "POD_NAMESPACE": place.namespace,
+        "POD_NAME": f"operator-{health}",
+        **environment,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "modelward_operator", *words], env=env, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield Operator(process, env["POD_NAME"], health, metrics)
+    finally:
+        process.kill()
+        process.wait()

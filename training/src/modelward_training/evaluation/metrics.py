@@ -1,0 +1,159 @@
+"""Step 6: how good the probabilities are on the test rows, with bootstrap intervals.
+
+Sources: calibration slope and intercept, Cox 1958; net benefit, Vickers and Elkin 2006; reporting, TRIPOD+AI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from modelward_api.bundle.documents import Metric
+
+Measure = Callable[[np.ndarray, np.ndarray], float]
+"""Of labels and scores, [n] each; raises NotDefinedError."""
+CONFIDENCE = 0.95
+
+
+class NotDefinedError(ValueError):
+    """A measure has no value on these rows; says why."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What is known of a model's quality."""
+
+    metrics: tuple[Metric, ...]
+    undefined: tuple[str, ...]
+    """Sentences on the metrics that have no value, or no interval, on these rows."""
+
+
+def evaluate(
+    label: np.ndarray,
+    score: np.ndarray,
+    threshold: float,
+    samples: int,
+    seed: int,
+    group: np.ndarray | None = None,
+) -> Evaluated:
+    """Estimates and percentile intervals. A metric that is not defined is left out, and it is said why.
+
+    Args:
+        label: [n] of 0 and 1.
+        score: [n] of P(positive).
+        threshold: the operating threshold, at which net benefit is taken.
+        samples: bootstrap samples; 0 for none.
+        seed: of the bootstrap.
+        group: [n], whose row each is: patients are drawn, not rows, where one has several. None: each row is one of its own.
+    """
+    measures: dict[str, Measure] = {
+        "auroc": discrimination,
+        "brier": lambda y, p: float(np.mean((p - y) ** 2)),
+        "o_e": observed_over_expected,
+        "calibration_slope": lambda y, p: recalibration(y, p)[0],
+        "calibration_intercept": lambda y, p: recalibration(y, p)[1],
+        "net_benefit": lambda y, p: net_benefit(y, p, threshold),
+    }
+    metrics, undefined, estimates = [], [], {}
+    for name, measure in measures.items():
+        try:
+            estimates[name] = measure(label, score)
+        except NotDefinedError as why:
+            undefined.append(f"{name} is not defined: {why}")
+    defined = [measures[name] for name in estimates]
+    drawn = np.array(
+        [_measured(defined, label[rows], score[rows]) for rows in resampled(len(label), group, samples, seed)]
+    )
+    for i, (name, estimate) in enumerate(estimates.items()):
+        known = drawn[:, i][~np.isnan(drawn[:, i])] if len(drawn) else drawn
+        is_missed = len(known) < CONFIDENCE * len(drawn)
+        metrics.append(_metric(name, estimate, known[:0] if is_missed else known))
+        if is_missed:
+            undefined.append(
+                f"{name} has no interval: it is not defined in {len(drawn) - len(known)} of {len(drawn)} samples"
+            )
+    return Evaluated(tuple(metrics), tuple(undefined))
+
+
+def discrimination(label: np.ndarray, score: np.ndarray) -> float:
+    """The area under the ROC curve: P(an event scores higher than a non-event), ties half."""
+    _needs_both(label)
+    return float(roc_auc_score(label, score))
+
+
+def observed_over_expected(label: np.ndarray, score: np.ndarray) -> float:
+    """Events that happened per event that was predicted; 1 is calibrated in the large."""
+    if score.sum() <= 0:
+        raise NotDefinedError("every score is 0")
+    return float(label.sum() / score.sum())
+
+
+def recalibration(label: np.ndarray, score: np.ndarray) -> tuple[float, float]:
+    """Slope and intercept of a logistic regression of the outcome on the predicted log-odds; (1, 0) is calibrated.
+
+    There is none where all scores are the same, and none that is finite where a threshold separates the classes (Albert and
+    Anderson 1984): what a solver then returns is where it stopped.
+    """
+    _needs_both(label)
+    clipped = np.clip(score, 1e-6, 1 - 1e-6)
+    if np.ptp(clipped) < 1e-9:
+        raise NotDefinedError("all scores are the same")
+    events, others = clipped[label == 1], clipped[label == 0]
+    if events.min() >= others.max() or events.max() <= others.min():
+        raise NotDefinedError("the scores separate the classes perfectly")
+    fitted = LogisticRegression(C=np.inf).fit(np.log(clipped / (1 - clipped)).reshape(-1, 1), label)
+    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+
+
+def net_benefit(label: np.ndarray, score: np.ndarray, threshold: float) -> float:
+    """True positives per row, less false positives weighed by the odds of the threshold."""
+    if threshold >= 1:
+        return 0.0
+    positive = score >= threshold
+    n = len(label)
+    return float(
+        (positive & (label == 1)).sum() / n - (positive & (label == 0)).sum() / n * threshold / (1 - threshold)
+    )
+
+
+def resampled(rows: int, group: np.ndarray | None, samples: int, seed: int) -> Iterator[np.ndarray]:
+    """Indices of the rows of bootstrap samples: as many groups as there are, drawn with replacement, each with all its rows.
+
+    The rows of one patient are no independent observations; their patients are (Field and Welsh 2007, the cluster bootstrap).
+    """
+    draw = np.random.default_rng(seed)
+    _, whose = np.unique(np.arange(rows) if group is None else group, return_inverse=True)
+    by_group = np.argsort(whose, kind="stable")
+    sizes = np.bincount(whose)
+    first = np.cumsum(sizes) - sizes
+    for _ in range(samples):
+        chosen = draw.integers(0, len(sizes), len(sizes))
+        within = np.arange(sizes[chosen].sum()) - np.repeat(np.cumsum(sizes[chosen]) - sizes[chosen], sizes[chosen])
+        yield by_group[np.repeat(first[chosen], sizes[chosen]) + within]
+
+
+def _measured(measures: list[Measure], label: np.ndarray, score: np.ndarray) -> list[float]:
+    """NaN for what is not defined."""
+    values = []
+    for measure in measures:
+        try:
+            values.append(measure(label, score))
+        except NotDefinedError:
+            values.append(np.nan)
+    return values
+
+
+def _needs_both(label: np.ndarray) -> None:
+    if label.min() == label.max():
+        raise NotDefinedError("there is one class only")
+
+
+def _metric(name: str, estimate: float, drawn: np.ndarray) -> Metric:
+    if len(drawn) == 0:
+        return Metric(name=name, estimate=round(estimate, 6))
+    lower, upper = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Metric(name=name, estimate=round(estimate, 6), lower=round(float(lower), 6), upper=round(float(upper), 6))
