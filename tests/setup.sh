@@ -22,7 +22,7 @@ has() {
 missing() {
   while read -r program package purpose; do
     case " $wanted " in *" $purpose "*) has "$program" || echo "$package" ;; esac
-  done <"$(dirname "$0")/cluster/programs.txt"
+  done <"$(dirname "$0")/support/cluster/programs.txt"
   has uv || "$tools/bin/uv" --version >/dev/null 2>&1 || python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
 }
 

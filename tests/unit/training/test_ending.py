@@ -25,7 +25,9 @@ def hold(*_, **__):
     ctypes.PyDLL(None).sleep(60)
 """
 TRAINING = f"""{HOLDS_THE_LOCK}
-from modelward_training import __main__ as command, model, pipeline
+from modelward_training import __main__ as command
+from modelward_training import pipeline
+from modelward_training.estimators import families
 {{patch}}
 sys.exit(command.main(supervised=True))
 """
@@ -68,7 +70,7 @@ def train_words(folder):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
-    "patch", ["model.fit = hold", "pipeline.bundle.put = hold"], ids=["in a fit", "before the upload"]
+    "patch", ["families.fit = hold", "pipeline.bundle.put = hold"], ids=["in a fit", "before the upload"]
 )
 def test_training_ends_at_once_and_publishes_nothing(tmp_path, patch, number):
     process = started(TRAINING.format(patch=patch), train_words(tmp_path))
@@ -97,7 +99,7 @@ def children(process):
 
 
 def test_a_training_that_was_killed_leaves_its_reason_to_the_kubelet(tmp_path):
-    process = started(TRAINING.format(patch="model.fit = hold"), train_words(tmp_path))
+    process = started(TRAINING.format(patch="families.fit = hold"), train_words(tmp_path))
     (child,) = children(process)
     os.kill(child, signal.SIGKILL)
     assert process.wait(timeout=30) == 137
@@ -108,7 +110,7 @@ def test_a_training_that_was_killed_leaves_its_reason_to_the_kubelet(tmp_path):
 
 
 def test_no_worker_outlives_its_parent(tmp_path):
-    process = started(TRAINING.format(patch="model.fit = hold"), train_words(tmp_path))
+    process = started(TRAINING.format(patch="families.fit = hold"), train_words(tmp_path))
     (child,) = children(process)
     process.kill()
     process.wait(timeout=30)

@@ -191,8 +191,8 @@ def test_the_progress_port_repeats_nothing_of_a_request(heard, request_line):
 def test_an_error_that_nobody_caught_is_told_without_its_text(package):
     program = f"""
 import sys, threading
-from modelward_api import ending
-ending.keep_silent_of_errors()
+from modelward_api import job_process
+job_process.keep_silent_of_errors()
 def fails():
     raise ValueError("{MARK}")
 thread = threading.Thread(target=fails); thread.start(); thread.join()
@@ -203,4 +203,4 @@ fails()
     assert MARK not in done.stderr
     assert done.stderr.count("InternalError: ValueError") == 2
     main = (REPOSITORY / package.removeprefix("modelward_") / f"src/{package}/__main__.py").read_text()
-    assert "ending.keep_silent_of_errors()\n" in main
+    assert "job_process.keep_silent_of_errors()\n" in main
