@@ -17,11 +17,11 @@ from pathlib import Path
 
 from modelward_api.resources.modelversion import Artifact, ModelVersionSpec, ModelVersionStatus
 from modelward_api.wire.exchange import ExchangeResponse
-from modelward_operator.domain.core.decision import LeaseOrder
-from modelward_operator.domain.core.observation import Pod, Version
 from modelward_operator.domain.operator import keyring
 from modelward_operator.domain.operator.keyring import Keyring
 from modelward_operator.domain.rollout.advance import ROLLOUT_PERIOD
+from modelward_operator.domain.rollout.decision import LeaseOrder
+from modelward_operator.domain.rollout.observation import Pod, Version
 from modelward_operator.engine.pods.control_client import Exchange, Held, connections
 from modelward_operator.engine.pods.request_signing import Signer, new_key
 from tests.bench import pods as ports

@@ -13,6 +13,7 @@ from modelward_operator.domain.jobs.training import train
 from modelward_operator.domain.rollout import advance
 from modelward_operator.engine.kube.cached_gateway import CachedGateway
 from modelward_operator.engine.kube.gateway import GatewayError
+from modelward_operator.engine.kube.kinds import KINDS
 from modelward_operator.engine.kube.watch_cache import Store
 from modelward_operator.engine.leadership import DeposedError, Leadership, Standby
 from modelward_operator.engine.pods import request_signing
@@ -20,7 +21,7 @@ from modelward_operator.engine.pods.control_client import Exchange
 from modelward_operator.engine.queue import WorkQueue
 from modelward_operator.engine.reconcile.reconciler import Reconciler
 from modelward_operator.engine.watch import resync
-from modelward_operator.engine.watch.events import SETTLE, WATCHED
+from modelward_operator.engine.watch.events import SETTLE
 from modelward_operator.manifests.settings import Settings
 from tests.faults.gateway import Faults, MemoryGateway
 from tests.faults.pods import Network
@@ -31,7 +32,7 @@ HOME = "modelward"
 SETTINGS = Settings(serving_image="serving:1", training_image="training:1", store_claim="store")
 TRAVEL = 0.01
 """Seconds from a change until a watch tells it."""
-SELECTORS = dict(WATCHED)
+SELECTORS = {kind.resource: kind.selector for kind in KINDS}
 RESYNC = 60.0
 """Seconds between two listings."""
 
@@ -151,7 +152,7 @@ class Process:
     async def _listen(self) -> None:
         """A watch begins with what is there."""
         await asyncio.sleep(TRAVEL)
-        for resource, selector in WATCHED:
+        for resource, selector in SELECTORS.items():
             for manifest in self.server.list(resource, None, selector):
                 self._told(Change("MODIFIED", resource, manifest))
 
@@ -196,7 +197,7 @@ class Process:
             self._store.drop(change.resource, metadata["namespace"], metadata["name"], metadata["uid"])
         else:
             self._store.put(change.resource, change.manifest, told=True)
-        for key in resync.of(change.manifest, change.resource.kind):
+        for key in resync.keys_of(change.manifest, change.resource):
             self._queue.add(key, SETTLE)
 
 

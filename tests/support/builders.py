@@ -17,18 +17,12 @@ from modelward_api.resources.driftmonitor import DriftMonitorSpec, DriftMonitorS
 from modelward_api.resources.modelversion import Artifact, ModelVersionSpec, ModelVersionStatus
 from modelward_api.wire.exchange import PairedCounts, ProfileCounts
 from modelward_operator.domain.core.clock import stamp
-from modelward_operator.domain.core.decision import Decision
-from modelward_operator.domain.core.observation import (
-    ModelService,
-    Monitor,
-    Observation,
-    Pod,
-    Version,
-    Workload,
-)
 from modelward_operator.domain.core.record import Ledger, ModelRecord
+from modelward_operator.domain.drift.observation import Monitor
 from modelward_operator.domain.evidence.ledger import instance_key
 from modelward_operator.domain.rollout import advance
+from modelward_operator.domain.rollout.decision import Decision
+from modelward_operator.domain.rollout.observation import ModelService, Observation, Pod, Version, Workload
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 MODEL = "mortality"

@@ -24,13 +24,13 @@ from modelward_api.wire.exchange import (
     PairedEvidence,
     ProfileCounts,
 )
-from modelward_operator.domain.core.decision import Decision
-from modelward_operator.domain.core.observation import Observation
 from modelward_operator.domain.jobs.batch import score
 from modelward_operator.domain.jobs.training import train
 from modelward_operator.domain.operator import keyring
 from modelward_operator.domain.operator.keyring import Keyring
 from modelward_operator.domain.rollout import advance
+from modelward_operator.domain.rollout.decision import Decision
+from modelward_operator.domain.rollout.observation import Observation
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import KubernetesGateway
 from modelward_operator.engine.leadership import LEASE_NAME

@@ -13,7 +13,8 @@ from modelward_operator.domain.evidence import ledger
 from modelward_operator.domain.rollout.advance import PROFILE_PERIOD
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.cached_gateway import CachedGateway
-from modelward_operator.engine.kube.watch_cache import KEPT, Store
+from modelward_operator.engine.kube.kinds import CACHED
+from modelward_operator.engine.kube.watch_cache import Store
 from modelward_operator.engine.reconcile.observe import see
 from modelward_operator.engine.watch.resync import look
 from tests.support.builders import digest
@@ -79,7 +80,7 @@ async def test_a_watched_model_at_rest_keeps_what_its_pods_told_last(hearsay):
     for _ in range(4):
         await hearsay.listen()
         await hearsay.reconcile()
-    memory = hearsay.operate.memories[place.key]
+    memory = hearsay.operate.model.memories[place.key]
     assert memory.rest is not None
     assert memory.rest.again <= PROFILE_PERIOD
     hearsay.pod.profile = ProfileCounts(rows=7)
@@ -99,7 +100,7 @@ async def test_a_look_that_has_heard_something_is_one_call(hearsay):
 
 async def test_what_no_watch_tells_of_is_looked_at_after_a_while(hearsay):
     """The record: a person may edit it."""
-    memory = hearsay.operate.memories[hearsay.place.key]
+    memory = hearsay.operate.model.memories[hearsay.place.key]
     memory.rest = replace(memory.rest, until=0.0)
     before = hearsay.place.gateway.reads
     assert await hearsay.reconcile() == []
@@ -211,5 +212,5 @@ async def test_nothing_is_believed_before_everything_was_listed_once(hearsay):
 
 
 async def test_all_that_a_look_reads_from_memory_is_kept(hearsay):
-    held = {resource for resource in KEPT if hearsay.store.of_model(resource, hearsay.place.namespace, MODEL)}
+    held = {resource for resource in CACHED if hearsay.store.of_model(resource, hearsay.place.namespace, MODEL)}
     assert held == {api.MODEL_VERSIONS, api.DEPLOYMENTS, api.PODS, api.SERVICES}

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from modelward_operator.domain.operator.election import Terms
+from modelward_operator.domain.operator.leadership import Terms
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import KubernetesGateway
 from modelward_operator.engine.leadership import LEASE_NAME, DeposedError, Standby, read

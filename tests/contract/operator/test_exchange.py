@@ -8,7 +8,7 @@ import time
 import pytest
 
 from modelward_api.wire.exchange import PairedCounts, ProfileCounts
-from modelward_operator.domain.core.decision import LeaseOrder
+from modelward_operator.domain.rollout.decision import LeaseOrder
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.pods.control_client import LEASE_SECONDS, Exchange, Held
 from modelward_operator.engine.reconcile.observe import see

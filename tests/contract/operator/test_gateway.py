@@ -18,7 +18,7 @@ from modelward_operator.engine.kube.gateway import (
     KubernetesGateway,
     NamespaceEndsError,
 )
-from modelward_operator.engine.reconcile.apply import write_status
+from modelward_operator.engine.reconcile.statuses import write_status
 from modelward_operator.manifests import record as records
 from modelward_operator.manifests import serving, training
 from modelward_operator.manifests.service import service

@@ -15,7 +15,7 @@ from modelward_api.resources.modelversion import Artifact, ModelVersionSpec
 from modelward_operator.domain.core.record import ModelRecord, Quarantine
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import Gateway, GatewayError, Manifest, Resource
-from modelward_operator.engine.reconcile.observe import owns_replicas
+from modelward_operator.engine.reconcile.ownership import owns_replicas
 from modelward_operator.manifests import record as records
 from modelward_operator.manifests import serving
 from modelward_operator.manifests.service import service

@@ -9,9 +9,10 @@ import pytest
 from modelward_api import API_VERSION, names
 from modelward_api.resources.modelversion import ModelVersionStatus
 from modelward_api.wire.exchange import PairedCounts, PairedEvidence, ProfileCounts
-from modelward_operator.domain.core.decision import Decision, LeaseOrder, Note
+from modelward_operator.domain.core.note import Note
 from modelward_operator.domain.core.record import ModelRecord, Quarantine
 from modelward_operator.domain.evidence import ledger
+from modelward_operator.domain.rollout.decision import Decision, LeaseOrder
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import GatewayError
 from modelward_operator.engine.kube.watch_cache import Store
@@ -417,7 +418,7 @@ async def test_a_service_whose_versions_are_gone_is_found_and_removed(place):
 
 async def test_versions_leave_a_namespace_that_is_being_deleted(place):
     operate, _ = await champion(place)
-    operate.memories[place.key].record = ModelRecord(quarantined=(quarantine("9"),))
+    operate.model.memories[place.key].record = ModelRecord(quarantined=(quarantine("9"),))
     labels = {names.MANAGED_BY: names.MANAGER, names.MODEL: MODEL}
     data = {"record.json": ModelRecord(quarantined=(quarantine("9"),)).model_dump_json(by_alias=True)}
     await without_record(place)

@@ -162,7 +162,7 @@ async def test_a_job_that_its_schema_refuses_is_told_with_the_api_servers_words(
     key = await begin(place)
     operate = place.reconciler()
     pods = Pods.model_validate({"podDefaults": {"tolerations": [{"value": "x", "operator": "Exists", "key": "k"}]}})
-    operate.settings = replace(SETTINGS, pods=pods)
+    operate.training.settings = operate.batch.settings = replace(SETTINGS, pods=pods)
     await operate(key)
     ready = await place.condition(name, "Ready", resource)
     assert ready["reason"] == "ObjectRefused"

@@ -198,4 +198,4 @@ async def test_batches_and_their_jobs_are_found_again(place):
     assert key in set().union(*await resync.look(place.gateway, Store(), place.namespace))
     await place.reconciler()(key)
     job = await place.get(api.JOBS, "b-scores")
-    assert list(resync.of(job, "Job")) == [key]
+    assert list(resync.keys_of(job, api.JOBS)) == [key]

@@ -14,10 +14,10 @@ import pytest
 from modelward_api import names
 from modelward_api.resources.modelversion import Artifact
 from modelward_api.wire.exchange import ExchangeRequest
-from modelward_operator.domain.core.decision import LeaseOrder
-from modelward_operator.domain.core.observation import Pod
 from modelward_operator.domain.operator import keyring
 from modelward_operator.domain.operator.keyring import LIFE, SPREAD, Keyring
+from modelward_operator.domain.rollout.decision import LeaseOrder
+from modelward_operator.domain.rollout.observation import Pod
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.pods import request_signing
 from modelward_operator.engine.pods.control_client import Exchange, Held

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from modelward_api import names
-from modelward_operator.domain.core.decision import Decision, LeaseOrder, Note
-from modelward_operator.domain.core.observation import Failure, ModelService
+from modelward_operator.domain.core.failure import Failure
+from modelward_operator.domain.core.note import Note
 from modelward_operator.domain.core.record import ModelRecord, Quarantine
+from modelward_operator.domain.rollout.decision import Decision, LeaseOrder
+from modelward_operator.domain.rollout.observation import ModelService
 from modelward_operator.engine.pods.control_client import Held
 from modelward_operator.engine.reconcile.freshness import CHECKS, is_of_consequence
 from modelward_operator.engine.reconcile.observe import Seen

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from modelward_operator.domain.operator.election import (
+from modelward_operator.domain.operator.leadership import (
     Claim,
     Record,
     Sighting,

@@ -7,7 +7,6 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +17,8 @@ FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 60.0
 class Key:
     """What one reconcile works on: a model with all its versions, a TrainingJob, or a ScoreBatch."""
 
-    kind: Literal["Model", "TrainingJob", "ScoreBatch"]
+    kind: str
+    """One of ``kinds.RECONCILED``."""
     namespace: str
     name: str
 

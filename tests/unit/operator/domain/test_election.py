@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward_operator.domain.operator.election import (
+from modelward_operator.domain.operator.leadership import (
     Claim,
     Record,
     Sighting,

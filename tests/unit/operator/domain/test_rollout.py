@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from modelward_api.wire.exchange import PairedCounts
-from modelward_operator.domain.core.observation import Failure, InvalidVersion, ModelService, Pod
+from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.core.record import ModelRecord, Quarantine
+from modelward_operator.domain.rollout.observation import InvalidVersion, ModelService, Pod
 from tests.support.builders import NOW, clean, condition, decide, digest, documents, observed, phases, version
 
 ONE_STEP = {"steps": [{"weight": 10, "minRequests": 100}]}

@@ -9,9 +9,9 @@ import pytest
 from modelward_api.resources.modelversion import Artifact
 from modelward_api.resources.scorebatch import ScoreBatchSpec, ScoreBatchStatus
 from modelward_api.wire.exchange import BatchOutcome
-from modelward_operator.domain.core.observation import BatchJob, Chosen, Failure, ScoringObservation
+from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.core.record import ModelRecord, Quarantine
-from modelward_operator.domain.jobs.batch import score
+from modelward_operator.domain.jobs.batch import BatchJob, Chosen, ScoringObservation, score
 from tests.support.builders import NOW, digest, observed, version
 
 SPEC = {

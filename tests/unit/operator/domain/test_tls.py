@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from modelward_operator.domain.core.observation import Failure, Pod
+from modelward_operator.domain.core.failure import Failure
+from modelward_operator.domain.rollout.observation import Pod
 from tests.support.builders import clean, condition, decide, observed, phases, version
 
 TLS = {"tls": {"secretName": "mortality-tls"}}

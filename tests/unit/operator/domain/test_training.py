@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from modelward_api.resources.trainingjob import TrainingJobSpec, TrainingJobStatus
 from modelward_api.wire.exchange import TrainingOutcome, TrainingProgress
-from modelward_operator.domain.core.observation import Failure, TrainingObservation
-from modelward_operator.domain.jobs.training import train
+from modelward_operator.domain.core.failure import Failure
+from modelward_operator.domain.jobs.training import TrainingObservation, train
 from tests.support.builders import NOW, digest
 
 SPEC = {

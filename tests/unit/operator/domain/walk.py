@@ -16,11 +16,12 @@ from typing import Any
 
 from modelward_api.resources.modelversion import ModelVersionStatus
 from modelward_api.wire.exchange import PairedCounts
-from modelward_operator.domain.core.decision import Decision
-from modelward_operator.domain.core.observation import Failure, ModelService, Observation, Pod, Version, Workload
+from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.core.record import ModelRecord
 from modelward_operator.domain.evidence.ledger import instance_key
 from modelward_operator.domain.rollout import advance
+from modelward_operator.domain.rollout.decision import Decision
+from modelward_operator.domain.rollout.observation import ModelService, Observation, Pod, Version, Workload
 from tests.support.builders import MODEL, NOW, clean, counted, documents, monitor, version, with_profile
 from tests.support.pages import written_into
 

@@ -12,8 +12,9 @@ import yaml
 from modelward_api.resources.modelversion import Artifact, ModelVersionSpec
 from modelward_api.resources.scorebatch import ScoreBatchSpec
 from modelward_api.resources.trainingjob import TrainingJobSpec
-from modelward_operator.domain.core.observation import Chosen
-from modelward_operator.manifests import scoring, serving, training
+from modelward_operator.domain.jobs.batch import Chosen
+from modelward_operator.manifests import batch as scoring
+from modelward_operator.manifests import serving, training
 from modelward_operator.manifests.service import service
 from modelward_operator.manifests.settings import Pods, Settings
 

@@ -10,7 +10,8 @@ from modelward_api import names
 from modelward_api.resources.modelversion import Autoscaling, ModelVersionSpec
 from modelward_api.resources.scorebatch import ScoreBatchSpec
 from modelward_api.resources.trainingjob import TrainingJobSpec
-from modelward_operator.manifests import scoring, serving, training
+from modelward_operator.manifests import batch as scoring
+from modelward_operator.manifests import serving, training
 from modelward_operator.manifests.settings import InvalidSettingsError, Settings
 from modelward_serving.__main__ import _parser
 from tests.unit.operator.manifests.golden import (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from modelward_api.resources.conditions import Condition, upsert, without
 from modelward_operator.domain.core.clock import stamp
@@ -39,6 +39,21 @@ class Conditions:
         return Conditions(without(self.all, type_), self.generation, self.now)
 
 
+class Detail(NamedTuple):
+    """One more condition of an object, or that it has none of that type."""
+
+    type: str
+    state: State | None
+    """None: the condition is absent."""
+    reason: str = ""
+    message: str = ""
+
+
+def absent(type_: str) -> Detail:
+    """Return that the object has no condition of that type now."""
+    return Detail(type_, None)
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """What kstatus asks of every object."""
@@ -48,8 +63,8 @@ class Summary:
     message: str
     reconciling: bool = False
     stalled: bool = False
-    others: Sequence[tuple[str, State, str, str]] = field(default_factory=tuple)
-    """More conditions: type, status, reason, message."""
+    others: Sequence[tuple[str, State | None, str, str]] = ()
+    """More conditions: see :class:`Detail`."""
 
 
 def conclude(old: Sequence[Condition], generation: int, now: datetime, summary: Summary) -> tuple[Condition, ...]:
@@ -57,6 +72,6 @@ def conclude(old: Sequence[Condition], generation: int, now: datetime, summary: 
     conditions = Conditions(tuple(old), generation, now).set("Ready", summary.ready, summary.reason, summary.message)
     for type_, holds in (("Reconciling", summary.reconciling), ("Stalled", summary.stalled)):
         conditions = conditions.set(type_, "True", summary.reason, summary.message) if holds else conditions.drop(type_)
-    for other in summary.others:
-        conditions = conditions.set(*other)
+    for other, state, reason, message in summary.others:
+        conditions = conditions.drop(other) if state is None else conditions.set(other, state, reason, message)
     return conditions.all

@@ -12,8 +12,8 @@ from modelward_api.resources.driftmonitor import ActionTaken, DriftMonitorStatus
 from modelward_api.wire.exchange import ProfileCounts
 from modelward_operator.domain.core.clock import elapsed, stamp
 from modelward_operator.domain.core.conditions import Summary, conclude
-from modelward_operator.domain.core.observation import Monitor
 from modelward_operator.domain.drift.detector import Cells, Detector, Reading, look, most_stretches, pack, unpack
+from modelward_operator.domain.drift.observation import Monitor
 from modelward_operator.domain.evidence.ledger import since
 from modelward_operator.domain.evidence.signals import rounded, significant
 from modelward_operator.domain.evidence.statistics import SMALLEST_REFERENCE

@@ -8,21 +8,16 @@ from datetime import datetime
 from typing import Literal
 
 from modelward_api.resources.modelversion import Artifact
-from modelward_api.resources.scorebatch import ScoreBatchStatus
+from modelward_api.resources.scorebatch import ScoreBatchSpec, ScoreBatchStatus
 from modelward_api.store import TROUBLES
 from modelward_api.wire.exchange import TERMINATED, BatchOutcome
+from modelward_operator.domain.core import chain
 from modelward_operator.domain.core.clock import stamp
-from modelward_operator.domain.core.conditions import State, Summary, conclude
-from modelward_operator.domain.core.decision import Note, ScoringDecision
-from modelward_operator.domain.core.observation import (
-    BatchJob,
-    Chosen,
-    Failure,
-    Observation,
-    ScoringObservation,
-    Version,
-)
+from modelward_operator.domain.core.conditions import Detail, Summary, conclude
+from modelward_operator.domain.core.failure import Failure
+from modelward_operator.domain.core.note import Note
 from modelward_operator.domain.jobs.refusal import again, remembered
+from modelward_operator.domain.rollout.observation import Observation, Version
 from modelward_operator.domain.rollout.plan import REFUSED
 from modelward_operator.domain.rollout.roles import cast, quarantined
 
@@ -40,6 +35,70 @@ UNFETCHED = frozenset(
 """Reasons of a bundle that cannot be had."""
 
 ScoringPhase = Literal["Pending", "Running", "Complete", "Failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The version that a ScoreBatch scores with, once and for all."""
+
+    model_version: str
+    version: str
+    artifact: Artifact
+
+
+@dataclass(frozen=True, slots=True)
+class BatchJob:
+    """The Job of a ScoreBatch as it is."""
+
+    chosen: Chosen | None
+    """What it was made with; None when nobody can tell any more."""
+    suspended: bool = False
+    parallelism: int = 1
+    done: int = 0
+    """Shards that are written."""
+    started: str | None = None
+    finished: str | None = None
+    complete: bool = False
+    failure: Failure | None = None
+    """Its own verdict: FailedIndexes, DeadlineExceeded, PodFailurePolicy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringObservation:
+    """All that one reconcile of one ScoreBatch knows."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    spec: ScoreBatchSpec
+    status: ScoreBatchStatus
+    model: Observation | Failure | None = None
+    """The model and its versions, while none is chosen; or why they cannot be trusted."""
+    job: BatchJob | None = None
+    taken: Failure | None = None
+    """Somebody else's Job stands where ours shall be."""
+    running: bool = False
+    """Whether a pod runs."""
+    outcomes: tuple[BatchOutcome, ...] = ()
+    """What the pods that ended have said, in the order of their creation."""
+    pod_problem: Failure | None = None
+    """Why pods cannot run, or what the newest said that failed, of those that are each shard's last."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringDecision:
+    """What shall be, after one reconcile of one ScoreBatch. The status is written first: it holds which version scores."""
+
+    status: ScoreBatchStatus
+    create_job: Chosen | None = None
+    """The version that the Job to make scores with."""
+    suspend_job: bool | None = None
+    """The Job's spec.suspend, when it shall change."""
+    parallelism: int | None = None
+    """The Job's spec.parallelism, when it shall change."""
+    notes: tuple[Note, ...] = ()
+    requeue_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +122,7 @@ MENDS_ITSELF = ("ArtifactAwaited", "ModelNotFound", "VersionNotFound", "NoChampi
 def score(observation: ScoringObservation, now: datetime) -> ScoringDecision:
     """What shall be, given what is."""
     chosen = choice(observation)
-    stage = next(found for check in CHECKS if (found := check(observation)) is not None)
+    stage = chain.decide(CHECKS, observation)
     active = stage.phase in ("Pending", "Running")
     wanted = observation.spec
     job = observation.job if observation.job and not (observation.job.complete or observation.job.failure) else None
@@ -318,9 +377,9 @@ def _status(observation: ScoringObservation, stage: Stage, chosen: Chosen | None
 
 
 def _summary(stage: Stage) -> Summary:
-    def state(phase: ScoringPhase) -> tuple[str, State, str, str]:
+    def state(phase: ScoringPhase) -> Detail:
         holds = stage.phase == phase
-        return phase, "True" if holds else "False", stage.reason, stage.message if holds else ""
+        return Detail(phase, "True" if holds else "False", stage.reason, stage.message if holds else "")
 
     return Summary(
         "True" if stage.phase == "Complete" else "False",

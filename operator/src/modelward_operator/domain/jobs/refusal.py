@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from modelward_api.resources.conditions import Condition, find
-from modelward_operator.domain.core.observation import Failure
+from modelward_operator.domain.core.failure import Failure
 
 SOONEST, LATEST = 2.0, 300.0
 """Seconds until the next try."""

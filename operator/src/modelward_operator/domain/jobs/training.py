@@ -10,17 +10,60 @@ from typing import Literal
 from modelward_api.bundle.documents import Metric
 from modelward_api.resources.conditions import find
 from modelward_api.resources.trainingjob import TrainingJobSpec, TrainingJobStatus
-from modelward_api.wire.exchange import TERMINATED, TrainingOutcome
+from modelward_api.wire.exchange import TERMINATED, TrainingOutcome, TrainingProgress
+from modelward_operator.domain.core import chain
 from modelward_operator.domain.core.clock import stamp
-from modelward_operator.domain.core.conditions import State, Summary, conclude
-from modelward_operator.domain.core.decision import Note, TrainingDecision
-from modelward_operator.domain.core.observation import Failure, TrainingObservation
+from modelward_operator.domain.core.conditions import Detail, State, Summary, conclude
+from modelward_operator.domain.core.failure import Failure
+from modelward_operator.domain.core.note import Note
 from modelward_operator.domain.jobs.refusal import again, remembered
 
 PROGRESS_PERIOD = 2.0
 """Seconds between two looks at a running training pod."""
 
 TrainingPhase = Literal["Pending", "Suspended", "Running", "Complete", "Failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingObservation:
+    """All that one reconcile of one TrainingJob knows."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    spec: TrainingJobSpec
+    status: TrainingJobStatus
+    job_exists: bool = False
+    job_suspended: bool = False
+    job_failure: Failure | None = None
+    """The Job's own verdict: BackoffLimitExceeded, DeadlineExceeded, PodFailurePolicy."""
+    job_complete: bool = False
+    pod_problem: Failure | None = None
+    """Why the newest pod does not run: ImagePullBackOff, Unschedulable, OOMKilled, Evicted, QuotaExceeded, or its last words."""
+    progress: TrainingProgress | None = None
+    outcome: TrainingOutcome | None = None
+    """The termination message of the newest pod that ended, if it could be read."""
+    model_version: str | None = None
+    """The name of the ModelVersion that this job has created, when it exists."""
+    name_taken: bool = False
+    """Whether a ModelVersion of the wanted name exists that this job has not created."""
+    version_refused: Failure | None = None
+    """Why the API server refuses the ModelVersion that spec.promote asks for, when it was tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingDecision:
+    """What shall be, after one reconcile of one TrainingJob."""
+
+    status: TrainingJobStatus
+    create_job: bool = False
+    suspend_job: bool | None = None
+    """The Job's spec.suspend, when it shall change."""
+    create_version: str | None = None
+    """The name of the ModelVersion to create from spec.promote and the outcome."""
+    notes: tuple[Note, ...] = ()
+    requeue_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +81,7 @@ Check = Callable[[TrainingObservation], Stage | None]
 
 def train(observation: TrainingObservation, now: datetime) -> TrainingDecision:
     """What shall be, given what is."""
-    stage = next(found for check in CHECKS if (found := check(observation)) is not None)
+    stage = chain.decide(CHECKS, observation)
     running = stage.phase in ("Pending", "Running")
     suspend = observation.spec.suspend
     return TrainingDecision(
@@ -269,14 +312,11 @@ def _summary(stage: Stage) -> Summary:
         reconciling=stage.phase in ("Pending", "Running"),
         stalled=stage.stalled,
         others=(
-            ("Suspended", state(stage.phase == "Suspended"), stage.reason, ""),
-            (
-                "Complete",
-                state(stage.phase == "Complete"),
-                stage.reason,
-                stage.message if stage.phase == "Complete" else "",
+            Detail("Suspended", state(stage.phase == "Suspended"), stage.reason),
+            *(
+                Detail(phase, state(stage.phase == phase), stage.reason, stage.message if stage.phase == phase else "")
+                for phase in ("Complete", "Failed")
             ),
-            ("Failed", state(stage.phase == "Failed"), stage.reason, stage.message if stage.phase == "Failed" else ""),
         ),
     )
 

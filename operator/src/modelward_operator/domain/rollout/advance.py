@@ -8,17 +8,19 @@ from datetime import datetime
 
 from modelward_api.base import seconds
 from modelward_api.bundle.documents import BundleDocuments
-from modelward_api.resources.driftmonitor import Action
 from modelward_api.wire.exchange import PairedCounts
-from modelward_operator.domain.core.decision import Decision, LeaseOrder, Note
-from modelward_operator.domain.core.observation import Failure, InvalidVersion, Observation, Version
+from modelward_operator.domain.core.failure import Failure
+from modelward_operator.domain.core.note import Note
 from modelward_operator.domain.core.record import ModelRecord
-from modelward_operator.domain.drift import monitoring
+from modelward_operator.domain.drift import actions, monitoring
+from modelward_operator.domain.drift.actions import Alarm
 from modelward_operator.domain.evidence import ledger, subgroups
 from modelward_operator.domain.rollout import candidate as trial
 from modelward_operator.domain.rollout import decision_log, incumbents
+from modelward_operator.domain.rollout.decision import Decision, LeaseOrder
 from modelward_operator.domain.rollout.failback import handed_back
 from modelward_operator.domain.rollout.incumbents import Place
+from modelward_operator.domain.rollout.observation import InvalidVersion, Observation, Version
 from modelward_operator.domain.rollout.plan import ENDED, UNDER_WAY, Course
 from modelward_operator.domain.rollout.roles import Roles, cast, selected
 from modelward_operator.domain.rollout.size import so_far
@@ -270,28 +272,14 @@ def _with_monitors(
     decision: Decision,
     now: datetime,
 ) -> Decision:
-    statuses, notes, windows = {}, list(decision.notes), {}
+    monitors = {monitor.name: monitor for monitor in observation.monitors}
+    before = roles.champion.name if roles.champion else None
+    statuses, notes = {}, list(decision.notes)
     for name, judgement in judgements.items():
-        status = judgement.status
-        if judgement.alarm:
-            notes.append(Note("DriftMonitor", name, "Warning", "DriftDetected", status.message or ""))
-        if judgement.rollback:
-            gone = plan.champion != (roles.champion.name if roles.champion else None)
-            outcome = f"{plan.champion} answers again" if gone else "no version before is warm: nothing was rolled back"
-            status = monitoring.with_outcome(status, "rollback", status.worst_feature or "", outcome, now)
-            notes.append(
-                Note("DriftMonitor", name, "Warning", "Rollback", f"Drift in {status.worst_feature}: {outcome}")
-            )
-        elif judgement.alarm and any(action.do == "alert" for action in _monitor_actions(observation, name)):
-            status = monitoring.with_outcome(status, "alert", judgement.alarm, "condition, Event and metric", now)
-        statuses[name] = status
-        if judgement.window is not None:
-            windows[name] = judgement.window
+        statuses[name], told = actions.act(Alarm(monitors[name], judgement, before, plan.champion), now)
+        notes += told
+    windows = {name: j.window for name, j in judgements.items() if j.window is not None}
     detectors = {name: j.detectors for name, j in judgements.items() if j.detectors is not None}
     kept = decision.record.ledger.model_copy(update={"windows": windows, "detectors": detectors})
     record = decision.record.model_copy(update={"ledger": kept})
     return replace(decision, monitors=statuses, notes=tuple(notes), record=record)
-
-
-def _monitor_actions(observation: Observation, name: str) -> tuple[Action, ...]:
-    return next(m.spec.actions for m in observation.monitors if m.name == name)

@@ -11,12 +11,14 @@ from datetime import datetime
 
 from modelward_api.base import seconds
 from modelward_api.bundle.documents import BundleDocuments
-from modelward_api.resources.modelversion import RolloutStep
+from modelward_api.resources.modelversion import Phase, RolloutStep
 from modelward_api.wire.exchange import PairedCounts
+from modelward_operator.domain.core import chain
 from modelward_operator.domain.core.caller_auth import refused_for
 from modelward_operator.domain.core.clock import elapsed, stamp
-from modelward_operator.domain.core.observation import Failure, Version
+from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.evidence.signals import Assessment
+from modelward_operator.domain.rollout.observation import Version
 from modelward_operator.domain.rollout.plan import Course, withdrawal
 from modelward_operator.domain.rollout.size import beside, mirrored, pods
 
@@ -57,7 +59,7 @@ Check = Callable[[Case], Course | None]
 
 def course(case: Case) -> Course:
     """What becomes of the candidate."""
-    return next(found for check in CHECKS if (found := check(case)) is not None)
+    return chain.decide(CHECKS, case)
 
 
 def cannot_be_served(case: Case) -> Course | None:
@@ -336,14 +338,15 @@ def _rolled_back(case: Case, reason: str, message: str, *, quarantine: bool) -> 
     )
 
 
-def _trial(case: Case, phase: str, reason: str, message: str, weight: float) -> Course:
+def _trial(case: Case, phase: Phase, reason: str, message: str, weight: float) -> Course:
     mirror, replicas = case.version.spec.rollout.mirror, 1
     if case.champion is not None:
         replicas = beside(case.champion, case.version, weight)
         mirror = mirrored(case.champion, replicas, weight, mirror)
-    return replace(
-        Course("Canary", reason, message),
-        phase=phase,  # type: ignore[arg-type]
+    return Course(
+        phase,
+        reason,
+        message,
         replicas=replicas,
         weight=weight,
         mirror=mirror,

@@ -9,9 +9,9 @@ from modelward_api.base import Digest
 from modelward_api.resources.modelversion import Decided, Outcome
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.core.clock import stamp
-from modelward_operator.domain.core.observation import Observation, Version
 from modelward_operator.domain.core.record import DecisionRecord, Evidence, ModelRecord, Quarantine
 from modelward_operator.domain.evidence import ledger
+from modelward_operator.domain.rollout.observation import Observation, Version
 from modelward_operator.domain.rollout.plan import UNDER_WAY, Course
 from modelward_operator.domain.rollout.roles import quarantined
 

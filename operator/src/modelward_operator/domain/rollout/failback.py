@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from modelward_operator.domain.core.observation import Observation, Version
+from modelward_operator.domain.core import chain
+from modelward_operator.domain.rollout.observation import Observation, Version
 from modelward_operator.domain.rollout.plan import Course, withdrawal
 from modelward_operator.domain.rollout.roles import Roles, quarantined
 from modelward_operator.domain.rollout.size import pods
@@ -33,7 +34,7 @@ def handed_back(observation: Observation, roles: Roles, drifting: str | None) ->
     if champion is None:
         return {standby.name: _answers_again(standby, None)}
     charge = Charge(observation, champion, standby, drifting)
-    gone = next((found for check in CHECKS if (found := check(charge)) is not None), None)
+    gone = chain.first(CHECKS, charge)
     if gone is None:
         return {}
     courses = {standby.name: _answers_again(standby, champion)}

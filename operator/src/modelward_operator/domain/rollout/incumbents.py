@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from modelward_api.base import seconds
+from modelward_operator.domain.core import chain
 from modelward_operator.domain.core.clock import elapsed
-from modelward_operator.domain.core.observation import Observation, Version
 from modelward_operator.domain.core.record import Quarantine
 from modelward_operator.domain.rollout.candidate import mismatch
+from modelward_operator.domain.rollout.observation import Observation, Version
 from modelward_operator.domain.rollout.plan import ENDED, UNDER_WAY, Course, withdrawal
 from modelward_operator.domain.rollout.roles import Roles, quarantined
 from modelward_operator.domain.rollout.size import pods
@@ -42,7 +43,7 @@ Check = Callable[[Place], Course | None]
 
 def course(place: Place) -> Course:
     """What becomes of it."""
-    return next(found for check in CHECKS if (found := check(place)) is not None)
+    return chain.decide(CHECKS, place)
 
 
 def answers(place: Place) -> Course | None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from modelward_api.base import Timestamp
 from modelward_api.resources.modelversion import Outcome, Phase
-from modelward_operator.domain.core.observation import Version
 from modelward_operator.domain.evidence.signals import Assessment
+from modelward_operator.domain.rollout.observation import Version
 
 UNDER_WAY: tuple[Phase, ...] = ("Verifying", "Deploying", "Shadow", "Canary", "Promoting")
 """The phases of a rollout, in their order."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from modelward_operator.domain.core.observation import Version
 from modelward_operator.domain.core.record import DecisionRecord, ModelRecord, Quarantine
+from modelward_operator.domain.rollout.observation import Version
 
 NOT_FOR_CAUSE = frozenset({"DeadlineExceeded", "Deleted"})
 """Rollbacks that blame no digest."""

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modelward_api.base import Digest
-from modelward_operator.domain.core.observation import Observation, Version
 from modelward_operator.domain.core.record import Quarantine
+from modelward_operator.domain.rollout.observation import Observation, Version
 from modelward_operator.domain.rollout.plan import ENDED, UNDER_WAY
 from modelward_operator.domain.rollout.withheld import is_refused
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from modelward_operator.domain.core.observation import Version
+from modelward_operator.domain.rollout.observation import Version
 
 
 def pods(version: Version, at_least: int = 0) -> int:

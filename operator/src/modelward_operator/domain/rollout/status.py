@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from modelward_api import names
 from modelward_api.bundle.documents import BundleDocuments
 from modelward_api.resources.conditions import Condition, find
-from modelward_api.resources.modelversion import Endpoints, ModelVersionStatus, Transition, Weight
+from modelward_api.resources.modelversion import Endpoints, ModelVersionStatus, Transition, Verdict, Weight
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.core.clock import elapsed, stamp
-from modelward_operator.domain.core.conditions import State, Summary, conclude
-from modelward_operator.domain.core.decision import Note
-from modelward_operator.domain.core.observation import Failure, InvalidVersion, Observation, Version
+from modelward_operator.domain.core.conditions import Detail, State, Summary, absent, conclude
+from modelward_operator.domain.core.failure import Failure
+from modelward_operator.domain.core.note import Note
 from modelward_operator.domain.core.record import ModelRecord
 from modelward_operator.domain.rollout.decision_log import decided
+from modelward_operator.domain.rollout.observation import InvalidVersion, Observation, Version
 from modelward_operator.domain.rollout.plan import ENDED, REFUSED, UNDER_WAY, Course
 
 KEPT_TRANSITIONS = 16
@@ -26,6 +28,8 @@ KEPT = "RecordKept"
 LOSS_IS_TOLD = 86_400.0
 """Seconds."""
 _GROWTH_WORTH_TELLING = 1.05
+PASSING: Mapping[Verdict, State] = {"Pass": "True", "Harm": "False", "Hold": "Unknown"}
+"""The status of AnalysisPassing by verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +160,7 @@ def _conditions(version: Version, course: Course, facts: Facts) -> tuple[Conditi
         stalled=course.stalled or course.phase in REFUSED,
         others=_details(version, course, facts, available),
     )
-    conditions = conclude(version.status.conditions, version.generation, facts.now, summary)
-    over = {"Paused"} if not course.paused else set()
-    # It is as it shall be, and answers nobody: kstatus reads Ready=False as 'not yet', and no Ready at all as 'done'.
-    over |= {"Ready"} if course.phase == "Retired" else {"Retired"}
-    over |= {KEPT} if _is_past(version, facts) else set()
-    over |= {LEASED} if facts.refused is None or course.phase in ENDED else set()
-    over |= {"TlsReady"} if not (version.tls and course.replicas) else set()
-    return tuple(c for c in conditions if c.type not in over)
+    return conclude(version.status.conditions, version.generation, facts.now, summary)
 
 
 def _is_past(version: Version, facts: Facts) -> bool:
@@ -182,45 +179,62 @@ def lost_note(observation: Observation) -> Note | None:
     return Note("ModelVersion", first.name, "Warning", "RecordLost", observation.lost)
 
 
-def _tls(version: Version) -> tuple[State, str, str]:
+def _tls(version: Version) -> Detail:
     failure = next((p.failure for p in version.pods if p.failure and p.failure.reason.startswith("Tls")), None)
     if failure is not None:
-        return "False", failure.reason, failure.message
+        return Detail("TlsReady", "False", failure.reason, failure.message)
     if any(pod.tls and pod.ready for pod in version.pods):
-        return "True", "Serving", "Callers are answered over https"
-    return "Unknown", "Starting", "No pod answers over https yet"
+        return Detail("TlsReady", "True", "Serving", "Callers are answered over https")
+    return Detail("TlsReady", "Unknown", "Starting", "No pod answers over https yet")
 
 
-def _details(
-    version: Version, course: Course, facts: Facts, available: bool
-) -> tuple[tuple[str, State, str, str], ...]:
-    found: list[tuple[str, State, str, str]] = []
+def _details(version: Version, course: Course, facts: Facts, available: bool) -> tuple[Detail, ...]:
+    """The conditions beside the summary. One that is neither set nor absent here stays as it was."""
+    found: list[Detail] = []
     if any(pod.verified for pod in version.pods):
-        found.append(("ArtifactVerified", "True", "DigestMatches", "The bundle is what spec.artifact.digest says"))
+        found.append(
+            Detail("ArtifactVerified", "True", "DigestMatches", "The bundle is what spec.artifact.digest says")
+        )
     elif course.phase == "Failed":
-        found.append(("ArtifactVerified", "False", course.reason, course.message))
+        found.append(Detail("ArtifactVerified", "False", course.reason, course.message))
     if facts.documents is not None:
         parity = facts.documents.parity
         text = f"ONNX and scikit-learn differ by at most {parity.max_abs_difference:.2g} on {parity.rows} test rows"
-        found.append(("ParityVerified", "True" if parity.passed else "False", "Compared", text))
-    pods = f"{version.ready_pods} ready pods"
+        found.append(Detail("ParityVerified", "True" if parity.passed else "False", "Compared", text))
     if course.replicas:
-        found.append(("Available", "True" if available else "False", "PodsReady" if available else "NoPodReady", pods))
-    if version.tls and course.replicas:
-        found.append(("TlsReady", *_tls(version)))
+        state, reason = ("True", "PodsReady") if available else ("False", "NoPodReady")
+        found.append(Detail("Available", state, reason, f"{version.ready_pods} ready pods"))  # type: ignore[arg-type]
+    found.append(_tls(version) if version.tls and course.replicas else absent("TlsReady"))
     if course.assessment is not None:
-        state: State = {"Pass": "True", "Harm": "False", "Hold": "Unknown"}[course.assessment.verdict]  # type: ignore[assignment]
-        found.append(("AnalysisPassing", state, course.assessment.reason, course.message))
-    if course.phase == "Champion":
-        found.append(("Promoted", "True", course.reason, course.message))
-    if course.phase == "Retired":
-        found.append(("Retired", "True", course.reason, course.message))
-    if course.phase == "RolledBack":
-        found.append(("RolledBack", "True", course.reason, course.message))
+        found.append(
+            Detail("AnalysisPassing", PASSING[course.assessment.verdict], course.assessment.reason, course.message)
+        )
+    if course.phase in ("Champion", "RolledBack"):
+        type_ = "Promoted" if course.phase == "Champion" else "RolledBack"
+        found.append(Detail(type_, "True", course.reason, course.message))
+    return (*found, *_retirement(course), *_losses(version, course, facts), _pause(course))
+
+
+def _retirement(course: Course) -> tuple[Detail, ...]:
+    """It is as it shall be, and answers nobody: kstatus reads Ready=False as 'not yet', and no Ready at all as 'done'."""
+    if course.phase != "Retired":
+        return (absent("Retired"),)
+    return Detail("Retired", "True", course.reason, course.message), absent("Ready")
+
+
+def _losses(version: Version, course: Course, facts: Facts) -> tuple[Detail, ...]:
+    """What somebody has deleted of the record, and why a pod refuses its lease."""
+    found = []
     if facts.lost is not None and course.phase not in ENDED:
-        found.append((KEPT, "False", "RecordLost", facts.lost))
+        found.append(Detail(KEPT, "False", "RecordLost", facts.lost))
+    elif _is_past(version, facts):
+        found.append(absent(KEPT))
     if facts.refused is not None and course.phase not in ENDED:
-        found.append((LEASED, "False", facts.refused.reason, facts.refused.message))
-    if course.paused:
-        found.append(("Paused", "True", "Paused", "spec.rollout.paused"))
+        found.append(Detail(LEASED, "False", facts.refused.reason, facts.refused.message))
+    else:
+        found.append(absent(LEASED))
     return tuple(found)
+
+
+def _pause(course: Course) -> Detail:
+    return Detail("Paused", "True", "Paused", "spec.rollout.paused") if course.paused else absent("Paused")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from modelward_api import names
 from modelward_operator.engine.kube.gateway import Gateway, Manifest, Page, Resource, model_of
-from modelward_operator.engine.kube.watch_cache import KEPT, Store
+from modelward_operator.engine.kube.kinds import CACHED
+from modelward_operator.engine.kube.watch_cache import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class CachedGateway:
     ) -> list[Manifest]:
         """The objects of a model as they are known; any other selection directly."""
         model = model_of(selector, fields)
-        if model is None or namespace is None or resource not in KEPT:
+        if model is None or namespace is None or resource not in CACHED:
             return await self.direct.list(resource, namespace, selector, fields)
         await self.store.filled.wait()
         return self.store.of_model(resource, namespace, model)
@@ -33,7 +34,7 @@ class CachedGateway:
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
         """One object as it is known; directly, if it is not: it may be new, or somebody else's."""
-        known = self.store.get(resource, namespace, name) if resource in KEPT else None
+        known = self.store.get(resource, namespace, name) if resource in CACHED else None
         return known if known is not None else await self.direct.get(resource, namespace, name)
 
     async def apply(self, resource: Resource, manifest: Manifest, manager: str = names.FIELD_MANAGER) -> Manifest:
@@ -60,7 +61,7 @@ class CachedGateway:
     async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
         """Delete that very object, and see what is left of it: a finalizer may hold it."""
         await self.direct.delete(resource, namespace, name, uid)
-        if resource not in KEPT:
+        if resource not in CACHED:
             return
         left = await self.direct.get(resource, namespace, name)
         if left is None or left["metadata"]["uid"] != uid:
@@ -69,6 +70,6 @@ class CachedGateway:
             self._seen(resource, left)
 
     def _seen(self, resource: Resource, manifest: Manifest) -> Manifest:
-        if resource in KEPT:
+        if resource in CACHED:
             self.store.put(resource, manifest)
         return manifest

@@ -11,11 +11,7 @@ from dataclasses import dataclass, field, replace
 from modelward_api import names
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import Manifest, Resource
-
-KEPT = frozenset(
-    {api.MODEL_VERSIONS, api.DRIFT_MONITORS, api.DEPLOYMENTS, api.PODS, api.SERVICES, api.AUTOSCALERS},
-)
-"""The kinds that a look at a model reads, all of which are watched: of the last four, those that are ours."""
+from modelward_operator.engine.kube.kinds import BY_RESOURCE, CACHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +147,10 @@ class Store:
 
 def _model(resource: Resource, manifest: Manifest) -> str | None:
     """The model that it belongs to; None if it is not to be kept."""
-    if resource in (api.MODEL_VERSIONS, api.DRIFT_MONITORS):
-        return (manifest.get("spec") or {}).get("model")
     labels = manifest["metadata"].get("labels") or {}
-    if resource not in KEPT or labels.get(names.MANAGED_BY) != names.MANAGER:
+    if resource not in CACHED or (BY_RESOURCE[resource].ours and labels.get(names.MANAGED_BY) != names.MANAGER):
         return None
-    return labels.get(names.MODEL)
+    return BY_RESOURCE[resource].model_of(manifest)
 
 
 def _pack(resource: Resource, manifest: Manifest) -> bytes:

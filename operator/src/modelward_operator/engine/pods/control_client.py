@@ -17,8 +17,9 @@ from modelward_api import names
 from modelward_api.base import Digest
 from modelward_api.bundle.documents import BundleDocuments
 from modelward_api.wire.exchange import Challenger, ExchangeRequest, ExchangeResponse, TrafficLease
-from modelward_operator.domain.core.decision import LeaseOrder
-from modelward_operator.domain.core.observation import Failure, Pod, Version
+from modelward_operator.domain.core.failure import Failure
+from modelward_operator.domain.rollout.decision import LeaseOrder
+from modelward_operator.domain.rollout.observation import Pod, Version
 from modelward_operator.domain.rollout.plan import ENDED
 from modelward_operator.engine.pods.request_signing import Signer
 

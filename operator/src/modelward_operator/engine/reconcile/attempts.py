@@ -15,6 +15,8 @@ What = tuple[str, str]
 
 FIRST_WAIT, FIRST_LOOK, LONGEST_WAIT = 1.0, 0.05, 30.0
 """Seconds until the next try: after a refusal, after somebody else's write, and at most. Doubled each time."""
+CONFLICT_RETRY = 0.05
+"""Seconds until a second look after another writer has changed an object meanwhile."""
 MOST_UNHEARD = 3
 """Writes in one round without any answer: after so many the API server itself is taken to be away."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,22 +13,19 @@ from modelward_api import names
 from modelward_api.resources.modelversion import Artifact
 from modelward_api.resources.scorebatch import ScoreBatchSpec, ScoreBatchStatus
 from modelward_api.wire.exchange import BatchOutcome
-from modelward_operator.domain.core.decision import ScoringDecision
-from modelward_operator.domain.core.observation import (
-    BatchJob,
-    Chosen,
-    Failure,
-    Observation,
-    ScoringObservation,
-)
-from modelward_operator.domain.jobs.batch import refused, told
+from modelward_operator.domain.core.failure import Failure
+from modelward_operator.domain.jobs.batch import BatchJob, Chosen, ScoringDecision, ScoringObservation, refused, told
+from modelward_operator.domain.rollout.observation import Observation
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import Gateway, Manifest
 from modelward_operator.engine.queue import Key
 from modelward_operator.engine.reconcile import jobs, stalled
-from modelward_operator.engine.reconcile.apply import write_event, write_status
-from modelward_operator.engine.reconcile.observe import explain, problem, see, tolerant
-from modelward_operator.manifests import scoring as manifests
+from modelward_operator.engine.reconcile.events import write_event
+from modelward_operator.engine.reconcile.observe import see
+from modelward_operator.engine.reconcile.parsing import explain, tolerant
+from modelward_operator.engine.reconcile.pod_status import problem
+from modelward_operator.engine.reconcile.statuses import write_status
+from modelward_operator.manifests import batch as manifests
 from modelward_operator.manifests.settings import Settings
 
 Score = Callable[[ScoringObservation, datetime], ScoringDecision]
@@ -37,8 +35,23 @@ UNTIL_COLLECTED = 1.0
 """Seconds until a second look at what the garbage collector is about to remove."""
 
 
-async def reconcile(gateway: Gateway, settings: Settings, score: Score, key: Key) -> float | None:
-    """One ScoreBatch; returns when to look again."""
+@dataclass(slots=True)
+class BatchReconciler:
+    """Works on ScoreBatches; the decision is given to it as a function."""
+
+    gateway: Gateway
+    settings: Settings
+    score: Score
+    now: Callable[[], datetime]
+
+    async def __call__(self, key: Key) -> float | None:
+        """Reconcile one ScoreBatch; return the seconds until the next look."""
+        return await _reconcile(self.gateway, self.settings, self.score, key, self.now)
+
+
+async def _reconcile(
+    gateway: Gateway, settings: Settings, score: Score, key: Key, now: Callable[[], datetime]
+) -> float | None:
     manifest = await gateway.get(api.SCORE_BATCHES, key.namespace, key.name)
     if manifest is None or "deletionTimestamp" in manifest["metadata"]:
         return None
@@ -46,21 +59,21 @@ async def reconcile(gateway: Gateway, settings: Settings, score: Score, key: Key
     try:
         spec = ScoreBatchSpec.model_validate(manifest["spec"])
     except ValidationError as error:
-        said = stalled.stalled(status, generation, Failure("InvalidSpec", explain(error)), datetime.now(UTC))
+        said = stalled.stalled(status, generation, Failure("InvalidSpec", explain(error)), now())
         await write_status(gateway, api.SCORE_BATCHES, manifest, said)
         return None
     job = await gateway.get(api.JOBS, key.namespace, manifests.job_name(key.name))
     if (name := jobs.left_over(manifest, job)) is not None:
         failure = Failure("WaitingForCleanup", f"{name} of an earlier ScoreBatch {key.name} is being removed")
-        said = stalled.waiting(status, generation, failure, datetime.now(UTC))
+        said = stalled.waiting(status, generation, failure, now())
         await write_status(gateway, api.SCORE_BATCHES, manifest, said)
         return UNTIL_COLLECTED
     observation = await _observe(gateway, manifest, spec, status, job)
-    decision = score(observation, datetime.now(UTC))
+    decision = score(observation, now())
     try:
         await _carry_out(gateway, settings, manifest, spec, decision)
     except jobs.RefusedError as error:
-        refusal = refused(observation, error.failure, datetime.now(UTC))
+        refusal = refused(observation, error.failure, now())
         latest = await gateway.get(api.SCORE_BATCHES, key.namespace, key.name)
         if latest is not None:
             await _tell(gateway, latest, refusal)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from modelward_api import names
-from modelward_operator.domain.core.decision import Decision
 from modelward_operator.domain.core.record import ModelRecord
+from modelward_operator.domain.rollout.decision import Decision
 from modelward_operator.engine.pods.control_client import Held, raises
 from modelward_operator.engine.reconcile.observe import Seen
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from modelward_operator.domain.core.observation import Failure
+from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.jobs import refusal
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import (
@@ -16,7 +16,7 @@ from modelward_operator.engine.kube.gateway import (
     Manifest,
     NamespaceEndsError,
 )
-from modelward_operator.engine.reconcile.observe import is_left_over, owned_by
+from modelward_operator.engine.reconcile.ownership import is_left_over, owned_by
 
 
 class RefusedError(Exception):

@@ -3,42 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from modelward_api import names
 from modelward_api.resources.driftmonitor import DriftMonitorSpec, DriftMonitorStatus
 from modelward_api.resources.modelversion import Artifact, ModelVersionSpec, ModelVersionStatus
 from modelward_api.resources.trainingjob import TrainingJobStatus
-from modelward_api.wire.exchange import TERMINATED, TERMINATED_EXIT_CODE, FetchOutcome, TrainingOutcome
-from modelward_operator.domain.core.observation import (
-    Failure,
-    InvalidVersion,
-    ModelService,
-    Monitor,
-    Pod,
-    Version,
-    Workload,
-)
+from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.core.record import ModelRecord
+from modelward_operator.domain.drift.observation import Monitor
 from modelward_operator.domain.jobs import refusal
 from modelward_operator.domain.rollout import quarantine
+from modelward_operator.domain.rollout.observation import InvalidVersion, ModelService, Pod, Version, Workload
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import Gateway, Manifest
+from modelward_operator.engine.reconcile.ownership import (
+    is_a_versions,
+    is_of,
+    is_ours,
+    made_for,
+    remembered_spec,
+    whose,
+)
+from modelward_operator.engine.reconcile.parsing import explain, tolerant
+from modelward_operator.engine.reconcile.pod_status import pod
 from modelward_operator.manifests import quarantine as marks_of
 from modelward_operator.manifests import record as records
 from modelward_operator.manifests.serving import short
-
-Model = TypeVar("Model", bound=BaseModel)
-
-_WAITING = frozenset(
-    {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,63 +146,6 @@ def model_service(manifest: Manifest | None) -> ModelService | None:
     return ModelService(selector.get(names.MODEL_VERSION), is_ours(manifest))
 
 
-def is_ours(manifest: Manifest) -> bool:
-    """Whether we have made it."""
-    return bool((manifest["metadata"].get("labels") or {}).get(names.MANAGED_BY) == names.MANAGER)
-
-
-def whose(manifest: Manifest) -> str:
-    """Whose an object is, as far as it says so itself."""
-    metadata = manifest["metadata"]
-    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
-    for owner in metadata.get("ownerReferences") or ():
-        return f"{owner['kind']} {owner['name']}'s"
-    if labels.get("app.kubernetes.io/part-of") == names.MANAGER:
-        return f"part of Modelward itself (its {labels.get(names.COMPONENT) or 'chart'})"
-    if (release := annotations.get("meta.helm.sh/release-name")) is not None:
-        return f"of Helm's release {release}"
-    manager = labels.get(names.MANAGED_BY)
-    return f"managed by {manager}, not by this object" if manager else "not managed by Modelward"
-
-
-def owned_by(manifest: Manifest, uid: str) -> bool:
-    """Whether that object is its controller."""
-    return any(owner.get("uid") == uid for owner in manifest["metadata"].get("ownerReferences", []))
-
-
-def owns_replicas(deployment: Manifest) -> bool:
-    """Whether the number of its pods is ours to say: we have applied it, and not let go of it."""
-    entries = deployment["metadata"].get("managedFields") or ()
-    applied = (
-        e.get("fieldsV1") or {} for e in entries if (e["manager"], e["operation"]) == (names.FIELD_MANAGER, "Apply")
-    )
-    return any("f:replicas" in fields.get("f:spec", {}) for fields in applied)
-
-
-def is_left_over(manifest: Manifest, kind: str, name: str, uid: str) -> bool:
-    """Whether it belonged to an object of that kind and name that is gone: the garbage collector is on its way."""
-    owners = manifest["metadata"].get("ownerReferences", [])
-    same = [owner for owner in owners if (owner.get("kind"), owner.get("name")) == (kind, name)]
-    return bool(same) and all(owner.get("uid") != uid for owner in same)
-
-
-def tolerant(model: type[Model], written: Any) -> Model:
-    """A status as written, or an empty one where it cannot be read: it is rewritten in any case."""
-    try:
-        return model.model_validate(written or {})
-    except ValidationError:
-        return model()
-
-
-def explain(error: ValidationError, at: str = "spec") -> str:
-    """The first problems of a document, with their paths and without the values."""
-    told = []
-    for problem in error.errors(include_input=False, include_url=False)[:3]:
-        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
-        told.append(f"{at}{path}: {problem['msg']}")
-    return "; ".join(told)
-
-
 def version(manifest: Manifest) -> Version | InvalidVersion:
     """One ModelVersion, without its Deployment and pods."""
     metadata = manifest["metadata"]
@@ -238,12 +176,12 @@ def departed(deployment: Manifest, service: ModelService | None) -> Version | In
     answers = service is not None and service.ours and service.selects == metadata["name"]
     status = ModelVersionStatus(phase="Champion" if answers else "Retired")
     try:
-        spec = _remembered(deployment)
+        spec = remembered_spec(deployment)
     except ValidationError as error:
         return InvalidVersion(metadata["name"], 0, status, explain(error), deleting=True)
     return Version(
         name=metadata["name"],
-        uid=_made_for(deployment) or metadata["uid"],
+        uid=made_for(deployment) or metadata["uid"],
         generation=0,
         created=datetime.fromisoformat(metadata["creationTimestamp"]),
         spec=spec,
@@ -261,30 +199,6 @@ def _pods_of(version: Version, pods: Iterable[Manifest]) -> tuple[Pod, ...]:
     wanted = {names.MODEL_VERSION: version.name, names.DIGEST: short(version.artifact.digest)}
     own = [p for p in pods if wanted.items() <= (p["metadata"].get("labels") or {}).items()]
     return tuple(pod(p) for p in sorted(own, key=lambda p: str(p["metadata"]["name"])))
-
-
-def is_a_versions(manifest: Manifest) -> bool:
-    """Whether we have made that Deployment for a ModelVersion."""
-    return is_ours(manifest) and names.MODEL_VERSION in (manifest["metadata"].get("labels") or {})
-
-
-def _remembered(deployment: Manifest) -> ModelVersionSpec:
-    said = (deployment["metadata"].get("annotations") or {}).get(names.SPEC_OF_VERSION, "")
-    return ModelVersionSpec.model_validate_json(said)
-
-
-def _made_for(deployment: Manifest) -> str | None:
-    said: str | None = (deployment["metadata"].get("annotations") or {}).get(names.UID_OF_VERSION)
-    return said
-
-
-def is_of(deployment: Manifest, version: Version) -> bool:
-    """Whether it was made for that version, or runs its bundle: a deleted one of the same name may have had another."""
-    if _made_for(deployment) == version.uid or owned_by(deployment, version.uid):
-        return True
-    said = deployment["metadata"].get("labels") or {}
-    digest = short(version.artifact.digest) if version.artifact else None
-    return (said.get(names.MODEL), said.get(names.DIGEST)) == (version.spec.model, digest)
 
 
 def _workload(manifest: Manifest) -> Workload:
@@ -323,8 +237,8 @@ async def _with_artifact(gateway: Gateway, namespace: str, version: Version, tak
         return version
     if version.status.artifact is not None:
         return replace(version, artifact=version.status.artifact)
-    if taken is not None and _made_for(taken) == version.uid:
-        return replace(version, artifact=_remembered(taken).artifact)
+    if taken is not None and made_for(taken) == version.uid:
+        return replace(version, artifact=remembered_spec(taken).artifact)
     job = await gateway.get(api.TRAINING_JOBS, namespace, reference.name)
     if job is None:
         return version
@@ -361,112 +275,3 @@ def _monitor(manifest: Manifest) -> Monitor | str:
     metadata = manifest["metadata"]
     status = tolerant(DriftMonitorStatus, manifest.get("status"))
     return Monitor(metadata["name"], metadata.get("generation", 0), spec, status)
-
-
-def pod(manifest: Manifest) -> Pod:
-    """One serving pod, with what its containers say of a failure."""
-    status = manifest.get("status") or {}
-    conditions = {c["type"]: c for c in status.get("conditions", [])}
-    inits, labels = status.get("initContainerStatuses") or [], manifest["metadata"].get("labels") or {}
-    verified = bool(inits) and all((c.get("state") or {}).get("terminated", {}).get("exitCode") == 0 for c in inits)
-    return Pod(
-        name=manifest["metadata"]["name"],
-        uid=manifest["metadata"].get("uid", ""),
-        ip=status.get("podIP"),
-        tls=labels.get(names.SCHEME) == "https",
-        callers=labels.get(names.CALLERS, ""),
-        ready=conditions.get("Ready", {}).get("status") == "True",
-        verified=verified,
-        failure=problem(status),
-        deleting="deletionTimestamp" in manifest["metadata"],
-    )
-
-
-def problem(status: Mapping[str, Any]) -> Failure | None:
-    """Why a pod does not get on: what its containers said at their end, or why they cannot start."""
-    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-    if (ended := _ended_by_the_cluster(status)) is not None:
-        return ended
-    for container in containers:
-        if (said := _last_words(container)) is not None:
-            return said
-    for container in containers:
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        if waiting.get("reason") in _WAITING:
-            what = f"Image {container.get('image', '')}" if "Image" in waiting["reason"] else container["name"]
-            return Failure(waiting["reason"], f"{what}: {waiting.get('message') or waiting['reason']}")
-    return _unschedulable(status.get("conditions") or [])
-
-
-def training_problem(status: Mapping[str, Any], outcome: TrainingOutcome | None) -> Failure | None:
-    """Why a training pod does not run, or how it ended if not well."""
-    if status.get("phase") in ("Running", "Succeeded"):
-        return None
-    if outcome is not None:
-        return None if outcome.succeeded or outcome.reason == TERMINATED else Failure(outcome.reason, outcome.message)
-    return problem(status)
-
-
-def _ended_by_the_cluster(status: Mapping[str, Any]) -> Failure | None:
-    """Evicted, preempted, or ended with its node."""
-    if status.get("phase") != "Failed":
-        return None
-    if status.get("reason"):
-        return Failure(status["reason"], f"The node has ended the pod: {status.get('message') or status['reason']}")
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
-            reason = condition.get("reason") or "Disrupted"
-            return Failure(reason, f"The cluster has ended the pod: {condition.get('message') or reason}")
-    return None
-
-
-def _last_words(container: Mapping[str, Any]) -> Failure | None:
-    for state in (container.get("state") or {}, container.get("lastState") or {}):
-        ended = state.get("terminated") or {}
-        if not ended or ended.get("exitCode") in (0, TERMINATED_EXIT_CODE):
-            continue  # who was told to end has no fault to tell
-        said = _parsed(ended.get("message") or "")
-        if said is not None:
-            return said
-        if ended.get("reason") == "OOMKilled":
-            message = (
-                f"{container['name']} used more than its memory limit: raise limits.memory in its resources, or in the "
-                "namespace's LimitRange if that has set it"
-            )
-            return Failure("OOMKilled", message)
-        return Failure(
-            "ContainerFailed", f"{container['name']} ended with exit code {ended.get('exitCode')}; see its log"
-        )
-    return None
-
-
-def _parsed(message: str) -> Failure | None:
-    try:
-        said = json.loads(message)
-    except ValueError:
-        return None
-    if not isinstance(said, dict) or said.get("verified") is not False:
-        return None
-    try:
-        outcome = FetchOutcome.model_validate(said)
-        return Failure(outcome.reason, outcome.message)
-    except ValidationError:
-        return Failure(str(said.get("reason") or "ModelUnloadable"), str(said.get("message") or ""))
-
-
-def _unschedulable(conditions: Iterable[Mapping[str, Any]]) -> Failure | None:
-    for condition in conditions:
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return Failure(condition.get("reason") or "Unschedulable", condition.get("message") or "No node fits")
-    return None
-
-
-def training_outcome(status: Mapping[str, Any]) -> TrainingOutcome | None:
-    """What a training pod said at its end."""
-    for container in status.get("containerStatuses") or []:
-        ended = (container.get("state") or {}).get("terminated") or {}
-        try:
-            return TrainingOutcome.model_validate_json(ended.get("message") or "")
-        except ValidationError:
-            continue
-    return None

@@ -11,7 +11,7 @@ from modelward_api.resources.modelversion import ModelVersionStatus
 from modelward_api.resources.scorebatch import ScoreBatchStatus
 from modelward_api.resources.trainingjob import TrainingJobStatus
 from modelward_operator.domain.core.conditions import State, Summary, conclude
-from modelward_operator.domain.core.observation import Failure
+from modelward_operator.domain.core.failure import Failure
 
 Status = TypeVar("Status", ModelVersionStatus, DriftMonitorStatus, TrainingJobStatus, ScoreBatchStatus)
 

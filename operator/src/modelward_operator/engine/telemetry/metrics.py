@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from prometheus_client import Counter, Gauge, Histogram
 
 from modelward_api.resources.modelversion import ModelVersionStatus
-from modelward_operator.domain.core.decision import Decision
+from modelward_operator.domain.rollout.decision import Decision
 
 RECONCILES = Counter("modelward_reconciles", "Reconciles.", ["kind"])
 FAILURES = Counter("modelward_reconcile_failures", "Reconciles that ended in an error.", ["kind"])

@@ -6,24 +6,21 @@ from typing import Any
 
 import kopf
 
-from modelward_operator.engine.kube import gateway as api
-from modelward_operator.engine.kube.gateway import OURS, PAGE, Resource
+from modelward_operator.engine.kube.gateway import PAGE, Resource
+from modelward_operator.engine.kube.kinds import KINDS
 from modelward_operator.engine.kube.watch_cache import Store
 from modelward_operator.engine.queue import WorkQueue
-from modelward_operator.engine.watch.resync import LISTED, of
+from modelward_operator.engine.watch.resync import keys_of
 
 SETTLE = 0.05
 """Seconds in which events of one key become one reconcile."""
-
-WATCHED = (*LISTED, (api.JOBS, OURS))
-"""Kinds, and the labels that the API server selects by: pods of others cost us nothing."""
 
 
 def registry(queue: WorkQueue, store: Store) -> kopf.OperatorRegistry:
     """A registry whose handlers only remember and enqueue."""
     found = kopf.OperatorRegistry()
-    for resource, _ in WATCHED:
-        _watch(found, queue, store, resource)
+    for kind in KINDS:
+        _watch(found, queue, store, kind.resource)
     kopf.on.login(registry=found, id="login", errors=kopf.ErrorsMode.TEMPORARY)(_login)
     return found
 
@@ -53,9 +50,10 @@ def settings() -> kopf.OperatorSettings:
     chosen.watching.client_timeout = 300
     chosen.watching.connect_timeout = 10
     chosen.watching.chunk_size = PAGE
-    for resource, labels in WATCHED:
-        if labels:
-            chosen.watching.label_selectors[(*resource.group_version, resource.plural)] = labels
+    for kind in KINDS:
+        if kind.ours:  # objects of others cost nothing
+            resource = kind.resource
+            chosen.watching.label_selectors[(*resource.group_version, resource.plural)] = kind.selector
     # Each object's worker lives that long, and holds the object.
     chosen.queueing.idle_timeout = 0.1
     chosen.networking.request_timeout = 30
@@ -78,5 +76,5 @@ def _watch(found: kopf.OperatorRegistry, queue: WorkQueue, store: Store, resourc
             store.drop(resource, metadata["namespace"], metadata["name"], metadata["uid"])
         else:
             store.put(resource, manifest, told=True)
-        for key in of(manifest, resource.kind):
+        for key in keys_of(manifest, resource):
             queue.add(key, SETTLE)

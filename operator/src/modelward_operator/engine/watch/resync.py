@@ -7,27 +7,14 @@ import logging
 import random
 from collections.abc import Iterable, Iterator
 
-from modelward_api import names
-from modelward_operator.engine.kube import gateway as api
-from modelward_operator.engine.kube.gateway import OURS, Gateway, GatewayError, Manifest, Resource
+from modelward_operator.engine.kube.gateway import Gateway, GatewayError, Manifest, Resource
+from modelward_operator.engine.kube.kinds import BY_RESOURCE, KINDS, MODEL
 from modelward_operator.engine.kube.watch_cache import Store
 from modelward_operator.engine.queue import Key, WorkQueue
 
 log = logging.getLogger(__name__)
 
 PERIOD_AFTER_FAILURE = 2.0
-
-LISTED: tuple[tuple[Resource, str], ...] = (
-    (api.MODEL_VERSIONS, ""),
-    (api.DRIFT_MONITORS, ""),
-    (api.TRAINING_JOBS, ""),
-    (api.SCORE_BATCHES, ""),
-    (api.SERVICES, OURS),
-    (api.DEPLOYMENTS, OURS),
-    (api.AUTOSCALERS, OURS),
-    (api.PODS, OURS),
-)
-"""Kinds, and which of them: what people make, and what we have made of it, leftovers included."""
 
 
 class DeafError(Exception):
@@ -74,29 +61,27 @@ async def look(gateway: Gateway, store: Store, namespace: str | None) -> tuple[s
     """Bring the store to what the API server lists; returns the keys of what was not known so, and all others."""
     news: set[Key] = set()
     rest: set[Key] = set()
-    for resource, selector in LISTED:
-        sweep = store.begin(resource, namespace)
-        async for page in gateway.pages(resource, namespace, selector):
+    for kind in KINDS:
+        if not kind.is_listed:
+            continue
+        sweep = store.begin(kind.resource, namespace)
+        async for page in gateway.pages(kind.resource, namespace, kind.selector):
             changed = store.take(sweep, page)
-            news |= {key for manifest in changed for key in of(manifest, resource.kind)}
-            rest |= {key for manifest in page for key in of(manifest, resource.kind)}
-        news |= {Key("Model", where, model) for where, model in store.end(sweep)}
+            news |= {key for manifest in changed for key in keys_of(manifest, kind.resource)}
+            rest |= {key for manifest in page for key in keys_of(manifest, kind.resource)}
+        news |= {Key(MODEL, where, model) for where, model in store.end(sweep)}
     return news, rest - news
 
 
-def of(manifest: Manifest, kind: str) -> Iterator[Key]:
-    """The keys that an object concerns."""
-    metadata = manifest["metadata"]
+def keys_of(manifest: Manifest, resource: Resource) -> Iterator[Key]:
+    """Yield the keys that an object concerns: its model's, its own, and that of the object that it was made for."""
+    metadata, kind = manifest["metadata"], BY_RESOURCE[resource]
     namespace, labels = metadata["namespace"], metadata.get("labels") or {}
-    if kind in ("ModelVersion", "DriftMonitor", "TrainingJob") and (manifest.get("spec") or {}).get("model"):
-        yield Key("Model", namespace, manifest["spec"]["model"])
-    if kind == "TrainingJob":
-        yield Key("TrainingJob", namespace, metadata["name"])
-    if names.MODEL in labels:
-        yield Key("Model", namespace, labels[names.MODEL])
-    if names.TRAINING_JOB in labels and kind != "ModelVersion":
-        yield Key("TrainingJob", namespace, labels[names.TRAINING_JOB])
-    if kind == "ScoreBatch":
-        yield Key("ScoreBatch", namespace, metadata["name"])
-    if names.SCORE_BATCH in labels:
-        yield Key("ScoreBatch", namespace, labels[names.SCORE_BATCH])
+    if (model := kind.model_of(manifest)) is not None:
+        yield Key(MODEL, namespace, model)
+    if kind.label is not None:
+        yield Key(resource.kind, namespace, metadata["name"])
+    if kind.ours:
+        for maker in KINDS:
+            if maker.label is not None and maker.label in labels:
+                yield Key(maker.resource.kind, namespace, labels[maker.label])

@@ -7,7 +7,7 @@ from modelward_api.base import seconds
 from modelward_api.resources.pods import PodSettings, merged
 from modelward_api.resources.scorebatch import ScoreBatchSpec
 from modelward_api.wire.exchange import INVALID_INPUT_EXIT_CODE
-from modelward_operator.domain.core.observation import Chosen
+from modelward_operator.domain.jobs.batch import Chosen
 from modelward_operator.manifests.pod import (
     CONTAINER_SECURITY,
     Manifest,

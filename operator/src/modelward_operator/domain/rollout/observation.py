@@ -1,4 +1,4 @@
-"""What a reconcile sees: frozen values, read once, decided on by pure functions."""
+"""What one reconcile of a model sees: frozen values, read once, decided on by pure functions."""
 
 from __future__ import annotations
 
@@ -8,21 +8,11 @@ from datetime import datetime
 
 from modelward_api.base import Digest
 from modelward_api.bundle.documents import BundleDocuments
-from modelward_api.resources.driftmonitor import DriftMonitorSpec, DriftMonitorStatus
 from modelward_api.resources.modelversion import Artifact, ModelVersionSpec, ModelVersionStatus
-from modelward_api.resources.scorebatch import ScoreBatchSpec, ScoreBatchStatus
-from modelward_api.resources.trainingjob import TrainingJobSpec, TrainingJobStatus
-from modelward_api.wire.exchange import BatchOutcome, TrainingOutcome, TrainingProgress
 from modelward_operator.domain.core import caller_auth
+from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.core.record import ModelRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why something cannot go on: a CamelCase reason for programs and a sentence for people."""
-
-    reason: str
-    message: str
+from modelward_operator.domain.drift.observation import Monitor
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +132,6 @@ class HeldLease:
 
 
 @dataclass(frozen=True, slots=True)
-class Monitor:
-    """One DriftMonitor on the model."""
-
-    name: str
-    generation: int
-    spec: DriftMonitorSpec
-    status: DriftMonitorStatus
-
-
-@dataclass(frozen=True, slots=True)
 class Observation:
     """All that one reconcile of one model knows."""
 
@@ -173,80 +153,3 @@ class Observation:
     """What somebody has deleted of the record or the quarantine."""
     refused: Mapping[str, Failure] = field(default_factory=dict)
     """By ModelVersion name: why one of its pods refused its lease when it was last told."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingObservation:
-    """All that one reconcile of one TrainingJob knows."""
-
-    namespace: str
-    name: str
-    uid: str
-    generation: int
-    spec: TrainingJobSpec
-    status: TrainingJobStatus
-    job_exists: bool = False
-    job_suspended: bool = False
-    job_failure: Failure | None = None
-    """The Job's own verdict: BackoffLimitExceeded, DeadlineExceeded, PodFailurePolicy."""
-    job_complete: bool = False
-    pod_problem: Failure | None = None
-    """Why the newest pod does not run: ImagePullBackOff, Unschedulable, OOMKilled, Evicted, QuotaExceeded, or its last words."""
-    progress: TrainingProgress | None = None
-    outcome: TrainingOutcome | None = None
-    """The termination message of the newest pod that ended, if it could be read."""
-    model_version: str | None = None
-    """The name of the ModelVersion that this job has created, when it exists."""
-    name_taken: bool = False
-    """Whether a ModelVersion of the wanted name exists that this job has not created."""
-    version_refused: Failure | None = None
-    """Why the API server refuses the ModelVersion that spec.promote asks for, when it was tried."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """The version that a ScoreBatch scores with, once and for all."""
-
-    model_version: str
-    version: str
-    artifact: Artifact
-
-
-@dataclass(frozen=True, slots=True)
-class BatchJob:
-    """The Job of a ScoreBatch as it is."""
-
-    chosen: Chosen | None
-    """What it was made with; None when nobody can tell any more."""
-    suspended: bool = False
-    parallelism: int = 1
-    done: int = 0
-    """Shards that are written."""
-    started: str | None = None
-    finished: str | None = None
-    complete: bool = False
-    failure: Failure | None = None
-    """Its own verdict: FailedIndexes, DeadlineExceeded, PodFailurePolicy."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScoringObservation:
-    """All that one reconcile of one ScoreBatch knows."""
-
-    namespace: str
-    name: str
-    uid: str
-    generation: int
-    spec: ScoreBatchSpec
-    status: ScoreBatchStatus
-    model: Observation | Failure | None = None
-    """The model and its versions, while none is chosen; or why they cannot be trusted."""
-    job: BatchJob | None = None
-    taken: Failure | None = None
-    """Somebody else's Job stands where ours shall be."""
-    running: bool = False
-    """Whether a pod runs."""
-    outcomes: tuple[BatchOutcome, ...] = ()
-    """What the pods that ended have said, in the order of their creation."""
-    pod_problem: Failure | None = None
-    """Why pods cannot run, or what the newest said that failed, of those that are each shard's last."""

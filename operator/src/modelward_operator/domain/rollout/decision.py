@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from modelward_api.resources.driftmonitor import DriftMonitorStatus
 from modelward_api.resources.modelversion import ModelVersionStatus
-from modelward_api.resources.scorebatch import ScoreBatchStatus
-from modelward_api.resources.trainingjob import TrainingJobStatus
-from modelward_operator.domain.core.observation import Chosen
+from modelward_operator.domain.core.note import Note
 from modelward_operator.domain.core.record import ModelRecord
 
 
@@ -33,17 +30,6 @@ class LeaseOrder:
     deadline_ms: float = 500.0
     turn_away: bool = False
     """The Service selects the holder's pods no longer: callers with an old connection are to connect anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """An Event to be written on a transition."""
-
-    kind: Literal["ModelVersion", "DriftMonitor", "TrainingJob", "ScoreBatch"]
-    name: str
-    type: Literal["Normal", "Warning"]
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,32 +57,3 @@ class Decision:
     notes: tuple[Note, ...] = ()
     requeue_after: float = 15.0
     """Seconds until the model is looked at again without any event."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingDecision:
-    """What shall be, after one reconcile of one TrainingJob."""
-
-    status: TrainingJobStatus
-    create_job: bool = False
-    suspend_job: bool | None = None
-    """The Job's spec.suspend, when it shall change."""
-    create_version: str | None = None
-    """The name of the ModelVersion to create from spec.promote and the outcome."""
-    notes: tuple[Note, ...] = ()
-    requeue_after: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ScoringDecision:
-    """What shall be, after one reconcile of one ScoreBatch. The status is written first: it holds which version scores."""
-
-    status: ScoreBatchStatus
-    create_job: Chosen | None = None
-    """The version that the Job to make scores with."""
-    suspend_job: bool | None = None
-    """The Job's spec.suspend, when it shall change."""
-    parallelism: int | None = None
-    """The Job's spec.parallelism, when it shall change."""
-    notes: tuple[Note, ...] = ()
-    requeue_after: float | None = None

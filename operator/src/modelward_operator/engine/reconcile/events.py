@@ -1,0 +1,72 @@
+"""Write Events."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from modelward_api.resources.modelversion import ModelVersionStatus
+from modelward_operator.domain.core.note import Note
+from modelward_operator.domain.rollout.decision import Decision
+from modelward_operator.domain.rollout.withheld import is_new
+from modelward_operator.engine.kube import gateway as api
+from modelward_operator.engine.kube.gateway import Gateway, GatewayError, Manifest
+from modelward_operator.engine.reconcile.context import Outcome, Round
+from modelward_operator.engine.reconcile.parsing import tolerant
+
+log = logging.getLogger(__name__)
+
+
+async def write_events(turn: Round, decision: Decision, outcome: Outcome) -> None:
+    """Of what has happened; and of what was refused, when no status has told of it yet."""
+    for note in decision.notes:
+        wanted, now = decision.statuses.get(note.name), outcome.statuses.get(note.name)
+        is_so = wanted is None or now is None or (now.phase, now.step) == (wanted.phase, wanted.step)
+        if note.kind == "ModelVersion" and not is_so:
+            continue
+        if note.kind == "DriftMonitor" and note.name in outcome.monitors:
+            continue
+        await write_event(turn.gateway, turn.namespace, note, outcome.objects.get(note.name) or _object(turn, note))
+    for name, refusals in outcome.refusals.items():
+        manifest = turn.seen.manifests.get(name)
+        if manifest is None:
+            continue  # it is deleted: there is nothing to tell it of
+        old = tolerant(ModelVersionStatus, manifest.get("status"))
+        lasting = next((r for r in refusals if r.lasts and r.times == 1 and is_new(old, r)), None)
+        if lasting is not None:
+            note = Note("ModelVersion", name, "Warning", lasting.reason, lasting.message)
+            await write_event(turn.gateway, turn.namespace, note, manifest)
+
+
+def _object(turn: Round, note: Note) -> Manifest | None:
+    return turn.seen.monitor_manifests.get(note.name) if note.kind == "DriftMonitor" else None
+
+
+async def write_event(gateway: Gateway, namespace: str, note: Note, manifest: Manifest | None) -> None:
+    """An Event on a transition, as `kubectl describe` shows it. It is told by the way: its loss mends nothing."""
+    if manifest is None:
+        return
+    now, metadata = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), manifest["metadata"]
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{note.name}.", "namespace": namespace},
+        "involvedObject": {
+            "apiVersion": manifest["apiVersion"],
+            "kind": manifest["kind"],
+            "name": metadata["name"],
+            "namespace": namespace,
+            "uid": metadata["uid"],
+        },
+        "type": note.type,
+        "reason": note.reason,
+        "message": note.message[:1024],
+        "source": {"component": "modelward"},
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+    try:
+        await gateway.create(api.EVENTS, event)
+    except GatewayError as error:
+        log.warning("event %s of %s %s/%s: %s", note.reason, note.kind, namespace, note.name, error)

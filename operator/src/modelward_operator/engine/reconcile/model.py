@@ -1,0 +1,208 @@
+"""One reconcile of a model: look, exchange, decide, carry out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from modelward_api.base import seconds
+from modelward_api.resources.driftmonitor import DriftMonitorStatus
+from modelward_api.resources.modelversion import ModelVersionStatus
+from modelward_api.wire.exchange import ExchangeResponse
+from modelward_operator.domain.core.failure import Failure
+from modelward_operator.domain.core.note import Note
+from modelward_operator.domain.core.record import ModelRecord
+from modelward_operator.domain.evidence import ledger
+from modelward_operator.domain.rollout.advance import QUIET_PERIOD
+from modelward_operator.domain.rollout.decision import Decision
+from modelward_operator.domain.rollout.observation import HeldLease, Observation, Version
+from modelward_operator.domain.rollout.plan import ENDED
+from modelward_operator.engine.kube import gateway as api
+from modelward_operator.engine.kube.gateway import Gateway, Manifest
+from modelward_operator.engine.kube.watch_cache import Store
+from modelward_operator.engine.pods.control_client import Exchange
+from modelward_operator.engine.queue import Key
+from modelward_operator.engine.reconcile import stalled
+from modelward_operator.engine.reconcile.apply import carry_out
+from modelward_operator.engine.reconcile.attempts import CONFLICT_RETRY
+from modelward_operator.engine.reconcile.context import Memory, Rest, Round
+from modelward_operator.engine.reconcile.events import write_event
+from modelward_operator.engine.reconcile.freshness import is_of_consequence
+from modelward_operator.engine.reconcile.observe import Seen, see
+from modelward_operator.engine.reconcile.parsing import tolerant
+from modelward_operator.engine.reconcile.statuses import write_status
+from modelward_operator.engine.telemetry import metrics
+from modelward_operator.manifests.settings import Settings
+
+Advance = Callable[[Observation, datetime], Decision]
+MARKS_PERIOD = 60.0
+"""Seconds between two looks at the quarantine's ControllerRevisions while nothing moves."""
+UNTIL_MENDED = 15.0
+"""Seconds until a second look at what a person must mend and no watch tells of."""
+
+
+@dataclass(slots=True)
+class ModelReconciler:
+    """Works on models; the decision is given to it as a function."""
+
+    gateway: Gateway
+    exchange: Exchange
+    settings: Settings
+    advance: Advance
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    """Seconds."""
+    fresh: Gateway | None = None
+    """Where to look again before anything of consequence is done, when ``gateway`` may be behind."""
+    store: Store | None = None
+    """What ``gateway`` reads from; None if it reads from the API server."""
+    memories: dict[Key, Memory] = field(default_factory=dict)
+
+    async def __call__(self, key: Key) -> float | None:
+        """Reconcile one model with all its versions; return the seconds until the next look."""
+        memory, heard = self.memories.setdefault(key, Memory()), self._heard(key)
+        if memory.rest is not None and memory.rest.lasts(heard, self.monotonic()):
+            await self._renew(memory, memory.rest)
+            return memory.rest.again
+        seen = await see(self.gateway, key.namespace, key.name, self._marks(memory))
+        memory.marks = seen.marks
+        await self._tell_unreadable_monitors(seen)
+        await self._tell_waiting(seen)
+        if isinstance(seen.record, Failure) and any(not _is_deleting(m) for m in seen.manifests.values()):
+            return await self._hold(key, seen, seen.record)
+        versions = {version.name: version for version in seen.versions}
+        answers = await self.exchange.renew(memory.held, versions, profile=bool(seen.monitors))
+        decision = await self._decide(key, memory, seen, answers)
+        if self.fresh is not None and is_of_consequence(seen, memory.held, decision):
+            seen = await see(self.fresh, key.namespace, key.name)
+            memory.marks, memory.marks_read = seen.marks, self.monotonic()
+            decision = await self._decide(key, memory, seen, answers)
+        turn = Round(
+            self.gateway,
+            self.exchange,
+            self.settings,
+            key.namespace,
+            key.name,
+            seen,
+            memory,
+            self.monotonic(),
+            self.now(),
+        )
+        outcome = await carry_out(turn, decision)
+        metrics.tell(key.namespace, key.name, replace(decision, statuses=outcome.statuses))
+        metrics.CONFLICTS.labels(key.kind).inc(memory.attempts.conflicts)
+        if not (seen.manifests or seen.monitors or seen.waiting or seen.deployments):
+            self.memories.pop(key, None)
+            return None
+        is_quiet = self.store is not None and heard == self._heard(key)  # nothing was written, either
+        if (again := memory.attempts.next) is not None:
+            memory.rest = None
+            return min(decision.requeue_after, max(CONFLICT_RETRY, again - self.monotonic()))
+        memory.rest = _rest(seen, decision, heard, turn.clock) if is_quiet else None
+        return decision.requeue_after
+
+    async def _renew(self, memory: Memory, rest: Rest) -> None:
+        """Leases, and the counts of a model that is watched: what a pod told last is not lost with it."""
+        answers = await self.exchange.renew(memory.held, rest.versions, profile=rest.profile)
+        if rest.profile and memory.latest is not None:
+            counts = ledger.merge(memory.latest.ledger, answers)
+            memory.latest = memory.latest.model_copy(update={"ledger": counts})
+
+    def _marks(self, memory: Memory) -> Sequence[Manifest] | None:
+        """The quarantine's ControllerRevisions, where reading them again can wait: nothing of consequence rests on them."""
+        if self.fresh is None or self.monotonic() - memory.marks_read > MARKS_PERIOD:
+            memory.marks_read = self.monotonic()
+            return None
+        return memory.marks
+
+    def _heard(self, key: Key) -> int:
+        return self.store.heard(key.namespace, key.name) if self.store is not None else 0
+
+    async def _decide(self, key: Key, memory: Memory, seen: Seen, answers: list[ExchangeResponse]) -> Decision:
+        documents = await self.exchange.documents(seen.versions)
+        observation = Observation(
+            namespace=key.namespace,
+            model=key.name,
+            versions=seen.versions,
+            service=seen.service,
+            record=_record(seen, memory, answers),
+            tripped=ledger.tripped(answers),
+            held=_held(answers),
+            documents=documents,
+            monitors=seen.monitors,
+            invalid=seen.invalid,
+            lost=seen.lost,
+            refused=dict(memory.held.refused),
+        )
+        return self.advance(observation, self.now())
+
+    async def _hold(self, key: Key, seen: Seen, failure: Failure) -> float:
+        """Decide nothing without the record: a digest that was rolled back might return. Leases run out by themselves."""
+        for name, manifest in seen.manifests.items():
+            status = tolerant(ModelVersionStatus, manifest.get("status"))
+            if _is_deleting(manifest) or status.phase in ENDED or status.phase == "Standby":
+                continue
+            generation = manifest["metadata"].get("generation", 0)
+            told = stalled.stalled(status, generation, failure, self.now(), ready="Unknown")
+            await write_status(self.gateway, api.MODEL_VERSIONS, manifest, told)
+            if stalled.is_new(status, failure):
+                note = Note("ModelVersion", name, "Warning", failure.reason, failure.message)
+                await write_event(self.gateway, key.namespace, note, manifest)
+        return UNTIL_MENDED
+
+    async def _tell_unreadable_monitors(self, seen: Seen) -> None:
+        for name, message in seen.unreadable_monitors.items():
+            manifest = seen.monitor_manifests[name]
+            status = tolerant(DriftMonitorStatus, manifest.get("status"))
+            failure, generation = Failure("InvalidSpec", message), manifest["metadata"].get("generation", 0)
+            told = stalled.stalled(status, generation, failure, self.now())
+            await write_status(self.gateway, api.DRIFT_MONITORS, manifest, told)
+
+    async def _tell_waiting(self, seen: Seen) -> None:
+        for name, manifest in seen.waiting.items():
+            status = tolerant(ModelVersionStatus, manifest.get("status"))
+            message = f"A deleted ModelVersion {name} had another bundle: its pods are being removed first"
+            told = stalled.waiting(
+                status, manifest["metadata"]["generation"], Failure("WaitingForCleanup", message), self.now()
+            )
+            await write_status(self.gateway, api.MODEL_VERSIONS, manifest, told)
+
+
+def _is_deleting(manifest: Manifest) -> bool:
+    return "deletionTimestamp" in manifest["metadata"]
+
+
+def _rest(seen: Seen, decision: Decision, heard: int, clock: float) -> Rest | None:
+    """How long to rest where no rollout is under way or waits for one."""
+    if seen.invalid or any(v.status.phase not in ("Champion", "Standby", *ENDED) for v in seen.versions):
+        return None
+    period = min([QUIET_PERIOD, *(seconds(monitor.spec.interval) for monitor in seen.monitors)])
+    holding = {v.name: v for v in seen.versions if v.status.phase not in ENDED}
+    return Rest(heard, clock + period, decision.requeue_after, holding, profile=bool(seen.monitors))
+
+
+def _record(seen: Seen, memory: Memory, answers: Iterable[ExchangeResponse]) -> ModelRecord:
+    """Quarantine as the cluster has it (a person may release a digest there); counts as we have them, which is more."""
+    written = seen.record if isinstance(seen.record, ModelRecord) else ModelRecord()
+    if memory.record is None and seen.record_manifest is not None:
+        memory.record = seen.written
+    known = {entry.digest for entry in written.quarantined}
+    kept = (*written.quarantined, *(entry for entry in memory.unkept if entry.digest not in known))
+    written = written.model_copy(update={"quarantined": kept})
+    counts = (memory.latest or written).ledger
+    living = None if seen.invalid else _pods(seen.versions)  # the pods of what cannot be read are not looked at
+    return written.model_copy(update={"ledger": ledger.merge(counts, answers, living)})
+
+
+def _pods(versions: Iterable[Version]) -> set[str]:
+    return {pod.name for version in versions for pod in version.pods}
+
+
+def _held(answers: Iterable[ExchangeResponse]) -> dict[str, HeldLease]:
+    return {
+        answer.pod: HeldLease(
+            answer.lease.challenger if answer.lease else None, answer.lease.weight if answer.lease else 0.0
+        )
+        for answer in answers
+    }

@@ -1,0 +1,26 @@
+"""Parse what objects hold, and explain what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def tolerant(model: type[Model], written: Any) -> Model:
+    """A status as written, or an empty one where it cannot be read: it is rewritten in any case."""
+    try:
+        return model.model_validate(written or {})
+    except ValidationError:
+        return model()
+
+
+def explain(error: ValidationError, at: str = "spec") -> str:
+    """The first problems of a document, with their paths and without the values."""
+    told = []
+    for problem in error.errors(include_input=False, include_url=False)[:3]:
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
+        told.append(f"{at}{path}: {problem['msg']}")
+    return "; ".join(told)

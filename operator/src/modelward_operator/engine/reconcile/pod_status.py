@@ -1,0 +1,128 @@
+"""Read a pod's status: whether it is ready, and why it fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from modelward_api import names
+from modelward_api.wire.exchange import TERMINATED, TERMINATED_EXIT_CODE, FetchOutcome, TrainingOutcome
+from modelward_operator.domain.core.failure import Failure
+from modelward_operator.domain.rollout.observation import Pod
+from modelward_operator.engine.kube.gateway import Manifest
+
+_WAITING = frozenset(
+    {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError"}
+)
+
+
+def pod(manifest: Manifest) -> Pod:
+    """One serving pod, with what its containers say of a failure."""
+    status = manifest.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions", [])}
+    inits, labels = status.get("initContainerStatuses") or [], manifest["metadata"].get("labels") or {}
+    verified = bool(inits) and all((c.get("state") or {}).get("terminated", {}).get("exitCode") == 0 for c in inits)
+    return Pod(
+        name=manifest["metadata"]["name"],
+        uid=manifest["metadata"].get("uid", ""),
+        ip=status.get("podIP"),
+        tls=labels.get(names.SCHEME) == "https",
+        callers=labels.get(names.CALLERS, ""),
+        ready=conditions.get("Ready", {}).get("status") == "True",
+        verified=verified,
+        failure=problem(status),
+        deleting="deletionTimestamp" in manifest["metadata"],
+    )
+
+
+def problem(status: Mapping[str, Any]) -> Failure | None:
+    """Why a pod does not get on: what its containers said at their end, or why they cannot start."""
+    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    if (ended := _ended_by_the_cluster(status)) is not None:
+        return ended
+    for container in containers:
+        if (said := _last_words(container)) is not None:
+            return said
+    for container in containers:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") in _WAITING:
+            what = f"Image {container.get('image', '')}" if "Image" in waiting["reason"] else container["name"]
+            return Failure(waiting["reason"], f"{what}: {waiting.get('message') or waiting['reason']}")
+    return _unschedulable(status.get("conditions") or [])
+
+
+def training_problem(status: Mapping[str, Any], outcome: TrainingOutcome | None) -> Failure | None:
+    """Why a training pod does not run, or how it ended if not well."""
+    if status.get("phase") in ("Running", "Succeeded"):
+        return None
+    if outcome is not None:
+        return None if outcome.succeeded or outcome.reason == TERMINATED else Failure(outcome.reason, outcome.message)
+    return problem(status)
+
+
+def _ended_by_the_cluster(status: Mapping[str, Any]) -> Failure | None:
+    """Evicted, preempted, or ended with its node."""
+    if status.get("phase") != "Failed":
+        return None
+    if status.get("reason"):
+        return Failure(status["reason"], f"The node has ended the pod: {status.get('message') or status['reason']}")
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            reason = condition.get("reason") or "Disrupted"
+            return Failure(reason, f"The cluster has ended the pod: {condition.get('message') or reason}")
+    return None
+
+
+def _last_words(container: Mapping[str, Any]) -> Failure | None:
+    for state in (container.get("state") or {}, container.get("lastState") or {}):
+        ended = state.get("terminated") or {}
+        if not ended or ended.get("exitCode") in (0, TERMINATED_EXIT_CODE):
+            continue  # who was told to end has no fault to tell
+        said = _parsed(ended.get("message") or "")
+        if said is not None:
+            return said
+        if ended.get("reason") == "OOMKilled":
+            message = (
+                f"{container['name']} used more than its memory limit: raise limits.memory in its resources, or in the "
+                "namespace's LimitRange if that has set it"
+            )
+            return Failure("OOMKilled", message)
+        return Failure(
+            "ContainerFailed", f"{container['name']} ended with exit code {ended.get('exitCode')}; see its log"
+        )
+    return None
+
+
+def _parsed(message: str) -> Failure | None:
+    try:
+        said = json.loads(message)
+    except ValueError:
+        return None
+    if not isinstance(said, dict) or said.get("verified") is not False:
+        return None
+    try:
+        outcome = FetchOutcome.model_validate(said)
+        return Failure(outcome.reason, outcome.message)
+    except ValidationError:
+        return Failure(str(said.get("reason") or "ModelUnloadable"), str(said.get("message") or ""))
+
+
+def _unschedulable(conditions: Iterable[Mapping[str, Any]]) -> Failure | None:
+    for condition in conditions:
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return Failure(condition.get("reason") or "Unschedulable", condition.get("message") or "No node fits")
+    return None
+
+
+def training_outcome(status: Mapping[str, Any]) -> TrainingOutcome | None:
+    """What a training pod said at its end."""
+    for container in status.get("containerStatuses") or []:
+        ended = (container.get("state") or {}).get("terminated") or {}
+        try:
+            return TrainingOutcome.model_validate_json(ended.get("message") or "")
+        except ValidationError:
+            continue
+    return None

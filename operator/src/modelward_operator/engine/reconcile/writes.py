@@ -1,0 +1,55 @@
+"""Single writes: made unless they are made already, each with its own back-off."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from modelward_operator.engine.kube.gateway import Manifest, Resource
+from modelward_operator.engine.reconcile.attempts import What
+from modelward_operator.engine.reconcile.context import Round
+
+Made = TypeVar("Made")
+
+
+async def make(turn: Round, what: What, content: str, write: Callable[[], Awaitable[Made]]) -> Made:
+    """Write, unless the same write was refused a moment ago: see :meth:`Attempts.make`."""
+    return await turn.memory.attempts.make(what, content, turn.clock, write)
+
+
+async def ensure(turn: Round, resource: Resource, wanted: Manifest, current: Manifest | None) -> None:
+    """Apply, unless the same was applied before and nobody has touched the object since."""
+    key = (resource.kind, wanted["metadata"]["name"])
+    digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
+    if current is not None and turn.memory.applied.get(key) == (digest, _state(current)):
+        return
+    made = await make(turn, key, digest, partial(turn.gateway.apply, resource, as_seen(wanted, current)))
+    turn.memory.applied[key] = (digest, _state(made))
+
+
+def as_seen(wanted: Manifest, seen: Manifest | None) -> Manifest:
+    """On condition that the object is still what the decision rests on: whoever was asleep meanwhile is refused."""
+    if seen is None:
+        return wanted
+    condition = {name: seen["metadata"][name] for name in ("uid", "resourceVersion")}
+    return {**wanted, "metadata": {**wanted["metadata"], **condition}}
+
+
+def _state(manifest: Manifest) -> str:
+    """What changes when somebody changes what is wanted of an object: its generation, else its spec."""
+    metadata = manifest["metadata"]
+    spec: Any = metadata.get("generation") or json.dumps(manifest.get("spec"), sort_keys=True)
+    return f"{metadata.get('uid')} {spec} {sorted((metadata.get('labels') or {}).items())}"
+
+
+async def delete(turn: Round, resource: Resource, manifest: Manifest | None) -> None:
+    """Delete that very object, if there is one."""
+    if manifest is None:
+        return
+    name, uid = manifest["metadata"]["name"], manifest["metadata"]["uid"]
+    turn.memory.applied.pop((resource.kind, name), None)
+    write = partial(turn.gateway.delete, resource, turn.namespace, name, uid)
+    await make(turn, (f"{resource.kind}/deletion", name), uid, write)
