@@ -8,16 +8,10 @@ from math import floor, log, log10
 from modelward_api.resources.modelversion import Analysis, SignalEvidence, SubgroupEvidence, Verdict
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.evidence import statistics
+from modelward_operator.domain.evidence.registry import SIGNALS
 
-WORDS = {
-    "validity": "validity",
-    "errors": "errors",
-    "latency": "missed deadlines",
-    "flips": "changed decisions",
-    "latency-shift": "more slow answers",
-    "score-shift": "scores moved",
-}
-_ALLOWED = frozenset({"flips", "latency-shift", "score-shift"})
+WORDS = {signal.name: signal.words for signal in SIGNALS}
+_ALLOWED = frozenset(signal.name for signal in SIGNALS if signal.allowance is not None)
 """Signals with an allowance of their own; the others share the error margin."""
 
 
@@ -83,7 +77,7 @@ def rounded(count: int) -> int:
 
 def tested(analysis: Analysis) -> int:
     """Signals that can call harm by evidence: errors, latency, and those that are not allowed everything."""
-    return 2 + sum(allowed < 1 for allowed in (analysis.flip_allowance, analysis.latency_shift, analysis.score_shift))
+    return sum(signal.is_tested(analysis) for signal in SIGNALS)
 
 
 def _validity(counts: PairedCounts, tripped: str | None) -> SignalEvidence:

@@ -124,14 +124,6 @@ class ModelService:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldLease:
-    """What one pod said about its lease in this round's exchange."""
-
-    challenger: Digest | None
-    weight: float
-
-
-@dataclass(frozen=True, slots=True)
 class Observation:
     """All that one reconcile of one model knows."""
 
@@ -143,8 +135,6 @@ class Observation:
     """The durable record, with this round's counters already merged in."""
     tripped: Mapping[Digest, str] = field(default_factory=dict)
     """By challenger digest: why a champion pod stopped answering from it."""
-    held: Mapping[str, HeldLease] = field(default_factory=dict)
-    """By pod name, for the pods that took part in this round's exchange."""
     documents: Mapping[Digest, BundleDocuments] = field(default_factory=dict)
     """By bundle digest, for those whose pods could be asked."""
     monitors: tuple[Monitor, ...] = ()

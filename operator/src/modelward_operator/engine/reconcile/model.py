@@ -16,7 +16,7 @@ from modelward_operator.domain.core.record import ModelRecord
 from modelward_operator.domain.evidence import ledger
 from modelward_operator.domain.rollout.advance import QUIET_PERIOD
 from modelward_operator.domain.rollout.decision import Decision
-from modelward_operator.domain.rollout.observation import HeldLease, Observation, Version
+from modelward_operator.domain.rollout.observation import Observation, Version
 from modelward_operator.domain.rollout.plan import ENDED
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import Gateway, Manifest
@@ -128,7 +128,6 @@ class ModelReconciler:
             service=seen.service,
             record=_record(seen, memory, answers),
             tripped=ledger.tripped(answers),
-            held=_held(answers),
             documents=documents,
             monitors=seen.monitors,
             invalid=seen.invalid,
@@ -197,12 +196,3 @@ def _record(seen: Seen, memory: Memory, answers: Iterable[ExchangeResponse]) -> 
 
 def _pods(versions: Iterable[Version]) -> set[str]:
     return {pod.name for version in versions for pod in version.pods}
-
-
-def _held(answers: Iterable[ExchangeResponse]) -> dict[str, HeldLease]:
-    return {
-        answer.pod: HeldLease(
-            answer.lease.challenger if answer.lease else None, answer.lease.weight if answer.lease else 0.0
-        )
-        for answer in answers
-    }

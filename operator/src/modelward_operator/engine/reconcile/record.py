@@ -39,11 +39,12 @@ def _with_marks(record: ModelRecord, marked: tuple[str, ...]) -> ModelRecord:
 async def _write_config_map(turn: Round, decision: Decision, outcome: Outcome) -> None:
     if not _is_due(turn, decision):
         return
-    manifest, seen = records.config_map(turn.namespace, turn.model, decision.record), turn.seen.record_manifest
+    manifest = records.config_map(turn.namespace, turn.model, decision.record)
+    before = turn.seen.record_manifest
     write = (
         partial(turn.gateway.create, api.CONFIG_MAPS, manifest)
-        if seen is None
-        else partial(turn.gateway.apply, api.CONFIG_MAPS, as_seen(manifest, seen))
+        if before is None
+        else partial(turn.gateway.apply, api.CONFIG_MAPS, as_seen(manifest, before))
     )
     try:
         await make(turn, ("ConfigMap", records.record_name(turn.model)), "", write)
