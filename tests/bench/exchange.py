@@ -22,7 +22,7 @@ from modelward_operator.domain.operator.keyring import Keyring
 from modelward_operator.domain.rollout.advance import ROLLOUT_PERIOD
 from modelward_operator.domain.rollout.decision import LeaseOrder
 from modelward_operator.domain.rollout.observation import Pod, Version
-from modelward_operator.engine.pods.control_client import Exchange, Held, connections
+from modelward_operator.engine.pods.control_client import Exchange, IssuedLeases, connections
 from modelward_operator.engine.pods.request_signing import Signer, new_key
 from tests.bench import pods as ports
 from tests.contract.conftest import free_port
@@ -61,7 +61,7 @@ async def measure(pods: int, models: int, seconds: float, folder: Path) -> dict[
         for n in range(pods)
     ]
     fleet = [versions(m, everyone[m::models]) for m in range(models)]
-    held = [Held(orders={"v1": LeaseOrder("v1", "v2", 10.0)}) for _ in range(models)]
+    held = [IssuedLeases(orders={"v1": LeaseOrder("v1", "v2", 10.0)}) for _ in range(models)]
     signer = Signer(keyring.turned(Keyring(), datetime.now(UTC), new_key))
     with ports.serving(folder, everyone, port):
         async with connections() as session:
@@ -78,7 +78,9 @@ async def measure(pods: int, models: int, seconds: float, folder: Path) -> dict[
     return {"pods": pods, "models": models, "cores": cores, "longest_round_s": max(rounds)}
 
 
-async def _round(exchange: Exchange, held: list[Held], fleet: list[dict[str, Version]]) -> list[ExchangeResponse]:
+async def _round(
+    exchange: Exchange, held: list[IssuedLeases], fleet: list[dict[str, Version]]
+) -> list[ExchangeResponse]:
     calls = [exchange.renew(h, v, profile=False) for h, v in zip(held, fleet, strict=True)]
     return [answer for answers in await asyncio.gather(*calls) for answer in answers]
 

@@ -14,7 +14,7 @@ from modelward_operator.domain.rollout import advance
 from modelward_operator.engine.kube.cached_gateway import CachedGateway
 from modelward_operator.engine.kube.gateway import GatewayError
 from modelward_operator.engine.kube.kinds import KINDS
-from modelward_operator.engine.kube.watch_cache import Store
+from modelward_operator.engine.kube.watch_cache import WatchCache
 from modelward_operator.engine.leadership import DeposedError, Leadership, Standby
 from modelward_operator.engine.pods import request_signing
 from modelward_operator.engine.pods.control_client import Exchange
@@ -83,7 +83,7 @@ class Process:
     """Cleared while the machine is suspended: what was read before is used after."""
     task: asyncio.Task[None] | None = None
     _queue: WorkQueue = field(default_factory=WorkQueue)
-    _store: Store = field(default_factory=Store)
+    _cache: WatchCache = field(default_factory=WatchCache)
     _crashed: bool = False
 
     def __post_init__(self) -> None:
@@ -132,7 +132,7 @@ class Process:
     async def _live(self) -> None:
         try:
             await self._operate()
-        except* (DeposedError, resync.DeafError, GatewayError):
+        except* (DeposedError, resync.StaleWatchError, GatewayError):
             pass  # process.py ends the process so, and it is started anew
         finally:
             for handle in self._queue._due.values():
@@ -144,7 +144,7 @@ class Process:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._listen())
-                group.create_task(resync.run(gateway, self._queue, self._store, (None,), RESYNC))
+                group.create_task(resync.run(gateway, self._queue, self._cache, (None,), RESYNC))
                 group.create_task(self._lead(gateway))
         finally:
             self.server.listeners.remove(self.hear)
@@ -175,7 +175,7 @@ class Process:
 
     async def _work(self, gateway: MemoryGateway, epoch: int) -> None:
         signer, session = await request_signing.begin(gateway, HOME), self.network.session(self.awake)
-        exchange, cached = Exchange(session, epoch, signer, permit=self._begin), CachedGateway(gateway, self._store)
+        exchange, cached = Exchange(session, epoch, signer, permit=self._begin), CachedGateway(gateway, self._cache)
         clocks = {"now": self.now, "monotonic": self.loop.time}
         await self._queue.run(
             Reconciler(cached, exchange, session, SETTINGS, advance, train, score, fresh=gateway, **clocks)
@@ -194,9 +194,9 @@ class Process:
             return
         metadata = change.manifest["metadata"]
         if change.verb == "DELETED":
-            self._store.drop(change.resource, metadata["namespace"], metadata["name"], metadata["uid"])
+            self._cache.drop(change.resource, metadata["namespace"], metadata["name"], metadata["uid"])
         else:
-            self._store.put(change.resource, change.manifest, told=True)
+            self._cache.put(change.resource, change.manifest, from_watch=True)
         for key in resync.keys_of(change.manifest, change.resource):
             self._queue.add(key, SETTLE)
 

@@ -19,7 +19,7 @@ from modelward_operator.domain.jobs.training import train
 from modelward_operator.domain.rollout import advance
 from modelward_operator.engine.kube.cached_gateway import CachedGateway
 from modelward_operator.engine.kube.gateway import GatewayError, KubernetesGateway
-from modelward_operator.engine.kube.watch_cache import Store
+from modelward_operator.engine.kube.watch_cache import WatchCache
 from modelward_operator.engine.leadership import Leadership, Standby
 from modelward_operator.engine.pods import request_signing
 from modelward_operator.engine.pods.control_client import Exchange, connections
@@ -39,7 +39,7 @@ class WatcherDiedError(Exception):
     """A watcher of kopf has ended: the process must be started anew."""
 
 
-ENDINGS = (WatcherDiedError, resync.DeafError, GatewayError)
+ENDINGS = (WatcherDiedError, resync.StaleWatchError, GatewayError)
 """How the process ends when it must be started anew."""
 
 
@@ -68,7 +68,7 @@ class Process:
     def __init__(self, settings: Settings, standby: Standby) -> None:
         self._settings = settings
         self._standby = standby
-        self._queue, self._store = WorkQueue(), Store()
+        self._queue, self._cache = WorkQueue(), WatchCache()
         self._watching, self._watchdog = asyncio.Event(), health.Watchdog()
 
     def alive(self) -> Health:
@@ -82,9 +82,9 @@ class Process:
     def ready(self) -> Health:
         """Whether it leads, or could."""
         leadership = self._standby.leadership
-        if leadership is None and self._standby.blind():
+        if leadership is None and self._standby.cannot_see_lease():
             return Health(False, "standby: the Lease cannot be seen")
-        if not self._watching.is_set() or not self._store.filled.is_set():
+        if not self._watching.is_set() or not self._cache.filled.is_set():
             return Health(False, "not everything is watched and was listed yet")
         if leadership is None:
             return Health(True, f"standby: {self._standby.leader or 'nobody'} leads")
@@ -96,7 +96,7 @@ class Process:
         await _until_one_ends(
             stop,
             kopf=self._kopf(stop),
-            resync=resync.run(gateway, self._queue, self._store, namespaces, resync_period),
+            resync=resync.run(gateway, self._queue, self._cache, namespaces, resync_period),
             watchdog=self._watch(),
             lead=self._lead(gateway),
         )
@@ -116,7 +116,7 @@ class Process:
             await leadership.hand_back()
 
     async def _work(self, gateway: KubernetesGateway, leadership: Leadership) -> None:
-        settings, store = self._settings, self._store
+        settings, cache = self._settings, self._cache
         signer = await request_signing.begin(gateway, settings.pod_namespace)
         keys = asyncio.create_task(request_signing.hold(gateway, settings.pod_namespace, signer), name="keys")
         keys.add_done_callback(_end_if_it_failed)
@@ -126,12 +126,12 @@ class Process:
         try:
             async with connections() as session:
                 exchange = Exchange(session, leadership.epoch, signer, permit=self._standby.permit)
-                cached = CachedGateway(gateway, store)
+                cached = CachedGateway(gateway, cache)
                 reconciler = Reconciler(
-                    cached, exchange, session, settings, advance, train, score, fresh=gateway, store=store
+                    cached, exchange, session, settings, advance, train, score, fresh=gateway, cache=cache
                 )
                 # What changed last comes first: a rollout under way, whose pods' leases run out.
-                self._queue.sort(lambda key: -store.heard(key.namespace, key.name) if key.kind == "Model" else 0)
+                self._queue.sort(lambda key: -cache.revision(key.namespace, key.name) if key.kind == "Model" else 0)
                 await self._queue.run(reconciler)
         finally:
             keys.cancel()
@@ -140,7 +140,7 @@ class Process:
     async def _kopf(self, stop: asyncio.Event) -> None:
         others = asyncio.all_tasks()
         watching = await kopf.spawn_tasks(
-            registry=events.registry(self._queue, self._store),
+            registry=events.registry(self._queue, self._cache),
             settings=events.settings(),
             namespaces=self._settings.namespaces,
             clusterwide=not self._settings.namespaces,

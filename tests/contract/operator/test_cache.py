@@ -14,8 +14,8 @@ from modelward_operator.domain.rollout.advance import PROFILE_PERIOD
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.cached_gateway import CachedGateway
 from modelward_operator.engine.kube.kinds import CACHED
-from modelward_operator.engine.kube.watch_cache import Store
-from modelward_operator.engine.reconcile.observe import see
+from modelward_operator.engine.kube.watch_cache import WatchCache
+from modelward_operator.engine.reconcile.observe import observe
 from modelward_operator.engine.watch.resync import look
 from tests.support.builders import digest
 from tests.support.harness import MODEL, Ward, monitor, ward
@@ -25,14 +25,14 @@ class Hearsay:
     """An operator that hears of the cluster only what it is told, and what it writes itself."""
 
     def __init__(self, place: Ward) -> None:
-        self.place, self.store = place, Store()
-        self.gateway = CachedGateway(place.gateway, self.store)
-        self.operate = place.reconciler(gateway=self.gateway, fresh=place.gateway, store=self.store)
+        self.place, self.cache = place, WatchCache()
+        self.gateway = CachedGateway(place.gateway, self.cache)
+        self.operate = place.reconciler(gateway=self.gateway, fresh=place.gateway, cache=self.cache)
 
     async def listen(self) -> set:
         """List everything, as now and then; returns whom something new concerns."""
-        news, _ = await look(self.place.gateway, self.store, self.place.namespace)
-        self.store.filled.set()
+        news, _ = await look(self.place.gateway, self.cache, self.place.namespace)
+        self.cache.filled.set()
         return news
 
     async def reconcile(self) -> list[str]:
@@ -112,8 +112,8 @@ async def test_a_look_sees_what_is_there(hearsay):
     await place.create(api.DRIFT_MONITORS, "watch", monitor("watch", place.namespace)["spec"])
     await place.version("v2", model="another")
     await hearsay.listen()
-    told = await see(hearsay.gateway, place.namespace, MODEL)
-    there = await see(place.gateway, place.namespace, MODEL)
+    told = await observe(hearsay.gateway, place.namespace, MODEL)
+    there = await observe(place.gateway, place.namespace, MODEL)
     assert (told.versions, told.monitors, told.service) == (there.versions, there.monitors, there.service)
     assert [v.name for v in told.versions] == ["v1"]
     assert len(told.versions[0].pods) == 1
@@ -125,7 +125,7 @@ async def test_its_own_writes_are_seen_before_any_watch_tells(control_plane):
         hearsay = Hearsay(place)
         await hearsay.listen()
         assert await hearsay.reconcile() != []
-        told, there = [await see(g, place.namespace, MODEL) for g in (hearsay.gateway, place.gateway)]
+        told, there = [await observe(g, place.namespace, MODEL) for g in (hearsay.gateway, place.gateway)]
         assert {n: m["metadata"]["resourceVersion"] for n, m in told.manifests.items()} == {
             n: m["metadata"]["resourceVersion"] for n, m in there.manifests.items()
         }
@@ -145,23 +145,23 @@ async def test_a_deletion_that_no_watch_told_heals_when_everything_is_listed(hea
 
 async def test_a_pod_that_is_gone_without_a_word_is_not_counted_after_the_listing(hearsay):
     place = hearsay.place
-    (pod,) = (await see(place.gateway, place.namespace, MODEL)).versions[0].pods
+    (pod,) = (await observe(place.gateway, place.namespace, MODEL)).versions[0].pods
     path = f"/api/v1/namespaces/{place.namespace}/pods/{pod.name}"
     await place.gateway._call("DELETE", path, {}, {"gracePeriodSeconds": 0})
-    assert (await see(hearsay.gateway, place.namespace, MODEL)).versions[0].ready_pods == 1
+    assert (await observe(hearsay.gateway, place.namespace, MODEL)).versions[0].ready_pods == 1
     assert await hearsay.listen() == {place.key}
-    assert (await see(hearsay.gateway, place.namespace, MODEL)).versions[0].ready_pods == 0
+    assert (await observe(hearsay.gateway, place.namespace, MODEL)).versions[0].ready_pods == 0
 
 
 async def test_what_it_deletes_itself_is_gone_at_once_and_what_a_finalizer_holds_is_not(hearsay):
     place = hearsay.place
     service = await place.get(api.SERVICES, MODEL)
     await hearsay.gateway.delete(api.SERVICES, place.namespace, MODEL, service["metadata"]["uid"])
-    assert hearsay.store.get(api.SERVICES, place.namespace, MODEL) is None
+    assert hearsay.cache.get(api.SERVICES, place.namespace, MODEL) is None
     held = {"metadata": {"finalizers": ["somebody.example/else"]}}
     version = await place.gateway.patch(api.MODEL_VERSIONS, place.namespace, "v1", held)
     await hearsay.gateway.delete(api.MODEL_VERSIONS, place.namespace, "v1", version["metadata"]["uid"])
-    held = hearsay.store.get(api.MODEL_VERSIONS, place.namespace, "v1")
+    held = hearsay.cache.get(api.MODEL_VERSIONS, place.namespace, "v1")
     assert held["metadata"]["deletionTimestamp"]
     await place.gateway.patch(api.MODEL_VERSIONS, place.namespace, "v1", {"metadata": {"finalizers": None}})
 
@@ -172,7 +172,7 @@ async def test_the_last_version_is_not_let_go_while_another_has_come_unheard(hea
     await place.version("v2")
     before = await place.get(api.MODEL_VERSIONS, "v1")
     place.plane.kubectl("delete", "mv", "v1", "--namespace", place.namespace)
-    hearsay.store.drop(api.MODEL_VERSIONS, place.namespace, "v1", before["metadata"]["uid"])
+    hearsay.cache.drop(api.MODEL_VERSIONS, place.namespace, "v1", before["metadata"]["uid"])
     writes = await hearsay.reconcile()
     assert not [entry for entry in writes if entry.startswith("DELETE")], writes
     assert (await place.get(api.SERVICES, MODEL))["spec"]["selector"][names.MODEL_VERSION] == "v1"
@@ -202,15 +202,15 @@ async def test_a_service_of_somebody_else_is_seen_though_no_watch_tells_of_it(co
 
 
 async def test_nothing_is_believed_before_everything_was_listed_once(hearsay):
-    starting = CachedGateway(hearsay.place.gateway, Store())
-    looking = asyncio.create_task(see(starting, hearsay.place.namespace, MODEL))
+    starting = CachedGateway(hearsay.place.gateway, WatchCache())
+    looking = asyncio.create_task(observe(starting, hearsay.place.namespace, MODEL))
     done, _ = await asyncio.wait({looking}, timeout=0.5)
     assert not done
-    await look(hearsay.place.gateway, starting.store, hearsay.place.namespace)
-    starting.store.filled.set()
+    await look(hearsay.place.gateway, starting.cache, hearsay.place.namespace)
+    starting.cache.filled.set()
     assert [v.name for v in (await looking).versions] == ["v1"]
 
 
 async def test_all_that_a_look_reads_from_memory_is_kept(hearsay):
-    held = {resource for resource in CACHED if hearsay.store.of_model(resource, hearsay.place.namespace, MODEL)}
+    held = {resource for resource in CACHED if hearsay.cache.of_model(resource, hearsay.place.namespace, MODEL)}
     assert held == {api.MODEL_VERSIONS, api.DEPLOYMENTS, api.PODS, api.SERVICES}

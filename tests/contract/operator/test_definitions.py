@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from modelward_operator.engine.kube.watch_cache import Store
+from modelward_operator.engine.kube.watch_cache import WatchCache
 from modelward_operator.engine.queue import WorkQueue
 from modelward_operator.engine.watch import resync
 from tests.contract.conftest import api_server, define
@@ -75,13 +75,13 @@ async def test_definitions_that_were_gone_for_a_while_end_the_process_as_soon_as
     define(plane, tmp_path / "api.log")
     async with ward(plane) as place:
         await place.version("v1")
-        store = Store()
-        running = asyncio.create_task(resync.run(place.gateway, WorkQueue(), store, [place.namespace], 0.2))
-        await asyncio.wait_for(store.filled.wait(), 20)
+        cache = WatchCache()
+        running = asyncio.create_task(resync.run(place.gateway, WorkQueue(), cache, [place.namespace], 0.2))
+        await asyncio.wait_for(cache.filled.wait(), 20)
         remove(place)
         await until(lambda: "404" in caplog.text)
         define(plane, tmp_path / "api.log")
-        with pytest.raises(resync.DeafError, match="gone and are back"):
+        with pytest.raises(resync.StaleWatchError, match="gone and are back"):
             await asyncio.wait_for(running, 20)
 
 

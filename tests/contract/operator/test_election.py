@@ -201,10 +201,10 @@ async def test_a_gateway_writes_nothing_once_its_leader_may_be_deposed(place, cl
 
 async def test_a_standby_that_has_not_seen_the_lease_of_late_is_blind(place, clock):
     standing = standby(place, "a", clock)
-    assert standing.blind()
+    assert standing.cannot_see_lease()
     winning = asyncio.create_task(standing.win())
     await looked(place, standing)
-    assert not standing.blind()
+    assert not standing.cannot_see_lease()
     winning.cancel()
     clock.now += 6.1
-    assert standing.blind()
+    assert standing.cannot_see_lease()

@@ -10,8 +10,8 @@ import pytest
 from modelward_api.wire.exchange import PairedCounts, ProfileCounts
 from modelward_operator.domain.rollout.decision import LeaseOrder
 from modelward_operator.engine.kube import gateway as api
-from modelward_operator.engine.pods.control_client import LEASE_SECONDS, Exchange, Held
-from modelward_operator.engine.reconcile.observe import see
+from modelward_operator.engine.pods.control_client import LEASE_SECONDS, Exchange, IssuedLeases
+from modelward_operator.engine.reconcile.observe import observe
 from tests.support.builders import digest
 from tests.support.harness import MODEL, SIGNER, ward
 
@@ -31,13 +31,13 @@ def exchange(place, epoch=3) -> Exchange:
 
 
 async def versions(place):
-    return {v.name: v for v in (await see(place.gateway, place.namespace, MODEL)).versions}
+    return {v.name: v for v in (await observe(place.gateway, place.namespace, MODEL)).versions}
 
 
 async def test_an_order_becomes_a_lease_on_the_ready_challengers(place):
     champion, challenger = await place.pod("v1"), await place.pod("v2")
     await place.pod("v2", ready=False)
-    await exchange(place).order(Held(), await versions(place), [HALF])
+    await exchange(place).order(IssuedLeases(), await versions(place), [HALF])
     lease = champion.asked[0].lease
     assert (lease.epoch, lease.champion, lease.challenger.digest) == (3, digest("1"), digest("2"))
     assert lease.challenger.endpoints == (f"{challenger.ip}:8080",)
@@ -47,7 +47,7 @@ async def test_an_order_becomes_a_lease_on_the_ready_challengers(place):
 
 
 async def test_a_lease_keeps_its_sequence_while_it_stays_the_same_and_grows_when_it_changes(place):
-    pod, held, talk = await place.pod("v1"), Held(), exchange(place)
+    pod, held, talk = await place.pod("v1"), IssuedLeases(), exchange(place)
     await place.pod("v2")
     await talk.order(held, await versions(place), [HALF])
     await talk.renew(held, await versions(place), profile=False)
@@ -66,13 +66,13 @@ async def test_a_challenger_with_tls_is_asked_so_at_the_pods_that_already_speak_
     champion, _, secure = await place.pod("v1"), await place.pod("v2"), await place.pod("v2", tls=True)
     change = {"spec": {"serving": {"tls": {"secretName": "t"}}}}
     await place.gateway.patch(api.MODEL_VERSIONS, place.namespace, "v2", change)
-    await exchange(place).order(Held(), await versions(place), [HALF])
+    await exchange(place).order(IssuedLeases(), await versions(place), [HALF])
     challenger = champion.asked[0].lease.challenger
     assert (challenger.tls, challenger.endpoints) == (True, (f"{secure.ip}:8080",))
 
 
 async def test_a_new_pod_of_the_champion_gets_the_lease_in_the_next_round(place):
-    held, talk = Held(), exchange(place)
+    held, talk = IssuedLeases(), exchange(place)
     await place.pod("v1")
     await place.pod("v2")
     await talk.order(held, await versions(place), [HALF])
@@ -84,7 +84,7 @@ async def test_a_new_pod_of_the_champion_gets_the_lease_in_the_next_round(place)
 async def test_an_operator_that_has_just_started_leaves_leases_as_they_are(place):
     await place.say_phase("v1", "Champion")
     pod = await place.pod("v1")
-    await exchange(place).renew(Held(), await versions(place), profile=True)
+    await exchange(place).renew(IssuedLeases(), await versions(place), profile=True)
     assert pod.asked[0].keep
     assert pod.asked[0].profile
 
@@ -97,7 +97,7 @@ async def test_a_pod_that_does_not_answer_holds_nobody_up(place):
     hanging = await place.pod("v1")
     hanging.delay = 30
     began = time.monotonic()
-    answers = await exchange(place).order(Held(), await versions(place), [HALF])
+    answers = await exchange(place).order(IssuedLeases(), await versions(place), [HALF])
     assert time.monotonic() - began < 3.5
     assert [answer.pod for answer in answers] == [answering.name]
     assert answers[0].evidence[0].counts == PairedCounts(pairs=7)
@@ -106,11 +106,11 @@ async def test_a_pod_that_does_not_answer_holds_nobody_up(place):
 async def test_an_answer_that_is_none_is_left_out(place):
     pod = await place.pod("v1")
     pod.garbage = True
-    assert await exchange(place).order(Held(), await versions(place), [HALF]) == []
+    assert await exchange(place).order(IssuedLeases(), await versions(place), [HALF]) == []
 
 
 async def test_a_challenger_that_is_gone_ends_the_lease(place):
-    pod, held, talk = await place.pod("v1"), Held(), exchange(place)
+    pod, held, talk = await place.pod("v1"), IssuedLeases(), exchange(place)
     await place.pod("v2")
     await talk.order(held, await versions(place), [HALF])
     found = await versions(place)
@@ -124,8 +124,8 @@ async def test_profiles_are_asked_for_only_when_somebody_looks_at_them(place):
     pod = await place.pod("v1")
     pod.profile = ProfileCounts(rows=9)
     talk = exchange(place)
-    quiet = await talk.renew(Held(), await versions(place), profile=False)
-    asked = await talk.renew(Held(), await versions(place), profile=True)
+    quiet = await talk.renew(IssuedLeases(), await versions(place), profile=False)
+    asked = await talk.renew(IssuedLeases(), await versions(place), profile=True)
     assert [answer.profile for answer in (*quiet, *asked)] == [None, ProfileCounts(rows=9)]
 
 
@@ -148,7 +148,7 @@ async def test_a_hundred_pods_are_asked_in_one_round(place):
     pods = [await place.pod("v1") for _ in range(100)]
     found = await versions(place)
     began = time.monotonic()
-    answers = await exchange(place).order(Held(), found, [HALF])
+    answers = await exchange(place).order(IssuedLeases(), found, [HALF])
     assert time.monotonic() - began < 2
     assert len(answers) == 100
     await asyncio.sleep(0)

@@ -15,7 +15,7 @@ from modelward_operator.domain.evidence import ledger
 from modelward_operator.domain.rollout.decision import Decision, LeaseOrder
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import GatewayError
-from modelward_operator.engine.kube.watch_cache import Store
+from modelward_operator.engine.kube.watch_cache import WatchCache
 from modelward_operator.engine.queue import Key
 from modelward_operator.engine.watch.resync import look
 from modelward_operator.manifests import record as records
@@ -101,7 +101,7 @@ async def test_a_decision_is_carried_out_in_the_documented_order(place):
         workloads={"v1": 1, "v2": 2},
         serve="v2",
         leases=(LeaseOrder("v1", "v2", 100), LeaseOrder("v2", None)),
-        release=frozenset({"v1"}),
+        drop_finalizers=frozenset({"v1"}),
         notes=(Note("ModelVersion", "v2", "Normal", "Promoted", "m"),),
     )
     await operate(place.key)
@@ -411,7 +411,7 @@ async def test_the_last_version_takes_deployment_and_service_with_it(place):
 
 async def test_a_service_whose_versions_are_gone_is_found_and_removed(place):
     await place.gateway.apply(api.SERVICES, service(place.namespace, MODEL, "v1"))
-    assert place.key in set().union(*await look(place.gateway, Store(), place.namespace))
+    assert place.key in set().union(*await look(place.gateway, WatchCache(), place.namespace))
     await place.reconciler()(place.key)
     assert await place.get(api.SERVICES, MODEL) is None
 

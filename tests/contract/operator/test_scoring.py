@@ -7,7 +7,7 @@ import pytest
 from modelward_api import names
 from modelward_api.wire.exchange import BatchOutcome, FetchOutcome
 from modelward_operator.engine.kube import gateway as api
-from modelward_operator.engine.kube.watch_cache import Store
+from modelward_operator.engine.kube.watch_cache import WatchCache
 from modelward_operator.engine.queue import Key
 from modelward_operator.engine.watch import resync
 from tests.contract.operator.test_training import FOREIGN_JOB, verdict
@@ -195,7 +195,7 @@ async def test_a_batch_applied_anew_waits_until_the_one_before_is_collected(plac
 async def test_batches_and_their_jobs_are_found_again(place):
     await champion(place)
     key = await given(place)
-    assert key in set().union(*await resync.look(place.gateway, Store(), place.namespace))
+    assert key in set().union(*await resync.look(place.gateway, WatchCache(), place.namespace))
     await place.reconciler()(key)
     job = await place.get(api.JOBS, "b-scores")
     assert list(resync.keys_of(job, api.JOBS)) == [key]

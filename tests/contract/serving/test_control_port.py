@@ -20,7 +20,7 @@ from modelward_operator.domain.rollout.decision import LeaseOrder
 from modelward_operator.domain.rollout.observation import Pod
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.pods import request_signing
-from modelward_operator.engine.pods.control_client import Exchange, Held
+from modelward_operator.engine.pods.control_client import Exchange, IssuedLeases
 from modelward_operator.engine.pods.request_signing import Signer, new_key
 from modelward_operator.manifests import keys
 from tests.contract.serving.test_server import launch  # noqa: F401
@@ -63,7 +63,7 @@ async def exchanged(server, signer, uid=UID):
     champion = replace(known, pods=(pod,), artifact=artifact)
     async with aiohttp.ClientSession() as session:
         exchange = Exchange(session, 7, signer, server.control)
-        answers = await exchange.order(Held(), {"v1": champion}, [LeaseOrder("v1", None)])
+        answers = await exchange.order(IssuedLeases(), {"v1": champion}, [LeaseOrder("v1", None)])
         return answers, await exchange.documents([champion])
 
 

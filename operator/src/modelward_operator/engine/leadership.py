@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from modelward_operator.domain.operator.leadership import (
     Claim,
-    Record,
+    LeaseRecord,
     Sighting,
     Terms,
     decide,
@@ -47,7 +47,7 @@ class Leadership:
         gateway: Gateway,
         namespace: str,
         me: str,
-        record: Record,
+        record: LeaseRecord,
         since: datetime,
         renewed: float,
         terms: Terms,
@@ -164,7 +164,7 @@ class Standby:
             raise DeposedError("a standby writes nothing")
         self.leadership.check()
 
-    def blind(self) -> bool:
+    def cannot_see_lease(self) -> bool:
         """Whether the Lease could not be looked at of late."""
         return self._looked is None or self._clock() > self._looked + self._terms.duration
 
@@ -206,11 +206,11 @@ class Standby:
         return Leadership(self._gateway, self._namespace, self._me, record, since, now, self._terms, self._clock)
 
 
-def read(lease: Manifest) -> Record:
+def read(lease: Manifest) -> LeaseRecord:
     """What a Lease says."""
     spec = lease.get("spec") or {}
     holder, epoch = spec.get("holderIdentity") or None, int(spec.get("leaseTransitions") or 0)
-    return Record(holder, epoch, lease["metadata"]["resourceVersion"])
+    return LeaseRecord(holder, epoch, lease["metadata"]["resourceVersion"])
 
 
 def _lease(

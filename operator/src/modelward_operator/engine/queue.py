@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 log = logging.getLogger(__name__)
 
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 60.0
+FIRST_BACKOFF, MAX_BACKOFF = 0.5, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class WorkQueue:
             delay = await handler(key)
         except Exception as error:
             count = self._failures[key] = self._failures.get(key, 0) + 1
-            backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (count - 1)) * random.uniform(0.8, 1.2)
+            backoff = min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** (count - 1)) * random.uniform(0.8, 1.2)
             log.warning("%s %s/%s: %s; again in %.1f s", key.kind, key.namespace, key.name, error, backoff)
             log.debug("traceback", exc_info=True)
             return backoff

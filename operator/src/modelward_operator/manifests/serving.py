@@ -29,7 +29,7 @@ BUNDLE = "/bundle"
 KEYS = "/etc/modelward/control"
 TLS = "/etc/modelward/tls"
 CALLERS, JWKS_FILE = "/etc/modelward/callers", "jwks.json"
-TURNING_AWAY = 5
+DRAIN_SECONDS = 5
 """Seconds that the server answers on after SIGTERM, while the Service's endpoints turn away from it."""
 CALM = 300
 """Seconds of less load after which pods are removed: a ward's night is quiet for longer than a lull."""
@@ -227,7 +227,7 @@ def _pod(
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": security(pod),
-        "terminationGracePeriodSeconds": TURNING_AWAY + 2 * int(timeout) + 5,
+        "terminationGracePeriodSeconds": DRAIN_SECONDS + 2 * int(timeout) + 5,
         "topologySpreadConstraints": spread["topologySpreadConstraints"],
         **placement(pod, spread["affinity"]),
         "initContainers": [fetch(artifact, settings, pod, serve["resources"], (spec.model, spec.version))],
@@ -322,7 +322,7 @@ def _serve(
     port = _probed(spec.serving.tls)
     ready = {"httpGet": {"path": "/readyz", **port}}
     words = ["serve", *_tls_words(namespace, spec), *_callers_words(spec.serving.authentication)]
-    words += ["--drain-seconds", str(TURNING_AWAY)]
+    words += ["--drain-seconds", str(DRAIN_SECONDS)]
     tls = [{"name": "tls", "mountPath": TLS, "readOnly": True}] if spec.serving.tls else []
     if spec.serving.authentication and spec.serving.authentication.jwks_config_map:
         tls.append({"name": "callers", "mountPath": CALLERS, "readOnly": True})

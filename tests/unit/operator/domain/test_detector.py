@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from modelward_operator.domain.core.record import Ledger, ModelRecord
-from modelward_operator.domain.drift.detector import Detector, Stretch, look, most_stretches, pack, unpack
+from modelward_operator.domain.drift.detector import Detector, Stretch, look, max_stretches, pack, unpack
 from modelward_operator.domain.evidence import statistics
 from modelward_operator.manifests.record import LEDGER, config_map
 from tests.bench.evidence import drifts
@@ -70,7 +70,7 @@ def test_a_reference_of_the_smallest_size_does_not_invert_the_test():
     rng, evidence = np.random.default_rng(7), {True: [], False: []}
     for drift in (True, False):
         for _ in range(100):
-            reference = rng.multinomial(statistics.SMALLEST_REFERENCE, drifts.shifted(0))
+            reference = rng.multinomial(statistics.MIN_REFERENCE_ROWS, drifts.shifted(0))
             window = rng.multinomial(500, drifts.shifted(0.7 if drift else 0))
             evidence[drift].append(statistics.log_drift_evidence(reference, window))
     assert np.mean(evidence[False]) < 0 < np.mean(evidence[True])
@@ -88,7 +88,7 @@ def test_what_is_packed_is_what_is_unpacked_and_of_its_champion_alone():
 
 def size(features, cells, windows):
     """Bytes of a record that holds the detectors of so many features at the end of a year of hours."""
-    draw, most = random.Random(1), most_stretches(features * cells, 1)
+    draw, most = random.Random(1), max_stretches(features * cells, 1)
     lengths = [2**k for k in range(12) for _ in range(2)][:most]
     stretches = tuple(
         Stretch(n, tuple(draw.randint(n * windows // 2, n * windows) for _ in range(cells))) for n in reversed(lengths)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from modelward_operator.domain.operator.leadership import (
     Claim,
-    Record,
+    LeaseRecord,
     Sighting,
     StandBy,
     Terms,
@@ -24,7 +24,7 @@ TERMS = Terms(duration=6.0, deadline=4.5, period=1.0)
 TODAY = datetime(2026, 11, 25, tzinfo=UTC)
 CALENDAR = 217_728_000
 """Seconds from 2020 until then."""
-HELD, OURS, VACANT = Record("other", 12, "345"), Record("me", 12, "345"), Record(None, 12, "345")
+HELD, OURS, VACANT = LeaseRecord("other", 12, "345"), LeaseRecord("me", 12, "345"), LeaseRecord(None, 12, "345")
 
 DECISIONS = {
     "a Lease that another renews is waited for": (Sighting(HELD, 100.0, 12), 100.5, StandBy(0.5)),
@@ -44,12 +44,12 @@ DECISIONS = {
         Claim(CALENDAR + 10, None),
     ),
     "one whose epoch somebody lowered goes on from the highest": (
-        Sighting(Record(None, 3, "9"), 100.0, 12),
+        Sighting(LeaseRecord(None, 3, "9"), 100.0, 12),
         100.0,
         Claim(13, "9"),
     ),
     "one whose epoch somebody removed begins with the calendar": (
-        Sighting(Record(None, 0, "9"), 100.0, 0),
+        Sighting(LeaseRecord(None, 0, "9"), 100.0, 0),
         100.0,
         Claim(CALENDAR, "9"),
     ),
@@ -65,10 +65,10 @@ def test_a_renewal_is_a_change_and_so_are_a_deletion_and_a_return():
     first = sighted(None, HELD, 1.0)
     assert first == Sighting(HELD, 1.0, 12)
     assert sighted(first, HELD, 2.0) == first
-    assert sighted(first, Record("other", 12, "346"), 3.0).since == 3.0
+    assert sighted(first, LeaseRecord("other", 12, "346"), 3.0).since == 3.0
     gone = sighted(first, None, 4.0)
     assert gone == Sighting(None, 4.0, 12)
-    assert sighted(gone, Record("other", 3, "347"), 5.0) == Sighting(Record("other", 3, "347"), 5.0, 12)
+    assert sighted(gone, LeaseRecord("other", 3, "347"), 5.0) == Sighting(LeaseRecord("other", 3, "347"), 5.0, 12)
 
 
 def test_a_leader_stops_at_its_deadline():
@@ -77,9 +77,9 @@ def test_a_leader_stops_at_its_deadline():
 
 
 def test_a_lease_that_somebody_labelled_is_still_ours_and_that_of_another_epoch_is_not():
-    assert is_ours(Record("me", 12, "999"), "me", 12)
-    assert not is_ours(Record("me", 13, "999"), "me", 12)
-    assert not is_ours(Record("other", 13, "999"), "me", 12)
+    assert is_ours(LeaseRecord("me", 12, "999"), "me", 12)
+    assert not is_ours(LeaseRecord("me", 13, "999"), "me", 12)
+    assert not is_ours(LeaseRecord("other", 13, "999"), "me", 12)
 
 
 def test_its_own_terms_let_a_leader_stop_before_another_begins():

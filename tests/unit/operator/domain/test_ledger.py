@@ -49,14 +49,14 @@ def test_readings_that_are_lost_repeated_and_out_of_order_change_nothing():
 
 
 def test_pods_that_are_long_gone_are_folded_and_not_counted_again():
-    kept, pods = Ledger(), ledger.MOST_GONE + 20
+    kept, pods = Ledger(), ledger.MAX_GONE + 20
     for pod in range(pods):
         kept = ledger.merge(kept, [reading(f"pod-{pod}", 2, 1)], {f"pod-{pod}"})
     total = totals(kept)
     assert total == {"sex=f": 2 * pods, "sex=m": pods}
     assert totals(ledger.merge(kept, [reading("pod-0", 500)])) == total
-    assert len(kept.strata[CHALLENGER]) == len(kept.profiles[CHAMPION]) == ledger.MOST_GONE + 2
-    assert len(kept.gone) == ledger.MOST_GONE
+    assert len(kept.strata[CHALLENGER]) == len(kept.profiles[CHAMPION]) == ledger.MAX_GONE + 2
+    assert len(kept.gone) == ledger.MAX_GONE
 
 
 class Fleet:
@@ -111,7 +111,7 @@ def test_every_row_that_one_of_a_hundred_pods_told_is_counted_once_whatever_is_m
         if turn % 20 == 19:
             kept = read(config_map("n", "m", ModelRecord(ledger=kept))).ledger
     assert totals(kept)["sex=f"] == sum(fleet.told.values()) > 0
-    assert len(kept.profiles[CHAMPION]) <= len(fleet.names) + ledger.MOST_GONE + 1
+    assert len(kept.profiles[CHAMPION]) <= len(fleet.names) + ledger.MAX_GONE + 1
     assert len(kept.instances) <= len(fleet.names)
 
 

@@ -326,15 +326,15 @@ def test_deleting_the_champion_hands_over_to_the_warm_standby():
     decision = decide(observed(leaving, standby, serves="v1"))
     assert decision.serve == "v0"
     assert phases(decision)["v0"] == "Champion"
-    assert decision.release == frozenset(), "callers may still be on their way to it"
+    assert decision.drop_finalizers == frozenset(), "callers may still be on their way to it"
     assert "v1" in decision.workloads
     after = decide(observed(leaving, version("v0", "Champion", pods=1), serves="v0"))
-    assert after.release == {"v1"}
+    assert after.drop_finalizers == {"v1"}
 
 
 def test_deleting_the_champion_is_held_while_other_versions_exist():
     decision = decide(observed(champion(deleting=True), version("v2", "Failed"), serves="v1"))
-    assert decision.release == frozenset()
+    assert decision.drop_finalizers == frozenset()
     assert decision.workloads == {"v1": 1}
     assert "deletion waits" in decision.statuses["v1"].message
 
@@ -342,7 +342,7 @@ def test_deleting_the_champion_is_held_while_other_versions_exist():
 def test_deleting_a_challenger_in_mid_canary_ends_its_lease_and_lets_it_go():
     decision = decide(observed(champion(), canary(deleting=True), serves="v1", paired=clean(50)))
     assert decision.leases[0].challenger is None
-    assert decision.release == {"v2"}
+    assert decision.drop_finalizers == {"v2"}
     assert decision.workloads == {"v1": 1}
 
 
@@ -353,7 +353,7 @@ def test_deleting_all_versions_takes_the_service_along_and_remembers_what_was_ro
     )
     decision = decide(gone)
     assert decision.drop_service
-    assert decision.release == {"v1", "v2"}
+    assert decision.drop_finalizers == {"v1", "v2"}
     assert decision.record.quarantined == (known,)
 
 

@@ -11,7 +11,7 @@ from modelward_api.resources.scorebatch import ScoreBatchSpec, ScoreBatchStatus
 from modelward_api.wire.exchange import BatchOutcome
 from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.core.record import ModelRecord, Quarantine
-from modelward_operator.domain.jobs.batch import BatchJob, Chosen, ScoringObservation, score
+from modelward_operator.domain.jobs.batch import BatchJob, BatchObservation, Chosen, score
 from tests.support.builders import NOW, digest, observed, version
 
 SPEC = {
@@ -26,10 +26,10 @@ PINNED = {"modelVersion": "v1", "version": "1.0.0", "digest": digest("1"), "bund
 JOB = BatchJob(V1)
 
 
-def given(**more) -> ScoringObservation:
+def given(**more) -> BatchObservation:
     spec = ScoreBatchSpec.model_validate({**SPEC, **more.pop("spec", {})})
     status = ScoreBatchStatus.model_validate(more.pop("status", {}))
-    return ScoringObservation("clinic", "batch", "uid", 1, spec, status, **more)
+    return BatchObservation("clinic", "batch", "uid", 1, spec, status, **more)
 
 
 def shard(number, **more) -> BatchOutcome:

@@ -15,7 +15,7 @@ from modelward_api.bundle.documents import Signature
 from modelward_api.resources.modelversion import Analysis
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.evidence import statistics
-from modelward_operator.domain.evidence.subgroups import FEWEST_PAIRS, MOST_SHOWN, SMALLEST, assess
+from modelward_operator.domain.evidence.subgroups import MAX_SHOWN, MIN_PAIRS, MIN_SHOWN_COUNT, assess
 from tests.bench.evidence.groups import Groups, rollouts
 from tests.support.builders import clean, condition, decide, digest, documents, observed, phases, version
 from tests.unit.operator.domain.test_rollout import canary, champion
@@ -73,7 +73,7 @@ def test_subgroups_take_one_share_of_alpha():
 
 
 def test_a_subgroup_with_too_few_pairs_is_insufficient_data_never_a_pass_or_a_zero():
-    found = told({"sex=f": clean(FEWEST_PAIRS - 1), "sex=m": clean(200)})
+    found = told({"sex=f": clean(MIN_PAIRS - 1), "sex=m": clean(200)})
     few = found.subgroups[0]
     assert (few.state, few.estimate, few.log_evidence) == ("InsufficientData", None, None)
     assert found.verdict == "Hold"
@@ -93,7 +93,7 @@ def test_what_a_small_group_still_needs_tells_neither_its_pairs_nor_its_failures
     all_waited_for = Analysis(subgroup_least_share=0)
     messages = {
         told({"sex=f": clean(n, errors_challenger=failed), "sex=m": clean(900)}, all_waited_for, clean(900)).message
-        for n in range(SMALLEST)
+        for n in range(MIN_SHOWN_COUNT)
         for failed in range(min(n, 4) + 1)
     }
     assert messages == {"Holding: sex=f needs at least about 70 more requests of its own to show errors below 5%"}
@@ -181,17 +181,17 @@ counts = st.integers(0, 3000).flatmap(
 @given(st.lists(counts, min_size=1, max_size=12))
 def test_nothing_that_people_read_holds_a_small_number(strata):
     found = told({f"group {chr(97 + i)}": own for i, own in enumerate(strata)}, whole=clean(100_000))
-    assert len(found.subgroups) <= MOST_SHOWN
+    assert len(found.subgroups) <= MAX_SHOWN
     for subgroup in found.subgroups:
         own = strata[ord(subgroup.stratum[-1]) - 97]
         shown = re.fullmatch(r"<11|0|about (\d+)", subgroup.pairs)
         assert shown is not None
-        if own.pairs < SMALLEST:
+        if own.pairs < MIN_SHOWN_COUNT:
             assert (subgroup.estimate, subgroup.log_evidence) == (None, None)
             assert subgroup.pairs == ("<11" if own.pairs else "0")
         elif subgroup.estimate:
             rests_on = {"errors": own.errors_challenger, "latency": own.late_challenger, "flips": own.flips}
-            assert rests_on[subgroup.signal] >= SMALLEST
+            assert rests_on[subgroup.signal] >= MIN_SHOWN_COUNT
 
 
 def test_a_small_count_does_not_follow_from_the_others():
@@ -204,7 +204,7 @@ def test_a_small_count_does_not_follow_from_the_others():
 def test_of_many_strata_the_most_telling_are_shown_in_the_order_of_their_declaration():
     ages = {f"age {i}": clean(100, errors_champion=20 - i, late_champion=20 - i) for i in range(20)}
     shown = [subgroup.stratum for subgroup in told(ages, Analysis(flip_allowance=1)).subgroups]
-    assert shown == [f"age {i}" for i in range(20 - MOST_SHOWN, 20)]
+    assert shown == [f"age {i}" for i in range(20 - MAX_SHOWN, 20)]
 
 
 def test_a_status_of_a_shadow_tells_of_its_subgroups_and_rolls_nothing_back():

@@ -64,7 +64,7 @@ def test_nobody_whose_digest_is_quarantined_is_asked_or_begins(lives):
 def test_no_version_goes_while_callers_come_to_it(lives):
     for seen, decision in lives:
         selected = seen.service.selects if seen.service else None
-        assert decision.drop_service or selected not in decision.release
+        assert decision.drop_service or selected not in decision.drop_finalizers
 
 
 def test_each_promotion_and_rollback_is_recorded_once(lives):

@@ -87,7 +87,7 @@ class World:
         for name, status in decision.statuses.items():
             self.versions[name] = replace(self.versions[name], status=status)
         for name, one in list(self.versions.items()):
-            if name in decision.release:
+            if name in decision.drop_finalizers:
                 del self.versions[name]
             elif name not in decision.workloads:
                 self.versions[name] = replace(one, pods=(), workload=None)

@@ -92,8 +92,8 @@ def test_pods_wear_what_the_service_selects():
 
 def test_a_pod_is_given_the_time_to_turn_away_and_to_finish_its_requests():
     pod = serving.deployment("clinic", "v1", "u", LARGE, ARTIFACT, 3, SETTINGS)["spec"]["template"]["spec"]
-    assert pod["terminationGracePeriodSeconds"] >= serving.TURNING_AWAY + 2 * 30
-    assert pod["containers"][0]["command"][-2:] == ["--drain-seconds", str(serving.TURNING_AWAY)]
+    assert pod["terminationGracePeriodSeconds"] >= serving.DRAIN_SECONDS + 2 * 30
+    assert pod["containers"][0]["command"][-2:] == ["--drain-seconds", str(serving.DRAIN_SECONDS)]
 
 
 def test_a_rollout_of_pods_never_has_fewer_than_wanted():

@@ -13,7 +13,7 @@ from modelward_api.bundle.documents import MOST_STRATA
 from modelward_api.resources.modelversion import Analysis
 from modelward_api.wire.exchange import PairedCounts, ProfileCounts
 from modelward_operator.domain.core.record import DecisionRecord, Evidence, Ledger, ModelRecord, Quarantine
-from modelward_operator.domain.evidence.ledger import MOST_FOLDED, MOST_GONE
+from modelward_operator.domain.evidence.ledger import MAX_FOLDED, MAX_GONE
 from modelward_operator.manifests.record import LEDGER, RECORD, config_map, read, record_name
 
 LIMIT = 1024 * 1024
@@ -119,7 +119,7 @@ PODS = 100
 
 def test_the_longest_ledger_that_can_come_about_fits_a_config_map():
     draw = random.Random(1)
-    ages = [10 ** draw.uniform(3, 7) for _ in range(PODS + MOST_GONE + 1)]
+    ages = [10 ** draw.uniform(3, 7) for _ in range(PODS + MAX_GONE + 1)]
 
     def cells():
         most = int(draw.choice(ages))
@@ -131,14 +131,14 @@ def test_the_longest_ledger_that_can_come_about_fits_a_config_map():
         return {name: {"score": tuple(draw.randint(0, 10**7) for _ in range(13))} for name in names}
 
     rows = {
-        f"{n:032x}": ProfileCounts(rows=10**8, features=cells(), strata=scores()) for n in range(PODS + MOST_GONE + 1)
+        f"{n:032x}": ProfileCounts(rows=10**8, features=cells(), strata=scores()) for n in range(PODS + MAX_GONE + 1)
     }
-    paired = {f"{n:016x}/{n:032x}": PairedCounts(pairs=draw.randint(0, 10**9)) for n in range(PODS + MOST_GONE + 1)}
+    paired = {f"{n:016x}/{n:032x}": PairedCounts(pairs=draw.randint(0, 10**9)) for n in range(PODS + MAX_GONE + 1)}
     strata = {
         key: {name: PairedCounts(pairs=draw.randint(0, 10**9), flips=draw.randint(0, 10**6)) for name in names}
         for key in paired
     }
-    folded = tuple(f"{draw.getrandbits(128):032x}" for _ in range(MOST_FOLDED))
+    folded = tuple(f"{draw.getrandbits(128):032x}" for _ in range(MAX_FOLDED))
     digest = "sha256:" + "a" * 64
     ledger = Ledger(paired={digest: paired}, strata={digest: strata}, profiles={digest: rows}, folded=folded)
     made = config_map("n", "m", ModelRecord(ledger=ledger))

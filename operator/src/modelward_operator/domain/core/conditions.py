@@ -11,7 +11,7 @@ from modelward_api.resources.conditions import Condition, upsert, without
 from modelward_operator.domain.core.clock import stamp
 
 State = Literal["True", "False", "Unknown"]
-LONGEST_MESSAGE = 1024
+MAX_MESSAGE_LENGTH = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Conditions:
             observed_generation=self.generation,
             last_transition_time=stamp(self.now),
             reason=reason,
-            message=message[:LONGEST_MESSAGE],
+            message=message[:MAX_MESSAGE_LENGTH],
         )
         return Conditions(upsert(self.all, new), self.generation, self.now)
 

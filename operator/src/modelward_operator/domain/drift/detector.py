@@ -15,9 +15,9 @@ from modelward_operator.domain.evidence import statistics
 
 CALM_WINDOWS = 3
 """So many windows in a row with less than half of the minimum effect end an episode."""
-MOST_CELLS = 65_536
+MAX_CELLS = 65_536
 """Counts that the monitors of a model remember together: in the model's record they take some 150 kB at most."""
-FEWEST_STRETCHES = 4
+MIN_STRETCHES = 4
 """Stretches that a feature remembers, however many features there are."""
 
 Cells = tuple[int, ...]
@@ -91,9 +91,9 @@ def look(
     return Detector(stretches, drifting=True, calm=calm), reading
 
 
-def most_stretches(cells: int, monitors: int) -> int:
+def max_stretches(cells: int, monitors: int) -> int:
     """How many stretches a feature may remember where all features of a monitor have so many cells."""
-    return max(FEWEST_STRETCHES, MOST_CELLS // (max(cells, 1) * max(monitors, 1)))
+    return max(MIN_STRETCHES, MAX_CELLS // (max(cells, 1) * max(monitors, 1)))
 
 
 def pack(champion: Digest, detectors: Mapping[str, Detector]) -> str:

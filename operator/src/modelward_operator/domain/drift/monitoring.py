@@ -12,13 +12,13 @@ from modelward_api.resources.driftmonitor import ActionTaken, DriftMonitorStatus
 from modelward_api.wire.exchange import ProfileCounts
 from modelward_operator.domain.core.clock import elapsed, stamp
 from modelward_operator.domain.core.conditions import Summary, conclude
-from modelward_operator.domain.drift.detector import Cells, Detector, Reading, look, most_stretches, pack, unpack
+from modelward_operator.domain.drift.detector import Cells, Detector, Reading, look, max_stretches, pack, unpack
 from modelward_operator.domain.drift.observation import Monitor
 from modelward_operator.domain.evidence.ledger import since
 from modelward_operator.domain.evidence.signals import rounded, significant
-from modelward_operator.domain.evidence.statistics import SMALLEST_REFERENCE
+from modelward_operator.domain.evidence.statistics import MIN_REFERENCE_ROWS
 
-KEPT_ACTIONS = 16
+MAX_ACTIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def judge(
     usable = [reference for reference in chosen if _is_large(reference)]
     if not usable:
         message = (
-            f"{watched.name} was trained on {rounded(watched.reference.rows)} rows; a reference needs {SMALLEST_REFERENCE} "
+            f"{watched.name} was trained on {rounded(watched.reference.rows)} rows; a reference needs {MIN_REFERENCE_ROWS} "
             "before anything can be called a shift from it. Train the next version on more rows"
         )
         return Judgement(_unknown(monitor, "ReferenceTooSmall", message, now), None)
@@ -107,7 +107,7 @@ def judge(
 def with_outcome(status: DriftMonitorStatus, do: str, feature: str, outcome: str, now: datetime) -> DriftMonitorStatus:
     """The status with one more action taken."""
     taken = ActionTaken(time=stamp(now), do=do, feature=feature, outcome=outcome)
-    return status.model_copy(update={"actions_taken": (*status.actions_taken, taken)[-KEPT_ACTIONS:]})
+    return status.model_copy(update={"actions_taken": (*status.actions_taken, taken)[-MAX_ACTIONS:]})
 
 
 def _references(profile: ReferenceProfile) -> dict[str, FeatureReference]:
@@ -132,7 +132,7 @@ def _rows(counts: ProfileCounts, stratum: str) -> int:
 
 
 def _is_large(reference: FeatureReference) -> bool:
-    return sum(reference.counts) >= SMALLEST_REFERENCE
+    return sum(reference.counts) >= MIN_REFERENCE_ROWS
 
 
 def _judged(
@@ -146,7 +146,7 @@ def _judged(
     fresh, tests = window.fresh, monitor.spec.tests
     references = [*window.features, *(r for own in window.strata.values() for r in own.values())]
     threshold = log(len(references) / tests.alpha)
-    most = most_stretches(sum(len(reference.counts) for reference in references), watched.monitors)
+    most = max_stretches(sum(len(reference.counts) for reference in references), watched.monitors)
     before = {feature.name: feature for feature in monitor.status.features}
     kept = {reference.name: _detector(reference, remembered, before) for reference in references}
 

@@ -12,9 +12,9 @@ from modelward_api.base import Digest
 from modelward_api.wire.exchange import ExchangeResponse, PairedCounts, ProfileCounts
 from modelward_operator.domain.core.record import Ledger
 
-MOST_GONE = 16
+MAX_GONE = 16
 """Instances kept apart after they are gone, as an answer of theirs may be late; older ones are folded into one."""
-MOST_FOLDED = 4096
+MAX_FOLDED = 4096
 """Folded instances remembered, so that a pod that comes back from a partition is not counted twice."""
 
 _FOLDED = "folded"
@@ -180,7 +180,7 @@ def _with_instances(ledger: Ledger, answers: Iterable[ExchangeResponse], living:
 
 def _fold(ledger: Ledger) -> Ledger:
     """Sum the instances that are gone the longest into one, as soon as there are too many of them."""
-    old = set(ledger.gone[:-MOST_GONE])
+    old = set(ledger.gone[:-MAX_GONE])
     if not old:
         return ledger
     by_stratum = partial(_by_stratum, combine=PairedCounts.__add__)
@@ -189,8 +189,8 @@ def _fold(ledger: Ledger) -> Ledger:
             "paired": {c: _folded(r, old, PairedCounts.__add__) for c, r in ledger.paired.items()},
             "strata": {c: _folded(r, old, by_stratum) for c, r in ledger.strata.items()},
             "profiles": {c: _folded(r, old, _sum) for c, r in ledger.profiles.items()},
-            "gone": ledger.gone[-MOST_GONE:],
-            "folded": (*ledger.folded, *ledger.gone[:-MOST_GONE])[-MOST_FOLDED:],
+            "gone": ledger.gone[-MAX_GONE:],
+            "folded": (*ledger.folded, *ledger.gone[:-MAX_GONE])[-MAX_FOLDED:],
         }
     )
 

@@ -26,8 +26,8 @@ from typing import TypeAlias
 
 __all__ = [
     "DRIFT_CONCENTRATION",
+    "MIN_REFERENCE_ROWS",
     "OPENING",
-    "SMALLEST_REFERENCE",
     "Crossings",
     "drift_effect",
     "e_bh",
@@ -54,7 +54,7 @@ OPENING = 20
 DRIFT_CONCENTRATION = 50.0
 """How tightly the alternative of the drift test keeps to the reference: the weight of this many rows."""
 
-SMALLEST_REFERENCE = 100
+MIN_REFERENCE_ROWS = 100
 """Rows that a reference needs. Below 50, the weight of the alternative, the null is the vaguer one and the test inverts."""
 
 _BETS = tuple(2.0**-j for j in range(9))
@@ -68,8 +68,8 @@ _GAMBLERS = tuple(
 Crossings: TypeAlias = Sequence[tuple[int, int]]
 """By level: pairs in which only the challenger passed it, and pairs in which only the champion did."""
 
-_MOST_PAIRS = 10_000_000
-_MOST_BOUNDS = 4096
+_MAX_PAIRS = 10_000_000
+_MAX_BOUNDS = 4096
 """Bounds that are remembered: between two requests a reconcile asks for the same ones again."""
 
 
@@ -122,7 +122,7 @@ def log_wealth(mean: float, up: float, down: float, level: float) -> float:
     )
 
 
-@lru_cache(_MOST_BOUNDS)
+@lru_cache(_MAX_BOUNDS)
 def harm_bound(only_challenger: int, only_champion: int, pairs: int, alpha: float) -> float:
     """Upper confidence bound, valid at any time, on (failure rate of the challenger - failure rate of the champion).
 
@@ -158,7 +158,7 @@ def rate_bound(events: int, trials: int, alpha: float) -> float:
     return max(0.0, harm_bound(events, 0, trials, alpha))
 
 
-@lru_cache(_MOST_BOUNDS)
+@lru_cache(_MAX_BOUNDS)
 def pairs_needed(only_challenger: int, only_champion: int, pairs: int, margin: float, alpha: float) -> int | None:
     """About how many pairs in all it takes until the bound is at the margin, if the rates stay as they are.
 
@@ -176,7 +176,7 @@ def pairs_needed(only_challenger: int, only_champion: int, pairs: int, margin: f
     high = 1
     while not suffices(high):
         high *= 2
-        if high > _MOST_PAIRS:
+        if high > _MAX_PAIRS:
             return None
     low = high // 2
     while high - low > 1:

@@ -16,10 +16,10 @@ from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.evidence import signals, statistics
 from modelward_operator.domain.evidence.signals import WORDS, Assessment, percent, rounded, significant
 
-FEWEST_PAIRS = 20
+MIN_PAIRS = 20
 """With fewer, that nothing was found in a stratum says nothing."""
-SMALLEST = 11
-MOST_SHOWN = 8
+MIN_SHOWN_COUNT = 11
+MAX_SHOWN = 8
 
 Signal = Literal["errors", "latency", "flips"]
 State = Literal["InsufficientData", "Quiet", "Bounded", "TooSmall", "Harm"]
@@ -113,15 +113,15 @@ def _needs(waiting: list[Finding], analysis: Analysis) -> str:
     below = f"{WORDS[furthest.signal]} below {percent(furthest.margin)}"
     if isinf(missing):
         return f"no pass in sight for {furthest.stratum}{more}: it cannot show {below}"
-    least = "at least " if furthest.events < SMALLEST else ""
+    least = "at least " if furthest.events < MIN_SHOWN_COUNT else ""
     count = rounded(max(10, int(missing)))
     return f"{furthest.stratum}{more} needs {least}about {count} more requests of its own to show {below}"
 
 
 def _missing(finding: Finding, analysis: Analysis) -> float:
     """Pairs that the bound of a stratum still takes, as far as one may tell; infinite if none will do."""
-    known = finding.events >= SMALLEST
-    seen = finding.pairs if finding.pairs >= SMALLEST else 0
+    known = finding.events >= MIN_SHOWN_COUNT
+    seen = finding.pairs if finding.pairs >= MIN_SHOWN_COUNT else 0
     up, down = (finding.failed, finding.spared) if known else (0, 0)
     needed = statistics.pairs_needed(up, down, finding.pairs, finding.margin, analysis.alpha)
     return inf if needed is None else needed - seen
@@ -168,7 +168,7 @@ def _told(
     def telling(stratum: str) -> tuple[bool, bool, float]:
         return states[stratum] == "Harm", states[stratum] != "Bounded", worst[stratum].log_evidence
 
-    chosen = sorted(worst, key=telling, reverse=True)[:MOST_SHOWN]
+    chosen = sorted(worst, key=telling, reverse=True)[:MAX_SHOWN]
     return tuple(_evidence(worst[s], strata[s].pairs, states[s], needed) for s in strata if s in chosen)
 
 
@@ -181,12 +181,12 @@ def _state(
         return "Bounded"
     if stratum in small:
         return "TooSmall"
-    return "InsufficientData" if pairs < FEWEST_PAIRS else "Quiet"
+    return "InsufficientData" if pairs < MIN_PAIRS else "Quiet"
 
 
 def _evidence(finding: Finding, pairs: int, state: State, needed: float) -> SubgroupEvidence:
-    too_few = pairs < FEWEST_PAIRS and state != "Harm"
-    small = pairs < SMALLEST or 0 < finding.events < SMALLEST
+    too_few = pairs < MIN_PAIRS and state != "Harm"
+    small = pairs < MIN_SHOWN_COUNT or 0 < finding.events < MIN_SHOWN_COUNT
     return SubgroupEvidence(
         stratum=finding.stratum,
         state=state,
@@ -199,8 +199,8 @@ def _evidence(finding: Finding, pairs: int, state: State, needed: float) -> Subg
 
 
 def _about(count: int) -> str:
-    if count < SMALLEST:
-        return f"<{SMALLEST}" if count else "0"
+    if count < MIN_SHOWN_COUNT:
+        return f"<{MIN_SHOWN_COUNT}" if count else "0"
     return f"about {rounded(count)}"
 
 

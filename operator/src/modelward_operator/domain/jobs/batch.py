@@ -19,7 +19,7 @@ from modelward_operator.domain.core.note import Note
 from modelward_operator.domain.jobs.refusal import again, remembered
 from modelward_operator.domain.rollout.observation import Observation, Version
 from modelward_operator.domain.rollout.plan import REFUSED
-from modelward_operator.domain.rollout.roles import cast, quarantined
+from modelward_operator.domain.rollout.roles import assign_roles, quarantined
 
 UNTIL_CHOSEN = 10.0
 """Seconds between two looks for a version: those of a model do not know of the ScoreBatches that wait for it."""
@@ -34,7 +34,7 @@ UNFETCHED = frozenset(
 )
 """Reasons of a bundle that cannot be had."""
 
-ScoringPhase = Literal["Pending", "Running", "Complete", "Failed"]
+BatchPhase = Literal["Pending", "Running", "Complete", "Failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class BatchJob:
 
 
 @dataclass(frozen=True, slots=True)
-class ScoringObservation:
+class BatchObservation:
     """All that one reconcile of one ScoreBatch knows."""
 
     namespace: str
@@ -87,7 +87,7 @@ class ScoringObservation:
 
 
 @dataclass(frozen=True, slots=True)
-class ScoringDecision:
+class BatchDecision:
     """What shall be, after one reconcile of one ScoreBatch. The status is written first: it holds which version scores."""
 
     status: ScoreBatchStatus
@@ -102,10 +102,10 @@ class ScoringDecision:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class BatchStage:
     """The next state of a ScoreBatch, and why."""
 
-    phase: ScoringPhase
+    phase: BatchPhase
     reason: str
     message: str
     stalled: bool = False
@@ -113,13 +113,13 @@ class Stage:
     """Seconds until the next look."""
 
 
-Check = Callable[[ScoringObservation], Stage | None]
+Check = Callable[[BatchObservation], BatchStage | None]
 
 MENDS_ITSELF = ("ArtifactAwaited", "ModelNotFound", "VersionNotFound", "NoChampion")
 """Why no version is chosen yet, where a version that is applied beside the batch, or promoted, is enough."""
 
 
-def score(observation: ScoringObservation, now: datetime) -> ScoringDecision:
+def score(observation: BatchObservation, now: datetime) -> BatchDecision:
     """What shall be, given what is."""
     chosen = choice(observation)
     stage = chain.decide(CHECKS, observation)
@@ -129,7 +129,7 @@ def score(observation: ScoringObservation, now: datetime) -> ScoringDecision:
     suspend = wanted.suspend or stage.phase == "Failed"
     create = active and observation.job is None and isinstance(chosen, Chosen) and not wanted.suspend
     parallelism = min(wanted.parallelism, wanted.shards)
-    return ScoringDecision(
+    return BatchDecision(
         status=_status(observation, stage, chosen if isinstance(chosen, Chosen) else None, now),
         create_job=chosen if create and isinstance(chosen, Chosen) else None,
         suspend_job=suspend if job is not None and job.suspended != suspend else None,
@@ -139,22 +139,22 @@ def score(observation: ScoringObservation, now: datetime) -> ScoringDecision:
     )
 
 
-def refused(observation: ScoringObservation, failure: Failure, now: datetime) -> ScoringDecision:
+def refused(observation: BatchObservation, failure: Failure, now: datetime) -> BatchDecision:
     """What to say when the API server did not take the Job, or a change of it: it may, the next time."""
     chosen = choice(observation)
-    phase: ScoringPhase = observation.status.phase if observation.job and observation.status.phase else "Pending"
+    phase: BatchPhase = observation.status.phase if observation.job and observation.status.phase else "Pending"
     ready = next((c for c in observation.status.conditions if c.type == "Ready"), None)
     news = ready is None or ready.reason != failure.reason
     note = Note("ScoreBatch", observation.name, "Warning", failure.reason, failure.message)
-    stage = Stage(phase, failure.reason, failure.message)
-    return ScoringDecision(
+    stage = BatchStage(phase, failure.reason, failure.message)
+    return BatchDecision(
         status=_status(observation, stage, chosen if isinstance(chosen, Chosen) else None, now),
         notes=(note,) if news else (),
         requeue_after=again(observation.status.conditions, now),
     )
 
 
-def choice(observation: ScoringObservation) -> Chosen | Failure | None:
+def choice(observation: BatchObservation) -> Chosen | Failure | None:
     """The version: that of the Job, else the one that was written down, else the one to choose now; or why there is none."""
     if observation.job is not None and observation.job.chosen is not None:
         return observation.job.chosen
@@ -174,7 +174,7 @@ def _choose(model: Observation, version: str | None) -> Chosen | Failure:
         message = f"spec.model: there is no ModelVersion of {model.model} in this namespace: apply one, or train it"
         return Failure("ModelNotFound", message)
     if version is None:
-        champion = cast(model).champion
+        champion = assign_roles(model).champion
         if champion is None or champion.deleting:
             message = f"model {model.model} has no champion: promote a version, or set spec.version"
             return Failure("NoChampion", message)
@@ -201,32 +201,32 @@ def _usable(model: Observation, version: Version, field: str) -> Chosen | Failur
     return Chosen(version.name, version.spec.version, artifact)
 
 
-def has_ended(observation: ScoringObservation) -> Stage | None:
+def has_ended(observation: BatchObservation) -> BatchStage | None:
     """It is complete, or has failed: a ScoreBatch is not run again by itself."""
     status = observation.status
     if status.phase not in ("Complete", "Failed"):
         return None
     ended = next((c for c in status.conditions if c.type == status.phase), None)
     reason = ended.reason if ended else status.phase
-    return Stage(status.phase, reason, status.message or "", stalled=status.phase == "Failed")
+    return BatchStage(status.phase, reason, status.message or "", stalled=status.phase == "Failed")
 
 
-def is_in_the_way(observation: ScoringObservation) -> Stage | None:
+def is_in_the_way(observation: BatchObservation) -> BatchStage | None:
     """A Job of that name that is not ours."""
     if observation.taken is None:
         return None
-    return Stage("Failed", observation.taken.reason, observation.taken.message, stalled=True)
+    return BatchStage("Failed", observation.taken.reason, observation.taken.message, stalled=True)
 
 
-def saw_different_inputs(observation: ScoringObservation) -> Stage | None:
+def saw_different_inputs(observation: BatchObservation) -> BatchStage | None:
     """The files changed while the shards read them: rows may be there twice, or not at all."""
     if len({o.input_digest for o in observation.outcomes if o.succeeded}) <= 1:
         return None
     message = "spec.input.uri: the files changed while they were scored: apply a new ScoreBatch once they are all there"
-    return Stage("Failed", "InputChanged", message, stalled=True)
+    return BatchStage("Failed", "InputChanged", message, stalled=True)
 
 
-def fails(observation: ScoringObservation) -> Stage | None:
+def fails(observation: BatchObservation) -> BatchStage | None:
     """The Job gave up: what a pod said, else what the Job says."""
     if observation.job is None or observation.job.failure is None:
         return None
@@ -235,10 +235,10 @@ def fails(observation: ScoringObservation) -> Stage | None:
     failure = told(said[-1]) if said else _of_bundle(observation.pod_problem, observation.job)
     if failure is None or observation.job.failure.reason == "DeadlineExceeded":
         failure = _late(observation, observation.job.failure)
-    return Stage("Failed", failure.reason, failure.message, stalled=True)
+    return BatchStage("Failed", failure.reason, failure.message, stalled=True)
 
 
-def _late(observation: ScoringObservation, verdict: Failure) -> Failure:
+def _late(observation: BatchObservation, verdict: Failure) -> Failure:
     """The Job's verdict; when its time is over, with what stood in the way."""
     before = next((c for c in observation.status.conditions if c.type == "Ready"), None)
     last = observation.pod_problem or (Failure(before.reason, before.message) if before else None)
@@ -247,7 +247,7 @@ def _late(observation: ScoringObservation, verdict: Failure) -> Failure:
     return Failure(verdict.reason, f"spec.activeDeadline is over; what stood in the way: {last.message}")
 
 
-def is_complete(observation: ScoringObservation) -> Stage | None:
+def is_complete(observation: BatchObservation) -> BatchStage | None:
     """All shards are written."""
     if observation.job is None or not observation.job.complete:
         return None
@@ -255,47 +255,49 @@ def is_complete(observation: ScoringObservation) -> Stage | None:
     told = f"{counts['scored']} of {counts['rows']} rows scored"
     if _heard(observation) < observation.spec.shards:
         told += "; some pods were removed before their counts were read: see the shards' results for all"
-    return Stage("Complete", "Scored", told)
+    return BatchStage("Complete", "Scored", told)
 
 
-def is_suspended(observation: ScoringObservation) -> Stage | None:
+def is_suspended(observation: BatchObservation) -> BatchStage | None:
     """spec.suspend."""
     if not observation.spec.suspend:
         return None
-    return Stage("Pending", "Suspended", "Suspended by spec.suspend; set it to false to go on")
+    return BatchStage("Pending", "Suspended", "Suspended by spec.suspend; set it to false to go on")
 
 
-def has_no_version(observation: ScoringObservation) -> Stage | None:
+def has_no_version(observation: BatchObservation) -> BatchStage | None:
     """There is nothing to score with yet."""
     chosen = choice(observation)
     if isinstance(chosen, Chosen):
         return None
     if chosen is None:
-        return Stage("Pending", "ChoosingVersion", "Looking for the version to score with", again=UNTIL_CHOSEN)
+        return BatchStage("Pending", "ChoosingVersion", "Looking for the version to score with", again=UNTIL_CHOSEN)
     waits = chosen.reason in MENDS_ITSELF
-    return Stage("Pending", chosen.reason, chosen.message, stalled=not waits, again=UNTIL_CHOSEN)
+    return BatchStage("Pending", chosen.reason, chosen.message, stalled=not waits, again=UNTIL_CHOSEN)
 
 
-def is_starting(observation: ScoringObservation) -> Stage | None:
+def is_starting(observation: BatchObservation) -> BatchStage | None:
     """No pod has run yet."""
     job = observation.job
     if job is not None and (observation.running or observation.outcomes or job.done):
         return None
     if observation.pod_problem is not None:
-        return Stage("Pending", observation.pod_problem.reason, observation.pod_problem.message, again=WHILE_RUNNING)
+        return BatchStage(
+            "Pending", observation.pod_problem.reason, observation.pod_problem.message, again=WHILE_RUNNING
+        )
     if job is None and (refusal := remembered(observation.status.conditions)) is not None:
-        return Stage("Pending", refusal.reason, refusal.message, again=WHILE_RUNNING)  # it is tried again now
+        return BatchStage("Pending", refusal.reason, refusal.message, again=WHILE_RUNNING)  # it is tried again now
     message = "Creating the Job" if job is None else "Waiting for the pods to start"
-    return Stage("Pending", "Starting", message, again=WHILE_RUNNING)
+    return BatchStage("Pending", "Starting", message, again=WHILE_RUNNING)
 
 
-def is_running(observation: ScoringObservation) -> Stage:
+def is_running(observation: BatchObservation) -> BatchStage:
     """Shard after shard."""
     done = observation.job.done if observation.job else 0
     message = f"{done} of {observation.spec.shards} shards done"
     if observation.pod_problem is not None:
         message += f"; {observation.pod_problem.message}"
-    return Stage("Running", "Scoring", message, again=WHILE_RUNNING)
+    return BatchStage("Running", "Scoring", message, again=WHILE_RUNNING)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -324,16 +326,16 @@ def _of_bundle(failure: Failure | None, job: BatchJob) -> Failure | None:
     return Failure(failure.reason, f"ModelVersion {job.chosen.model_version}: {failure.message}")
 
 
-def _finished(observation: ScoringObservation) -> dict[int, BatchOutcome]:
+def _finished(observation: BatchObservation) -> dict[int, BatchOutcome]:
     return {o.shard: o for o in observation.outcomes if o.succeeded}
 
 
-def _heard(observation: ScoringObservation) -> int:
+def _heard(observation: BatchObservation) -> int:
     """Of how many shards the counts are known."""
     return len(_finished(observation))
 
 
-def _counts(observation: ScoringObservation) -> dict[str, int | None]:
+def _counts(observation: BatchObservation) -> dict[str, int | None]:
     """Sums over the finished shards; never less than before, as pods may be removed."""
     shards, old = _finished(observation).values(), observation.status
     rows = sum(o.rows for o in shards)
@@ -348,7 +350,7 @@ def _counts(observation: ScoringObservation) -> dict[str, int | None]:
     }
 
 
-def _status(observation: ScoringObservation, stage: Stage, chosen: Chosen | None, now: datetime) -> ScoreBatchStatus:
+def _status(observation: BatchObservation, stage: BatchStage, chosen: Chosen | None, now: datetime) -> ScoreBatchStatus:
     old, job = observation.status, observation.job
     update: dict[str, object] = {
         "observed_generation": observation.generation,
@@ -376,8 +378,8 @@ def _status(observation: ScoringObservation, stage: Stage, chosen: Chosen | None
     return old.model_copy(update=update)
 
 
-def _summary(stage: Stage) -> Summary:
-    def state(phase: ScoringPhase) -> Detail:
+def _summary(stage: BatchStage) -> Summary:
+    def state(phase: BatchPhase) -> Detail:
         holds = stage.phase == phase
         return Detail(phase, "True" if holds else "False", stage.reason, stage.message if holds else "")
 
@@ -391,7 +393,7 @@ def _summary(stage: Stage) -> Summary:
     )
 
 
-def _notes(observation: ScoringObservation, stage: Stage) -> tuple[Note, ...]:
+def _notes(observation: BatchObservation, stage: BatchStage) -> tuple[Note, ...]:
     """On a new phase, and when a person must act."""
     ready = next((c for c in observation.status.conditions if c.type == "Ready"), None)
     complains = stage.stalled and (ready is None or ready.reason != stage.reason)

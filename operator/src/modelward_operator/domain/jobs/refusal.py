@@ -8,9 +8,9 @@ from datetime import datetime
 from modelward_api.resources.conditions import Condition, find
 from modelward_operator.domain.core.failure import Failure
 
-SOONEST, LATEST = 2.0, 300.0
+MIN_RETRY, MAX_RETRY = 2.0, 300.0
 """Seconds until the next try."""
-LONGEST_QUOTE = 700
+MAX_QUOTE_LENGTH = 700
 
 QUOTA, FORBIDDEN, REFUSED, NO_PODS = "QuotaExceeded", "Forbidden", "ObjectRefused", "PodsRefused"
 REASONS = frozenset({QUOTA, FORBIDDEN, REFUSED, NO_PODS})
@@ -24,13 +24,13 @@ def refused(what: str, status: int, message: str) -> Failure:
         reason, remedy = FORBIDDEN, "change what the policy speaks of, or the policy"
     else:
         reason, remedy = REFUSED, "correct what it speaks of"
-    said = " ".join(message.split())[:LONGEST_QUOTE]
+    said = " ".join(message.split())[:MAX_QUOTE_LENGTH]
     return Failure(reason, f"The API server refuses {what} ({status}): {said}. It is tried again; {remedy}")
 
 
 def without_pods(message: str) -> Failure:
     """Of a Job whose controller is refused its pods."""
-    said = " ".join(message.split())[:LONGEST_QUOTE]
+    said = " ".join(message.split())[:MAX_QUOTE_LENGTH]
     reason = QUOTA if "quota" in said else NO_PODS
     remedy = "ask for less, give limits in resources, or have it changed"
     return Failure(reason, f"No pod can be made: {said}. It is tried again; {remedy}")
@@ -46,6 +46,6 @@ def again(conditions: Sequence[Condition], now: datetime) -> float:
     """Seconds until the next try: as long as it has been going on already."""
     ready = find(conditions, "Ready")
     if ready is None:
-        return SOONEST
+        return MIN_RETRY
     since = datetime.fromisoformat(ready.last_transition_time)
-    return min(LATEST, max(SOONEST, (now - since).total_seconds()))
+    return min(MAX_RETRY, max(MIN_RETRY, (now - since).total_seconds()))

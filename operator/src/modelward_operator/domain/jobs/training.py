@@ -67,7 +67,7 @@ class TrainingDecision:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class TrainingStage:
     """The next state of a TrainingJob, and why."""
 
     phase: TrainingPhase
@@ -76,7 +76,7 @@ class Stage:
     stalled: bool = False
 
 
-Check = Callable[[TrainingObservation], Stage | None]
+Check = Callable[[TrainingObservation], TrainingStage | None]
 
 
 def train(observation: TrainingObservation, now: datetime) -> TrainingDecision:
@@ -98,9 +98,9 @@ def train(observation: TrainingObservation, now: datetime) -> TrainingDecision:
 
 def refused(observation: TrainingObservation, failure: Failure, now: datetime) -> TrainingDecision:
     """What to say when the API server did not take what was to be made: it may, the next time."""
-    stage = Stage("Pending", failure.reason, failure.message)
+    stage = TrainingStage("Pending", failure.reason, failure.message)
     if observation.job_exists and (phase := observation.status.phase) is not None:
-        stage = Stage(phase, failure.reason, failure.message, stalled=phase == "Complete")
+        stage = TrainingStage(phase, failure.reason, failure.message, stalled=phase == "Complete")
     ready = next((c for c in observation.status.conditions if c.type == "Ready"), None)
     news = ready is None or ready.reason != failure.reason
     note = Note("TrainingJob", observation.name, "Warning", failure.reason, failure.message)
@@ -118,38 +118,38 @@ def version_name(spec: TrainingJobSpec) -> str:
     return f"{spec.model}-{spec.version}".replace(".", "-").replace("+", "-").lower()
 
 
-def running_or_suspended(stage: Stage) -> bool:
+def running_or_suspended(stage: TrainingStage) -> bool:
     """Whether the Job may still run."""
     return stage.phase in ("Pending", "Running", "Suspended")
 
 
-def has_failed(observation: TrainingObservation) -> Stage | None:
+def has_failed(observation: TrainingObservation) -> TrainingStage | None:
     """It failed before: a TrainingJob is not tried again by itself."""
     if observation.status.phase != "Failed":
         return None
     ready = next((c for c in observation.status.conditions if c.type == "Failed"), None)
     reason = ready.reason if ready else "Failed"
-    return Stage("Failed", reason, observation.status.message or "", stalled=True)
+    return TrainingStage("Failed", reason, observation.status.message or "", stalled=True)
 
 
-def is_complete(observation: TrainingObservation) -> Stage | None:
+def is_complete(observation: TrainingObservation) -> TrainingStage | None:
     """The Job has succeeded and the bundle is there; what is left is its ModelVersion."""
     if observation.status.phase != "Complete" and not (observation.job_complete and _says_done(observation)):
         return None
     if observation.spec.promote is None or observation.model_version is not None:
-        return Stage("Complete", "Trained", _complete_message(observation))
+        return TrainingStage("Complete", "Trained", _complete_message(observation))
     name = version_name(observation.spec)
     if observation.name_taken:
         message = f"Trained, but ModelVersion {name} exists and was not made by this job: set spec.promote.name to another name"
-        return Stage("Complete", "NameTaken", message, stalled=True)
+        return TrainingStage("Complete", "NameTaken", message, stalled=True)
     if (refused := observation.version_refused) is not None:
-        return Stage("Complete", refused.reason, refused.message, stalled=True)
+        return TrainingStage("Complete", refused.reason, refused.message, stalled=True)
     if (refusal := remembered(observation.status.conditions)) is not None and observation.status.phase == "Complete":
-        return Stage("Complete", refusal.reason, refusal.message, stalled=True)  # it is tried again now
-    return Stage("Complete", "Trained", f"Trained; creating ModelVersion {name}")
+        return TrainingStage("Complete", refusal.reason, refusal.message, stalled=True)  # it is tried again now
+    return TrainingStage("Complete", "Trained", f"Trained; creating ModelVersion {name}")
 
 
-def fails(observation: TrainingObservation) -> Stage | None:
+def fails(observation: TrainingObservation) -> TrainingStage | None:
     """The Job gave up: what its pod said, else what the Job says. A pod that says 'done' too late changes nothing."""
     failure = observation.job_failure
     if failure is None or (observation.status.phase == "Complete" and failure.reason == "NameTaken"):
@@ -157,10 +157,10 @@ def fails(observation: TrainingObservation) -> Stage | None:
     outcome = observation.outcome
     if outcome is not None and not outcome.succeeded and outcome.reason != TERMINATED:
         where = f"{outcome.field}: " if outcome.field and not outcome.message.startswith(outcome.field) else ""
-        return Stage("Failed", outcome.reason, f"{where}{outcome.message}", stalled=True)
+        return TrainingStage("Failed", outcome.reason, f"{where}{outcome.message}", stalled=True)
     failure = _cause(failure, observation)
     late = ". Its pod ended with a bundle after that: it is not used" if _says_done(observation) else ""
-    return Stage("Failed", failure.reason, f"{failure.message}{late}", stalled=True)
+    return TrainingStage("Failed", failure.reason, f"{failure.message}{late}", stalled=True)
 
 
 def _cause(verdict: Failure, observation: TrainingObservation) -> Failure:
@@ -176,52 +176,56 @@ def _cause(verdict: Failure, observation: TrainingObservation) -> Failure:
     return verdict
 
 
-def lost_its_outcome(observation: TrainingObservation) -> Stage | None:
+def lost_its_outcome(observation: TrainingObservation) -> TrainingStage | None:
     """The Job says complete, and no pod is left to say what came of it."""
     if not observation.job_complete:
         return None
     message = (
         "The training pod ended and was removed before its outcome was read: delete this TrainingJob and apply it again"
     )
-    return Stage("Failed", "OutcomeLost", message, stalled=True)
+    return TrainingStage("Failed", "OutcomeLost", message, stalled=True)
 
 
-def is_ending(observation: TrainingObservation) -> Stage | None:
+def is_ending(observation: TrainingObservation) -> TrainingStage | None:
     """Its pod says 'done', and the Job has not judged yet: it may have exceeded its deadline meanwhile."""
     if not _says_done(observation) or not observation.job_exists:
         return None
-    return Stage("Running", "Ending", "The pod has ended with a bundle; waiting for the Job to count it as a success")
+    return TrainingStage(
+        "Running", "Ending", "The pod has ended with a bundle; waiting for the Job to count it as a success"
+    )
 
 
-def is_suspended(observation: TrainingObservation) -> Stage | None:
+def is_suspended(observation: TrainingObservation) -> TrainingStage | None:
     """spec.suspend."""
     if not observation.spec.suspend:
         return None
-    return Stage("Suspended", "Suspended", "Suspended by spec.suspend; set it to false to go on")
+    return TrainingStage("Suspended", "Suspended", "Suspended by spec.suspend; set it to false to go on")
 
 
-def is_starting(observation: TrainingObservation) -> Stage | None:
+def is_starting(observation: TrainingObservation) -> TrainingStage | None:
     """No pod runs yet."""
     problem = observation.pod_problem
     if problem is None and not observation.job_exists:
         problem = remembered(observation.status.conditions)  # it is tried again now
     if problem is not None:
-        return Stage("Pending", problem.reason, problem.message)
+        return TrainingStage("Pending", problem.reason, problem.message)
     if observation.job_exists and observation.progress is not None:
         return None
-    return Stage(
+    return TrainingStage(
         "Running" if observation.status.phase == "Running" and observation.job_exists else "Pending",
         "Starting",
         "Waiting for the training pod to start" if observation.job_exists else "Creating the Job",
     )
 
 
-def is_running(observation: TrainingObservation) -> Stage | None:
+def is_running(observation: TrainingObservation) -> TrainingStage | None:
     """It tells how far it is."""
     progress = observation.progress
     if progress is None:
         return None
-    return Stage("Running", "Training", f"{progress.step}: {progress.message}" if progress.message else progress.step)
+    return TrainingStage(
+        "Running", "Training", f"{progress.step}: {progress.message}" if progress.message else progress.step
+    )
 
 
 CHECKS: tuple[Check, ...] = (
@@ -244,7 +248,7 @@ def _differs(observation: TrainingObservation) -> bool:
     return observation.job_suspended != observation.spec.suspend
 
 
-def _version_to_create(observation: TrainingObservation, stage: Stage) -> str | None:
+def _version_to_create(observation: TrainingObservation, stage: TrainingStage) -> str | None:
     wanted = stage.phase == "Complete" and observation.spec.promote is not None
     if not wanted or observation.model_version is not None or observation.name_taken or observation.version_refused:
         return None
@@ -260,7 +264,7 @@ def _complete_message(observation: TrainingObservation) -> str:
     )
 
 
-def _status(observation: TrainingObservation, stage: Stage, now: datetime) -> TrainingJobStatus:
+def _status(observation: TrainingObservation, stage: TrainingStage, now: datetime) -> TrainingJobStatus:
     old = observation.status
     begun = stage.phase not in ("Pending", "Suspended")
     over = stage.phase in ("Complete", "Failed")
@@ -301,7 +305,7 @@ def _with_interval(metric: Metric) -> str:
     return f"{metric.estimate:.3f}{interval}"
 
 
-def _summary(stage: Stage) -> Summary:
+def _summary(stage: TrainingStage) -> Summary:
     def state(holds: bool) -> State:
         return "True" if holds else "False"
 
@@ -321,7 +325,7 @@ def _summary(stage: Stage) -> Summary:
     )
 
 
-def _notes(observation: TrainingObservation, stage: Stage) -> tuple[Note, ...]:
+def _notes(observation: TrainingObservation, stage: TrainingStage) -> tuple[Note, ...]:
     if observation.status.phase == stage.phase:
         return ()
     kind: Literal["Normal", "Warning"] = "Warning" if stage.phase == "Failed" else "Normal"

@@ -26,7 +26,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class LeaseRecord:
     """What the Lease says."""
 
     holder: str | None
@@ -41,7 +41,7 @@ class Record:
 class Sighting:
     """What an observer knows after its last look."""
 
-    record: Record | None
+    record: LeaseRecord | None
     """None: there is no Lease."""
     since: float
     """When it was first seen as it is."""
@@ -65,7 +65,7 @@ class StandBy:
     seconds: float
 
 
-def sighted(before: Sighting | None, record: Record | None, now: float) -> Sighting:
+def sighted(before: Sighting | None, record: LeaseRecord | None, now: float) -> Sighting:
     """What is known after one more look. A Lease that vanished may have been renewed just before: that is a change, too."""
     unchanged = before is not None and before.record == record
     return Sighting(
@@ -94,7 +94,7 @@ def may_write(renewed: float, now: float, terms: Terms) -> bool:
     return now < renewed + terms.deadline
 
 
-def is_ours(record: Record, me: str, epoch: int) -> bool:
+def is_ours(record: LeaseRecord, me: str, epoch: int) -> bool:
     """Whether a Lease that changed unexpectedly still names this leader (somebody labelled it, or an answer was lost)."""
     return (record.holder, record.epoch) == (me, epoch)
 

@@ -18,11 +18,11 @@ from modelward_operator.domain.evidence import ledger, subgroups
 from modelward_operator.domain.rollout import candidate as trial
 from modelward_operator.domain.rollout import decision_log, incumbents
 from modelward_operator.domain.rollout.decision import Decision, LeaseOrder
-from modelward_operator.domain.rollout.failback import handed_back
-from modelward_operator.domain.rollout.incumbents import Place
+from modelward_operator.domain.rollout.failback import fail_back
+from modelward_operator.domain.rollout.incumbents import IncumbentContext
 from modelward_operator.domain.rollout.observation import InvalidVersion, Observation, Version
-from modelward_operator.domain.rollout.plan import ENDED, UNDER_WAY, Course
-from modelward_operator.domain.rollout.roles import Roles, cast, selected
+from modelward_operator.domain.rollout.plan import ENDED, UNDER_WAY, VersionPlan
+from modelward_operator.domain.rollout.roles import Roles, assign_roles, selected
 from modelward_operator.domain.rollout.size import so_far
 from modelward_operator.domain.rollout.status import Facts, invalid_status, lost_note, next_status, note
 
@@ -36,10 +36,10 @@ _NONE = PairedCounts()
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ModelPlan:
     """Every version's course, by name, in the order in which the statuses are to be written."""
 
-    courses: Mapping[str, Course]
+    version_plans: Mapping[str, VersionPlan]
     champion: str | None
     """Who answers from now on."""
     counts: PairedCounts = _NONE
@@ -50,7 +50,7 @@ def advance(observation: Observation, now: datetime) -> Decision:
     """What shall be, given what is. Pure and total: same observation and time, same decision."""
     if not _anyone_left(observation):
         return _farewell(observation, now)
-    roles = cast(observation)
+    roles = assign_roles(observation)
     judgements = _judge(observation, roles.champion, now)
     drifting = next((name for name, j in judgements.items() if j.rollback), None)
     plan = _plan(observation, roles, drifting, now)
@@ -71,8 +71,8 @@ def _farewell(observation: Observation, now: datetime) -> Decision:
     ours = observation.service is not None and observation.service.ours
     record = ModelRecord(quarantined=observation.record.quarantined, decisions=observation.record.decisions)
     monitors = {name: j.status for name, j in _judge(observation, None, now).items()}
-    release = frozenset(v.name for v in _everyone(observation) if v.finalizer)
-    return Decision({}, record, {}, None, drop_service=ours, release=release, monitors=monitors)
+    drop_finalizers = frozenset(v.name for v in _everyone(observation) if v.finalizer)
+    return Decision({}, record, {}, None, drop_service=ours, drop_finalizers=drop_finalizers, monitors=monitors)
 
 
 def _judge(observation: Observation, champion: Version | None, now: datetime) -> dict[str, monitoring.Judgement]:
@@ -89,24 +89,26 @@ def _judge(observation: Observation, champion: Version | None, now: datetime) ->
     }
 
 
-def _plan(observation: Observation, roles: Roles, drifting: str | None, now: datetime) -> Plan:
+def _plan(observation: Observation, roles: Roles, drifting: str | None, now: datetime) -> ModelPlan:
     if (halt := _halt(observation)) is not None:
         return _halted(observation, roles, halt)
-    courses = handed_back(observation, roles, drifting)
-    champion = roles.standby if courses else roles.champion
+    version_plans = fail_back(observation, roles, drifting)
+    champion = roles.standby if version_plans else roles.champion
     counts, promoted = PairedCounts(), False
     if roles.candidate is not None:
-        case = _case(observation, roles.candidate, champion, now)
-        courses[roles.candidate.name] = trial.course(case)
-        counts, promoted = case.counts, courses[roles.candidate.name].phase == "Champion"
+        context = _candidate_context(observation, roles.candidate, champion, now)
+        version_plans[roles.candidate.name] = trial.plan(context)
+        counts, promoted = context.counts, version_plans[roles.candidate.name].phase == "Champion"
     leader = roles.candidate if promoted else champion
     for version in observation.versions:
-        if version.name not in courses and not (version.deleting and version is not champion):
-            courses[version.name] = incumbents.course(Place(observation, roles, version, leader, now))
-    return Plan(courses, leader.name if leader else None, counts)
+        if version.name not in version_plans and not (version.deleting and version is not champion):
+            version_plans[version.name] = incumbents.plan(IncumbentContext(observation, roles, version, leader, now))
+    return ModelPlan(version_plans, leader.name if leader else None, counts)
 
 
-def _case(observation: Observation, version: Version, champion: Version | None, now: datetime) -> trial.Case:
+def _candidate_context(
+    observation: Observation, version: Version, champion: Version | None, now: datetime
+) -> trial.CandidateContext:
     counts, tripped, strata = PairedCounts(), None, {}
     if version.artifact and champion is not None and champion.artifact:
         pair = version.artifact.digest, champion.artifact.digest
@@ -117,7 +119,7 @@ def _case(observation: Observation, version: Version, champion: Version | None, 
         strata = {stratum: told.get(stratum, PairedCounts()) for stratum in dict.fromkeys((*declared, *told))}
         tripped = observation.tripped.get(version.artifact.digest)
     assessment = subgroups.assess(counts, tripped, strata, version.spec.rollout.analysis)
-    return trial.Case(
+    return trial.CandidateContext(
         version, champion, counts, assessment, selected(observation, version), now, _documents(observation, version)
     )
 
@@ -138,63 +140,67 @@ def _halt(observation: Observation) -> Failure | None:
     return None
 
 
-def _halted(observation: Observation, roles: Roles, why: Failure) -> Plan:
+def _halted(observation: Observation, roles: Roles, why: Failure) -> ModelPlan:
     """Nothing moves, and nothing is touched."""
-    courses = {}
+    version_plans = {}
     for version in observation.versions:
         phase = version.status.phase or "Pending"
         if phase in ENDED:
-            courses[version.name] = incumbents.as_before(version)
+            version_plans[version.name] = incumbents.as_before(version)
         else:
             size = version.workload.replicas if version.workload else 0
-            courses[version.name] = Course(phase, why.reason, why.message, replicas=size, stalled=True)
-    return Plan(courses, roles.champion.name if roles.champion else None)
+            version_plans[version.name] = VersionPlan(phase, why.reason, why.message, replicas=size, stalled=True)
+    return ModelPlan(version_plans, roles.champion.name if roles.champion else None)
 
 
-def _decide(observation: Observation, roles: Roles, plan: Plan, now: datetime) -> Decision:
+def _decide(observation: Observation, roles: Roles, plan: ModelPlan, now: datetime) -> Decision:
     versions = {v.name: v for v in observation.versions}
-    courses = _with_shares(plan, roles)
-    record = decision_log.next_record(observation, courses, plan.champion, plan.counts, now)
+    version_plans = _with_shares(plan, roles)
+    record = decision_log.next_record(observation, version_plans, plan.champion, plan.counts, now)
     statuses = {}
     notes: list[Note] = []
-    for name, course in courses.items():
+    for name, version_plan in version_plans.items():
         version = versions[name]
-        statuses[name] = next_status(version, course, _facts(observation, version, plan, record, now))
-        told = note(version, course)
+        statuses[name] = next_status(version, version_plan, _facts(observation, version, plan, record, now))
+        told = note(version, version_plan)
         notes += [told] if told else []
     notes += [lost] if (lost := lost_note(observation)) else []
     for invalid in observation.invalid:
         statuses[invalid.name] = invalid_status(invalid, now)
-    serve = next((name for name, course in courses.items() if course.serve and name != plan.champion), None)
-    serve = serve or next((name for name, course in courses.items() if course.serve), None)
+    serve = next(
+        (name for name, version_plan in version_plans.items() if version_plan.serve and name != plan.champion), None
+    )
+    serve = serve or next((name for name, version_plan in version_plans.items() if version_plan.serve), None)
     return Decision(
         statuses=statuses,
         record=record,
-        workloads=_workloads(courses, versions, serve, observation),
+        workloads=_workloads(version_plans, versions, serve, observation),
         autoscaled=frozenset(
-            name for name, course in courses.items() if course.phase == "Champion" and versions[name].is_autoscaled
+            name
+            for name, version_plan in version_plans.items()
+            if version_plan.phase == "Champion" and versions[name].is_autoscaled
         ),
         serve=serve,
         leases=_leases(plan, versions, roles),
         keep=frozenset(invalid.name for invalid in observation.invalid),
-        release=_released(observation, plan),
+        drop_finalizers=_finalizers_to_drop(observation, plan),
         notes=tuple(notes),
-        requeue_after=_period(observation, courses, serve),
+        requeue_after=_period(observation, version_plans, serve),
     )
 
 
-def _with_shares(plan: Plan, roles: Roles) -> dict[str, Course]:
+def _with_shares(plan: ModelPlan, roles: Roles) -> dict[str, VersionPlan]:
     """The champion has the share of callers that no challenger has."""
-    courses = dict(plan.courses)
-    if plan.champion in courses:
-        taken = max((c.weight for n, c in courses.items() if n != plan.champion), default=0.0)
-        courses[plan.champion] = replace(courses[plan.champion], weight=100.0 - taken)
-    return courses
+    version_plans = dict(plan.version_plans)
+    if plan.champion in version_plans:
+        taken = max((c.weight for n, c in version_plans.items() if n != plan.champion), default=0.0)
+        version_plans[plan.champion] = replace(version_plans[plan.champion], weight=100.0 - taken)
+    return version_plans
 
 
-def _facts(observation: Observation, version: Version, plan: Plan, record: ModelRecord, now: datetime) -> Facts:
+def _facts(observation: Observation, version: Version, plan: ModelPlan, record: ModelRecord, now: datetime) -> Facts:
     documents = _documents(observation, version)
-    is_tried = plan.courses[version.name].phase in UNDER_WAY
+    is_tried = plan.version_plans[version.name].phase in UNDER_WAY
     refused = observation.refused.get((plan.champion or "") if is_tried else version.name)
     return Facts(observation.namespace, now, plan.counts, documents, record, observation.lost, refused)
 
@@ -204,10 +210,13 @@ def _documents(observation: Observation, version: Version) -> BundleDocuments | 
 
 
 def _workloads(
-    courses: Mapping[str, Course], versions: Mapping[str, Version], serve: str | None, observation: Observation
+    version_plans: Mapping[str, VersionPlan],
+    versions: Mapping[str, Version],
+    serve: str | None,
+    observation: Observation,
 ) -> dict[str, int]:
     """Replicas by version. Whoever the Service still selects keeps its pods until the Service has turned away."""
-    workloads = {name: course.replicas for name, course in courses.items() if course.replicas}
+    workloads = {name: version_plan.replicas for name, version_plan in version_plans.items() if version_plan.replicas}
     for name, version in versions.items():
         leaving = name not in workloads and selected(observation, version) and serve not in (None, name)
         if leaving and version.workload is not None:
@@ -215,31 +224,31 @@ def _workloads(
     return workloads
 
 
-def _leases(plan: Plan, versions: Mapping[str, Version], roles: Roles) -> tuple[LeaseOrder, ...]:
+def _leases(plan: ModelPlan, versions: Mapping[str, Version], roles: Roles) -> tuple[LeaseOrder, ...]:
     champion = versions.get(plan.champion or "")
     if champion is None:
         return ()
     orders = [_order_of_champion(plan, champion, versions)]
     deadline = 1000 * seconds(champion.spec.rollout.analysis.latency_objective)
-    for name, course in plan.courses.items():
-        if course.phase == "Standby":  # callers with an old connection get the champion's answer through it
+    for name, version_plan in plan.version_plans.items():
+        if version_plan.phase == "Standby":  # callers with an old connection get the champion's answer through it
             sticky = champion.spec.serving.sticky_header
             orders.append(LeaseOrder(name, champion.name, 100.0, 0.0, sticky, deadline, turn_away=True))
     return tuple(orders)
 
 
-def _order_of_champion(plan: Plan, champion: Version, versions: Mapping[str, Version]) -> LeaseOrder:
-    for name, course in plan.courses.items():
-        if name != champion.name and course.phase in ("Canary", "Shadow", "Promoting"):
+def _order_of_champion(plan: ModelPlan, champion: Version, versions: Mapping[str, Version]) -> LeaseOrder:
+    for name, version_plan in plan.version_plans.items():
+        if name != champion.name and version_plan.phase in ("Canary", "Shadow", "Promoting"):
             version = versions[name]
             sticky = champion.spec.serving.sticky_header or version.spec.serving.sticky_header
             deadline = 1000 * seconds(version.spec.rollout.analysis.latency_objective)
-            weight = so_far(course.weight, version.ready_pods, course.replicas)
-            return LeaseOrder(champion.name, name, weight, course.mirror, sticky, deadline)
+            weight = so_far(version_plan.weight, version.ready_pods, version_plan.replicas)
+            return LeaseOrder(champion.name, name, weight, version_plan.mirror, sticky, deadline)
     return LeaseOrder(champion.name, None)
 
 
-def _released(observation: Observation, plan: Plan) -> frozenset[str]:
+def _finalizers_to_drop(observation: Observation, plan: ModelPlan) -> frozenset[str]:
     """Versions under deletion that no caller depends on any more."""
     released = {
         v.name for v in observation.versions if v.deleting and v.name != plan.champion and not selected(observation, v)
@@ -248,11 +257,11 @@ def _released(observation: Observation, plan: Plan) -> frozenset[str]:
     return frozenset(released | {i.name for i in observation.invalid if i.deleting and i.name != service})
 
 
-def _period(observation: Observation, courses: Mapping[str, Course], serve: str | None) -> float:
+def _period(observation: Observation, version_plans: Mapping[str, VersionPlan], serve: str | None) -> float:
     turning = serve is not None and (observation.service is None or observation.service.selects != serve)
     if turning:
         return AT_ONCE
-    phases = {course.phase for course in courses.values()}
+    phases = {version_plan.phase for version_plan in version_plans.values()}
     if phases & {"Canary", "Shadow", "Promoting"}:
         return ROLLOUT_PERIOD
     if phases & {"Verifying", "Deploying"}:
@@ -267,7 +276,7 @@ def _period(observation: Observation, courses: Mapping[str, Course], serve: str 
 def _with_monitors(
     observation: Observation,
     roles: Roles,
-    plan: Plan,
+    plan: ModelPlan,
     judgements: Mapping[str, monitoring.Judgement],
     decision: Decision,
     now: datetime,

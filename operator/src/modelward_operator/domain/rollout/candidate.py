@@ -19,7 +19,7 @@ from modelward_operator.domain.core.clock import elapsed, stamp
 from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.evidence.signals import Assessment
 from modelward_operator.domain.rollout.observation import Version
-from modelward_operator.domain.rollout.plan import Course, withdrawal
+from modelward_operator.domain.rollout.plan import VersionPlan, withdrawal
 from modelward_operator.domain.rollout.size import beside, mirrored, pods
 
 UNSERVABLE = frozenset(
@@ -38,7 +38,7 @@ UNSERVABLE = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class CandidateContext:
     """All that the checks look at."""
 
     version: Version
@@ -54,198 +54,206 @@ class Case:
     """Of its bundle, once a pod has told them."""
 
 
-Check = Callable[[Case], Course | None]
+Check = Callable[[CandidateContext], VersionPlan | None]
 
 
-def course(case: Case) -> Course:
+def plan(context: CandidateContext) -> VersionPlan:
     """What becomes of the candidate."""
-    return chain.decide(CHECKS, case)
+    return chain.decide(CHECKS, context)
 
 
-def cannot_be_served(case: Case) -> Course | None:
+def cannot_be_served(context: CandidateContext) -> VersionPlan | None:
     """Its bundle is missing, not what it should be, or not servable: it never answers anybody."""
-    failure = mismatch(case.version, case.documents) or _lasting_failure(case.version)
-    return None if failure is None else Course("Failed", failure.reason, failure.message)
+    failure = mismatch(context.version, context.documents) or _lasting_failure(context.version)
+    return None if failure is None else VersionPlan("Failed", failure.reason, failure.message)
 
 
-def is_withdrawn(case: Case) -> Course | None:
+def is_withdrawn(context: CandidateContext) -> VersionPlan | None:
     """A person has taken it out: before the Service turns, that costs nobody anything."""
-    if not case.version.spec.rollout.withdrawn or case.selected:
+    if not context.version.spec.rollout.withdrawn or context.selected:
         return None
-    message = withdrawal(case.version)
-    if case.champion is not None:
-        message += f". {_champion_name(case)} answers all requests"
-    return _rolled_back(case, "Withdrawn", message, quarantine=True)
+    message = withdrawal(context.version)
+    if context.champion is not None:
+        message += f". {_champion_name(context)} answers all requests"
+    return _rolled_back(context, "Withdrawn", message, quarantine=True)
 
 
-def harms(case: Case) -> Course | None:
+def harms(context: CandidateContext) -> VersionPlan | None:
     """The evidence shows harm, or it failed hard: out at once, and not again."""
-    if case.version.status.phase not in ("Canary", "Promoting") or case.selected or case.assessment.verdict != "Harm":
-        return None
-    message = f"{case.assessment.message}. {_champion_name(case)} answers all requests"
-    return _rolled_back(case, case.assessment.reason, message, quarantine=True)
-
-
-def takes_too_long(case: Case) -> Course | None:
-    """Undecided at its deadline: no blame, but no promotion either."""
-    rollout, status = case.version.spec.rollout, case.version.status
     if (
-        case.champion is None
+        context.version.status.phase not in ("Canary", "Promoting")
+        or context.selected
+        or context.assessment.verdict != "Harm"
+    ):
+        return None
+    message = f"{context.assessment.message}. {_champion_name(context)} answers all requests"
+    return _rolled_back(context, context.assessment.reason, message, quarantine=True)
+
+
+def takes_too_long(context: CandidateContext) -> VersionPlan | None:
+    """Undecided at its deadline: no blame, but no promotion either."""
+    rollout, status = context.version.spec.rollout, context.version.status
+    if (
+        context.champion is None
         or rollout.strategy == "shadow"
         or status.phase not in ("Verifying", "Deploying", "Canary")
     ):
         return None
-    if elapsed(status.phase_since, case.now) < seconds(rollout.deadline):
+    if elapsed(status.phase_since, context.now) < seconds(rollout.deadline):
         return None
     message = (
-        f"Undecided after {rollout.deadline}: {case.assessment.message}. "
-        f"Set spec.rollout.release to '{stamp(case.now)}' to try again"
+        f"Undecided after {rollout.deadline}: {context.assessment.message}. "
+        f"Set spec.rollout.release to '{stamp(context.now)}' to try again"
     )
-    return _rolled_back(case, "DeadlineExceeded", message, quarantine=False)
+    return _rolled_back(context, "DeadlineExceeded", message, quarantine=False)
 
 
-def has_taken_over(case: Case) -> Course | None:
+def has_taken_over(context: CandidateContext) -> VersionPlan | None:
     """The Service selects it: it is the champion."""
-    if not case.selected or (case.champion is not None and mismatch(case.version, case.documents)):
+    if not context.selected or (context.champion is not None and mismatch(context.version, context.documents)):
         return None
-    message = f"Answers all requests, after {_champion_name(case)}"
-    return Course("Champion", "Promoted", message, replicas=_all_pods(case), serve=True)
+    message = f"Answers all requests, after {_champion_name(context)}"
+    return VersionPlan("Champion", "Promoted", message, replicas=_all_pods(context), serve=True)
 
 
-def speaks_otherwise(case: Case) -> Course | None:
+def has_protocol_mismatch(context: CandidateContext) -> VersionPlan | None:
     """Callers would break at the promotion, and the champion could not ask it until then: https on one side only, or its
     callers' tokens refused.
     """
-    champion, version = case.champion, case.version
+    champion, version = context.champion, context.version
     if champion is None or not version.ready_pods:
         return None
     if version.tls != champion.tls:
         with_it, without = (version, champion) if version.tls else (champion, version)
         message = f"{with_it.name} has spec.serving.tls and {without.name} has none: give both the same"
-        return Course("Deploying", "TlsDiffers", message, replicas=_first_pods(case), stalled=True)
+        return VersionPlan("Deploying", "TlsDiffers", message, replicas=_first_pods(context), stalled=True)
     if (why := refused_for(champion.spec.serving.authentication, version.spec.serving.authentication)) is not None:
         message = (
             f"{version.name} would refuse callers of {champion.name}: {why}. Give both the same serving.authentication"
         )
-        return Course("Deploying", "AuthenticationDiffers", message, replicas=_first_pods(case), stalled=True)
-    return _speaks_not_yet(case, champion)
+        return VersionPlan("Deploying", "AuthenticationDiffers", message, replicas=_first_pods(context), stalled=True)
+    return _pods_are_changing(context, champion)
 
 
-def _speaks_not_yet(case: Case, champion: Version) -> Course | None:
+def _pods_are_changing(context: CandidateContext, champion: Version) -> VersionPlan | None:
     """The specs agree, but no pod of it speaks so yet, or one of the champion's from before the change still answers."""
-    for version, enough in ((case.version, any), (champion, all)):
-        if not enough(version.is_spoken_by(pod) for pod in version.pods if pod.ready and not pod.deleting):
+    for version, enough in ((context.version, any), (champion, all)):
+        if not enough(version.is_current(pod) for pod in version.pods if pod.ready and not pod.deleting):
             message = f"spec.serving of {version.name} was changed: waiting for pods that speak so"
-            return Course("Deploying", "PodsChanging", message, replicas=_first_pods(case))
+            return VersionPlan("Deploying", "PodsChanging", message, replicas=_first_pods(context))
     return None
 
 
-def takes_over(case: Case) -> Course | None:
+def takes_over(context: CandidateContext) -> VersionPlan | None:
     """Promoting: as many pods as it will need, all callers by lease, then the Service."""
-    if case.version.status.phase != "Promoting" or case.champion is None:
+    if context.version.status.phase != "Promoting" or context.champion is None:
         return None
-    wanted = _all_pods(case)
-    ready = case.version.ready_pods >= wanted
-    waiting = "the Service turns to it" if ready else f"{case.version.ready_pods} of {wanted} pods are ready"
+    wanted = _all_pods(context)
+    ready = context.version.ready_pods >= wanted
+    waiting = "the Service turns to it" if ready else f"{context.version.ready_pods} of {wanted} pods are ready"
     return replace(
-        _trial(case, "Promoting", "TakingOver", f"Promoting: {waiting}", 100.0), replicas=wanted, serve=ready
+        _trial(context, "Promoting", "TakingOver", f"Promoting: {waiting}", 100.0), replicas=wanted, serve=ready
     )
 
 
-def is_unverified(case: Case) -> Course | None:
+def is_unverified(context: CandidateContext) -> VersionPlan | None:
     """Its pods have not yet fetched the bundle and found the digest right."""
-    if case.version.status.phase in ("Canary", "Shadow") or any(pod.verified for pod in case.version.pods):
+    if context.version.status.phase in ("Canary", "Shadow") or any(pod.verified for pod in context.version.pods):
         return None
-    return Course(
-        "Verifying", *_reason(case.version, "Fetching", "Fetching the bundle and checking its digest"), replicas=1
+    return VersionPlan(
+        "Verifying", *_reason(context.version, "Fetching", "Fetching the bundle and checking its digest"), replicas=1
     )
 
 
-def is_not_ready(case: Case) -> Course | None:
+def is_not_ready(context: CandidateContext) -> VersionPlan | None:
     """Verified; the model is being loaded."""
-    if case.version.status.phase in ("Canary", "Shadow") or case.version.ready_pods >= _first_pods(case):
+    if context.version.status.phase in ("Canary", "Shadow") or context.version.ready_pods >= _first_pods(context):
         return None
-    return Course(
+    return VersionPlan(
         "Deploying",
-        *_reason(case.version, "Starting", "The bundle is verified; waiting for its pods to be ready"),
-        replicas=_first_pods(case),
+        *_reason(context.version, "Starting", "The bundle is verified; waiting for its pods to be ready"),
+        replicas=_first_pods(context),
     )
 
 
-def is_the_first(case: Case) -> Course | None:
+def is_the_first(context: CandidateContext) -> VersionPlan | None:
     """There is nothing to compare it with."""
-    if case.champion is not None:
+    if context.champion is not None:
         return None
-    return Course("Deploying", "TakingOver", "Ready; the Service turns to it", replicas=_first_pods(case), serve=True)
-
-
-def is_paused_before_it_begins(case: Case) -> Course | None:
-    """spec.rollout.paused: deployed, but nobody asks it."""
-    if not case.version.spec.rollout.paused or case.version.status.phase in ("Canary", "Shadow"):
-        return None
-    return Course(
-        "Deploying", "Paused", "Ready, and paused by spec.rollout.paused", replicas=_first_pods(case), paused=True
+    return VersionPlan(
+        "Deploying", "TakingOver", "Ready; the Service turns to it", replicas=_first_pods(context), serve=True
     )
 
 
-def needs_no_evidence(case: Case) -> Course | None:
+def is_paused_before_it_begins(context: CandidateContext) -> VersionPlan | None:
+    """spec.rollout.paused: deployed, but nobody asks it."""
+    if not context.version.spec.rollout.paused or context.version.status.phase in ("Canary", "Shadow"):
+        return None
+    return VersionPlan(
+        "Deploying", "Paused", "Ready, and paused by spec.rollout.paused", replicas=_first_pods(context), paused=True
+    )
+
+
+def needs_no_evidence(context: CandidateContext) -> VersionPlan | None:
     """Strategy direct: a person vouches for it."""
-    if case.version.spec.rollout.strategy != "direct":
+    if context.version.spec.rollout.strategy != "direct":
         return None
-    direct = _trial(case, "Promoting", "Direct", "Taking over without evidence, by strategy direct", 0)
-    return replace(direct, replicas=_all_pods(case), decides="promote")
+    direct = _trial(context, "Promoting", "Direct", "Taking over without evidence, by strategy direct", 0)
+    return replace(direct, replicas=_all_pods(context), decides="promote")
 
 
-def is_a_shadow(case: Case) -> Course | None:
+def is_a_shadow(context: CandidateContext) -> VersionPlan | None:
     """Strategy shadow: scored and reported, never answered from."""
-    if case.version.spec.rollout.strategy != "shadow":
+    if context.version.spec.rollout.strategy != "shadow":
         return None
-    return _trial(case, "Shadow", "Shadowing", f"Shadow of {_champion_name(case)}: {case.assessment.message}", 0)
+    return _trial(
+        context, "Shadow", "Shadowing", f"Shadow of {_champion_name(context)}: {context.assessment.message}", 0
+    )
 
 
-def begins(case: Case) -> Course | None:
+def begins(context: CandidateContext) -> VersionPlan | None:
     """The first step: also when the champion has changed, as evidence against another one says nothing about this one."""
-    status = case.version.status
-    if status.phase == "Canary" and status.champion == _champion_name(case):
+    status = context.version.status
+    if status.phase == "Canary" and status.champion == _champion_name(context):
         return None
-    return _at_step(case, 0, "CanaryStarted", case.counts.pairs, stamp(case.now))
+    return _at_step(context, 0, "CanaryStarted", context.counts.pairs, stamp(context.now))
 
 
-def is_paused(case: Case) -> Course | None:
+def is_paused(context: CandidateContext) -> VersionPlan | None:
     """Held at its weight by a person."""
-    if not case.version.spec.rollout.paused:
+    if not context.version.spec.rollout.paused:
         return None
-    held = _stay(case, "Paused")
-    return replace(held, paused=True, message=f"Paused at {held.weight:g}%: {case.assessment.message}")
+    held = _stay(context, "Paused")
+    return replace(held, paused=True, message=f"Paused at {held.weight:g}%: {context.assessment.message}")
 
 
-def stays_on_its_step(case: Case) -> Course | None:
+def stays_on_its_step(context: CandidateContext) -> VersionPlan | None:
     """Too few requests, or too little time, on this step."""
-    step, status = _step(case), case.version.status
-    seen = case.counts.pairs - (status.step_pairs or 0)
-    if seen >= step.min_requests and elapsed(status.step_since, case.now) >= seconds(step.pause):
+    step, status = _step(context), context.version.status
+    seen = context.counts.pairs - (status.step_pairs or 0)
+    if seen >= step.min_requests and elapsed(status.step_since, context.now) >= seconds(step.pause):
         return None
-    return _stay(case, "InsufficientEvidence")
+    return _stay(context, "InsufficientEvidence")
 
 
-def steps_up(case: Case) -> Course | None:
+def steps_up(context: CandidateContext) -> VersionPlan | None:
     """The next weight."""
-    step = (case.version.status.step or 0) + 1
-    if step >= len(case.version.spec.rollout.steps):
+    step = (context.version.status.step or 0) + 1
+    if step >= len(context.version.spec.rollout.steps):
         return None
-    return _at_step(case, step, "SteppedUp", case.counts.pairs, stamp(case.now))
+    return _at_step(context, step, "SteppedUp", context.counts.pairs, stamp(context.now))
 
 
-def needs_more_evidence(case: Case) -> Course | None:
+def needs_more_evidence(context: CandidateContext) -> VersionPlan | None:
     """All steps are done, and harm is not bounded yet: too little data means hold."""
-    return None if case.assessment.verdict == "Pass" else _stay(case, case.assessment.reason)
+    return None if context.assessment.verdict == "Pass" else _stay(context, context.assessment.reason)
 
 
-def is_promoted(case: Case) -> Course | None:
+def is_promoted(context: CandidateContext) -> VersionPlan | None:
     """Every bound is below its margin."""
-    message = f"{case.assessment.message}. Taking over from {_champion_name(case)}"
+    message = f"{context.assessment.message}. Taking over from {_champion_name(context)}"
     return replace(
-        _trial(case, "Promoting", "HarmBounded", message, 100.0), replicas=_all_pods(case), decides="promote"
+        _trial(context, "Promoting", "HarmBounded", message, 100.0), replicas=_all_pods(context), decides="promote"
     )
 
 
@@ -255,7 +263,7 @@ CHECKS: tuple[Check, ...] = (
     cannot_be_served,
     harms,
     takes_too_long,
-    speaks_otherwise,
+    has_protocol_mismatch,
     takes_over,
     is_unverified,
     is_not_ready,
@@ -304,71 +312,73 @@ def _reason(version: Version, reason: str, message: str) -> tuple[str, str]:
     return (reason, message) if failure is None else (failure.reason, failure.message)
 
 
-def _first_pods(case: Case) -> int:
+def _first_pods(context: CandidateContext) -> int:
     """A challenger starts with what its first step takes; what takes over without a canary has all of them at once."""
-    rollout = case.version.spec.rollout
-    if case.champion is None or rollout.strategy == "direct":
-        return _all_pods(case)
-    return beside(case.champion, case.version, 0 if rollout.strategy == "shadow" else rollout.steps[0].weight)
+    rollout = context.version.spec.rollout
+    if context.champion is None or rollout.strategy == "direct":
+        return _all_pods(context)
+    return beside(context.champion, context.version, 0 if rollout.strategy == "shadow" else rollout.steps[0].weight)
 
 
-def _all_pods(case: Case) -> int:
+def _all_pods(context: CandidateContext) -> int:
     """As many as the callers need who will all come at once."""
-    return pods(case.version, case.champion.ready_pods if case.champion else 0)
+    return pods(context.version, context.champion.ready_pods if context.champion else 0)
 
 
-def _champion_name(case: Case) -> str:
-    return case.champion.name if case.champion else ""
+def _champion_name(context: CandidateContext) -> str:
+    return context.champion.name if context.champion else ""
 
 
-def _step(case: Case) -> RolloutStep:
-    steps = case.version.spec.rollout.steps
-    return steps[min(case.version.status.step or 0, len(steps) - 1)]
+def _step(context: CandidateContext) -> RolloutStep:
+    steps = context.version.spec.rollout.steps
+    return steps[min(context.version.status.step or 0, len(steps) - 1)]
 
 
-def _rolled_back(case: Case, reason: str, message: str, *, quarantine: bool) -> Course:
-    return Course(
+def _rolled_back(context: CandidateContext, reason: str, message: str, *, quarantine: bool) -> VersionPlan:
+    return VersionPlan(
         "RolledBack",
         reason,
         message,
         quarantine=quarantine,
-        assessment=case.assessment,
-        champion=_champion_name(case) or None,
+        assessment=context.assessment,
+        champion=_champion_name(context) or None,
         decides="rollback",
     )
 
 
-def _trial(case: Case, phase: Phase, reason: str, message: str, weight: float) -> Course:
-    mirror, replicas = case.version.spec.rollout.mirror, 1
-    if case.champion is not None:
-        replicas = beside(case.champion, case.version, weight)
-        mirror = mirrored(case.champion, replicas, weight, mirror)
-    return Course(
+def _trial(context: CandidateContext, phase: Phase, reason: str, message: str, weight: float) -> VersionPlan:
+    mirror, replicas = context.version.spec.rollout.mirror, 1
+    if context.champion is not None:
+        replicas = beside(context.champion, context.version, weight)
+        mirror = mirrored(context.champion, replicas, weight, mirror)
+    return VersionPlan(
         phase,
         reason,
         message,
         replicas=replicas,
         weight=weight,
         mirror=mirror,
-        assessment=case.assessment,
-        champion=_champion_name(case),
-        step=case.version.status.step,
-        step_since=case.version.status.step_since,
-        step_pairs=case.version.status.step_pairs,
+        assessment=context.assessment,
+        champion=_champion_name(context),
+        step=context.version.status.step,
+        step_since=context.version.status.step_since,
+        step_pairs=context.version.status.step_pairs,
     )
 
 
-def _at_step(case: Case, step: int, reason: str, pairs: int, since: str) -> Course:
-    weight = case.version.spec.rollout.steps[step].weight
-    message = f"{weight}% of the callers get its answers. {case.assessment.message}"
+def _at_step(context: CandidateContext, step: int, reason: str, pairs: int, since: str) -> VersionPlan:
+    weight = context.version.spec.rollout.steps[step].weight
+    message = f"{weight}% of the callers get its answers. {context.assessment.message}"
     return replace(
-        _trial(case, "Canary", reason, message, float(weight)), step=step, step_pairs=pairs, step_since=since
+        _trial(context, "Canary", reason, message, float(weight)), step=step, step_pairs=pairs, step_since=since
     )
 
 
-def _stay(case: Case, reason: str) -> Course:
+def _stay(context: CandidateContext, reason: str) -> VersionPlan:
     """On the same step. Without a ready pod the champion's answers are the only ones."""
     message = (
-        case.assessment.message if case.version.ready_pods else "None of its pods is ready: " + case.assessment.message
+        context.assessment.message
+        if context.version.ready_pods
+        else "None of its pods is ready: " + context.assessment.message
     )
-    return _trial(case, "Canary", reason, message, float(_step(case).weight))
+    return _trial(context, "Canary", reason, message, float(_step(context).weight))

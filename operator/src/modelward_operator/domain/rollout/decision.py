@@ -51,7 +51,7 @@ class Decision:
     """One for every version whose pods can hold a lease (champion and standby)."""
     keep: frozenset[str] = frozenset()
     """Versions whose Deployment stays as it is: their spec cannot be read, and callers may depend on them."""
-    release: frozenset[str] = frozenset()
+    drop_finalizers: frozenset[str] = frozenset()
     """Versions under deletion of which nothing is needed any more: a finalizer of an earlier release goes."""
     monitors: Mapping[str, DriftMonitorStatus] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()

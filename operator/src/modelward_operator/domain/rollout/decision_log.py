@@ -12,15 +12,19 @@ from modelward_operator.domain.core.clock import stamp
 from modelward_operator.domain.core.record import DecisionRecord, Evidence, ModelRecord, Quarantine
 from modelward_operator.domain.evidence import ledger
 from modelward_operator.domain.rollout.observation import Observation, Version
-from modelward_operator.domain.rollout.plan import UNDER_WAY, Course
+from modelward_operator.domain.rollout.plan import UNDER_WAY, VersionPlan
 from modelward_operator.domain.rollout.roles import quarantined
 
-KEPT_QUARANTINES = 256
-KEPT_DECISIONS = 64
+MAX_QUARANTINES = 256
+MAX_DECISIONS = 64
 
 
 def next_record(
-    observation: Observation, courses: Mapping[str, Course], champion: str | None, counts: PairedCounts, now: datetime
+    observation: Observation,
+    plans: Mapping[str, VersionPlan],
+    champion: str | None,
+    counts: PairedCounts,
+    now: datetime,
 ) -> ModelRecord:
     """The record to be written before anything else that these courses ask for.
 
@@ -33,10 +37,10 @@ def next_record(
     """
     versions = {v.name: v for v in observation.versions}
     leader = versions.get(champion or "")
-    challengers = [versions[name] for name, course in courses.items() if course.phase in UNDER_WAY]
+    challengers = [versions[name] for name, plan in plans.items() if plan.phase in UNDER_WAY]
     return ModelRecord(
-        quarantined=_quarantines(observation, courses, leader.digest if leader else None, now)[-KEPT_QUARANTINES:],
-        decisions=_decisions(observation, courses, counts, now)[-KEPT_DECISIONS:],
+        quarantined=_quarantines(observation, plans, leader.digest if leader else None, now)[-MAX_QUARANTINES:],
+        decisions=_decisions(observation, plans, counts, now)[-MAX_DECISIONS:],
         ledger=ledger.keep_only(
             observation.record.ledger,
             _digests(challengers),
@@ -57,15 +61,15 @@ def decided(record: ModelRecord, version: Version) -> Decided | None:
 
 
 def _quarantines(
-    observation: Observation, courses: Mapping[str, Course], serving: Digest | None, now: datetime
+    observation: Observation, plans: Mapping[str, VersionPlan], serving: Digest | None, now: datetime
 ) -> tuple[Quarantine, ...]:
     """With those that come and without those that are released. What answers now, under whatever name, is none of them."""
     versions = {v.name: v for v in observation.versions}
-    released = {(versions[n].digest, versions[n].status.rolled_back_at) for n, c in courses.items() if _releases(c)}
+    released = {(versions[n].digest, versions[n].status.rolled_back_at) for n, c in plans.items() if _releases(c)}
     known = [entry for entry in observation.record.quarantined if (entry.digest, entry.time) not in released]
-    for name, course in courses.items():
+    for name, plan in plans.items():
         version = versions[name]
-        if not course.quarantine or version.artifact is None or version.artifact.digest == serving:
+        if not plan.quarantine or version.artifact is None or version.artifact.digest == serving:
             continue
         if quarantined(observation, version.artifact.digest):
             continue
@@ -73,61 +77,61 @@ def _quarantines(
             Quarantine(
                 digest=version.artifact.digest,
                 version=version.spec.version,
-                reason=course.reason,
-                message=course.message,
+                reason=plan.reason,
+                message=plan.message,
                 time=stamp(now),
             )
         )
     return tuple(known)
 
 
-def _releases(course: Course) -> bool:
-    return course.decides == "release"
+def _releases(plan: VersionPlan) -> bool:
+    return plan.decides == "release"
 
 
 def _decisions(
-    observation: Observation, courses: Mapping[str, Course], counts: PairedCounts, now: datetime
+    observation: Observation, plans: Mapping[str, VersionPlan], counts: PairedCounts, now: datetime
 ) -> tuple[DecisionRecord, ...]:
     entries = list(observation.record.decisions)
     versions = {v.name: v for v in observation.versions}
-    for name, course in courses.items():
-        if course.decides is not None and not _is_recorded(entries, versions[name], course):
-            entries.append(_entry(versions, name, course, course.decides, counts, now))
+    for name, plan in plans.items():
+        if plan.decides is not None and not _is_recorded(entries, versions[name], plan):
+            entries.append(_entry(versions, name, plan, plan.decides, counts, now))
     return tuple(entries)
 
 
 def _entry(
-    versions: Mapping[str, Version], name: str, course: Course, outcome: Outcome, counts: PairedCounts, now: datetime
+    versions: Mapping[str, Version], name: str, plan: VersionPlan, outcome: Outcome, counts: PairedCounts, now: datetime
 ) -> DecisionRecord:
-    version, champion = versions[name], versions.get(course.champion or "")
-    compared = course.assessment is not None
+    version, champion = versions[name], versions.get(plan.champion or "")
+    compared = plan.assessment is not None
     evidence = Evidence(
         challenger=version.digest,
         champion=champion.digest if champion else None,
         analysis=version.spec.rollout.analysis,
         counts=counts if compared else PairedCounts(),
-        signals=course.assessment.signals if course.assessment else (),
-        subgroups=course.assessment.subgroups if course.assessment else (),
+        signals=plan.assessment.signals if plan.assessment else (),
+        subgroups=plan.assessment.subgroups if plan.assessment else (),
     )
     return DecisionRecord(
         time=stamp(now),
         outcome=outcome,
         model_version=name,
         version=version.spec.version,
-        champion=course.champion,
-        reason=course.reason,
-        message=course.message,
+        champion=plan.champion,
+        reason=plan.reason,
+        message=plan.message,
         evidence=evidence,
         evidence_digest=evidence.digest,
     )
 
 
-def _is_recorded(entries: Iterable[DecisionRecord], version: Version, course: Course) -> bool:
+def _is_recorded(entries: Iterable[DecisionRecord], version: Version, plan: VersionPlan) -> bool:
     """Whether a crash came after this very decision was recorded: the version is still in the phase that it was made in."""
     since = version.status.phase_since or ""
     return any(
         entry.model_version == version.name
-        and entry.outcome == course.decides
+        and entry.outcome == plan.decides
         and _is_about(entry, version)
         and since <= entry.time
         for entry in entries

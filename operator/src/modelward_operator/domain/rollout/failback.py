@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from modelward_operator.domain.core import chain
 from modelward_operator.domain.rollout.observation import Observation, Version
-from modelward_operator.domain.rollout.plan import Course, withdrawal
+from modelward_operator.domain.rollout.plan import VersionPlan, withdrawal
 from modelward_operator.domain.rollout.roles import Roles, quarantined
 from modelward_operator.domain.rollout.size import pods
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
+class FailbackContext:
     """All that the checks look at."""
 
     observation: Observation
@@ -23,61 +23,61 @@ class Charge:
     """The DriftMonitor that asks for a rollback now."""
 
 
-Check = Callable[[Charge], Course | None]
+Check = Callable[[FailbackContext], VersionPlan | None]
 
 
-def handed_back(observation: Observation, roles: Roles, drifting: str | None) -> dict[str, Course]:
+def fail_back(observation: Observation, roles: Roles, drifting: str | None) -> dict[str, VersionPlan]:
     """The courses of the standby, which answers again, and of the champion, in that order; empty if all stays as it is."""
     standby, champion = roles.standby, roles.champion
     if standby is None or not standby.ready_pods:
         return {}
     if champion is None:
-        return {standby.name: _answers_again(standby, None)}
-    charge = Charge(observation, champion, standby, drifting)
-    gone = chain.first(CHECKS, charge)
+        return {standby.name: _takes_over_again(standby, None)}
+    context = FailbackContext(observation, champion, standby, drifting)
+    gone = chain.first(CHECKS, context)
     if gone is None:
         return {}
-    courses = {standby.name: _answers_again(standby, champion)}
-    return courses if champion.deleting else {**courses, champion.name: gone}
+    plans = {standby.name: _takes_over_again(standby, champion)}
+    return plans if champion.deleting else {**plans, champion.name: gone}
 
 
-def is_deleted(charge: Charge) -> Course | None:
+def is_deleted(context: FailbackContext) -> VersionPlan | None:
     """Somebody has deleted it."""
-    if not charge.champion.deleting:
+    if not context.champion.deleting:
         return None
-    return Course("RolledBack", "Deleted", f"Being deleted; {charge.standby.name} takes over")
+    return VersionPlan("RolledBack", "Deleted", f"Being deleted; {context.standby.name} takes over")
 
 
-def is_withdrawn(charge: Charge) -> Course | None:
+def is_withdrawn(context: FailbackContext) -> VersionPlan | None:
     """A person has taken it out, or a program that knows the outcomes."""
-    if not charge.champion.spec.rollout.withdrawn:
+    if not context.champion.spec.rollout.withdrawn:
         return None
-    message = f"{withdrawal(charge.champion)}. {charge.standby.name} answers again"
-    return Course("RolledBack", "Withdrawn", message, quarantine=True, decides="rollback")
+    message = f"{withdrawal(context.champion)}. {context.standby.name} answers again"
+    return VersionPlan("RolledBack", "Withdrawn", message, quarantine=True, decides="rollback")
 
 
-def drifts(charge: Charge) -> Course | None:
+def drifts(context: FailbackContext) -> VersionPlan | None:
     """A DriftMonitor's action says so."""
-    if charge.drifting is None:
+    if context.drifting is None:
         return None
-    message = f"DriftMonitor {charge.drifting}: {charge.standby.name} answers again"
-    return Course("RolledBack", "Drift", message, quarantine=True, decides="rollback")
+    message = f"DriftMonitor {context.drifting}: {context.standby.name} answers again"
+    return VersionPlan("RolledBack", "Drift", message, quarantine=True, decides="rollback")
 
 
-def was_rolled_back(charge: Charge) -> Course | None:
+def was_rolled_back(context: FailbackContext) -> VersionPlan | None:
     """The record says so already: a crash came before the rest was done."""
-    known = quarantined(charge.observation, charge.champion.digest)
+    known = quarantined(context.observation, context.champion.digest)
     if known is None:
         return None
-    return Course("RolledBack", known.reason, known.message, quarantine=True, decides="rollback")
+    return VersionPlan("RolledBack", known.reason, known.message, quarantine=True, decides="rollback")
 
 
 CHECKS: tuple[Check, ...] = (is_deleted, is_withdrawn, drifts, was_rolled_back)
 
 
-def _answers_again(standby: Version, champion: Version | None) -> Course:
+def _takes_over_again(standby: Version, champion: Version | None) -> VersionPlan:
     after = f" after {champion.name}" if champion else ""
-    return Course(
+    return VersionPlan(
         "Champion",
         "TookOverAgain",
         f"Answers all requests again{after}",

@@ -92,7 +92,7 @@ class Version:
         """Whose tokens its pods shall take, as a fingerprint."""
         return caller_auth.fingerprint(self.spec.serving.authentication)
 
-    def is_spoken_by(self, pod: Pod) -> bool:
+    def is_current(self, pod: Pod) -> bool:
         """Whether a pod of it speaks to callers as its spec says now: it may be older than the spec."""
         return pod.tls == self.tls and pod.callers == self.callers
 

@@ -18,7 +18,7 @@ REFUSED: frozenset[Phase] = frozenset({"RolledBack", "Failed", "Quarantined"})
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class VersionPlan:
     """The next state of a version, why, and what it asks of the cluster."""
 
     phase: Phase

@@ -13,7 +13,7 @@ NOT_FOR_CAUSE = frozenset({"DeadlineExceeded", "Deleted"})
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class QuarantineSources:
     """Where a model's quarantine is kept."""
 
     record: ModelRecord | None
@@ -24,7 +24,7 @@ class Places:
     """The ModelVersions that are there, whose statuses tell of their own rollbacks."""
 
 
-def remembered(places: Places) -> ModelRecord:
+def remembered(places: QuarantineSources) -> ModelRecord:
     """The record with all that any place remembers, but for what was released since."""
     record = places.record or ModelRecord()
     found = {entry.digest: entry for entry in record.quarantined}
@@ -40,7 +40,7 @@ def remembered(places: Places) -> ModelRecord:
     )
 
 
-def lost(places: Places) -> str | None:
+def lost(places: QuarantineSources) -> str | None:
     """What somebody has deleted, if that can be told from what was never there."""
     told = _told(places.versions)
     if places.record is None:

@@ -23,11 +23,11 @@ class Roles:
     """The one version whose rollout is under way or next."""
     superseded: Mapping[str, str] = field(default_factory=dict)
     """By name: versions whose rollout ends, and the newer one that takes their place."""
-    heir: Version | None = None
+    predecessor: Version | None = None
     """Who answered before a champion that is withdrawn while nobody is warm."""
 
 
-def cast(observation: Observation) -> Roles:
+def assign_roles(observation: Observation) -> Roles:
     """Give each version its part, from what the statuses and the Service say."""
     champion = _champion(observation)
     others = [v for v in observation.versions if v is not champion and not v.deleting]
@@ -36,7 +36,7 @@ def cast(observation: Observation) -> Roles:
     undecided = [v for v in undecided if not quarantined(observation, v.digest)]
     superseded = _superseded(undecided) if champion is not None else {}
     candidate = _candidate([v for v in undecided if v.name not in superseded])
-    return Roles(champion, standby, candidate, superseded, _heir(observation, champion, standby, others))
+    return Roles(champion, standby, candidate, superseded, _predecessor(observation, champion, standby, others))
 
 
 def quarantined(observation: Observation, digest: Digest | None) -> Quarantine | None:
@@ -108,7 +108,7 @@ def _takes_the_place_of(newer: Version, version: Version) -> bool:
     return able and is_apt and newer.spec.rollout.supersedes
 
 
-def _heir(
+def _predecessor(
     observation: Observation, champion: Version | None, standby: Version | None, others: Iterable[Version]
 ) -> Version | None:
     if champion is None or not champion.spec.rollout.withdrawn or standby is not None:

@@ -18,9 +18,9 @@ from modelward_operator.domain.core.note import Note
 from modelward_operator.domain.core.record import ModelRecord
 from modelward_operator.domain.rollout.decision_log import decided
 from modelward_operator.domain.rollout.observation import InvalidVersion, Observation, Version
-from modelward_operator.domain.rollout.plan import ENDED, REFUSED, UNDER_WAY, Course
+from modelward_operator.domain.rollout.plan import ENDED, REFUSED, UNDER_WAY, VersionPlan
 
-KEPT_TRANSITIONS = 16
+MAX_TRANSITIONS = 16
 LEASED = "LeaseTaken"
 """The condition that is False while a pod refuses its lease: of the version that answers, and of the one that it would ask."""
 KEPT = "RecordKept"
@@ -48,31 +48,31 @@ class Facts:
     """Why a pod of it, or of the champion that would ask it, refuses its lease."""
 
 
-def next_status(version: Version, course: Course, facts: Facts) -> ModelVersionStatus:
+def next_status(version: Version, plan: VersionPlan, facts: Facts) -> ModelVersionStatus:
     """The version's next status; equal to the one before when there is nothing to tell."""
     old = version.status
-    quiet = _is_noise(old, course)
-    moved = old.phase != course.phase
-    message = old.message if quiet and old.message else course.message
-    told = replace(course, message=message)
+    quiet = _is_noise(old, plan)
+    moved = old.phase != plan.phase
+    message = old.message if quiet and old.message else plan.message
+    told = replace(plan, message=message)
     return old.model_copy(
         update={
             "observed_generation": version.generation,
-            "phase": course.phase,
+            "phase": plan.phase,
             "message": message,
             "phase_since": stamp(facts.now) if moved or old.phase_since is None else old.phase_since,
-            "step": course.step,
-            "step_since": course.step_since,
-            "step_pairs": course.step_pairs,
-            "champion": course.champion if course.champion is not None else old.champion,
+            "step": plan.step,
+            "step_since": plan.step_since,
+            "step_pairs": plan.step_pairs,
+            "champion": plan.champion if plan.champion is not None else old.champion,
             "artifact": version.artifact or old.artifact,
-            "weight": old.weight if quiet else _weight(course, facts.counts),
-            **_evidence(old, course, quiet),
+            "weight": old.weight if quiet else _weight(plan, facts.counts),
+            **_evidence(old, plan, quiet),
             "decided": decided(facts.record, version),
-            "rolled_back_at": _rolled_back_at(version, course, facts),
-            "endpoints": _endpoints(version, course, facts.namespace),
+            "rolled_back_at": _rolled_back_at(version, plan, facts),
+            "endpoints": _endpoints(version, plan, facts.namespace),
             "conditions": _conditions(version, told, facts),
-            "history": _history(old, course, facts.now) if moved else old.history,
+            "history": _history(old, plan, facts.now) if moved else old.history,
         }
     )
 
@@ -86,52 +86,52 @@ def invalid_status(invalid: InvalidVersion, now: datetime) -> ModelVersionStatus
     )
 
 
-def note(version: Version, course: Course) -> Note | None:
+def note(version: Version, plan: VersionPlan) -> Note | None:
     """The Event of a change of phase or step."""
     old = version.status
-    if old.phase == course.phase and old.step == course.step:
+    if old.phase == plan.phase and old.step == plan.step:
         return None
-    kind = "Warning" if course.phase in REFUSED or course.stalled else "Normal"
-    return Note("ModelVersion", version.name, kind, course.reason, f"{course.phase}: {course.message}")  # type: ignore[arg-type]
+    kind = "Warning" if plan.phase in REFUSED or plan.stalled else "Normal"
+    return Note("ModelVersion", version.name, kind, plan.reason, f"{plan.phase}: {plan.message}")  # type: ignore[arg-type]
 
 
-def _is_noise(old: ModelVersionStatus, course: Course) -> bool:
+def _is_noise(old: ModelVersionStatus, plan: VersionPlan) -> bool:
     """Whether only counts grew, and by little: a status is not rewritten for every request."""
-    if course.assessment is None or not old.evidence or (old.phase, old.step) != (course.phase, course.step):
+    if plan.assessment is None or not old.evidence or (old.phase, old.step) != (plan.phase, plan.step):
         return False
     ready = find(old.conditions, "Ready")
-    if old.verdict != course.assessment.verdict or ready is None or ready.reason != course.reason:
+    if old.verdict != plan.assessment.verdict or ready is None or ready.reason != plan.reason:
         return False
-    before, now = old.evidence[0].samples, course.assessment.signals[0].samples
+    before, now = old.evidence[0].samples, plan.assessment.signals[0].samples
     return before <= now < before * _GROWTH_WORTH_TELLING + 1
 
 
-def _evidence(old: ModelVersionStatus, course: Course, quiet: bool) -> dict[str, object]:
-    if course.assessment is None or quiet:
+def _evidence(old: ModelVersionStatus, plan: VersionPlan, quiet: bool) -> dict[str, object]:
+    if plan.assessment is None or quiet:
         return {}
-    told = course.assessment
+    told = plan.assessment
     return {"verdict": told.verdict, "evidence": told.signals, "subgroups": told.subgroups}
 
 
-def _weight(course: Course, counts: PairedCounts) -> Weight:
+def _weight(plan: VersionPlan, counts: PairedCounts) -> Weight:
     actual = None
-    if course.assessment is not None and counts.requests:
+    if plan.assessment is not None and counts.requests:
         actual = round(100 * counts.answered / counts.requests, 1)
-    return Weight(requested=course.weight, actual=actual)
+    return Weight(requested=plan.weight, actual=actual)
 
 
-def _rolled_back_at(version: Version, course: Course, facts: Facts) -> str | None:
+def _rolled_back_at(version: Version, plan: VersionPlan, facts: Facts) -> str | None:
     """The time that a person must name to roll it out again."""
     old = version.status
-    if course.phase not in ("RolledBack", "Quarantined") or old.phase == course.phase:
+    if plan.phase not in ("RolledBack", "Quarantined") or old.phase == plan.phase:
         return old.rolled_back_at
     digest = version.digest
     known = next((entry for entry in facts.record.quarantined if entry.digest == digest), None)
     return known.time if known else stamp(facts.now)
 
 
-def _endpoints(version: Version, course: Course, namespace: str) -> Endpoints | None:
-    if course.phase != "Champion":
+def _endpoints(version: Version, plan: VersionPlan, namespace: str) -> Endpoints | None:
+    if plan.phase != "Champion":
         return None
     host = f"{version.spec.model}.{namespace}.svc"
     return Endpoints(
@@ -140,25 +140,25 @@ def _endpoints(version: Version, course: Course, namespace: str) -> Endpoints | 
     )
 
 
-def _history(old: ModelVersionStatus, course: Course, now: datetime) -> tuple[Transition, ...]:
+def _history(old: ModelVersionStatus, plan: VersionPlan, now: datetime) -> tuple[Transition, ...]:
     step = Transition(
-        time=stamp(now), from_phase=old.phase, to_phase=course.phase, reason=course.reason, message=course.message
+        time=stamp(now), from_phase=old.phase, to_phase=plan.phase, reason=plan.reason, message=plan.message
     )
-    return (*old.history, step)[-KEPT_TRANSITIONS:]
+    return (*old.history, step)[-MAX_TRANSITIONS:]
 
 
-def _conditions(version: Version, course: Course, facts: Facts) -> tuple[Condition, ...]:
+def _conditions(version: Version, plan: VersionPlan, facts: Facts) -> tuple[Condition, ...]:
     available = version.ready_pods > 0
-    ready: State = "True" if course.phase == "Standby" else "False"
-    if course.phase in ("Champion", "Shadow") and available and course.reason != "ModelMismatch":
+    ready: State = "True" if plan.phase == "Standby" else "False"
+    if plan.phase in ("Champion", "Shadow") and available and plan.reason != "ModelMismatch":
         ready = "True"
     summary = Summary(
         ready,
-        course.reason,
-        course.message,
-        reconciling=course.phase in ("Pending", *UNDER_WAY, "Champion") and ready != "True",
-        stalled=course.stalled or course.phase in REFUSED,
-        others=_details(version, course, facts, available),
+        plan.reason,
+        plan.message,
+        reconciling=plan.phase in ("Pending", *UNDER_WAY, "Champion") and ready != "True",
+        stalled=plan.stalled or plan.phase in REFUSED,
+        others=_details(version, plan, facts, available),
     )
     return conclude(version.status.conditions, version.generation, facts.now, summary)
 
@@ -188,53 +188,51 @@ def _tls(version: Version) -> Detail:
     return Detail("TlsReady", "Unknown", "Starting", "No pod answers over https yet")
 
 
-def _details(version: Version, course: Course, facts: Facts, available: bool) -> tuple[Detail, ...]:
+def _details(version: Version, plan: VersionPlan, facts: Facts, available: bool) -> tuple[Detail, ...]:
     """The conditions beside the summary. One that is neither set nor absent here stays as it was."""
     found: list[Detail] = []
     if any(pod.verified for pod in version.pods):
         found.append(
             Detail("ArtifactVerified", "True", "DigestMatches", "The bundle is what spec.artifact.digest says")
         )
-    elif course.phase == "Failed":
-        found.append(Detail("ArtifactVerified", "False", course.reason, course.message))
+    elif plan.phase == "Failed":
+        found.append(Detail("ArtifactVerified", "False", plan.reason, plan.message))
     if facts.documents is not None:
         parity = facts.documents.parity
         text = f"ONNX and scikit-learn differ by at most {parity.max_abs_difference:.2g} on {parity.rows} test rows"
         found.append(Detail("ParityVerified", "True" if parity.passed else "False", "Compared", text))
-    if course.replicas:
+    if plan.replicas:
         state, reason = ("True", "PodsReady") if available else ("False", "NoPodReady")
         found.append(Detail("Available", state, reason, f"{version.ready_pods} ready pods"))  # type: ignore[arg-type]
-    found.append(_tls(version) if version.tls and course.replicas else absent("TlsReady"))
-    if course.assessment is not None:
-        found.append(
-            Detail("AnalysisPassing", PASSING[course.assessment.verdict], course.assessment.reason, course.message)
-        )
-    if course.phase in ("Champion", "RolledBack"):
-        type_ = "Promoted" if course.phase == "Champion" else "RolledBack"
-        found.append(Detail(type_, "True", course.reason, course.message))
-    return (*found, *_retirement(course), *_losses(version, course, facts), _pause(course))
+    found.append(_tls(version) if version.tls and plan.replicas else absent("TlsReady"))
+    if plan.assessment is not None:
+        found.append(Detail("AnalysisPassing", PASSING[plan.assessment.verdict], plan.assessment.reason, plan.message))
+    if plan.phase in ("Champion", "RolledBack"):
+        type_ = "Promoted" if plan.phase == "Champion" else "RolledBack"
+        found.append(Detail(type_, "True", plan.reason, plan.message))
+    return (*found, *_retirement(plan), *_losses(version, plan, facts), _pause(plan))
 
 
-def _retirement(course: Course) -> tuple[Detail, ...]:
+def _retirement(plan: VersionPlan) -> tuple[Detail, ...]:
     """It is as it shall be, and answers nobody: kstatus reads Ready=False as 'not yet', and no Ready at all as 'done'."""
-    if course.phase != "Retired":
+    if plan.phase != "Retired":
         return (absent("Retired"),)
-    return Detail("Retired", "True", course.reason, course.message), absent("Ready")
+    return Detail("Retired", "True", plan.reason, plan.message), absent("Ready")
 
 
-def _losses(version: Version, course: Course, facts: Facts) -> tuple[Detail, ...]:
+def _losses(version: Version, plan: VersionPlan, facts: Facts) -> tuple[Detail, ...]:
     """What somebody has deleted of the record, and why a pod refuses its lease."""
     found = []
-    if facts.lost is not None and course.phase not in ENDED:
+    if facts.lost is not None and plan.phase not in ENDED:
         found.append(Detail(KEPT, "False", "RecordLost", facts.lost))
     elif _is_past(version, facts):
         found.append(absent(KEPT))
-    if facts.refused is not None and course.phase not in ENDED:
+    if facts.refused is not None and plan.phase not in ENDED:
         found.append(Detail(LEASED, "False", facts.refused.reason, facts.refused.message))
     else:
         found.append(absent(LEASED))
     return tuple(found)
 
 
-def _pause(course: Course) -> Detail:
-    return Detail("Paused", "True", "Paused", "spec.rollout.paused") if course.paused else absent("Paused")
+def _pause(plan: VersionPlan) -> Detail:
+    return Detail("Paused", "True", "Paused", "spec.rollout.paused") if plan.paused else absent("Paused")

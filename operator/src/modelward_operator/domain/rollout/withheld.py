@@ -13,7 +13,7 @@ from modelward_operator.domain.core.conditions import Conditions
 
 APPLIED = "Applied"
 """The condition; there is one only while something is refused."""
-LONGEST_MESSAGE = 500
+MAX_MESSAGE_LENGTH = 500
 """Characters of the API server's message that are told."""
 _LASTING = {400: "Invalid", 403: "Forbidden", 404: "NotFound", 405: "NotAllowed", 413: "TooLarge", 422: "Invalid"}
 _PASSING = {0: "ApiServerUnreachable", 409: "Conflict", 429: "TooManyRequests"}
@@ -52,7 +52,7 @@ class Refusal:
     @property
     def message(self) -> str:
         """The same for each try: a status is not rewritten for it."""
-        said = self.said if len(self.said) <= LONGEST_MESSAGE else self.said[: LONGEST_MESSAGE - 3] + "..."
+        said = self.said if len(self.said) <= MAX_MESSAGE_LENGTH else self.said[: MAX_MESSAGE_LENGTH - 3] + "..."
         mend = (
             "correct the spec, the quota or the permissions: it is tried again" if self.lasts else "it is tried again"
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from modelward_api import names
 from modelward_operator.engine.kube.gateway import Gateway, Manifest, Page, Resource, model_of
 from modelward_operator.engine.kube.kinds import CACHED
-from modelward_operator.engine.kube.watch_cache import Store
+from modelward_operator.engine.kube.watch_cache import WatchCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class CachedGateway:
     """Reads of what is kept cost no call, and may be behind; what it writes itself it reads at once."""
 
     direct: Gateway
-    store: Store
+    cache: WatchCache
 
     async def list(
         self, resource: Resource, namespace: str | None, selector: str = "", fields: str = ""
@@ -25,8 +25,8 @@ class CachedGateway:
         model = model_of(selector, fields)
         if model is None or namespace is None or resource not in CACHED:
             return await self.direct.list(resource, namespace, selector, fields)
-        await self.store.filled.wait()
-        return self.store.of_model(resource, namespace, model)
+        await self.cache.filled.wait()
+        return self.cache.of_model(resource, namespace, model)
 
     def pages(self, resource: Resource, namespace: str | None, selector: str = "") -> AsyncIterator[Page]:
         """Directly."""
@@ -34,7 +34,7 @@ class CachedGateway:
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
         """One object as it is known; directly, if it is not: it may be new, or somebody else's."""
-        known = self.store.get(resource, namespace, name) if resource in CACHED else None
+        known = self.cache.get(resource, namespace, name) if resource in CACHED else None
         return known if known is not None else await self.direct.get(resource, namespace, name)
 
     async def apply(self, resource: Resource, manifest: Manifest, manager: str = names.FIELD_MANAGER) -> Manifest:
@@ -65,11 +65,11 @@ class CachedGateway:
             return
         left = await self.direct.get(resource, namespace, name)
         if left is None or left["metadata"]["uid"] != uid:
-            self.store.drop(resource, namespace, name, uid)
+            self.cache.drop(resource, namespace, name, uid)
         if left is not None:
             self._seen(resource, left)
 
     def _seen(self, resource: Resource, manifest: Manifest) -> Manifest:
         if resource in CACHED:
-            self.store.put(resource, manifest)
+            self.cache.put(resource, manifest)
         return manifest

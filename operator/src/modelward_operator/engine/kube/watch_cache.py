@@ -15,7 +15,7 @@ from modelward_operator.engine.kube.kinds import BY_RESOURCE, CACHED
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedObject:
     """One object as it was last seen."""
 
     uid: str
@@ -25,7 +25,7 @@ class Kept:
     """As JSON: a tenth of what the decoded object takes."""
     order: int
     """When it came, in the order of all that came."""
-    told: bool
+    from_watch: bool
     """Whether a watch has told of it, as it is or newer."""
 
 
@@ -39,15 +39,15 @@ class Sweep:
     named: set[tuple[str, str]] = field(default_factory=set)
 
 
-class Store:
+class WatchCache:
     """Objects by kind, namespace and name, and by model. Of two states of one object the newer is kept, whoever brings it."""
 
     def __init__(self) -> None:
         self.filled = asyncio.Event()
         """Set once everything was listed: before that, what is not here may well exist."""
-        self._kept: defaultdict[Resource, dict[tuple[str, str], Kept]] = defaultdict(dict)
+        self._kept: defaultdict[Resource, dict[tuple[str, str], CachedObject]] = defaultdict(dict)
         self._of_model: defaultdict[tuple[Resource, str, str], set[str]] = defaultdict(set)
-        self._heard: dict[tuple[str, str], int] = {}
+        self._revisions: dict[tuple[str, str], int] = {}
         self._gone: dict[str, int] = {}
         """By uid, which does not come again: when its end was told. A listing may still name it."""
         self._order = 0
@@ -60,16 +60,16 @@ class Store:
         found = self._of_model.get((resource, namespace, model), ())
         return [json.loads(self._kept[resource][namespace, name].packed) for name in sorted(found)]
 
-    def heard(self, namespace: str, model: str) -> int:
+    def revision(self, namespace: str, model: str) -> int:
         """A number that grows whenever something of that model changes."""
-        return self._heard.get((namespace, model), 0)
+        return self._revisions.get((namespace, model), 0)
 
     def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
         """One object, if it is known."""
         kept = self._kept[resource].get((namespace, name))
         return json.loads(kept.packed) if kept is not None else None
 
-    def put(self, resource: Resource, manifest: Manifest, *, told: bool = False) -> bool:
+    def put(self, resource: Resource, manifest: Manifest, *, from_watch: bool = False) -> bool:
         """Take a state of an object, which a watch has told or not; False if it is not kept, or not newer than what is known."""
         model, metadata = _model(resource, manifest), manifest["metadata"]
         if model is None or metadata["uid"] in self._gone:
@@ -77,23 +77,23 @@ class Store:
         key, version = (metadata["namespace"], metadata["name"]), int(metadata["resourceVersion"])
         before = self._kept[resource].get(key)
         if before is not None and before.version >= version:
-            if told and before.version == version:
-                self._kept[resource][key] = replace(before, told=True)
+            if from_watch and before.version == version:
+                self._kept[resource][key] = replace(before, from_watch=True)
             return False
         self._order += 1
         self._forget(resource, key)
         packed = _pack(resource, manifest)
-        self._kept[resource][key] = Kept(metadata["uid"], version, model, packed, self._order, told)
+        self._kept[resource][key] = CachedObject(metadata["uid"], version, model, packed, self._order, from_watch)
         self._of_model[resource, key[0], model].add(key[1])
-        self._heard[key[0], model] = self._order
+        self._revisions[key[0], model] = self._order
         return True
 
-    def untold(self, until: int) -> list[str]:
+    def unconfirmed(self, until: int) -> list[str]:
         """Kinds of which something came before ``until`` by a listing or as we wrote it, and no watch has told of it yet."""
         return sorted(
             resource.plural
             for resource, kept in self._kept.items()
-            if any(not entry.told and entry.order <= until for entry in kept.values())
+            if any(not entry.from_watch and entry.order <= until for entry in kept.values())
         )
 
     def drop(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
@@ -138,7 +138,7 @@ class Store:
         before = self._kept[resource].pop(key, None)
         if before is None:
             return
-        self._heard[key[0], before.model] = self._order
+        self._revisions[key[0], before.model] = self._order
         same = self._of_model[resource, key[0], before.model]
         same.discard(key[1])
         if not same:

@@ -30,12 +30,12 @@ LEASE_SECONDS, STANDBY_LEASE_SECONDS = 10.0, 30.0
 """How long a lease lives unless it is renewed: a champion's, and a standby's, which has late callers answered by the champion."""
 _LASTING = {"WrongModel": "model", "WrongDigest": "bundle"}
 """What a pod's refusals say that do not mend themselves."""
-MOST_DOCUMENTS = 4096
+MAX_DOCUMENTS = 4096
 """Bundles whose documents are remembered, compressed: a few kilobytes each."""
 
 
 @dataclass(slots=True)
-class Held:
+class IssuedLeases:
     """What one model's pods were last told."""
 
     orders: dict[str, LeaseOrder] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Distrusted:
+class SignatureRefused:
     """A pod's answer to a request whose signature it does not know."""
 
 
@@ -88,18 +88,20 @@ class Exchange:
         self._sequence = itertools.count(1)
         self._documents: dict[Digest, bytes] = {}
 
-    async def renew(self, held: Held, versions: Mapping[str, Version], profile: bool) -> list[ExchangeResponse]:
+    async def renew(
+        self, issued: IssuedLeases, versions: Mapping[str, Version], profile: bool
+    ) -> list[ExchangeResponse]:
         """Tell every pod that can hold a lease what it holds already, and collect what was counted."""
-        holders = set(held.orders) | {n for n, v in versions.items() if v.status.phase in ("Champion", "Standby")}
-        return await self._tell(held, versions, holders & set(versions), profile)
+        holders = set(issued.orders) | {n for n, v in versions.items() if v.status.phase in ("Champion", "Standby")}
+        return await self._tell(issued, versions, holders & set(versions), profile)
 
     async def order(
-        self, held: Held, versions: Mapping[str, Version], orders: Iterable[LeaseOrder]
+        self, issued: IssuedLeases, versions: Mapping[str, Version], orders: Iterable[LeaseOrder]
     ) -> list[ExchangeResponse]:
         """Give new orders to their holders' pods."""
         chosen = {order.holder: order for order in orders}
-        held.orders.update(chosen)
-        return await self._tell(held, versions, set(chosen), False)
+        issued.orders.update(chosen)
+        return await self._tell(issued, versions, set(chosen), False)
 
     async def documents(self, versions: Iterable[Version]) -> dict[Digest, BundleDocuments]:
         """The bundle documents of those versions whose pods have told them, now or before; not of what has ended."""
@@ -115,39 +117,41 @@ class Exchange:
         return found
 
     async def _tell(
-        self, held: Held, versions: Mapping[str, Version], holders: set[str], profile: bool
+        self, issued: IssuedLeases, versions: Mapping[str, Version], holders: set[str], profile: bool
     ) -> list[ExchangeResponse]:
         calls, asked = [], []
         for holder in sorted(holders & set(versions)):
-            request = self._request(held, versions, versions[holder], profile)
+            request = self._request(issued, versions, versions[holder], profile)
             body = json.dumps(request.to_json()).encode()
-            pods = [pod for pod in versions[holder].pods if _answers(pod)]
+            pods = [pod for pod in versions[holder].pods if _is_reachable(pod)]
             calls += [self._exchange(pod, body) for pod in pods]
             asked += [(holder, pod) for pod in pods]
-            held.refused.pop(holder, None)
+            issued.refused.pop(holder, None)
         answers = await asyncio.gather(*calls)
         for (holder, pod), answer in zip(asked, answers, strict=True):
             if (failure := _refusal(pod, answer)) is not None:
-                held.refused.setdefault(holder, failure)
+                issued.refused.setdefault(holder, failure)
         return [answer for answer in answers if isinstance(answer, ExchangeResponse)]
 
-    def _request(self, held: Held, versions: Mapping[str, Version], holder: Version, profile: bool) -> ExchangeRequest:
-        order = held.orders.get(holder.name)
+    def _request(
+        self, issued: IssuedLeases, versions: Mapping[str, Version], holder: Version, profile: bool
+    ) -> ExchangeRequest:
+        order = issued.orders.get(holder.name)
         if order is None:
             return ExchangeRequest(epoch=self._epoch, keep=True, profile=profile)
-        lease = self._lease(held, order, versions, holder)
-        sequence = held.ends.get(holder.name)
+        lease = self._lease(issued, order, versions, holder)
+        sequence = issued.ends.get(holder.name)
         return ExchangeRequest(epoch=self._epoch, lease=lease, sequence=sequence, profile=profile)
 
     def _lease(
-        self, held: Held, order: LeaseOrder, versions: Mapping[str, Version], holder: Version
+        self, issued: IssuedLeases, order: LeaseOrder, versions: Mapping[str, Version], holder: Version
     ) -> TrafficLease | None:
         challenger = versions.get(order.challenger or "")
         if challenger is None or challenger.artifact is None or holder.artifact is None:
-            if held.leases.pop(holder.name, None) is not None or holder.name not in held.ends:
-                held.ends[holder.name] = next(self._sequence)
+            if issued.leases.pop(holder.name, None) is not None or holder.name not in issued.ends:
+                issued.ends[holder.name] = next(self._sequence)
             return None
-        before = held.leases.get(holder.name)
+        before = issued.leases.get(holder.name)
         lease = TrafficLease(
             epoch=self._epoch,
             sequence=before.sequence if before else 0,
@@ -156,7 +160,9 @@ class Exchange:
             challenger=Challenger(
                 version=challenger.spec.version,
                 digest=challenger.artifact.digest,
-                endpoints=tuple(f"{pod.ip}:{names.HTTP_PORT}" for pod in challenger.pods if _answers(pod, challenger)),
+                endpoints=tuple(
+                    f"{pod.ip}:{names.HTTP_PORT}" for pod in challenger.pods if _is_reachable(pod, challenger)
+                ),
                 tls=challenger.tls,
             ),
             weight=order.weight,
@@ -169,15 +175,15 @@ class Exchange:
         )
         if lease != before:
             lease = lease.model_copy(update={"sequence": next(self._sequence)})
-        held.leases[holder.name] = lease
-        held.ends.pop(holder.name, None)
+        issued.leases[holder.name] = lease
+        issued.ends.pop(holder.name, None)
         return lease
 
-    async def _exchange(self, pod: Pod, body: bytes) -> ExchangeResponse | Distrusted | None:
+    async def _exchange(self, pod: Pod, body: bytes) -> ExchangeResponse | SignatureRefused | None:
         try:
             response = ExchangeResponse.model_validate_json(await self._ask(pod, "POST", names.EXCHANGE_PATH, body))
         except aiohttp.ClientResponseError as error:
-            return Distrusted() if error.status == 401 else None
+            return SignatureRefused() if error.status == 401 else None
         except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
             log.info("pod %s did not take part in the exchange: %s", pod.name, type(error).__name__)
             return None
@@ -187,7 +193,7 @@ class Exchange:
 
     async def _ask_for_documents(self, digest: Digest, pods: Iterable[Pod]) -> None:
         for pod in pods:
-            if not _answers(pod):
+            if not _is_reachable(pod):
                 continue
             try:
                 told = await self._ask(pod, "GET", names.DOCUMENTS_PATH)
@@ -196,7 +202,7 @@ class Exchange:
                 log.info("pod %s did not tell its bundle's documents: %s", pod.name, type(error).__name__)
                 continue
             if documents.digest == digest:
-                while len(self._documents) >= MOST_DOCUMENTS:
+                while len(self._documents) >= MAX_DOCUMENTS:
                     self._documents.pop(next(iter(self._documents)))
                 self._documents[digest] = zlib.compress(told)
                 return
@@ -216,9 +222,9 @@ class Exchange:
             return content
 
 
-def _refusal(pod: Pod, answer: ExchangeResponse | Distrusted | None) -> Failure | None:
+def _refusal(pod: Pod, answer: ExchangeResponse | SignatureRefused | None) -> Failure | None:
     """Why it did not take what it was told; what is only late, or not heard, mends itself."""
-    if isinstance(answer, Distrusted):
+    if isinstance(answer, SignatureRefused):
         message = (
             f"Pod {pod.name} does not know the operator's signature: look whether ConfigMap {names.CONTROL_KEYS} is there "
             "and the pod's clock is right; its lease runs out meanwhile"
@@ -232,7 +238,7 @@ def _refusal(pod: Pod, answer: ExchangeResponse | Distrusted | None) -> Failure 
     return Failure("LeaseRefused", f"{message}. It asks no other version: delete the pod, or apply the right bundle")
 
 
-def _answers(pod: Pod, version: Version | None = None) -> bool:
+def _is_reachable(pod: Pod, version: Version | None = None) -> bool:
     """Whether it can be asked; as a challenger of that version also, whether it speaks as the version now does."""
-    speaks = version is None or version.is_spoken_by(pod)
+    speaks = version is None or version.is_current(pod)
     return pod.ready and pod.ip is not None and not pod.deleting and speaks

@@ -12,7 +12,7 @@ from modelward_operator.domain.rollout.observation import Version
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.pods.control_client import raises
 from modelward_operator.engine.reconcile.attempts import RefusedError
-from modelward_operator.engine.reconcile.context import Outcome, Round
+from modelward_operator.engine.reconcile.context import Outcome, ReconcileContext
 from modelward_operator.engine.reconcile.events import write_events
 from modelward_operator.engine.reconcile.ownership import owned_by
 from modelward_operator.engine.reconcile.record import write_record
@@ -23,38 +23,45 @@ from modelward_operator.manifests import quarantine as marks
 from modelward_operator.manifests import record as records
 
 
-async def carry_out(turn: Round, decision: Decision) -> Outcome:
+async def carry_out(context: ReconcileContext, decision: Decision) -> Outcome:
     """Make it so, and say only then that it is. Whatever is so already costs no call.
 
     A refusal stops what depends on it and nothing else: it stands in the conditions of the version that it is about.
     """
-    turn.memory.attempts.begin()
-    versions = {version.name: version for version in turn.seen.versions}
-    outcome = Outcome(objects=dict(turn.seen.manifests))
-    lowering, raising = _split(turn.memory.held.orders, decision.leases)
-    turn.memory.held.orders = _still_held(turn.memory.held.orders, decision.leases)
-    await turn.exchange.order(turn.memory.held, versions, lowering)
-    await write_record(turn, decision, outcome)
+    context.memory.attempts.begin()
+    versions = {version.name: version for version in context.snapshot.versions}
+    outcome = Outcome(objects=dict(context.snapshot.manifests))
+    lowering, raising = _split(context.memory.issued.orders, decision.leases)
+    context.memory.issued.orders = _still_held(context.memory.issued.orders, decision.leases)
+    await context.exchange.order(context.memory.issued, versions, lowering)
+    await write_record(context, decision, outcome)
     if decision.workloads:
-        await _publish_keys(turn, decision, outcome)
+        await _publish_keys(context, decision, outcome)
     for name in _callers_first(decision):
-        await ensure_workload(turn, outcome, versions[name], decision.workloads[name], name in decision.autoscaled)
+        await ensure_workload(context, outcome, versions[name], decision.workloads[name], name in decision.autoscaled)
     if decision.serve is not None:
-        await select_version(turn, outcome, decision.serve)
-    await write_statuses(turn, decision, outcome)
-    await _raise(turn, decision, outcome, versions, raising)
-    await drop_workloads(turn, decision, outcome)
-    await _let_go(turn, decision, outcome)
-    await write_events(turn, decision, outcome)
-    turn.memory.attempts.forget(_names(turn))
+        await select_version(context, outcome, decision.serve)
+    await write_statuses(context, decision, outcome)
+    await _raise(context, decision, outcome, versions, raising)
+    await drop_workloads(context, decision, outcome)
+    await _drop_finalizers(context, decision, outcome)
+    await write_events(context, decision, outcome)
+    context.memory.attempts.forget(_names(context))
     return outcome
 
 
-def _names(turn: Round) -> set[str]:
-    own = {turn.model, records.record_name(turn.model), names.CONTROL_KEYS}
-    own |= {marks.mark_name(turn.model, entry.digest) for entry in (turn.memory.latest or ModelRecord()).quarantined}
-    own |= {manifest["metadata"]["name"] for manifest in turn.seen.marks}
-    return own | turn.seen.manifests.keys() | turn.seen.monitor_manifests.keys() | turn.seen.deployments.keys()
+def _names(context: ReconcileContext) -> set[str]:
+    own = {context.model, records.record_name(context.model), names.CONTROL_KEYS}
+    own |= {
+        marks.mark_name(context.model, entry.digest) for entry in (context.memory.latest or ModelRecord()).quarantined
+    }
+    own |= {manifest["metadata"]["name"] for manifest in context.snapshot.marks}
+    return (
+        own
+        | context.snapshot.manifests.keys()
+        | context.snapshot.monitor_manifests.keys()
+        | context.snapshot.deployments.keys()
+    )
 
 
 def _callers_first(decision: Decision) -> list[str]:
@@ -64,10 +71,14 @@ def _callers_first(decision: Decision) -> list[str]:
 
 
 async def _raise(
-    turn: Round, decision: Decision, outcome: Outcome, versions: Mapping[str, Version], raising: list[LeaseOrder]
+    context: ReconcileContext,
+    decision: Decision,
+    outcome: Outcome,
+    versions: Mapping[str, Version],
+    raising: list[LeaseOrder],
 ) -> None:
     """More callers for a challenger: only when its status says so, and all that was decided is recorded."""
-    if not outcome.serves or turn.memory.attempts.conflicts:
+    if not outcome.serves or context.memory.attempts.conflicts:
         return
     orders = [
         order
@@ -76,43 +87,43 @@ async def _raise(
         and all(outcome.statuses.get(name) == decision.statuses.get(name) for name in (order.challenger, order.holder))
     ]
     if orders:
-        await turn.exchange.order(turn.memory.held, versions, orders)
+        await context.exchange.order(context.memory.issued, versions, orders)
 
 
-async def _let_go(turn: Round, decision: Decision, outcome: Outcome) -> None:
+async def _drop_finalizers(context: ReconcileContext, decision: Decision, outcome: Outcome) -> None:
     """Take off the finalizer of an earlier release, once the garbage collector would not take callers' pods with the object."""
     if decision.drop_service and not outcome.serves:
         return  # nobody would look at the Service any more
     for name, manifest in outcome.objects.items():
         metadata = manifest["metadata"]
         present: list[str] = metadata.get("finalizers", [])
-        depends = owned_by(turn.seen.deployments.get(name, {"metadata": {}}), metadata["uid"])
-        if names.FINALIZER not in present or (depends and name not in decision.release):
+        depends = owned_by(context.snapshot.deployments.get(name, {"metadata": {}}), metadata["uid"])
+        if names.FINALIZER not in present or (depends and name not in decision.drop_finalizers):
             continue
         wanted = [finalizer for finalizer in present if finalizer != names.FINALIZER]
         change = {"metadata": {"finalizers": wanted, "resourceVersion": metadata["resourceVersion"]}}
-        write = partial(turn.gateway.patch, api.MODEL_VERSIONS, turn.namespace, name, change)
+        write = partial(context.gateway.patch, api.MODEL_VERSIONS, context.namespace, name, change)
         try:
-            await make(turn, ("ModelVersion/finalizers", name), str(wanted), write)
+            await make(context, ("ModelVersion/finalizers", name), str(wanted), write)
         except RefusedError as error:
             outcome.of([name], error)
 
 
-async def _publish_keys(turn: Round, decision: Decision, outcome: Outcome) -> None:
+async def _publish_keys(context: ReconcileContext, decision: Decision, outcome: Outcome) -> None:
     """Publish the public keys by which pods know the operator, before pods start that need them."""
-    publish = partial(turn.exchange.signer.publish, turn.gateway, turn.namespace, turn.clock)
+    publish = partial(context.exchange.signer.publish, context.gateway, context.namespace, context.clock)
     try:
-        await make(turn, ("ConfigMap", names.CONTROL_KEYS), "", publish)
+        await make(context, ("ConfigMap", names.CONTROL_KEYS), "", publish)
     except RefusedError as error:
         outcome.of(decision.workloads, error)
 
 
-def _split(held: Mapping[str, LeaseOrder], wanted: Sequence[LeaseOrder]) -> tuple[list[LeaseOrder], list[LeaseOrder]]:
+def _split(issued: Mapping[str, LeaseOrder], wanted: Sequence[LeaseOrder]) -> tuple[list[LeaseOrder], list[LeaseOrder]]:
     """Sort the new orders: those that take traffic away from a challenger, and those that give it more."""
     lowering: list[LeaseOrder] = []
     raising: list[LeaseOrder] = []
     for order in wanted:
-        before = held.get(order.holder)
+        before = issued.get(order.holder)
         if before == order:
             continue
         changes_hands = before is not None and before.challenger not in (None, order.challenger)
@@ -120,11 +131,11 @@ def _split(held: Mapping[str, LeaseOrder], wanted: Sequence[LeaseOrder]) -> tupl
             lowering.append(LeaseOrder(order.holder, None))
         (raising if raises(before, order) else lowering).append(order)
     holders = {order.holder for order in wanted}
-    lowering += [LeaseOrder(h, None) for h, order in held.items() if h not in holders and order.challenger]
+    lowering += [LeaseOrder(h, None) for h, order in issued.items() if h not in holders and order.challenger]
     return lowering, raising
 
 
-def _still_held(held: Mapping[str, LeaseOrder], wanted: Sequence[LeaseOrder]) -> dict[str, LeaseOrder]:
+def _still_held(issued: Mapping[str, LeaseOrder], wanted: Sequence[LeaseOrder]) -> dict[str, LeaseOrder]:
     """The orders to renew: those of holders that are still wanted, and leases that are yet to be ended."""
     holders = {order.holder for order in wanted}
-    return {h: order for h, order in held.items() if h in holders or order.challenger}
+    return {h: order for h, order in issued.items() if h in holders or order.challenger}

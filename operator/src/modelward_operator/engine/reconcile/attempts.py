@@ -13,11 +13,11 @@ Made = TypeVar("Made")
 What = tuple[str, str]
 """Kind and name of an object, or of a part of it."""
 
-FIRST_WAIT, FIRST_LOOK, LONGEST_WAIT = 1.0, 0.05, 30.0
+FIRST_WAIT, FIRST_LOOK, MAX_WAIT = 1.0, 0.05, 30.0
 """Seconds until the next try: after a refusal, after somebody else's write, and at most. Doubled each time."""
 CONFLICT_RETRY = 0.05
 """Seconds until a second look after another writer has changed an object meanwhile."""
-MOST_UNHEARD = 3
+MAX_UNANSWERED = 3
 """Writes in one round without any answer: after so many the API server itself is taken to be away."""
 
 
@@ -69,7 +69,7 @@ class Attempts:
             self.failed[what] = failed = _failed(what, content, clock, error, before)
             self.conflicts += isinstance(error, ConflictError)
             self._unheard += error.status == 0
-            if self._unheard >= MOST_UNHEARD:
+            if self._unheard >= MAX_UNANSWERED:
                 raise
             raise self._refused(failed) from error
         self.failed.pop(what, None)
@@ -88,6 +88,6 @@ def _failed(what: What, content: str, clock: float, error: GatewayError, before:
     same = before is not None and before.content == content and before.refusal.status == error.status
     times = before.refusal.times + 1 if same and before is not None else 1
     first = FIRST_LOOK if isinstance(error, ConflictError) else FIRST_WAIT
-    wait = max(min(LONGEST_WAIT, first * 2.0 ** min(times - 1, 20)), error.retry_after)
+    wait = max(min(MAX_WAIT, first * 2.0 ** min(times - 1, 20)), error.retry_after)
     kind = what[0].partition("/")[0]
     return _Failed(content, Refusal(f"{kind} {what[1]}", error.status, error.said, times), clock + wait)

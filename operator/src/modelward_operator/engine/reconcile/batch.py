@@ -14,21 +14,21 @@ from modelward_api.resources.modelversion import Artifact
 from modelward_api.resources.scorebatch import ScoreBatchSpec, ScoreBatchStatus
 from modelward_api.wire.exchange import BatchOutcome
 from modelward_operator.domain.core.failure import Failure
-from modelward_operator.domain.jobs.batch import BatchJob, Chosen, ScoringDecision, ScoringObservation, refused, told
+from modelward_operator.domain.jobs.batch import BatchDecision, BatchJob, BatchObservation, Chosen, refused, told
 from modelward_operator.domain.rollout.observation import Observation
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import Gateway, Manifest
 from modelward_operator.engine.queue import Key
 from modelward_operator.engine.reconcile import jobs, stalled
 from modelward_operator.engine.reconcile.events import write_event
-from modelward_operator.engine.reconcile.observe import see
+from modelward_operator.engine.reconcile.observe import observe
 from modelward_operator.engine.reconcile.parsing import explain, tolerant
 from modelward_operator.engine.reconcile.pod_status import problem
 from modelward_operator.engine.reconcile.statuses import write_status
 from modelward_operator.manifests import batch as manifests
 from modelward_operator.manifests.settings import Settings
 
-Score = Callable[[ScoringObservation, datetime], ScoringDecision]
+Score = Callable[[BatchObservation, datetime], BatchDecision]
 INDEX = "batch.kubernetes.io/job-completion-index"
 """Label of an indexed Job's pods: the shard."""
 UNTIL_COLLECTED = 1.0
@@ -83,7 +83,7 @@ async def _reconcile(
 
 async def _observe(
     gateway: Gateway, manifest: Manifest, spec: ScoreBatchSpec, status: ScoreBatchStatus, job: Manifest | None
-) -> ScoringObservation:
+) -> BatchObservation:
     metadata = manifest["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
     taken, over = jobs.taken(manifest, job), status.phase in ("Complete", "Failed")
@@ -91,7 +91,7 @@ async def _observe(
     pods.sort(key=lambda p: (p["metadata"]["creationTimestamp"], p["metadata"]["name"]))
     statuses = [pod.get("status") or {} for pod in pods]
     chosen = status.digest is not None or job is not None
-    return ScoringObservation(
+    return BatchObservation(
         namespace=namespace,
         name=name,
         uid=metadata["uid"],
@@ -108,10 +108,10 @@ async def _observe(
 
 
 async def _model(gateway: Gateway, namespace: str, model: str) -> Observation | Failure:
-    seen = await see(gateway, namespace, model)
-    if isinstance(seen.record, Failure):  # what was rolled back cannot be told from what was not
-        return seen.record
-    return Observation(namespace, model, seen.versions, seen.service, seen.record, invalid=seen.invalid)
+    snapshot = await observe(gateway, namespace, model)
+    if isinstance(snapshot.record, Failure):  # what was rolled back cannot be told from what was not
+        return snapshot.record
+    return Observation(namespace, model, snapshot.versions, snapshot.service, snapshot.record, invalid=snapshot.invalid)
 
 
 def _job(job: Manifest) -> BatchJob:
@@ -160,7 +160,7 @@ def _problem(pods: Iterable[Manifest]) -> Failure | None:
 
 
 async def _carry_out(
-    gateway: Gateway, settings: Settings, manifest: Manifest, spec: ScoreBatchSpec, decision: ScoringDecision
+    gateway: Gateway, settings: Settings, manifest: Manifest, spec: ScoreBatchSpec, decision: BatchDecision
 ) -> None:
     metadata = manifest["metadata"]
     namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
@@ -178,7 +178,7 @@ async def _carry_out(
         await write_event(gateway, namespace, note, manifest)
 
 
-async def _tell(gateway: Gateway, manifest: Manifest, decision: ScoringDecision) -> Manifest:
+async def _tell(gateway: Gateway, manifest: Manifest, decision: BatchDecision) -> Manifest:
     manifest = await write_status(gateway, api.SCORE_BATCHES, manifest, decision.status)
     for note in decision.notes:
         await write_event(gateway, manifest["metadata"]["namespace"], note, manifest)

@@ -11,17 +11,17 @@ from modelward_operator.domain.core.record import ModelRecord, Quarantine
 from modelward_operator.domain.rollout.observation import Version
 from modelward_operator.domain.rollout.withheld import Refusal
 from modelward_operator.engine.kube.gateway import Gateway, Manifest
-from modelward_operator.engine.pods.control_client import Exchange, Held
+from modelward_operator.engine.pods.control_client import Exchange, IssuedLeases
 from modelward_operator.engine.reconcile.attempts import Attempts, RefusedError
-from modelward_operator.engine.reconcile.observe import Seen
+from modelward_operator.engine.reconcile.observe import ModelSnapshot
 from modelward_operator.manifests.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class IdleState:
     """Nothing is to be done for a model until something is heard of it, but to renew the leases that its pods hold."""
 
-    heard: int
+    revision: int
     until: float
     """Monotonic, in seconds: then it is looked at in any case."""
     again: float
@@ -31,22 +31,22 @@ class Rest:
     profile: bool = False
     """Whether a monitor watches, so that pods are asked for their counts, too."""
 
-    def lasts(self, heard: int, clock: float) -> bool:
+    def lasts(self, revision: int, clock: float) -> bool:
         """Whether nothing was heard, and it is not time to look."""
-        return heard == self.heard and clock < self.until
+        return revision == self.revision and clock < self.until
 
 
 @dataclass(slots=True)
-class Memory:
+class ModelMemory:
     """What the engine remembers of one model between two reconciles; losing it costs a few reads and writes."""
 
-    held: Held = field(default_factory=Held)
+    issued: IssuedLeases = field(default_factory=IssuedLeases)
     record: ModelRecord | None = None
     """As it was last written."""
     latest: ModelRecord | None = None
     """As it was last decided: counts may be ahead of what is written, windows and quarantine never are."""
     record_written: float = float("-inf")
-    rest: Rest | None = None
+    idle: IdleState | None = None
     applied: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     """By kind and name: what was applied (a hash), and the state of the object that came of it."""
     attempts: Attempts = field(default_factory=Attempts)
@@ -58,7 +58,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class ReconcileContext:
     """One reconcile's tools and inputs."""
 
     gateway: Gateway
@@ -66,8 +66,8 @@ class Round:
     settings: Settings
     namespace: str
     model: str
-    seen: Seen
-    memory: Memory
+    snapshot: ModelSnapshot
+    memory: ModelMemory
     clock: float
     """Monotonic, in seconds."""
     now: datetime

@@ -11,13 +11,13 @@ from modelward_operator.domain.rollout.decision import Decision
 from modelward_operator.domain.rollout.withheld import is_new
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import Gateway, GatewayError, Manifest
-from modelward_operator.engine.reconcile.context import Outcome, Round
+from modelward_operator.engine.reconcile.context import Outcome, ReconcileContext
 from modelward_operator.engine.reconcile.parsing import tolerant
 
 log = logging.getLogger(__name__)
 
 
-async def write_events(turn: Round, decision: Decision, outcome: Outcome) -> None:
+async def write_events(context: ReconcileContext, decision: Decision, outcome: Outcome) -> None:
     """Of what has happened; and of what was refused, when no status has told of it yet."""
     for note in decision.notes:
         wanted, now = decision.statuses.get(note.name), outcome.statuses.get(note.name)
@@ -26,20 +26,22 @@ async def write_events(turn: Round, decision: Decision, outcome: Outcome) -> Non
             continue
         if note.kind == "DriftMonitor" and note.name in outcome.monitors:
             continue
-        await write_event(turn.gateway, turn.namespace, note, outcome.objects.get(note.name) or _object(turn, note))
+        await write_event(
+            context.gateway, context.namespace, note, outcome.objects.get(note.name) or _object(context, note)
+        )
     for name, refusals in outcome.refusals.items():
-        manifest = turn.seen.manifests.get(name)
+        manifest = context.snapshot.manifests.get(name)
         if manifest is None:
             continue  # it is deleted: there is nothing to tell it of
         old = tolerant(ModelVersionStatus, manifest.get("status"))
         lasting = next((r for r in refusals if r.lasts and r.times == 1 and is_new(old, r)), None)
         if lasting is not None:
             note = Note("ModelVersion", name, "Warning", lasting.reason, lasting.message)
-            await write_event(turn.gateway, turn.namespace, note, manifest)
+            await write_event(context.gateway, context.namespace, note, manifest)
 
 
-def _object(turn: Round, note: Note) -> Manifest | None:
-    return turn.seen.monitor_manifests.get(note.name) if note.kind == "DriftMonitor" else None
+def _object(context: ReconcileContext, note: Note) -> Manifest | None:
+    return context.snapshot.monitor_manifests.get(note.name) if note.kind == "DriftMonitor" else None
 
 
 async def write_event(gateway: Gateway, namespace: str, note: Note, manifest: Manifest | None) -> None:

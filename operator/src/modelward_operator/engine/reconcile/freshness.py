@@ -10,64 +10,66 @@ from collections.abc import Callable
 from modelward_api import names
 from modelward_operator.domain.core.record import ModelRecord
 from modelward_operator.domain.rollout.decision import Decision
-from modelward_operator.engine.pods.control_client import Held, raises
-from modelward_operator.engine.reconcile.observe import Seen
+from modelward_operator.engine.pods.control_client import IssuedLeases, raises
+from modelward_operator.engine.reconcile.observe import ModelSnapshot
 
-Check = Callable[[Seen, Held, Decision], bool]
+Check = Callable[[ModelSnapshot, IssuedLeases, Decision], bool]
 
 
-def is_of_consequence(seen: Seen, held: Held, decision: Decision) -> bool:
+def requires_fresh_read(snapshot: ModelSnapshot, issued: IssuedLeases, decision: Decision) -> bool:
     """Whether the cluster is to be asked once more before this is carried out."""
-    return any(check(seen, held, decision) for check in CHECKS)
+    return any(check(snapshot, issued, decision) for check in CHECKS)
 
 
-def tells_people(_: Seen, __: Held, decision: Decision) -> bool:
+def tells_people(_: ModelSnapshot, __: IssuedLeases, decision: Decision) -> bool:
     """An Event is written: a phase or step changes, or drift is called."""
     return bool(decision.notes)
 
 
-def moves(seen: Seen, _: Held, decision: Decision) -> bool:
+def moves(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
     """A version changes its phase."""
-    return any(v.name in decision.statuses and decision.statuses[v.name].phase != v.status.phase for v in seen.versions)
+    return any(
+        v.name in decision.statuses and decision.statuses[v.name].phase != v.status.phase for v in snapshot.versions
+    )
 
 
-def remembers(seen: Seen, _: Held, decision: Decision) -> bool:
+def remembers(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
     """A digest is quarantined or released, or a decision is recorded."""
-    before = seen.record if isinstance(seen.record, ModelRecord) else ModelRecord()
+    before = snapshot.record if isinstance(snapshot.record, ModelRecord) else ModelRecord()
     after = decision.record
     return (before.quarantined, before.decisions) != (after.quarantined, after.decisions)
 
 
-def turns_callers(seen: Seen, _: Held, decision: Decision) -> bool:
+def turns_callers(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
     """The Service is made, selects another version, or goes."""
-    selects = seen.service.selects if seen.service is not None else None
+    selects = snapshot.service.selects if snapshot.service is not None else None
     return decision.drop_service or decision.serve not in (None, selects)
 
 
-def gives_callers(_: Seen, held: Held, decision: Decision) -> bool:
+def gives_callers(_: ModelSnapshot, issued: IssuedLeases, decision: Decision) -> bool:
     """A challenger gets callers, or more of them. That a standby's late callers get the champion's answer is no such gift."""
-    return any(raises(held.orders.get(order.holder), order) for order in decision.leases if not order.turn_away)
+    return any(raises(issued.orders.get(order.holder), order) for order in decision.leases if not order.turn_away)
 
 
-def makes_or_scales(seen: Seen, _: Held, decision: Decision) -> bool:
+def makes_or_scales(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
     """Pods are to be had that are not there, or fewer, or more."""
     return any(
-        name not in seen.deployments
-        or (name not in decision.autoscaled and seen.deployments[name]["spec"].get("replicas", 1) != replicas)
+        name not in snapshot.deployments
+        or (name not in decision.autoscaled and snapshot.deployments[name]["spec"].get("replicas", 1) != replicas)
         for name, replicas in decision.workloads.items()
     )
 
 
-def drops(seen: Seen, _: Held, decision: Decision) -> bool:
+def drops(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
     """Pods are no longer to be had."""
-    going = seen.deployments.keys() - decision.workloads.keys() - decision.keep
-    return any("deletionTimestamp" not in seen.deployments[name]["metadata"] for name in going)
+    going = snapshot.deployments.keys() - decision.workloads.keys() - decision.keep
+    return any("deletionTimestamp" not in snapshot.deployments[name]["metadata"] for name in going)
 
 
-def lets_go(seen: Seen, _: Held, decision: Decision) -> bool:
+def drops_finalizers(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
     """A version's deletion is no longer held up."""
-    held = {n for n, m in seen.manifests.items() if names.FINALIZER in m["metadata"].get("finalizers", ())}
-    return bool(decision.release & held)
+    issued = {n for n, m in snapshot.manifests.items() if names.FINALIZER in m["metadata"].get("finalizers", ())}
+    return bool(decision.drop_finalizers & issued)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -78,5 +80,5 @@ CHECKS: tuple[Check, ...] = (
     gives_callers,
     makes_or_scales,
     drops,
-    lets_go,
+    drops_finalizers,
 )

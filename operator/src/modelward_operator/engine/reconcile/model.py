@@ -20,16 +20,16 @@ from modelward_operator.domain.rollout.observation import Observation, Version
 from modelward_operator.domain.rollout.plan import ENDED
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import Gateway, Manifest
-from modelward_operator.engine.kube.watch_cache import Store
+from modelward_operator.engine.kube.watch_cache import WatchCache
 from modelward_operator.engine.pods.control_client import Exchange
 from modelward_operator.engine.queue import Key
 from modelward_operator.engine.reconcile import stalled
 from modelward_operator.engine.reconcile.apply import carry_out
 from modelward_operator.engine.reconcile.attempts import CONFLICT_RETRY
-from modelward_operator.engine.reconcile.context import Memory, Rest, Round
+from modelward_operator.engine.reconcile.context import IdleState, ModelMemory, ReconcileContext
 from modelward_operator.engine.reconcile.events import write_event
-from modelward_operator.engine.reconcile.freshness import is_of_consequence
-from modelward_operator.engine.reconcile.observe import Seen, see
+from modelward_operator.engine.reconcile.freshness import requires_fresh_read
+from modelward_operator.engine.reconcile.observe import ModelSnapshot, observe
 from modelward_operator.engine.reconcile.parsing import tolerant
 from modelward_operator.engine.reconcile.statuses import write_status
 from modelward_operator.engine.telemetry import metrics
@@ -55,90 +55,92 @@ class ModelReconciler:
     """Seconds."""
     fresh: Gateway | None = None
     """Where to look again before anything of consequence is done, when ``gateway`` may be behind."""
-    store: Store | None = None
+    cache: WatchCache | None = None
     """What ``gateway`` reads from; None if it reads from the API server."""
-    memories: dict[Key, Memory] = field(default_factory=dict)
+    memories: dict[Key, ModelMemory] = field(default_factory=dict)
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile one model with all its versions; return the seconds until the next look."""
-        memory, heard = self.memories.setdefault(key, Memory()), self._heard(key)
-        if memory.rest is not None and memory.rest.lasts(heard, self.monotonic()):
-            await self._renew(memory, memory.rest)
-            return memory.rest.again
-        seen = await see(self.gateway, key.namespace, key.name, self._marks(memory))
-        memory.marks = seen.marks
-        await self._tell_unreadable_monitors(seen)
-        await self._tell_waiting(seen)
-        if isinstance(seen.record, Failure) and any(not _is_deleting(m) for m in seen.manifests.values()):
-            return await self._hold(key, seen, seen.record)
-        versions = {version.name: version for version in seen.versions}
-        answers = await self.exchange.renew(memory.held, versions, profile=bool(seen.monitors))
-        decision = await self._decide(key, memory, seen, answers)
-        if self.fresh is not None and is_of_consequence(seen, memory.held, decision):
-            seen = await see(self.fresh, key.namespace, key.name)
-            memory.marks, memory.marks_read = seen.marks, self.monotonic()
-            decision = await self._decide(key, memory, seen, answers)
-        turn = Round(
+        memory, revision = self.memories.setdefault(key, ModelMemory()), self._revision(key)
+        if memory.idle is not None and memory.idle.lasts(revision, self.monotonic()):
+            await self._renew(memory, memory.idle)
+            return memory.idle.again
+        snapshot = await observe(self.gateway, key.namespace, key.name, self._marks(memory))
+        memory.marks = snapshot.marks
+        await self._tell_unreadable_monitors(snapshot)
+        await self._tell_waiting(snapshot)
+        if isinstance(snapshot.record, Failure) and any(not _is_deleting(m) for m in snapshot.manifests.values()):
+            return await self._hold(key, snapshot, snapshot.record)
+        versions = {version.name: version for version in snapshot.versions}
+        answers = await self.exchange.renew(memory.issued, versions, profile=bool(snapshot.monitors))
+        decision = await self._decide(key, memory, snapshot, answers)
+        if self.fresh is not None and requires_fresh_read(snapshot, memory.issued, decision):
+            snapshot = await observe(self.fresh, key.namespace, key.name)
+            memory.marks, memory.marks_read = snapshot.marks, self.monotonic()
+            decision = await self._decide(key, memory, snapshot, answers)
+        context = ReconcileContext(
             self.gateway,
             self.exchange,
             self.settings,
             key.namespace,
             key.name,
-            seen,
+            snapshot,
             memory,
             self.monotonic(),
             self.now(),
         )
-        outcome = await carry_out(turn, decision)
+        outcome = await carry_out(context, decision)
         metrics.tell(key.namespace, key.name, replace(decision, statuses=outcome.statuses))
         metrics.CONFLICTS.labels(key.kind).inc(memory.attempts.conflicts)
-        if not (seen.manifests or seen.monitors or seen.waiting or seen.deployments):
+        if not (snapshot.manifests or snapshot.monitors or snapshot.waiting or snapshot.deployments):
             self.memories.pop(key, None)
             return None
-        is_quiet = self.store is not None and heard == self._heard(key)  # nothing was written, either
+        is_quiet = self.cache is not None and revision == self._revision(key)  # nothing was written, either
         if (again := memory.attempts.next) is not None:
-            memory.rest = None
+            memory.idle = None
             return min(decision.requeue_after, max(CONFLICT_RETRY, again - self.monotonic()))
-        memory.rest = _rest(seen, decision, heard, turn.clock) if is_quiet else None
+        memory.idle = _idle_state(snapshot, decision, revision, context.clock) if is_quiet else None
         return decision.requeue_after
 
-    async def _renew(self, memory: Memory, rest: Rest) -> None:
+    async def _renew(self, memory: ModelMemory, idle: IdleState) -> None:
         """Leases, and the counts of a model that is watched: what a pod told last is not lost with it."""
-        answers = await self.exchange.renew(memory.held, rest.versions, profile=rest.profile)
-        if rest.profile and memory.latest is not None:
+        answers = await self.exchange.renew(memory.issued, idle.versions, profile=idle.profile)
+        if idle.profile and memory.latest is not None:
             counts = ledger.merge(memory.latest.ledger, answers)
             memory.latest = memory.latest.model_copy(update={"ledger": counts})
 
-    def _marks(self, memory: Memory) -> Sequence[Manifest] | None:
+    def _marks(self, memory: ModelMemory) -> Sequence[Manifest] | None:
         """The quarantine's ControllerRevisions, where reading them again can wait: nothing of consequence rests on them."""
         if self.fresh is None or self.monotonic() - memory.marks_read > MARKS_PERIOD:
             memory.marks_read = self.monotonic()
             return None
         return memory.marks
 
-    def _heard(self, key: Key) -> int:
-        return self.store.heard(key.namespace, key.name) if self.store is not None else 0
+    def _revision(self, key: Key) -> int:
+        return self.cache.revision(key.namespace, key.name) if self.cache is not None else 0
 
-    async def _decide(self, key: Key, memory: Memory, seen: Seen, answers: list[ExchangeResponse]) -> Decision:
-        documents = await self.exchange.documents(seen.versions)
+    async def _decide(
+        self, key: Key, memory: ModelMemory, snapshot: ModelSnapshot, answers: list[ExchangeResponse]
+    ) -> Decision:
+        documents = await self.exchange.documents(snapshot.versions)
         observation = Observation(
             namespace=key.namespace,
             model=key.name,
-            versions=seen.versions,
-            service=seen.service,
-            record=_record(seen, memory, answers),
+            versions=snapshot.versions,
+            service=snapshot.service,
+            record=_record(snapshot, memory, answers),
             tripped=ledger.tripped(answers),
             documents=documents,
-            monitors=seen.monitors,
-            invalid=seen.invalid,
-            lost=seen.lost,
-            refused=dict(memory.held.refused),
+            monitors=snapshot.monitors,
+            invalid=snapshot.invalid,
+            lost=snapshot.lost,
+            refused=dict(memory.issued.refused),
         )
         return self.advance(observation, self.now())
 
-    async def _hold(self, key: Key, seen: Seen, failure: Failure) -> float:
+    async def _hold(self, key: Key, snapshot: ModelSnapshot, failure: Failure) -> float:
         """Decide nothing without the record: a digest that was rolled back might return. Leases run out by themselves."""
-        for name, manifest in seen.manifests.items():
+        for name, manifest in snapshot.manifests.items():
             status = tolerant(ModelVersionStatus, manifest.get("status"))
             if _is_deleting(manifest) or status.phase in ENDED or status.phase == "Standby":
                 continue
@@ -150,16 +152,16 @@ class ModelReconciler:
                 await write_event(self.gateway, key.namespace, note, manifest)
         return UNTIL_MENDED
 
-    async def _tell_unreadable_monitors(self, seen: Seen) -> None:
-        for name, message in seen.unreadable_monitors.items():
-            manifest = seen.monitor_manifests[name]
+    async def _tell_unreadable_monitors(self, snapshot: ModelSnapshot) -> None:
+        for name, message in snapshot.unreadable_monitors.items():
+            manifest = snapshot.monitor_manifests[name]
             status = tolerant(DriftMonitorStatus, manifest.get("status"))
             failure, generation = Failure("InvalidSpec", message), manifest["metadata"].get("generation", 0)
             told = stalled.stalled(status, generation, failure, self.now())
             await write_status(self.gateway, api.DRIFT_MONITORS, manifest, told)
 
-    async def _tell_waiting(self, seen: Seen) -> None:
-        for name, manifest in seen.waiting.items():
+    async def _tell_waiting(self, snapshot: ModelSnapshot) -> None:
+        for name, manifest in snapshot.waiting.items():
             status = tolerant(ModelVersionStatus, manifest.get("status"))
             message = f"A deleted ModelVersion {name} had another bundle: its pods are being removed first"
             told = stalled.waiting(
@@ -172,25 +174,25 @@ def _is_deleting(manifest: Manifest) -> bool:
     return "deletionTimestamp" in manifest["metadata"]
 
 
-def _rest(seen: Seen, decision: Decision, heard: int, clock: float) -> Rest | None:
+def _idle_state(snapshot: ModelSnapshot, decision: Decision, revision: int, clock: float) -> IdleState | None:
     """How long to rest where no rollout is under way or waits for one."""
-    if seen.invalid or any(v.status.phase not in ("Champion", "Standby", *ENDED) for v in seen.versions):
+    if snapshot.invalid or any(v.status.phase not in ("Champion", "Standby", *ENDED) for v in snapshot.versions):
         return None
-    period = min([QUIET_PERIOD, *(seconds(monitor.spec.interval) for monitor in seen.monitors)])
-    holding = {v.name: v for v in seen.versions if v.status.phase not in ENDED}
-    return Rest(heard, clock + period, decision.requeue_after, holding, profile=bool(seen.monitors))
+    period = min([QUIET_PERIOD, *(seconds(monitor.spec.interval) for monitor in snapshot.monitors)])
+    holding = {v.name: v for v in snapshot.versions if v.status.phase not in ENDED}
+    return IdleState(revision, clock + period, decision.requeue_after, holding, profile=bool(snapshot.monitors))
 
 
-def _record(seen: Seen, memory: Memory, answers: Iterable[ExchangeResponse]) -> ModelRecord:
+def _record(snapshot: ModelSnapshot, memory: ModelMemory, answers: Iterable[ExchangeResponse]) -> ModelRecord:
     """Quarantine as the cluster has it (a person may release a digest there); counts as we have them, which is more."""
-    written = seen.record if isinstance(seen.record, ModelRecord) else ModelRecord()
-    if memory.record is None and seen.record_manifest is not None:
-        memory.record = seen.written
+    written = snapshot.record if isinstance(snapshot.record, ModelRecord) else ModelRecord()
+    if memory.record is None and snapshot.record_manifest is not None:
+        memory.record = snapshot.written
     known = {entry.digest for entry in written.quarantined}
     kept = (*written.quarantined, *(entry for entry in memory.unkept if entry.digest not in known))
     written = written.model_copy(update={"quarantined": kept})
     counts = (memory.latest or written).ledger
-    living = None if seen.invalid else _pods(seen.versions)  # the pods of what cannot be read are not looked at
+    living = None if snapshot.invalid else _pods(snapshot.versions)  # the pods of what cannot be read are not looked at
     return written.model_copy(update={"ledger": ledger.merge(counts, answers, living)})
 
 

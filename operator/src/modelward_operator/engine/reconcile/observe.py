@@ -37,7 +37,7 @@ from modelward_operator.manifests.serving import short
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ModelSnapshot:
     """All objects of one model, as read."""
 
     versions: tuple[Version, ...]
@@ -66,7 +66,9 @@ class Seen:
     """What of the quarantine somebody has deleted."""
 
 
-async def see(gateway: Gateway, namespace: str, model: str, marks: Sequence[Manifest] | None = None) -> Seen:
+async def observe(
+    gateway: Gateway, namespace: str, model: str, marks: Sequence[Manifest] | None = None
+) -> ModelSnapshot:
     """Read everything that belongs to one model; its quarantine's ControllerRevisions unless they are given."""
     selector, fields = api.ours_of(model), api.on_model(model)
     lists = asyncio.gather(
@@ -105,8 +107,8 @@ async def see(gateway: Gateway, namespace: str, model: str, marks: Sequence[Mani
     readable = {m["metadata"]["name"]: _monitor(m) for m in monitors}
     written = model_record(record)
     known = written if record is not None and isinstance(written, ModelRecord) else None
-    places = quarantine.Places(known, marks_of.read(marks), tuple(versions))
-    return Seen(
+    places = quarantine.QuarantineSources(known, marks_of.read(marks), tuple(versions))
+    return ModelSnapshot(
         versions=tuple(versions),
         invalid=tuple(invalid),
         monitors=tuple(m for m in readable.values() if isinstance(m, Monitor)),

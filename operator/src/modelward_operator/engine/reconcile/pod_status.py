@@ -44,7 +44,7 @@ def problem(status: Mapping[str, Any]) -> Failure | None:
     if (ended := _ended_by_the_cluster(status)) is not None:
         return ended
     for container in containers:
-        if (said := _last_words(container)) is not None:
+        if (said := _termination_failure(container)) is not None:
             return said
     for container in containers:
         waiting = (container.get("state") or {}).get("waiting") or {}
@@ -76,7 +76,7 @@ def _ended_by_the_cluster(status: Mapping[str, Any]) -> Failure | None:
     return None
 
 
-def _last_words(container: Mapping[str, Any]) -> Failure | None:
+def _termination_failure(container: Mapping[str, Any]) -> Failure | None:
     for state in (container.get("state") or {}, container.get("lastState") or {}):
         ended = state.get("terminated") or {}
         if not ended or ended.get("exitCode") in (0, TERMINATED_EXIT_CODE):

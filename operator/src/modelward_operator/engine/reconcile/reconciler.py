@@ -11,7 +11,7 @@ import aiohttp
 from modelward_api import names
 from modelward_operator.engine.kube.gateway import ConflictError, Gateway
 from modelward_operator.engine.kube.kinds import MODEL
-from modelward_operator.engine.kube.watch_cache import Store
+from modelward_operator.engine.kube.watch_cache import WatchCache
 from modelward_operator.engine.pods.control_client import Exchange
 from modelward_operator.engine.queue import Key
 from modelward_operator.engine.reconcile.attempts import CONFLICT_RETRY
@@ -42,12 +42,12 @@ class Reconciler:
         score: Score,
         *,
         fresh: Gateway | None = None,
-        store: Store | None = None,
+        cache: WatchCache | None = None,
         progress_port: int = names.PROGRESS_PORT,
         now: Callable[[], datetime] = _now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.model = ModelReconciler(gateway, exchange, settings, advance, now, monotonic, fresh, store)
+        self.model = ModelReconciler(gateway, exchange, settings, advance, now, monotonic, fresh, cache)
         self.training = TrainingReconciler(gateway, session, settings, train, now, progress_port)
         self.batch = BatchReconciler(fresh or gateway, settings, score, now)
         self.by_kind: Mapping[str, Work] = {

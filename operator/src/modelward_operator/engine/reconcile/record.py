@@ -12,7 +12,7 @@ from modelward_operator.domain.core.record import ModelRecord
 from modelward_operator.domain.rollout.decision import Decision
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.reconcile.attempts import RefusedError
-from modelward_operator.engine.reconcile.context import Outcome, Round
+from modelward_operator.engine.reconcile.context import Outcome, ReconcileContext
 from modelward_operator.engine.reconcile.writes import as_seen, delete, make
 from modelward_operator.manifests import quarantine as marks
 from modelward_operator.manifests import record as records
@@ -21,61 +21,63 @@ COUNTS_PERIOD = 5.0
 """Seconds between two writes of the record while only counts have grown."""
 
 
-async def write_record(turn: Round, decision: Decision, outcome: Outcome) -> None:
+async def write_record(context: ReconcileContext, decision: Decision, outcome: Outcome) -> None:
     """Write the record and the quarantine's marks, if they are due."""
-    if isinstance(turn.seen.record, Failure):
+    if isinstance(context.snapshot.record, Failure):
         return  # it is not ours to write, and the model's last version goes
     # What is decided next starts from these windows, whatever happens to the writes.
-    turn.memory.latest = decision.record
-    marked = await _write_marks(turn, decision, outcome)
-    await _write_config_map(turn, replace(decision, record=_with_marks(decision.record, marked)), outcome)
-    turn.memory.unkept = () if outcome.records else decision.record.quarantined
+    context.memory.latest = decision.record
+    marked = await _write_marks(context, decision, outcome)
+    await _write_config_map(context, replace(decision, record=_with_marks(decision.record, marked)), outcome)
+    context.memory.unkept = () if outcome.records else decision.record.quarantined
 
 
 def _with_marks(record: ModelRecord, marked: tuple[str, ...]) -> ModelRecord:
     return record.model_copy(update={"marked": marked})
 
 
-async def _write_config_map(turn: Round, decision: Decision, outcome: Outcome) -> None:
-    if not _is_due(turn, decision):
+async def _write_config_map(context: ReconcileContext, decision: Decision, outcome: Outcome) -> None:
+    if not _is_due(context, decision):
         return
-    manifest = records.config_map(turn.namespace, turn.model, decision.record)
-    before = turn.seen.record_manifest
+    manifest = records.config_map(context.namespace, context.model, decision.record)
+    before = context.snapshot.record_manifest
     write = (
-        partial(turn.gateway.create, api.CONFIG_MAPS, manifest)
+        partial(context.gateway.create, api.CONFIG_MAPS, manifest)
         if before is None
-        else partial(turn.gateway.apply, api.CONFIG_MAPS, as_seen(manifest, before))
+        else partial(context.gateway.apply, api.CONFIG_MAPS, as_seen(manifest, before))
     )
     try:
-        await make(turn, ("ConfigMap", records.record_name(turn.model)), "", write)
+        await make(context, ("ConfigMap", records.record_name(context.model)), "", write)
     except RefusedError as error:
         outcome.records = False
         outcome.of(decision.statuses, error)
         return
-    turn.memory.record, turn.memory.record_written = decision.record, turn.clock
+    context.memory.record, context.memory.record_written = decision.record, context.clock
 
 
-async def _write_marks(turn: Round, decision: Decision, outcome: Outcome) -> tuple[str, ...]:
+async def _write_marks(context: ReconcileContext, decision: Decision, outcome: Outcome) -> tuple[str, ...]:
     """The quarantine's second place, which nobody deletes together with the ConfigMap; returns the digests that stand in it."""
     wanted = {entry.digest: entry for entry in decision.record.quarantined}
-    have = {m["metadata"]["name"]: (m, marks.read([m])) for m in turn.seen.marks}
+    have = {m["metadata"]["name"]: (m, marks.read([m])) for m in context.snapshot.marks}
     for manifest, entries in have.values():
         if not entries or wanted.get(entries[0].digest) != entries[0]:
-            await _mark(turn, decision, outcome, partial(delete, turn, api.REVISIONS, manifest))
+            await _mark(context, decision, outcome, partial(delete, context, api.REVISIONS, manifest))
     marked = []
     for entry in wanted.values():
-        stands = have.get(marks.mark_name(turn.model, entry.digest), (None, ()))[1] == (entry,)
+        stands = have.get(marks.mark_name(context.model, entry.digest), (None, ()))[1] == (entry,)
         if not stands:
-            manifest = marks.mark(turn.namespace, turn.model, entry)
-            create = partial(turn.gateway.create, api.REVISIONS, manifest)
+            manifest = marks.mark(context.namespace, context.model, entry)
+            create = partial(context.gateway.create, api.REVISIONS, manifest)
             key = ("ControllerRevision", manifest["metadata"]["name"])
-            stands = await _mark(turn, decision, outcome, partial(make, turn, key, entry.time, create))
+            stands = await _mark(context, decision, outcome, partial(make, context, key, entry.time, create))
         marked += [entry.digest] if stands else []
     return tuple(marked)
 
 
-async def _mark(turn: Round, decision: Decision, outcome: Outcome, write: Callable[[], Awaitable[Any]]) -> bool:
-    turn.memory.marks = None
+async def _mark(
+    context: ReconcileContext, decision: Decision, outcome: Outcome, write: Callable[[], Awaitable[Any]]
+) -> bool:
+    context.memory.marks = None
     try:
         await write()
     except RefusedError as error:
@@ -85,21 +87,22 @@ async def _mark(turn: Round, decision: Decision, outcome: Outcome, write: Callab
     return True
 
 
-def _is_due(turn: Round, decision: Decision) -> bool:
+def _is_due(context: ReconcileContext, decision: Decision) -> bool:
     """Whether the record must be written now: at once when it matters, now and then while only counts grow."""
-    written = turn.memory.record
-    if turn.seen.written is None and decision.record.quarantined:
+    written = context.memory.record
+    if context.snapshot.written is None and decision.record.quarantined:
         return True  # somebody has deleted it
-    if turn.seen.written is not None and turn.seen.written.quarantined != decision.record.quarantined:
+    if context.snapshot.written is not None and context.snapshot.written.quarantined != decision.record.quarantined:
         return True
     if written is not None and _counted(written) == _counted(decision.record):
         return False
-    if _counted(decision.record) == ModelRecord() and turn.seen.record_manifest is None:
+    if _counted(decision.record) == ModelRecord() and context.snapshot.record_manifest is None:
         return False
-    turn_is_due = turn.clock - turn.memory.record_written >= COUNTS_PERIOD
+    turn_is_due = context.clock - context.memory.record_written >= COUNTS_PERIOD
     important = written is None or _what_matters(written) != _what_matters(decision.record)
     moved = any(
-        v.name in decision.statuses and decision.statuses[v.name].phase != v.status.phase for v in turn.seen.versions
+        v.name in decision.statuses and decision.statuses[v.name].phase != v.status.phase
+        for v in context.snapshot.versions
     )
     return important or moved or turn_is_due
 

@@ -14,12 +14,12 @@ from modelward_operator.domain.rollout.withheld import Attempted, Refusal, told
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import Gateway, Manifest, Resource
 from modelward_operator.engine.reconcile.attempts import RefusedError
-from modelward_operator.engine.reconcile.context import Outcome, Round
+from modelward_operator.engine.reconcile.context import Outcome, ReconcileContext
 from modelward_operator.engine.reconcile.parsing import tolerant
 from modelward_operator.engine.reconcile.writes import make
 
 
-async def write_statuses(turn: Round, decision: Decision, outcome: Outcome) -> None:
+async def write_statuses(context: ReconcileContext, decision: Decision, outcome: Outcome) -> None:
     """Write those statuses that changed and that are true after this round's other writes."""
     uncrowned: Refusal | None = None
     """Why who becomes the champion is not written down as such: until then nobody else stops being one."""
@@ -32,7 +32,7 @@ async def write_statuses(turn: Round, decision: Decision, outcome: Outcome) -> N
             tolerant(ModelVersionStatus, manifest.get("status")),
             manifest["metadata"].get("generation", 0),
         )
-        withheld = _rests_on_what_is_refused(turn, decision, outcome, name, old)
+        withheld = _rests_on_what_is_refused(context, decision, outcome, name, old)
         if outcome.serves and wanted.phase == "Champion" and decision.serve not in (None, name):
             outcome.statuses[name] = old  # callers have left it in this very round: the next one says so
             continue
@@ -46,9 +46,9 @@ async def write_statuses(turn: Round, decision: Decision, outcome: Outcome) -> N
             tried=name in decision.workloads or wanted.phase in ENDED,
             unreachable=is_left or (not outcome.serves and name == decision.serve),
         )
-        status = told(old, wanted, attempted, generation, turn.now)
+        status = told(old, wanted, attempted, generation, context.now)
         try:
-            outcome.objects[name] = await _write_status(turn, api.MODEL_VERSIONS, manifest, status)
+            outcome.objects[name] = await _write_status(context, api.MODEL_VERSIONS, manifest, status)
             outcome.statuses[name] = status
         except RefusedError as error:
             outcome.of([name], error)
@@ -61,13 +61,13 @@ async def write_statuses(turn: Round, decision: Decision, outcome: Outcome) -> N
             outcome.monitors.add(name)
             continue  # it would say who answers again
         try:
-            await _write_status(turn, api.DRIFT_MONITORS, turn.seen.monitor_manifests[name], monitor)
+            await _write_status(context, api.DRIFT_MONITORS, context.snapshot.monitor_manifests[name], monitor)
         except RefusedError:
             outcome.monitors.add(name)
 
 
 def _rests_on_what_is_refused(
-    turn: Round, decision: Decision, outcome: Outcome, name: str, old: ModelVersionStatus
+    context: ReconcileContext, decision: Decision, outcome: Outcome, name: str, old: ModelVersionStatus
 ) -> bool:
     """Whether the next status of a version would say what is not so."""
     wanted = decision.statuses[name]
@@ -77,19 +77,21 @@ def _rests_on_what_is_refused(
     if not outcome.serves and decision.serve is not None:
         changes_hands = moves and "Champion" in (old.phase, wanted.phase)
         return changes_hands or (wanted.champion != old.champion and wanted.phase in UNDER_WAY)
-    return not outcome.records and moves and _is_decided_now(turn, decision, name, wanted)
+    return not outcome.records and moves and _is_decided_now(context, decision, name, wanted)
 
 
-def _is_decided_now(turn: Round, decision: Decision, name: str, wanted: ModelVersionStatus) -> bool:
+def _is_decided_now(context: ReconcileContext, decision: Decision, name: str, wanted: ModelVersionStatus) -> bool:
     """Whether it is a promotion or a release that the record must know of first. A rollback waits for nothing."""
-    before = turn.seen.record.decisions if isinstance(turn.seen.record, ModelRecord) else ()
+    before = context.snapshot.record.decisions if isinstance(context.snapshot.record, ModelRecord) else ()
     new = [entry for entry in decision.record.decisions if entry not in before and entry.model_version == name]
     return any(entry.outcome == "release" or wanted.phase == "Promoting" for entry in new)
 
 
-async def _write_status(turn: Round, resource: Resource, manifest: Manifest, status: Document) -> Manifest:
-    write = partial(write_status, turn.gateway, resource, manifest, status)
-    return await make(turn, (f"{resource.kind}/status", manifest["metadata"]["name"]), "", write)
+async def _write_status(
+    context: ReconcileContext, resource: Resource, manifest: Manifest, status: Document
+) -> Manifest:
+    write = partial(write_status, context.gateway, resource, manifest, status)
+    return await make(context, (f"{resource.kind}/status", manifest["metadata"]["name"]), "", write)
 
 
 async def write_status(gateway: Gateway, resource: Resource, manifest: Manifest, status: Document) -> Manifest:

@@ -12,26 +12,28 @@ from modelward_operator.domain.rollout.observation import Version
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import Manifest
 from modelward_operator.engine.reconcile.attempts import RefusedError
-from modelward_operator.engine.reconcile.context import Outcome, Round
+from modelward_operator.engine.reconcile.context import Outcome, ReconcileContext
 from modelward_operator.engine.reconcile.ownership import is_a_versions, is_ours, owns_replicas
 from modelward_operator.engine.reconcile.writes import as_seen, delete, ensure, make
 from modelward_operator.manifests import serving
 from modelward_operator.manifests.service import service as desired_service
 
 
-async def ensure_workload(turn: Round, outcome: Outcome, version: Version, replicas: int, autoscaled: bool) -> None:
+async def ensure_workload(
+    context: ReconcileContext, outcome: Outcome, version: Version, replicas: int, autoscaled: bool
+) -> None:
     """Bring one version's Deployment, autoscaler and disruption budget to what was decided."""
-    current = turn.seen.deployments.get(version.name)
+    current = context.snapshot.deployments.get(version.name)
     if version.artifact is None or version.artifact_failure is not None:
         return
     try:
-        await _ensure_deployment(turn, version, version.artifact, replicas, current, autoscaled=autoscaled)
+        await _ensure_deployment(context, version, version.artifact, replicas, current, autoscaled=autoscaled)
     except RefusedError as error:
         outcome.of([version.name], error)
         outcome.without_pods.add(version.name)
     scale, protect = (
-        partial(_ensure_autoscaler, turn, version, autoscaled),
-        partial(_ensure_budget, turn, version, replicas),
+        partial(_ensure_autoscaler, context, version, autoscaled),
+        partial(_ensure_budget, context, version, replicas),
     )
     for ensured in (scale, protect):
         if current is None and version.name in outcome.without_pods:
@@ -43,39 +45,49 @@ async def ensure_workload(turn: Round, outcome: Outcome, version: Version, repli
 
 
 async def _ensure_deployment(
-    turn: Round, version: Version, artifact: Artifact, replicas: int, current: Manifest | None, *, autoscaled: bool
+    context: ReconcileContext,
+    version: Version,
+    artifact: Artifact,
+    replicas: int,
+    current: Manifest | None,
+    *,
+    autoscaled: bool,
 ) -> None:
     if not autoscaled:
-        await delete(turn, api.AUTOSCALERS, turn.seen.autoscalers.get(version.name))
-    left = await _left_to_the_autoscaler(turn, version.name, replicas, current) if autoscaled else None
+        await delete(context, api.AUTOSCALERS, context.snapshot.autoscalers.get(version.name))
+    left = await _left_to_the_autoscaler(context, version.name, replicas, current) if autoscaled else None
     said = replicas if left is None else None
-    wanted = serving.deployment(turn.namespace, version.name, version.uid, version.spec, artifact, said, turn.settings)
-    await ensure(turn, api.DEPLOYMENTS, wanted, left or current)
+    wanted = serving.deployment(
+        context.namespace, version.name, version.uid, version.spec, artifact, said, context.settings
+    )
+    await ensure(context, api.DEPLOYMENTS, wanted, left or current)
 
 
-async def _ensure_autoscaler(turn: Round, version: Version, autoscaled: bool) -> None:
+async def _ensure_autoscaler(context: ReconcileContext, version: Version, autoscaled: bool) -> None:
     scaling = version.spec.serving.autoscaling
     if autoscaled and scaling is not None:
-        scaler = serving.autoscaler(turn.namespace, version.name, version.spec, scaling)
-        await ensure(turn, api.AUTOSCALERS, scaler, turn.seen.autoscalers.get(version.name))
+        scaler = serving.autoscaler(context.namespace, version.name, version.spec, scaling)
+        await ensure(context, api.AUTOSCALERS, scaler, context.snapshot.autoscalers.get(version.name))
 
 
-async def _ensure_budget(turn: Round, version: Version, replicas: int) -> None:
+async def _ensure_budget(context: ReconcileContext, version: Version, replicas: int) -> None:
     """A disruption budget where there is more than one pod; nobody else touches it, so it is looked at once a process."""
     key = (api.DISRUPTION_BUDGETS.kind, version.name)
     told = "" if replicas > 1 else "none"
-    if turn.memory.applied.get(key) == (told, version.uid):
+    if context.memory.applied.get(key) == (told, version.uid):
         return
     if replicas > 1:
-        wanted = serving.disruption_budget(turn.namespace, version.name, version.spec)
-        write = partial(turn.gateway.apply, api.DISRUPTION_BUDGETS, wanted)
-        await make(turn, (api.DISRUPTION_BUDGETS.kind, version.name), json.dumps(wanted, sort_keys=True), write)
+        wanted = serving.disruption_budget(context.namespace, version.name, version.spec)
+        write = partial(context.gateway.apply, api.DISRUPTION_BUDGETS, wanted)
+        await make(context, (api.DISRUPTION_BUDGETS.kind, version.name), json.dumps(wanted, sort_keys=True), write)
     else:
-        await _drop_budget(turn, version.name)
-    turn.memory.applied[key] = (told, version.uid)
+        await _drop_budget(context, version.name)
+    context.memory.applied[key] = (told, version.uid)
 
 
-async def _left_to_the_autoscaler(turn: Round, name: str, replicas: int, current: Manifest | None) -> Manifest | None:
+async def _left_to_the_autoscaler(
+    context: ReconcileContext, name: str, replicas: int, current: Manifest | None
+) -> Manifest | None:
     """The Deployment, if we say nothing of the number of its pods any more.
 
     What an apply leaves out, and nobody else owns, falls back to its default: one pod. So the number is first applied in another
@@ -86,47 +98,49 @@ async def _left_to_the_autoscaler(turn: Round, name: str, replicas: int, current
         return None
     if not owns_replicas(current):
         return current
-    handed = serving.replicas_only(turn.namespace, name, replicas)
-    write = partial(turn.gateway.apply, api.DEPLOYMENTS, as_seen(handed, current), names.SCALE_MANAGER)
-    return await make(turn, ("Deployment/replicas", name), str(replicas), write)
+    handed = serving.replicas_only(context.namespace, name, replicas)
+    write = partial(context.gateway.apply, api.DEPLOYMENTS, as_seen(handed, current), names.SCALE_MANAGER)
+    return await make(context, ("Deployment/replicas", name), str(replicas), write)
 
 
-async def select_version(turn: Round, outcome: Outcome, version: str) -> None:
+async def select_version(context: ReconcileContext, outcome: Outcome, version: str) -> None:
     """Callers come to that version, or the outcome says that they do not."""
-    service = turn.seen.service_manifest
+    service = context.snapshot.service_manifest
     if service is not None and not is_ours(service):
         return
-    selects = turn.seen.service.selects if turn.seen.service else None
-    tls = any(v.tls for v in turn.seen.versions if v.name == version)
+    selects = context.snapshot.service.selects if context.snapshot.service else None
+    tls = any(v.tls for v in context.snapshot.versions if v.name == version)
     try:
-        await ensure(turn, api.SERVICES, desired_service(turn.namespace, turn.model, version, tls=tls), service)
+        await ensure(
+            context, api.SERVICES, desired_service(context.namespace, context.model, version, tls=tls), service
+        )
     except RefusedError as error:
         outcome.serves = selects == version
-        concerned = {v.name for v in turn.seen.versions if v.status.phase == "Champion"} | {version}
+        concerned = {v.name for v in context.snapshot.versions if v.status.phase == "Champion"} | {version}
         outcome.of(concerned, error)
 
 
-async def drop_workloads(turn: Round, decision: Decision, outcome: Outcome) -> None:
+async def drop_workloads(context: ReconcileContext, decision: Decision, outcome: Outcome) -> None:
     """Delete the Deployments that are no longer wanted, and the Service with the model's last version."""
-    for name, manifest in turn.seen.deployments.items():
+    for name, manifest in context.snapshot.deployments.items():
         wanted = name in decision.workloads or name in decision.keep
         if wanted or "deletionTimestamp" in manifest["metadata"] or not is_a_versions(manifest):
             continue
         try:
-            await delete(turn, api.AUTOSCALERS, turn.seen.autoscalers.get(name))
-            await _drop_budget(turn, name)
-            await delete(turn, api.DEPLOYMENTS, manifest)
+            await delete(context, api.AUTOSCALERS, context.snapshot.autoscalers.get(name))
+            await _drop_budget(context, name)
+            await delete(context, api.DEPLOYMENTS, manifest)
         except RefusedError as error:
             outcome.of([name], error)
-    service = turn.seen.service_manifest
+    service = context.snapshot.service_manifest
     if decision.drop_service and service is not None and is_ours(service):
         try:
-            await delete(turn, api.SERVICES, service)
+            await delete(context, api.SERVICES, service)
         except RefusedError as error:
             outcome.serves = False
-            outcome.of(turn.seen.manifests, error)
+            outcome.of(context.snapshot.manifests, error)
 
 
-async def _drop_budget(turn: Round, name: str) -> None:
-    budget = await turn.gateway.get(api.DISRUPTION_BUDGETS, turn.namespace, name)
-    await delete(turn, api.DISRUPTION_BUDGETS, budget if budget and is_ours(budget) else None)
+async def _drop_budget(context: ReconcileContext, name: str) -> None:
+    budget = await context.gateway.get(api.DISRUPTION_BUDGETS, context.namespace, name)
+    await delete(context, api.DISRUPTION_BUDGETS, budget if budget and is_ours(budget) else None)

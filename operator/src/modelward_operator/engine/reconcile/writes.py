@@ -10,24 +10,24 @@ from typing import Any, TypeVar
 
 from modelward_operator.engine.kube.gateway import Manifest, Resource
 from modelward_operator.engine.reconcile.attempts import What
-from modelward_operator.engine.reconcile.context import Round
+from modelward_operator.engine.reconcile.context import ReconcileContext
 
 Made = TypeVar("Made")
 
 
-async def make(turn: Round, what: What, content: str, write: Callable[[], Awaitable[Made]]) -> Made:
+async def make(context: ReconcileContext, what: What, content: str, write: Callable[[], Awaitable[Made]]) -> Made:
     """Write, unless the same write was refused a moment ago: see :meth:`Attempts.make`."""
-    return await turn.memory.attempts.make(what, content, turn.clock, write)
+    return await context.memory.attempts.make(what, content, context.clock, write)
 
 
-async def ensure(turn: Round, resource: Resource, wanted: Manifest, current: Manifest | None) -> None:
+async def ensure(context: ReconcileContext, resource: Resource, wanted: Manifest, current: Manifest | None) -> None:
     """Apply, unless the same was applied before and nobody has touched the object since."""
     key = (resource.kind, wanted["metadata"]["name"])
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
-    if current is not None and turn.memory.applied.get(key) == (digest, _state(current)):
+    if current is not None and context.memory.applied.get(key) == (digest, _state(current)):
         return
-    made = await make(turn, key, digest, partial(turn.gateway.apply, resource, as_seen(wanted, current)))
-    turn.memory.applied[key] = (digest, _state(made))
+    made = await make(context, key, digest, partial(context.gateway.apply, resource, as_seen(wanted, current)))
+    context.memory.applied[key] = (digest, _state(made))
 
 
 def as_seen(wanted: Manifest, seen: Manifest | None) -> Manifest:
@@ -45,11 +45,11 @@ def _state(manifest: Manifest) -> str:
     return f"{metadata.get('uid')} {spec} {sorted((metadata.get('labels') or {}).items())}"
 
 
-async def delete(turn: Round, resource: Resource, manifest: Manifest | None) -> None:
+async def delete(context: ReconcileContext, resource: Resource, manifest: Manifest | None) -> None:
     """Delete that very object, if there is one."""
     if manifest is None:
         return
     name, uid = manifest["metadata"]["name"], manifest["metadata"]["uid"]
-    turn.memory.applied.pop((resource.kind, name), None)
-    write = partial(turn.gateway.delete, resource, turn.namespace, name, uid)
-    await make(turn, (f"{resource.kind}/deletion", name), uid, write)
+    context.memory.applied.pop((resource.kind, name), None)
+    write = partial(context.gateway.delete, resource, context.namespace, name, uid)
+    await make(context, (f"{resource.kind}/deletion", name), uid, write)

@@ -8,7 +8,7 @@ import kopf
 
 from modelward_operator.engine.kube.gateway import PAGE, Resource
 from modelward_operator.engine.kube.kinds import KINDS
-from modelward_operator.engine.kube.watch_cache import Store
+from modelward_operator.engine.kube.watch_cache import WatchCache
 from modelward_operator.engine.queue import WorkQueue
 from modelward_operator.engine.watch.resync import keys_of
 
@@ -16,11 +16,11 @@ SETTLE = 0.05
 """Seconds in which events of one key become one reconcile."""
 
 
-def registry(queue: WorkQueue, store: Store) -> kopf.OperatorRegistry:
+def registry(queue: WorkQueue, cache: WatchCache) -> kopf.OperatorRegistry:
     """A registry whose handlers only remember and enqueue."""
     found = kopf.OperatorRegistry()
     for kind in KINDS:
-        _watch(found, queue, store, kind.resource)
+        _watch(found, queue, cache, kind.resource)
     kopf.on.login(registry=found, id="login", errors=kopf.ErrorsMode.TEMPORARY)(_login)
     return found
 
@@ -67,14 +67,14 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-def _watch(found: kopf.OperatorRegistry, queue: WorkQueue, store: Store, resource: Resource) -> None:
+def _watch(found: kopf.OperatorRegistry, queue: WorkQueue, cache: WatchCache, resource: Resource) -> None:
     @kopf.on.event(*resource.group_version, resource.plural, registry=found, id=f"enqueue-{resource.plural}")
     async def enqueue(event: kopf.RawEvent, **_: Any) -> None:
         manifest: Any = event["object"]
         if event["type"] == "DELETED":
             metadata = manifest["metadata"]
-            store.drop(resource, metadata["namespace"], metadata["name"], metadata["uid"])
+            cache.drop(resource, metadata["namespace"], metadata["name"], metadata["uid"])
         else:
-            store.put(resource, manifest, told=True)
+            cache.put(resource, manifest, from_watch=True)
         for key in keys_of(manifest, resource):
             queue.add(key, SETTLE)

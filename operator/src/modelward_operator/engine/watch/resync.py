@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from modelward_operator.engine.kube.gateway import Gateway, GatewayError, Manifest, Resource
 from modelward_operator.engine.kube.kinds import BY_RESOURCE, KINDS, MODEL
-from modelward_operator.engine.kube.watch_cache import Store
+from modelward_operator.engine.kube.watch_cache import WatchCache
 from modelward_operator.engine.queue import Key, WorkQueue
 
 log = logging.getLogger(__name__)
@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 PERIOD_AFTER_FAILURE = 2.0
 
 
-class DeafError(Exception):
+class StaleWatchError(Exception):
     """A watch looks alive and tells nothing: the process must be started anew."""
 
 
 async def run(
-    gateway: Gateway, queue: WorkQueue, store: Store, namespaces: Iterable[str | None], period: float
+    gateway: Gateway, queue: WorkQueue, cache: WatchCache, namespaces: Iterable[str | None], period: float
 ) -> None:
     """List all and enqueue, for ever, with jitter. The first time at once; sooner while the API server is away.
 
@@ -32,44 +32,48 @@ async def run(
         DeafError: between two listings no watch has told what the first of them, or a write of ours, had brought; or the
             definitions of our kinds were gone for a while, and their watches with them.
     """
-    watched, before, known, gone = list(namespaces), store.order, 0, False
+    watched, before, known, gone = list(namespaces), cache.order, 0, False
     while True:
-        began, failed = store.order, False
+        began, failed = cache.order, False
         for namespace in watched:
             try:
-                news, rest = await look(gateway, store, namespace)
+                news, rest = await look(gateway, cache, namespace)
             except GatewayError as error:
                 log.warning("resync of %s: %s", namespace or "all namespaces", error)
-                failed, gone = True, gone or (error.status == 404 and store.filled.is_set())
+                failed, gone = True, gone or (error.status == 404 and cache.filled.is_set())
                 continue
             for key in news:
                 queue.add(key)
             for key in rest:
-                queue.add(key, random.uniform(0, period) if store.filled.is_set() else 0.0)
+                queue.add(key, random.uniform(0, period) if cache.filled.is_set() else 0.0)
         if not failed:
             if gone:
-                raise DeafError("the CustomResourceDefinitions were gone and are back: their watches must begin anew")
-            if deaf := store.untold(known):
-                raise DeafError(f"the watch of {', '.join(deaf)} tells nothing of what a listing has shown before")
-            store.filled.set()
-            store.forget_gone(before)
-            before, known = began, store.order
+                raise StaleWatchError(
+                    "the CustomResourceDefinitions were gone and are back: their watches must begin anew"
+                )
+            if deaf := cache.unconfirmed(known):
+                raise StaleWatchError(
+                    f"the watch of {', '.join(deaf)} tells nothing of what a listing has shown before"
+                )
+            cache.filled.set()
+            cache.forget_gone(before)
+            before, known = began, cache.order
         await asyncio.sleep((min(period, PERIOD_AFTER_FAILURE) if failed else period) * random.uniform(0.8, 1.2))
 
 
-async def look(gateway: Gateway, store: Store, namespace: str | None) -> tuple[set[Key], set[Key]]:
-    """Bring the store to what the API server lists; returns the keys of what was not known so, and all others."""
+async def look(gateway: Gateway, cache: WatchCache, namespace: str | None) -> tuple[set[Key], set[Key]]:
+    """Bring the cache to what the API server lists; return the keys of what was not known so, and all others."""
     news: set[Key] = set()
     rest: set[Key] = set()
     for kind in KINDS:
         if not kind.is_listed:
             continue
-        sweep = store.begin(kind.resource, namespace)
+        sweep = cache.begin(kind.resource, namespace)
         async for page in gateway.pages(kind.resource, namespace, kind.selector):
-            changed = store.take(sweep, page)
+            changed = cache.take(sweep, page)
             news |= {key for manifest in changed for key in keys_of(manifest, kind.resource)}
             rest |= {key for manifest in page for key in keys_of(manifest, kind.resource)}
-        news |= {Key(MODEL, where, model) for where, model in store.end(sweep)}
+        news |= {Key(MODEL, where, model) for where, model in cache.end(sweep)}
     return news, rest - news
 
 

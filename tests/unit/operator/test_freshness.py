@@ -12,15 +12,15 @@ from modelward_operator.domain.core.note import Note
 from modelward_operator.domain.core.record import ModelRecord, Quarantine
 from modelward_operator.domain.rollout.decision import Decision, LeaseOrder
 from modelward_operator.domain.rollout.observation import ModelService
-from modelward_operator.engine.pods.control_client import Held
-from modelward_operator.engine.reconcile.freshness import CHECKS, is_of_consequence
-from modelward_operator.engine.reconcile.observe import Seen
+from modelward_operator.engine.pods.control_client import IssuedLeases
+from modelward_operator.engine.reconcile.freshness import CHECKS, requires_fresh_read
+from modelward_operator.engine.reconcile.observe import ModelSnapshot
 from tests.support.builders import digest, version
 
 V1, V2 = version("v1", "Champion", pods=1), version("v2", "Canary", pods=1)
 DEPLOYMENT = {"metadata": {"uid": "d"}, "spec": {"replicas": 1}}
-HELD = Held(orders={"v1": LeaseOrder("v1", "v2", 10.0)})
-SEEN = Seen(
+HELD = IssuedLeases(orders={"v1": LeaseOrder("v1", "v2", 10.0)})
+SEEN = ModelSnapshot(
     versions=(V1, V2),
     invalid=(),
     monitors=(),
@@ -60,7 +60,7 @@ WEIGHTY = {
     "pods that are not there": {"workloads": {"v1": 1, "v2": 1, "v3": 1}},
     "more pods": {"workloads": {"v1": 3, "v2": 1}},
     "no pods any more": {"workloads": {"v1": 1}},
-    "a deletion let go": {"release": frozenset({"v2"})},
+    "a deletion let go": {"drop_finalizers": frozenset({"v2"})},
 }
 LIGHT = {
     "nothing new": {},
@@ -75,17 +75,17 @@ LIGHT = {
 
 @pytest.mark.parametrize("change", WEIGHTY.values(), ids=WEIGHTY.keys())
 def test_of_consequence_is(change):
-    assert is_of_consequence(SEEN, HELD, replace(AS_IT_IS, **change))
+    assert requires_fresh_read(SEEN, HELD, replace(AS_IT_IS, **change))
 
 
 @pytest.mark.parametrize("change", LIGHT.values(), ids=LIGHT.keys())
 def test_of_no_consequence_is(change):
-    assert not is_of_consequence(SEEN, HELD, replace(AS_IT_IS, **change))
+    assert not requires_fresh_read(SEEN, HELD, replace(AS_IT_IS, **change))
 
 
 def test_a_record_that_cannot_be_read_is_none():
     seen = replace(SEEN, record=Failure("RecordUnreadable", "m"))
-    assert is_of_consequence(seen, HELD, replace(AS_IT_IS, record=ModelRecord(quarantined=(QUARANTINE,))))
+    assert requires_fresh_read(seen, HELD, replace(AS_IT_IS, record=ModelRecord(quarantined=(QUARANTINE,))))
 
 
 def test_each_check_has_its_case():
