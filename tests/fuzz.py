@@ -16,8 +16,8 @@ import atheris
 
 with atheris.instrument_imports(include=["modelward_serving"]):
     from modelward_serving._generated import open_inference_pb2 as pb
-    from modelward_serving.grpc import messages
-    from modelward_serving.protocol.tensors import RefusedError
+    from modelward_serving.errors import RefusedError
+    from modelward_serving.grpc import codec as messages
     from modelward_serving.rest import codec, matrix_json
     from modelward_serving.validation.request import Checker
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from modelward_api import names
 from modelward_api.wire.exchange import TrafficLease
 from modelward_operator.engine.kube import gateway as api
-from modelward_serving.routing.lease import Pair
+from modelward_serving.counting.pairs import Pair
 from tests.faults.cluster import NAMESPACE, Cluster
 from tests.faults.pods import Quality, ServingPod
 from tests.faults.server import ApiServer

@@ -15,12 +15,16 @@ from typing import Any
 
 import msgspec
 
+from modelward_serving.protocol.compression import plain
+from modelward_serving.protocol.headers import ENCODING
+from modelward_serving.protocol.json_limits import check_number, most_values
+
 os.environ.setdefault("BENTOML_HOME", "/tmp/bentoml")  # noqa: S108
 
+from modelward_serving.errors import RefusedError
 from modelward_serving.model.predictor import Predictor
 from modelward_serving.observability import logs
-from modelward_serving.protocol.tensors import RefusedError
-from modelward_serving.reply import (
+from modelward_serving.transport.reply import (
     Message,
     Receive,
     Reply,
@@ -32,7 +36,6 @@ from modelward_serving.reply import (
     send_reply,
     wrong_method,
 )
-from modelward_serving.rest import codec
 
 log = logging.getLogger("modelward.serving")
 
@@ -87,10 +90,10 @@ class Behind:
         kind = headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
         if kind != b"application/json":
             raise RefusedError(415, "UnsupportedContent", "Content-Type", "application/json")
-        content = codec.plain(body, headers.get(codec.ENCODING))
+        content = plain(body, headers.get(ENCODING))
         if path == SIGNATURE:
             return b"{}"
-        codec.check_number(content, codec.most_values(len(self._predictor.checker.columns)))
+        check_number(content, most_values(len(self._predictor.checker.columns)))
         try:
             asked = _decoder.decode(content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

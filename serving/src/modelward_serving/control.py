@@ -13,12 +13,12 @@ from modelward_api import names
 from modelward_api.wire.exchange import ExchangeRequest, ExchangeResponse
 from modelward_serving.model.predictor import Predictor
 from modelward_serving.observability.metrics import Metrics
-from modelward_serving.reply import Receive, Reply, Scope, Send, body_of, failed, send_reply, wrong_method
-from modelward_serving.rest.codec import JSON_HEAD
+from modelward_serving.protocol.headers import JSON_HEAD
 from modelward_serving.routing.lease import LeaseHolder
 from modelward_serving.security.control_auth import DistrustedError, Trust
 from modelward_serving.transport.budget import Budget
 from modelward_serving.transport.connections import CONTROL, Connections, Port
+from modelward_serving.transport.reply import Receive, Reply, Scope, Send, body_of, failed, send_reply, wrong_method
 
 LIVE, READY = "/livez", "/readyz"
 LARGEST_BODY = 1024 * 1024

@@ -25,6 +25,7 @@ from modelward_serving.control import LARGEST_BODY, Control
 from modelward_serving.counting.encounters import Encounters
 from modelward_serving.grpc.server import OLDEST_CONNECTION, GrpcServer
 from modelward_serving.inference.dispatch import Inference
+from modelward_serving.limits import SLOWEST_REQUEST
 from modelward_serving.model import bundle
 from modelward_serving.model.predictor import Predictor
 from modelward_serving.model.session import UnservableError
@@ -42,7 +43,7 @@ from modelward_serving.security.tls import Certificates, Files, UnusableFilesErr
 from modelward_serving.termination import tell
 from modelward_serving.transport import budget, connections
 from modelward_serving.transport.connections import Connections, Port
-from modelward_serving.transport.http1 import KEEP_ALIVE, SLOWEST_REQUEST, Guarded, sweep
+from modelward_serving.transport.http1 import KEEP_ALIVE, Guarded, sweep
 
 log = logging.getLogger("modelward.serving")
 

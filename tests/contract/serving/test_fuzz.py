@@ -16,8 +16,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from modelward_serving._generated import open_inference_pb2 as pb
-from modelward_serving.grpc import messages
-from modelward_serving.protocol.tensors import DTYPES, RefusedError
+from modelward_serving.errors import RefusedError
+from modelward_serving.grpc import codec as messages
+from modelward_serving.protocol.tensors import DTYPES
 from modelward_serving.rest import codec
 from modelward_serving.validation.request import Checker
 from tests.support import bundles

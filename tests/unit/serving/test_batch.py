@@ -27,9 +27,9 @@ from modelward_serving.batch.columns import from_text, from_typed
 from modelward_serving.batch.errors import InvalidInputError, UnreachableError
 from modelward_serving.counting.dictionary import Coded
 from modelward_serving.counting.profile import TextCounter
+from modelward_serving.errors import RefusedError
 from modelward_serving.model import bundle as served
 from modelward_serving.model.predictor import Predictor
-from modelward_serving.protocol.tensors import RefusedError
 from modelward_serving.rest.codec import decode
 from tests.support import bundles
 

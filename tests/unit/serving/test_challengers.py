@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from modelward_serving.protocol.tensors import Forward
 from modelward_serving.routing.challenger_client import Ask, Challengers, Response
+from modelward_serving.routing.forward import Forward
 
 FORWARD = Forward(b"{}", {})
 

@@ -13,8 +13,9 @@ from modelward_api.bundle.documents import Signature
 from modelward_api.resources.columns import Column
 from modelward_serving._generated import open_inference_pb2 as pb
 from modelward_serving.batch.columns import from_numbers, from_text, from_typed
-from modelward_serving.grpc import messages
-from modelward_serving.protocol.tensors import DTYPES, RefusedError
+from modelward_serving.errors import RefusedError
+from modelward_serving.grpc import codec as messages
+from modelward_serving.protocol.tensors import DTYPES
 from modelward_serving.rest.codec import decode
 from modelward_serving.validation.request import Checker
 from modelward_training.data.validate import _numbers

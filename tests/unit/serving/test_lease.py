@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward_api.wire.exchange import Challenger, TrafficLease
-from modelward_serving.routing.lease import MOST_CHALLENGERS, OPENING, LeaseHolder, Pair, draw
+from modelward_serving.counting.pairs import OPENING, Pair
+from modelward_serving.routing.lease import MOST_CHALLENGERS, LeaseHolder, draw
 
 OWN, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 

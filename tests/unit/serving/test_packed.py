@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelward_api.bundle.documents import Signature
-from modelward_serving.protocol.tensors import NumberTensor, RefusedError
+from modelward_serving.errors import RefusedError
+from modelward_serving.protocol.tensors import NumberTensor
 from modelward_serving.rest import matrix_json
 from modelward_serving.rest.codec import decode
 from modelward_serving.validation.request import Checker

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward_api.bundle.documents import Signature
+from modelward_serving.errors import RefusedError
+from modelward_serving.protocol.compression import decompress
 from modelward_serving.protocol.prediction import Answer, Given
-from modelward_serving.protocol.tensors import RefusedError
-from modelward_serving.rest.codec import decode, decompress, encode, parse_answer
+from modelward_serving.rest.codec import decode, encode
+from modelward_serving.routing.forward import parse_answer
 from modelward_serving.validation.request import Checker, Rows
 from tests.support.bundles import COLUMNS
 

@@ -11,11 +11,12 @@ import pytest
 
 from modelward_api import names
 from modelward_api.wire.exchange import Challenger, TrafficLease
+from modelward_serving.counting.pairs import OPENING, Pair
 from modelward_serving.protocol.prediction import Answer
-from modelward_serving.protocol.tensors import Forward
 from modelward_serving.routing.challenger_client import Ask, Response
 from modelward_serving.routing.circuit_breaker import IN_A_ROW
-from modelward_serving.routing.lease import OPENING, LeaseHolder, Pair
+from modelward_serving.routing.forward import Forward
+from modelward_serving.routing.lease import LeaseHolder
 from modelward_serving.routing.router import ALONE, MOST_MIRRORED, Own, Router, Terms
 
 OWN, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64

@@ -15,7 +15,8 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
 from modelward_serving._generated import open_inference_pb2 as pb
-from modelward_serving.grpc import messages, reflection
+from modelward_serving.errors import RefusedError
+from modelward_serving.grpc import codec, reflection
 from modelward_serving.grpc.framing import (
     HEAD,
     NOT_GRPC,
@@ -31,13 +32,14 @@ from modelward_serving.grpc.framing import (
     refuse,
 )
 from modelward_serving.inference.dispatch import Call, Inference, NoAnswerError
+from modelward_serving.limits import LARGEST_BODY, SLOWEST_REQUEST
 from modelward_serving.protocol.fields import sendable
+from modelward_serving.protocol.headers import AUTHORIZATION
 from modelward_serving.protocol.metadata import model_metadata, server_metadata
 from modelward_serving.protocol.prediction import Given
-from modelward_serving.protocol.tensors import LARGEST_BODY, Forward, InferenceRequest, RefusedError
-from modelward_serving.rest import codec
-from modelward_serving.rest.http_protocol import SLOWEST_REQUEST
-from modelward_serving.security.authentication import AUTHORIZATION, Callers
+from modelward_serving.protocol.tensors import InferenceRequest
+from modelward_serving.routing.forward import Forward, forward
+from modelward_serving.security.authentication import Callers
 from modelward_serving.transport import connections
 from modelward_serving.transport.http2 import Connection, Memory, Stream
 from modelward_serving.validation.request import Rows
@@ -247,9 +249,9 @@ class GrpcServer:
             raise StatusError(Code.DEADLINE_EXCEEDED, "not answered in time")
         if self._callers is not None:
             self._callers.check(stream.head.headers.get(AUTHORIZATION))
-        message = messages.parse(message_of(stream))
+        message = codec.parse(message_of(stream))
         self._check_model(message.model_name, message.model_version)
-        request = messages.decode(message)
+        request = codec.decode(message)
         return message, request, self._inference.predictor.checker.rows(request)
 
     def failed(self, stream: Stream, error: Exception) -> int:
@@ -373,14 +375,14 @@ class _GrpcCall(Call):
         try:
             if isinstance(outcome, Exception):
                 raise outcome
-            stream.answer(HEAD, framed(messages.encode(self.rows, outcome, raw=self._is_raw)), WELL)
+            stream.answer(HEAD, framed(codec.encode(self.rows, outcome, raw=self._is_raw)), WELL)
         except Exception as error:
             code = self._server.failed(stream, error)
         self._server.maybe_away(stream)
         return code
 
     def forward(self, context: dict[bytes, bytes]) -> Forward:
-        return codec.forward(self._request, sendable(self.headers, (AUTHORIZATION,)) | context)
+        return forward(self._request, sendable(self.headers, (AUTHORIZATION,)) | context)
 
     def patience(self) -> float:
         said, timeout = patience(self._stream), self._server.timeout
@@ -397,5 +399,5 @@ def _unknown(stream: Stream) -> None:
     """Refuse a method that is not there at once: one that streams would never be complete."""
     rule = "NotFound: there is no such method; inference is ModelInfer, without a stream"
     if b"SharedMemory" in stream.head.path:
-        rule = f"Unsupported: {messages.NO_SHARED_MEMORY}"
+        rule = f"Unsupported: {codec.NO_SHARED_MEMORY}"
     refuse(stream, StatusError(Code.UNIMPLEMENTED, rule))

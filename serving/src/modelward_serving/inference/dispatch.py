@@ -16,7 +16,7 @@ from modelward_serving.model.predictor import InvalidScoreError, Predictor
 from modelward_serving.observability.metrics import Metrics
 from modelward_serving.observability.tracing import Tracing, passed_on
 from modelward_serving.protocol.prediction import Answer, Given
-from modelward_serving.protocol.tensors import Forward
+from modelward_serving.routing.forward import Forward
 from modelward_serving.routing.router import ALONE, Own, Router, Terms
 from modelward_serving.transport.budget import Budget
 from modelward_serving.validation.request import NO_ROWS, Rows

@@ -18,9 +18,9 @@ from modelward_api.bundle.attribution import Attribution, attributor, linked
 from modelward_api.bundle.documents import Explainer as Document
 from modelward_api.bundle.documents import Golden, SampledExplainer, Signature
 from modelward_api.names import SCORE
+from modelward_serving.errors import RefusedError
 from modelward_serving.model.predictor import Predictor
 from modelward_serving.model.session import Columns, Session, as_columns
-from modelward_serving.protocol.tensors import RefusedError
 from modelward_serving.validation.request import Rows
 
 MOST_ROWS = 256

@@ -9,10 +9,11 @@ import numpy as np
 
 from modelward_serving.counting.profile import ProfileCounter
 from modelward_serving.counting.subgroups import Strata
+from modelward_serving.errors import RefusedError
 from modelward_serving.model.bundle import Bundle
 from modelward_serving.model.session import Session
 from modelward_serving.protocol.prediction import Answer, is_valid
-from modelward_serving.protocol.tensors import InferenceRequest, InputTensor, RefusedError, Tensor
+from modelward_serving.protocol.tensors import InferenceRequest, InputTensor, Tensor
 from modelward_serving.validation.request import Checker, Rows
 
 

@@ -9,7 +9,8 @@ from modelward_api import names
 from modelward_api.bundle.documents import Signature
 from modelward_api.names import DECISION, SCORE
 from modelward_api.resources.columns import Column
-from modelward_serving.protocol.tensors import DTYPES, LARGEST_BODY, MOST_ROWS
+from modelward_serving.limits import LARGEST_BODY, MOST_ROWS
+from modelward_serving.protocol.tensors import DTYPES
 
 JSON = "application/json"
 REFUSALS = {

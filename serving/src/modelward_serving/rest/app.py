@@ -10,15 +10,24 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from modelward_api import names
+from modelward_serving.errors import RefusedError
 from modelward_serving.inference.dispatch import CHAMPION, Call, Inference, NoAnswerError
+from modelward_serving.limits import LARGEST_BODY
 from modelward_serving.model.explain import Explanations
 from modelward_serving.observability.metrics import CONTENT_TYPE, Metrics
+from modelward_serving.protocol.compression import plain
 from modelward_serving.protocol.fields import sendable
+from modelward_serving.protocol.headers import AUTHORIZATION, ENCODING, INVALID_HEADER, JSON_HEAD, JSON_LENGTH
+from modelward_serving.protocol.json_limits import most_values
 from modelward_serving.protocol.metadata import model_metadata, server_metadata
 from modelward_serving.protocol.openapi import openapi
 from modelward_serving.protocol.prediction import Given
-from modelward_serving.protocol.tensors import LARGEST_BODY, Forward, RefusedError
-from modelward_serving.reply import (
+from modelward_serving.rest import codec
+from modelward_serving.routing.forward import Forward
+from modelward_serving.security.authentication import Callers
+from modelward_serving.transport.connections import HTTP, Connections, Port
+from modelward_serving.transport.header_cache import CallersHeads
+from modelward_serving.transport.reply import (
     Asgi,
     Receive,
     Reply,
@@ -30,17 +39,11 @@ from modelward_serving.reply import (
     send_reply,
     wrong_method,
 )
-from modelward_serving.rest import codec
-from modelward_serving.rest.codec import JSON_HEAD
-from modelward_serving.routing.router import INVALID_HEADER
-from modelward_serving.security.authentication import AUTHORIZATION, Callers
-from modelward_serving.transport.connections import HTTP, Connections, Port
-from modelward_serving.transport.header_cache import CallersHeads
 from modelward_serving.validation.request import Rows
 
 log = logging.getLogger("modelward.serving")
 
-PASSED_ON = frozenset((codec.JSON_LENGTH, codec.ENCODING, AUTHORIZATION))
+PASSED_ON = frozenset((JSON_LENGTH, ENCODING, AUTHORIZATION))
 """Headers of a request that its challenger gets, too."""
 
 
@@ -113,7 +116,7 @@ class App:
         self._base = f"/v2/models/{self._predictor.model}"
         self._versioned = f"{self._base}/versions/{self._predictor.version}"
         self.infer_paths = {f"{self._base}/infer".encode(), f"{self._versioned}/infer".encode()}
-        self._most_values = codec.most_values(len(self._predictor.checker.columns))
+        self._most_values = most_values(len(self._predictor.checker.columns))
         self._explanations = Explanations(self._predictor)
         self.heads = CallersHeads()
         """Of requests to those paths: what the server's protocol need not parse."""
@@ -153,8 +156,8 @@ class App:
         """
         if self._callers is not None:
             self._callers.check(headers.get(AUTHORIZATION))
-        content = codec.plain(body, headers.get(codec.ENCODING))
-        request = codec.decode(content, headers.get(codec.JSON_LENGTH), self._most_values)
+        content = plain(body, headers.get(ENCODING))
+        request = codec.decode(content, headers.get(JSON_LENGTH), self._most_values)
         return self._predictor.checker.rows(request, all_outputs=all_outputs)
 
     def _encoded(self, rows: Rows, given: Given) -> Reply:

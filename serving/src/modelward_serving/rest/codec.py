@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from modelward_api.names import DECISION, SCORE
-from modelward_serving.protocol.prediction import Answer, Given, is_valid
-from modelward_serving.protocol.tensors import (
-    LARGEST_BODY,
-    MOST_ROWS,
-    BinaryTensor,
-    Forward,
-    InferenceRequest,
-    RefusedError,
-)
+from modelward_api.names import SCORE
+from modelward_serving.errors import RefusedError
+from modelward_serving.inference.response import parameters
+from modelward_serving.protocol.json_limits import SMALL, check_number, most_values
+from modelward_serving.protocol.prediction import Given
+from modelward_serving.protocol.tensors import BinaryTensor, InferenceRequest
 from modelward_serving.rest import matrix_json
 from modelward_serving.validation.request import Rows
 
-JSON_HEAD = b"content-type: application/json\r\n"
-ENCODING = b"content-encoding"
-JSON_LENGTH = b"inference-header-content-length"
-SMALL = 64 * 1024
-"""Bytes of a document that can become no more than a few megabytes."""
 _decoder = msgspec.json.Decoder(InferenceRequest)
 _encoder = msgspec.json.Encoder()
-
-
-def most_values(columns: int) -> int:
-    """How many values the document of a model with so many columns may have, with room for what is said beside them."""
-    return MOST_ROWS * max(columns, 1) + 4096
 
 
 def decode(
@@ -87,57 +71,6 @@ def _document(content: bytes | bytearray | memoryview, most: int) -> InferenceRe
     return request
 
 
-def check_number(content: bytes | bytearray | memoryview, most: int) -> None:
-    """Refuse what would become more objects than any request has, before it does: each takes up to 30 times its bytes.
-
-    A category may hold a comma, so twice as many of them are let through as there are values.
-
-    Raises:
-        RefusedError: 413 TooManyValues.
-    """
-    if len(content) <= SMALL:
-        return
-    if isinstance(content, memoryview):
-        content = bytes(content)
-    if content.count(b",") > 2 * most or content.count(b"[") + content.count(b"{") > most:
-        rule = f"a request may have {MOST_ROWS} rows at most, and has more values than fit in those"
-        raise RefusedError(413, "TooManyValues", "inputs", rule)
-
-
-def plain(body: bytes | bytearray, encoding: bytes | None) -> bytes | bytearray:
-    """A body, without the encoding that Content-Encoding names.
-
-    Raises:
-        RefusedError: see decompress().
-    """
-    if encoding is None or encoding.strip().lower() == b"identity":
-        return body
-    return decompress(bytes(body), encoding)
-
-
-def decompress(body: bytes, encoding: bytes, largest: int = LARGEST_BODY) -> bytes:
-    """A body in the encoding that Content-Encoding names; names are the same in any case (RFC 9110, 8.4.1).
-
-    Raises:
-        RefusedError: another encoding, damaged, or too large when unpacked.
-    """
-    encoding = encoding.strip().lower().removeprefix(b"x-")
-    if encoding not in (b"gzip", b"deflate"):
-        raise RefusedError(415, "UnsupportedEncoding", "Content-Encoding", "gzip, deflate or identity")
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    try:
-        content = unpacker.decompress(body, largest)
-    except zlib.error as error:
-        raise RefusedError(400, "NotARequest", "Content-Encoding", f"the body is no {encoding.decode()}") from error
-    if unpacker.unconsumed_tail:
-        raise RefusedError(413, "TooLarge", "", f"a body may have {largest} bytes at most")
-    if not unpacker.eof:
-        raise RefusedError(
-            400, "NotARequest", "Content-Encoding", f"the body is no {encoding.decode()}: it ends too early"
-        )
-    return content
-
-
 class Encoded(msgspec.Struct, frozen=True):
     """A response's body, and how much of it is JSON when binary tensors follow."""
 
@@ -167,61 +100,3 @@ def encode(rows: Rows, given: Given) -> Encoded:
     document["outputs"] = outputs
     content = _encoder.encode(document)
     return Encoded(content + binary, len(content)) if binary else Encoded(content)
-
-
-def parameters(rows: Rows, given: Given) -> dict[str, str]:
-    """What is said of an answer beside its tensors: texts, as the protocol wants them."""
-    said = {"arm": given.arm, "digest": given.digest}
-    if rows.flagged:
-        said["out_of_range"] = ",".join(rows.flagged)
-    if rows.abstained:
-        said["abstained"] = ",".join(map(str, rows.abstained))
-        said["abstained_because"] = "; ".join(rows.reasons)
-    return said
-
-
-class OutputTensor(msgspec.Struct):
-    """What is read of one output of another server's response."""
-
-    name: str
-    data: list[Any]
-
-
-class InferenceResponse(msgspec.Struct):
-    """Another server's response."""
-
-    outputs: list[OutputTensor]
-
-
-_responses = msgspec.json.Decoder(InferenceResponse)
-
-
-def parse_answer(body: bytes, count: int) -> Answer | None:
-    """A challenger's answer; None if it is none: not JSON, not as many values as rows, not a probability."""
-    try:
-        outputs = {output.name: output.data for output in _responses.decode(body).outputs}
-        scores = np.array(outputs[SCORE], dtype=np.float32).reshape(-1)
-        decisions = np.array(outputs[DECISION], dtype=bool).reshape(-1)
-    except (msgspec.MsgspecError, KeyError, ValueError, TypeError, OverflowError, RecursionError):
-        return None
-    if decisions.shape != (count,) or not is_valid(scores, count):
-        return None
-    return Answer(scores, decisions)
-
-
-def forward(request: InferenceRequest, headers: dict[bytes, bytes]) -> Forward:
-    """A request as another server takes it over HTTP, with more headers: binary tensors stay binary."""
-    inputs: list[dict[str, Any]] = []
-    binary: list[bytes | memoryview] = []
-    tensors: list[Any] = request.inputs
-    for tensor in tensors:
-        made = {"name": tensor.name, "shape": tensor.shape, "datatype": tensor.datatype}
-        said = dict(tensor.parameters or {})
-        if isinstance(tensor, BinaryTensor):
-            binary.append(tensor.content)
-            inputs.append({**made, "parameters": {**said, "binary_data_size": len(tensor.content)}})
-        else:
-            inputs.append({**made, "parameters": said, "data": tensor.data})
-    head = _encoder.encode({"inputs": inputs})
-    lengths = {JSON_LENGTH: b"%d" % len(head)} if binary else {}
-    return Forward(b"".join((head, *binary)), headers | lengths)

@@ -10,11 +10,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from modelward_serving.reply import Reply
 from modelward_serving.rest.app import App, RestCall
-from modelward_serving.transport.http1 import SLOWEST_REQUEST, Guarded
-
-__all__ = ["SLOWEST_REQUEST", "Protocol"]
+from modelward_serving.transport.http1 import Guarded
+from modelward_serving.transport.reply import Reply
 
 TURN = 0.002
 """Seconds that one connection may answer requests that came together, before others are looked at."""

@@ -19,7 +19,7 @@ import msgspec
 
 from modelward_api import names
 from modelward_serving.protocol.fields import UnsendableError, beginning, lines
-from modelward_serving.protocol.tensors import Forward
+from modelward_serving.routing.forward import Forward
 from modelward_serving.security.tls import Certificates
 from modelward_serving.transport.header_cache import Heads
 

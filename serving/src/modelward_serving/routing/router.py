@@ -15,13 +15,14 @@ import numpy as np
 
 from modelward_api import names
 from modelward_api.wire.exchange import LATENCY_LEVELS, SCORE_LEVELS, TrafficLease
+from modelward_serving.counting.pairs import Pair
 from modelward_serving.counting.subgroups import Strata
+from modelward_serving.protocol.headers import INVALID_HEADER
 from modelward_serving.protocol.prediction import Answer
-from modelward_serving.protocol.tensors import Forward
-from modelward_serving.rest.codec import parse_answer
 from modelward_serving.routing.challenger_client import Ask, Challengers, Response
 from modelward_serving.routing.circuit_breaker import Breaker
-from modelward_serving.routing.lease import LeaseHolder, Pair, draw
+from modelward_serving.routing.forward import Forward, parse_answer
+from modelward_serving.routing.lease import LeaseHolder, draw
 from modelward_serving.routing.mirror_budget import Allowance
 from modelward_serving.validation.request import Rows
 
@@ -235,10 +236,6 @@ def _understood(outcome: Response | OSError, terms: Terms, count: int, seconds: 
     if answer is None:
         return Asked(None, seconds, error=True, invalid=True)
     return Asked(answer, seconds)
-
-
-INVALID_HEADER = "x-modelward-invalid"
-"""Set on a 500 of a model that gave no probability."""
 
 
 def _pair(terms: Terms, strata: tuple[str, ...], own: Own, asked: Asked) -> Pair:

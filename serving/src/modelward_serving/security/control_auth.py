@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hmac
-import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import jwt
 
 from modelward_api.wire import control_token
+from modelward_serving.security.key_set import KeySetFile
 
 LEAST_PROOF, MOST_PROOF = 64, 1024
 """Bytes; what is no token is not looked at further."""
@@ -55,11 +54,9 @@ class Trust:
     """Judges requests by the public keys in a file, which is read again when it changes."""
 
     def __init__(self, path: Path, pod_uid: str, clock: Callable[[], float] = time.time) -> None:
-        self._path = path
+        self._keys = KeySetFile(path, "control port")
         self._pod_uid = pod_uid
         self._clock = clock
-        self._version: object = None
-        self._keys: dict[str, jwt.PyJWK] = {}
         self._seen: dict[str, float] = {}
 
     def check(self, authorization: str | None, method: str, path: str, body: bytes) -> None:
@@ -107,26 +104,11 @@ class Trust:
             raise DistrustedError("BadToken", "the token is none of the operator's") from error
 
     def _key(self, kid: str) -> jwt.PyJWK:
-        self._read_again()
-        if kid not in self._keys:
-            message = f"{len(self._keys)} keys are known, and the token's is not one of them"
+        keys = self._keys.current()
+        if kid not in keys:
+            message = f"{len(keys)} keys are known, and the token's is not one of them"
             raise DistrustedError("UnknownKey", message)
-        return self._keys[kid]
-
-    def _read_again(self) -> None:
-        """A file that is away or broken changes nothing: what was known stays known."""
-        try:
-            found = os.stat(self._path)  # noqa: PTH116
-            version = (found.st_mtime_ns, found.st_ino, found.st_size)
-            if version == self._version:
-                return
-            keys = [jwt.PyJWK.from_dict(key) for key in json.loads(self._path.read_bytes())["keys"]]
-            known = {str(key.key_id): key for key in keys}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
-            log.warning("control port: the keys in %s cannot be read: %s", self._path, type(error).__name__)
-            return
-        self._version, self._keys = version, known
-        log.info("control port: the operator has %d keys", len(known))
+        return keys[kid]
 
     def _only_once(self, claims: Mapping[str, Any]) -> None:
         now = self._clock()

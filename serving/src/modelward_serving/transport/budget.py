@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from modelward_serving.protocol.tensors import LARGEST_BODY
+from modelward_serving.limits import LARGEST_BODY
 
 UNLIMITED = 256 * 1024 * 1024
 """Where the container has no limit."""

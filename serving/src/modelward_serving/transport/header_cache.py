@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 from modelward_api.names import ROUTED_HEADER
-from modelward_serving.rest.codec import JSON_LENGTH
+from modelward_serving.protocol.headers import JSON_LENGTH
 
 END = b"\r\n\r\n"
 LONGEST = 1024

@@ -14,14 +14,12 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from modelward_serving.protocol.tensors import RefusedError
-from modelward_serving.reply import Reply, refused
+from modelward_serving.errors import RefusedError
+from modelward_serving.limits import LARGEST_HEAD, SLOWEST_REQUEST
 from modelward_serving.transport.connections import Port
+from modelward_serving.transport.reply import Reply, refused
 
-LARGEST_HEAD = 64 * 1024
 MOST_HEADERS = 100
-SLOWEST_REQUEST = 10.0
-"""Seconds from a request's first byte to its last, and from a connection's beginning to its first byte."""
 SLOWEST_READER = 15.0
 """Seconds in which a caller must take enough of an answer for the rest to fit the transport's buffer."""
 LINGER = 3.0

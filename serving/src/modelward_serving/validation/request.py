@@ -16,15 +16,15 @@ import numpy as np
 from modelward_api.bundle.documents import Signature
 from modelward_api.names import DECISION, SCORE
 from modelward_api.resources.columns import Column
+from modelward_serving.errors import RefusedError
+from modelward_serving.limits import MOST_ROWS
 from modelward_serving.protocol.tensors import (
     DTYPES,
     FLOATS,
     LIMITS,
-    MOST_ROWS,
     BinaryTensor,
     InferenceRequest,
     NumberTensor,
-    RefusedError,
     RequestedOutput,
     Tensor,
     binary_numbers,

@@ -9,15 +9,10 @@ from google.protobuf.message import DecodeError
 
 from modelward_api.names import SCORE
 from modelward_serving._generated import open_inference_pb2 as pb
+from modelward_serving.errors import RefusedError
+from modelward_serving.inference.response import parameters
 from modelward_serving.protocol.prediction import Given
-from modelward_serving.protocol.tensors import (
-    BinaryTensor,
-    InferenceRequest,
-    InputTensor,
-    RefusedError,
-    RequestedOutput,
-)
-from modelward_serving.rest.codec import parameters
+from modelward_serving.protocol.tensors import BinaryTensor, InferenceRequest, InputTensor, RequestedOutput
 from modelward_serving.validation.request import Rows
 
 CONTENTS = {

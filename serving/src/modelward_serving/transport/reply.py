@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from modelward_serving.protocol.tensors import RefusedError
-from modelward_serving.rest.codec import JSON_HEAD
+from modelward_serving.errors import RefusedError
+from modelward_serving.protocol.headers import JSON_HEAD
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
