@@ -136,12 +136,12 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
         header = os.environ.get("MODELWARD_ENCOUNTER_HEADER")
         encounters = Encounters(header) if header else None
         total = budget.of_this_process()
-        inference = Inference(predictor, router, metrics, tracing, total, routed.proves, encounters)
         http, grpc, operators = (Connections(most) for most in connections.shares())
         timeout = options.request_timeout
         guard, keys = callers(options.callers) if options.callers is not None else (None, None)
-        app = App(inference, metrics, behind, timeout, guard, http)
-        grpc_server = GrpcServer(inference, timeout, options.grpc_connection_seconds, guard)
+        inference = Inference(predictor, router, metrics, tracing, total, routed.proves, encounters, guard)
+        app = App(inference, metrics, behind, timeout, http)
+        grpc_server = GrpcServer(inference, timeout, options.grpc_connection_seconds)
         grpc_server.connections = grpc
         await grpc_server.start(options.host, options.grpc_port, certificates.grpc if certificates else None)
         if trust is None:

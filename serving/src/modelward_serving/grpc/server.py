@@ -39,7 +39,6 @@ from modelward_serving.protocol.metadata import model_metadata, server_metadata
 from modelward_serving.protocol.prediction import Given
 from modelward_serving.protocol.tensors import InferenceRequest
 from modelward_serving.routing.forward import Forward, forward
-from modelward_serving.security.authentication import Callers
 from modelward_serving.transport import connections
 from modelward_serving.transport.http2 import Connection, Memory, Stream
 from modelward_serving.validation.request import Rows
@@ -69,11 +68,9 @@ class GrpcServer:
         inference: Inference,
         timeout: float,
         oldest_connection: float = OLDEST_CONNECTION,
-        callers: Callers | None = None,
     ) -> None:
         self._inference = inference
         self.timeout = timeout
-        self._callers = callers
         self._oldest = oldest_connection
         self._signature = inference.predictor.bundle.signature
         self._ready = True
@@ -241,14 +238,12 @@ class GrpcServer:
         """A call's message, its request, and its rows, checked.
 
         Raises:
-            RefusedError: it is wrong, or its caller may not ask.
+            RefusedError: it is wrong.
             StatusError: it is no call, or its caller waits no longer.
         """
         said = patience(stream) if TIMEOUT in stream.head.headers else None
         if said is not None and time.monotonic() - stream.begun >= said:
             raise StatusError(Code.DEADLINE_EXCEEDED, "not answered in time")
-        if self._callers is not None:
-            self._callers.check(stream.head.headers.get(AUTHORIZATION))
         message = codec.parse(message_of(stream))
         self._check_model(message.model_name, message.model_version)
         request = codec.decode(message)
@@ -327,11 +322,10 @@ class GrpcServer:
     def _may_reflect(self, stream: Stream) -> None:
         """Let those ask who may ask the model."""
         stream.about = self._reflect
-        if self._callers is not None:
-            try:
-                self._callers.check(stream.head.headers.get(AUTHORIZATION))
-            except RefusedError as error:
-                self.failed(stream, error)
+        try:
+            self._inference.authenticate(stream.head.headers)
+        except RefusedError as error:
+            self.failed(stream, error)
 
     def _reflect(self, stream: Stream) -> None:
         """Answer message after message, as fast as the caller reads."""

@@ -15,9 +15,11 @@ from modelward_serving.counting.encounters import Encounters
 from modelward_serving.model.predictor import InvalidScoreError, Predictor
 from modelward_serving.observability.metrics import Metrics
 from modelward_serving.observability.tracing import Tracing, passed_on
+from modelward_serving.protocol.headers import AUTHORIZATION
 from modelward_serving.protocol.prediction import Answer, Given
 from modelward_serving.routing.forward import Forward
 from modelward_serving.routing.router import ALONE, Own, Router, Terms
+from modelward_serving.security.authentication import Callers
 from modelward_serving.transport.budget import Budget
 from modelward_serving.validation.request import NO_ROWS, Rows
 
@@ -59,7 +61,7 @@ class Call(ABC):
 
     @abstractmethod
     def read(self) -> Rows:
-        """The request, checked.
+        """The request, decoded and checked; its caller is authenticated by then.
 
         Raises:
             Exception: whatever answer() has words for.
@@ -90,8 +92,15 @@ class Inference:
         budget: Budget | None = None,
         proves: Callable[[bytes], bool] = lambda _: False,
         encounters: Encounters | None = None,
+        callers: Callers | None = None,
     ) -> None:
-        """``encounters``: count the first row of each alone; None: count every row."""
+        """Serve one model.
+
+        Args:
+            encounters: Count only the first row of each encounter; None counts every row.
+            callers: Whose tokens callers need; None lets everybody ask.
+        """
+        self._callers = callers
         self._encounters = encounters
         self.predictor = predictor
         self.budget = budget or Budget()
@@ -106,6 +115,15 @@ class Inference:
         self._proves = proves
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="score") if predictor.session.slow else None
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def authenticate(self, headers: Mapping[bytes, bytes]) -> None:
+        """Let a caller ask: the one place for all that needs a token, before anything of a body is decoded.
+
+        Raises:
+            RefusedError: 401, 403 or 503; see Callers.check().
+        """
+        if self._callers is not None:
+            self._callers.check(headers.get(AUTHORIZATION))
 
     def take(self, call: Call) -> None:
         """Answer a request: in this step, unless that takes a challenger or a thread. Then call.is_answered is false yet."""
@@ -127,6 +145,7 @@ class Inference:
 
     def _take_now(self, call: Call) -> None:
         try:
+            self.authenticate(call.headers)
             rows = call.rows = call.read()
         except Exception as error:
             self._tell(call, error)
@@ -137,6 +156,7 @@ class Inference:
     async def _take_beside(self, call: Call) -> None:
         """The same with a slow model, which is run beside the event loop."""
         try:
+            self.authenticate(call.headers)
             rows = call.rows = call.read()
             loop = asyncio.get_running_loop()
             async with asyncio.timeout(call.patience()):

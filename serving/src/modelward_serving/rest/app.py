@@ -24,7 +24,6 @@ from modelward_serving.protocol.openapi import openapi
 from modelward_serving.protocol.prediction import Given
 from modelward_serving.rest import codec
 from modelward_serving.routing.forward import Forward
-from modelward_serving.security.authentication import Callers
 from modelward_serving.transport.connections import HTTP, Connections, Port
 from modelward_serving.transport.header_cache import CallersHeads
 from modelward_serving.transport.reply import (
@@ -101,7 +100,6 @@ class App:
         metrics: Metrics,
         behind: Asgi,
         timeout: float,
-        callers: Callers | None = None,
         connections: Connections | None = None,
     ) -> None:
         self.draining = False
@@ -112,7 +110,6 @@ class App:
         self._metrics = metrics
         self._behind = behind
         self.timeout = timeout
-        self._callers = callers
         self._base = f"/v2/models/{self._predictor.model}"
         self._versioned = f"{self._base}/versions/{self._predictor.version}"
         self.infer_paths = {f"{self._base}/infer".encode(), f"{self._versioned}/infer".encode()}
@@ -152,10 +149,8 @@ class App:
         """A request, checked.
 
         Raises:
-            RefusedError: it is wrong, or its caller may not ask.
+            RefusedError: it is wrong.
         """
-        if self._callers is not None:
-            self._callers.check(headers.get(AUTHORIZATION))
         content = plain(body, headers.get(ENCODING))
         request = codec.decode(content, headers.get(JSON_LENGTH), self._most_values)
         return self._predictor.checker.rows(request, all_outputs=all_outputs)
@@ -203,8 +198,7 @@ class App:
         if path.startswith("/v2"):
             return failed(404, "NotFound", f"there is no such path; the model is {self._predictor.model}")
         try:
-            if self._callers is not None:
-                self._callers.check(headers.get(AUTHORIZATION))
+            self._inference.authenticate(headers)
         except RefusedError as error:
             return refused(error)
         return None
@@ -216,6 +210,7 @@ class App:
 
     async def _explained(self, headers: dict[bytes, bytes], receive: Receive) -> Reply:
         try:
+            self._inference.authenticate(headers)
             async with asyncio.timeout(self.timeout):
                 rows = self.rows(headers, await body_of(receive))
                 content = await self._explanations.answer(rows, CHAMPION)
