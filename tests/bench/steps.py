@@ -16,7 +16,8 @@ from modelward_serving.model.predictor import Predictor
 from modelward_serving.observability.metrics import Metrics
 from modelward_serving.protocol.prediction import Given
 from modelward_serving.rest import codec
-from modelward_serving.rest.app import App, RestCall
+from modelward_serving.rest.app import App
+from modelward_serving.rest.call import RestCall
 from modelward_serving.routing.challenger_client import Challengers
 from modelward_serving.routing.lease import LeaseHolder
 from modelward_serving.routing.router import Router
@@ -51,7 +52,7 @@ def steps(predictor: Predictor, body: bytes) -> dict[str, float]:
     given = Given(answer, predictor.model, predictor.version, predictor.bundle.digest, CHAMPION)
 
     def whole() -> None:
-        app.infer(RestCall(app, {}, body, lambda _, reply: None))
+        app.infer(RestCall(app.codec, {}, body, lambda _, reply: None))
 
     return {
         "decode": best(lambda: codec.decode(body)),

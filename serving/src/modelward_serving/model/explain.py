@@ -58,12 +58,6 @@ class Explanations:
     """Answers requests for explanations, beside the event loop: scores do not wait for them."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self.paths = frozenset(
-            {
-                f"/v2/models/{predictor.model}/explain",
-                f"/v2/models/{predictor.model}/versions/{predictor.version}/explain",
-            }
-        )
         self._predictor = predictor
         self._explainer: Explainer | None = None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="explain")

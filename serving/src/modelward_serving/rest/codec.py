@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from modelward_api import names
 from modelward_api.names import SCORE
 from modelward_serving.errors import RefusedError
+from modelward_serving.inference.dispatch import NoAnswerError
 from modelward_serving.inference.response import parameters
+from modelward_serving.model.predictor import Predictor
+from modelward_serving.protocol.compression import plain
+from modelward_serving.protocol.headers import ENCODING, INVALID_HEADER, JSON_HEAD, JSON_LENGTH
 from modelward_serving.protocol.json_limits import SMALL, check_number, most_values
 from modelward_serving.protocol.prediction import Given
 from modelward_serving.protocol.tensors import BinaryTensor, InferenceRequest
 from modelward_serving.rest import matrix_json
+from modelward_serving.transport.reply import Reply, failed, refused
 from modelward_serving.validation.request import Rows
+
+log = logging.getLogger("modelward.serving")
 
 _decoder = msgspec.json.Decoder(InferenceRequest)
 _encoder = msgspec.json.Encoder()
@@ -100,3 +110,66 @@ def encode(rows: Rows, given: Given) -> Encoded:
     document["outputs"] = outputs
     content = _encoder.encode(document)
     return Encoded(content + binary, len(content)) if binary else Encoded(content)
+
+
+class RestCodec:
+    """Requests to one model, and responses of it."""
+
+    def __init__(self, predictor: Predictor, timeout: float) -> None:
+        self.timeout = timeout
+        """Seconds until a caller is told that its request timed out."""
+        self._checker = predictor.checker
+        self._most_values = most_values(len(predictor.checker.columns))
+        self._heads: dict[tuple[str, str], bytes] = {}
+        """Of responses, by digest and arm."""
+
+    def rows(self, headers: Mapping[bytes, bytes], body: bytes | bytearray, *, all_outputs: bool = False) -> Rows:
+        """Decode and check a request.
+
+        Raises:
+            RefusedError: it is wrong.
+        """
+        content = plain(body, headers.get(ENCODING))
+        request = decode(content, headers.get(JSON_LENGTH), self._most_values)
+        return self._checker.rows(request, all_outputs=all_outputs)
+
+    def reply(self, outcome: Given | Exception, rows: Rows, *, routed: bool) -> Reply:
+        """Return the response that tells an outcome."""
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
+            return self._encoded(rows, outcome)
+        except RefusedError as error:
+            return refused(error)
+        except TimeoutError:
+            return failed(504, "DeadlineExceeded", f"not answered within {self.timeout:g} s")
+        except NoAnswerError:
+            head = f"{INVALID_HEADER}: 1\r\n".encode() if routed else b""
+            return failed(500, "InvalidScore", "the model gave no probability", head)
+        except Exception as error:
+            # Its message may hold values: only its type is told.
+            log.error("inference failed: %s", type(error).__name__)
+            return failed(500, "InternalError", "the model could not answer")
+
+    def head(self, model: str, version: str, digest: str, arm: str) -> bytes:
+        """Return the head of a JSON response, which names the version that answered."""
+        key = (digest, arm)
+        if key not in self._heads:
+            if len(self._heads) > 64:
+                self._heads.clear()
+            said = {
+                names.MODEL_HEADER: model,
+                names.VERSION_HEADER: version,
+                names.DIGEST_HEADER: digest,
+                names.ARM_HEADER: arm,
+            }
+            self._heads[key] = JSON_HEAD + b"".join(f"{k}: {v}\r\n".encode() for k, v in said.items())
+        return self._heads[key]
+
+    def _encoded(self, rows: Rows, given: Given) -> Reply:
+        encoded = encode(rows, given)
+        head = self.head(given.model, given.version, given.digest, given.arm)
+        if encoded.json_length is not None:
+            head = head.replace(b"application/json", b"application/octet-stream")
+            head += b"inference-header-content-length: %d\r\n" % encoded.json_length
+        return Reply(200, head, encoded.content)
