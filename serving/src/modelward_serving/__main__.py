@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     environ = os.environ
     parser = argparse.ArgumentParser(prog="modelward_serving", description="Modelward's model server.")
     commands = parser.add_subparsers(dest="command", required=True)
-    log = {"type": Path, "default": Path("/dev/termination-log"), "help": "where the last words go"}
+    log: dict[str, Any] = {"type": Path, "default": Path("/dev/termination-log"), "help": "where the last words go"}
     fetch = commands.add_parser("fetch", help="fetch a bundle, check its digest, unpack it")
     fetch.add_argument("--uri", required=True, help="store://PATH, s3://, or file:// below the store")
     fetch.add_argument("--digest", required=True, help="sha256:... of the bundle")

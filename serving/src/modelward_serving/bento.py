@@ -176,12 +176,12 @@ def bento_service(predictor: Predictor) -> Any:
     class Model:
         """A Modelward model. Callers use the Open Inference Protocol at /v2; this API is for trying things out."""
 
-        @bentoml.api(route=PREDICT)
+        @bentoml.api(route=PREDICT)  # type: ignore[untyped-decorator]
         def predict(self, inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
             """Score rows given by column: ``{"inputs": {"age": [61], "sex": ["f"]}}``; null is missing."""
             return predictor.by_column(inputs)
 
-        @bentoml.api(route=SIGNATURE)
+        @bentoml.api(route=SIGNATURE)  # type: ignore[untyped-decorator]
         def signature(self) -> dict[str, Any]:
             """What the model takes and gives."""
             return predictor.bundle.signature.to_json()

@@ -88,16 +88,20 @@ class _Server(uvicorn.Server):
         config = self.config
 
         def connected() -> asyncio.Protocol:
-            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg, operator]
+            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
                 config=config, server_state=self.server_state, app_state={}
             )
             return made
 
-        limit = {"ssl_handshake_timeout": SLOWEST_REQUEST} if config.ssl else {}
         loop = asyncio.get_running_loop()
         self.servers = [
             await loop.create_server(
-                connected, config.host, config.port, ssl=config.ssl, backlog=config.backlog, **limit
+                connected,
+                config.host,
+                config.port,
+                ssl=config.ssl,
+                backlog=config.backlog,
+                ssl_handshake_timeout=SLOWEST_REQUEST if config.ssl else None,
             )
         ]
         self.started = True

@@ -428,23 +428,23 @@ def test_who_says_nothing_is_left_after_a_while():
     connection = http2.Connection(Echo(), lambda: 0.0)
     connection.connection_made(transport)
     connection.data_received(http2.PREFACE[:5])
-    connection.check(http2.LONGEST_WAIT)
+    connection.look(http2.LONGEST_WAIT)
     assert not transport.is_aborted
-    connection.check(http2.LONGEST_WAIT + 0.1)
+    connection.look(http2.LONGEST_WAIT + 0.1)
     assert transport.is_aborted
 
 
 def test_who_has_spoken_may_be_silent_for_longer(caller):
-    caller.ours.check(http2.LONGEST_WAIT + 0.1)
+    caller.ours.look(http2.LONGEST_WAIT + 0.1)
     assert not caller.transport.is_aborted
 
 
 def test_an_answer_that_its_caller_does_not_take_is_taken_back_after_a_while(caller):
     caller.ours.data_received(http2.frame(http2.SETTINGS, 0, 0, b"\0\4" + bytes(4)))
     stream = caller.ask(b"hello")
-    caller.ours.check(http2.LONGEST_WAIT)
+    caller.ours.look(http2.LONGEST_WAIT)
     assert caller.ours.unread == 5
-    caller.ours.check(http2.LONGEST_WAIT + 0.1)
+    caller.ours.look(http2.LONGEST_WAIT + 0.1)
     assert caller.transport.written.endswith(http2.frame(http2.RST_STREAM, 0, stream, http2.CANCEL.to_bytes(4)))
     assert (caller.ours.unread, caller.ours.held, caller.ours.streams) == (0, 0, {})
 
@@ -460,7 +460,7 @@ async def test_a_connection_whose_caller_does_not_read_is_not_read_and_ends_afte
     assert caller.transport.written == http2.frame(http2.PING, http2.ACK, 0, bytes(8))
     caller.now = 5.0
     caller.ours.pause_writing()
-    caller.ours.check(5.0 + http2.LONGEST_WAIT + 0.1)
+    caller.ours.look(5.0 + http2.LONGEST_WAIT + 0.1)
     assert caller.transport.is_aborted
 
 

@@ -26,4 +26,5 @@ class Coded:
 
     def plain(self) -> np.ndarray:
         """[n, 1] of object. The texts are shared: making ten million of them would cost more than the model."""
-        return self.texts[self.codes].reshape(-1, 1)
+        found: np.ndarray = self.texts[self.codes].reshape(-1, 1)
+        return found

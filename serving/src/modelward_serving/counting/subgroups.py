@@ -74,7 +74,8 @@ class _ByText:
     def of_rows(self, _: np.ndarray, texts: Texts) -> np.ndarray:
         values = texts[self.column]
         if isinstance(values, Coded):
-            return self._slots(values.texts)[values.codes]
+            slots: np.ndarray = self._slots(values.texts)[values.codes]
+            return slots
         return self._slots(values.reshape(-1))
 
     def _slots(self, texts: np.ndarray) -> np.ndarray:

@@ -60,9 +60,10 @@ def parse(content: bytes) -> pb.ModelInferRequest:
         rule = f"a message may have {MOST_WEIGHT} values at most, counted with its fields; raw contents count as one"
         raise RefusedError(413, "TooLarge", "", rule)
     try:
-        return pb.ModelInferRequest.FromString(content)
+        message: pb.ModelInferRequest = pb.ModelInferRequest.FromString(content)
     except DecodeError as error:
         raise RefusedError(400, "NotARequest", "", "the message is no inference.ModelInferRequest") from error
+    return message
 
 
 def decode(message: pb.ModelInferRequest) -> InferenceRequest:

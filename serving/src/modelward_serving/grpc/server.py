@@ -94,12 +94,13 @@ class GrpcServer:
             OSError: the address is taken.
         """
         loop = asyncio.get_running_loop()
-        handshake = {"ssl_handshake_timeout": LONGEST_HANDSHAKE} if tls else {}
 
         def connection() -> Connection:
             return Connection(self, time.monotonic, self._memory)
 
-        self._server = await loop.create_server(connection, host, port, ssl=tls, **handshake)
+        self._server = await loop.create_server(
+            connection, host, port, ssl=tls, ssl_handshake_timeout=LONGEST_HANDSHAKE if tls else None
+        )
         self._sweeping = loop.create_task(self._sweep())
 
     def turn_away(self) -> None:
@@ -187,7 +188,7 @@ class GrpcServer:
                 self._look_at(connection, now, leaves)
 
     def _look_at(self, connection: Connection, now: float, leaves: float) -> None:
-        connection.check(now)
+        connection.look(now)
         for stream in list(connection.streams.values()):
             slow = not stream.is_complete and stream.about not in self._streaming
             if slow and now - stream.begun > SLOWEST_REQUEST:

@@ -13,7 +13,7 @@ from modelward_serving.errors import RefusedError
 from modelward_serving.model.bundle import Bundle
 from modelward_serving.model.session import Session
 from modelward_serving.protocol.prediction import Answer, is_valid
-from modelward_serving.protocol.tensors import InferenceRequest, InputTensor, Tensor
+from modelward_serving.protocol.tensors import InferenceRequest, InputTensor
 from modelward_serving.validation.request import Checker, Rows
 
 
@@ -74,7 +74,7 @@ class Predictor:
             RefusedError: they are wrong.
         """
         kinds = {name: column.kind for name, column in self.checker.columns.items()}
-        tensors: list[Tensor] = [
+        tensors: list[Any] = [
             InputTensor(name, [len(values), 1], "BYTES" if kinds.get(name) == "categorical" else "FP64", values)
             for name, values in inputs.items()
         ]

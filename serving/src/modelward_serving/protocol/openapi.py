@@ -176,8 +176,9 @@ def _described(column: Column) -> str:
 
 def _example(signature: Signature) -> dict[str, Any]:
     """One row with a plausible value for each column."""
-    inputs = []
+    inputs: list[dict[str, Any]] = []
     for column in signature.inputs:
+        value: float | str
         if column.kind == "categorical":
             value, datatype = next(iter(column.allowed_values), ""), "BYTES"
         else:

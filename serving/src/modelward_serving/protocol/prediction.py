@@ -30,6 +30,7 @@ def is_valid(scores: np.ndarray, count: int) -> bool:
     if scores.shape != (count,):
         return False
     if count == 1:
-        return 0.0 <= scores.item() <= 1.0
+        score: float = scores.item()
+        return 0.0 <= score <= 1.0
     # NaN is the least and the most of what it is among, and neither.
     return bool(np.minimum.reduce(scores, initial=0.0) >= 0.0 and np.maximum.reduce(scores, initial=0.0) <= 1.0)

@@ -368,7 +368,7 @@ class Connection(asyncio.Protocol):
             self._out.clear()
             self._out_size = 0
 
-    def check(self, now: float) -> None:
+    def look(self, now: float) -> None:
         """End what takes its caller too long: to be called now and then."""
         if self._is_closing:
             self._closing_since = self._closing_since or now

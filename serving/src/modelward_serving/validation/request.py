@@ -127,8 +127,9 @@ class Checker:
 
     def _are_plausible(self, numbers: np.ndarray) -> bool:
         """Whether none is missing, infinite, or outside of what its column declares."""
-        plausible = (numbers >= self._least) & (numbers <= self._most)
-        return np.count_nonzero(plausible) == plausible.size
+        plausible: np.ndarray = (numbers >= self._least) & (numbers <= self._most)
+        are_plausible: bool = np.count_nonzero(plausible) == plausible.size
+        return are_plausible
 
     def _order(self, inputs: list[Tensor]) -> tuple[list[int], list[int]]:
         """Where in the request each numeric and each categorical column stands."""
