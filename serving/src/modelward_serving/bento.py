@@ -17,7 +17,7 @@ import msgspec
 
 from modelward_serving.protocol.compression import plain
 from modelward_serving.protocol.headers import ENCODING
-from modelward_serving.protocol.json_limits import check_number, most_values
+from modelward_serving.protocol.json_limits import check_values, max_values
 
 os.environ.setdefault("BENTOML_HOME", "/tmp/bentoml")  # noqa: S108
 
@@ -54,7 +54,7 @@ class ByColumn(msgspec.Struct):
 _decoder = msgspec.json.Decoder(ByColumn)
 
 
-class Behind:
+class BentoApp:
     """BentoML's application, once somebody asks for it."""
 
     def __init__(self, predictor: Predictor) -> None:
@@ -93,7 +93,7 @@ class Behind:
         content = plain(body, headers.get(ENCODING))
         if path == SIGNATURE:
             return b"{}"
-        check_number(content, most_values(len(self._predictor.checker.columns)))
+        check_values(content, max_values(len(self._predictor.validator.columns)))
         try:
             asked = _decoder.decode(content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -15,7 +15,7 @@ from modelward_serving.observability.metrics import Metrics
 from modelward_serving.routing.challenger_client import Challengers
 from modelward_serving.routing.lease import LeaseHolder
 from modelward_serving.routing.router import Router
-from modelward_serving.security.authentication import Callers, KeysInFile, Rules
+from modelward_serving.security.authentication import Authenticator, KeysInFile, TokenPolicy
 from tests.support import bundles
 
 
@@ -33,14 +33,14 @@ class Recorded(Call):
         self.was_read = True
         raise ValueError
 
-    def answer(self, outcome):
+    def respond(self, outcome):
         self.outcome = outcome
         return 400
 
     def forward(self, context):
         raise NotImplementedError
 
-    def patience(self):
+    def remaining_timeout(self):
         return 1.0
 
 
@@ -65,7 +65,7 @@ async def taken(predictor, callers, slow=False):
 
 @pytest.mark.parametrize("slow", [False, True], ids=["on the event loop", "beside it"])
 async def test_a_request_without_a_token_is_refused_before_it_is_read(predictor, tmp_path, slow):
-    callers = Callers(Rules("https://issuer", ("modelward",)), KeysInFile(tmp_path / "none.json"))
+    callers = Authenticator(TokenPolicy("https://issuer", ("modelward",)), KeysInFile(tmp_path / "none.json"))
     call = await taken(predictor, callers, slow)
     assert (call.outcome.reason, call.was_read) == ("NoToken", False)
 

@@ -22,7 +22,7 @@ from modelward_serving.batch import delimited, parquet, result
 from modelward_serving.batch.chunk import ROWS, Chunk, Wanted
 from modelward_serving.batch.errors import InvalidInputError
 from modelward_serving.batch.store import Input, Output, find
-from modelward_serving.counting.dictionary import Coded
+from modelward_serving.counting.dictionary import DictionaryArray
 from modelward_serving.model.predictor import Predictor
 
 log = logging.getLogger("modelward.batch")
@@ -134,7 +134,7 @@ def score(chunk: Chunk, predictor: Predictor) -> np.ndarray:
         return scores
     numbers, texts = _arranged(chunk, predictor)
     plain = [values.plain() for values in texts]
-    scores[chunk.valid] = found = predictor.session.score(predictor.checker.clipped(numbers), plain)
+    scores[chunk.valid] = found = predictor.session.score(predictor.validator.clipped(numbers), plain)
     proper = (found >= 0) & (found <= 1)  # false for NaN, too
     if not proper.all():
         rows = np.zeros(chunk.rows, dtype=bool)
@@ -145,12 +145,12 @@ def score(chunk: Chunk, predictor: Predictor) -> np.ndarray:
     return scores
 
 
-def _arranged(chunk: Chunk, predictor: Predictor) -> tuple[np.ndarray, list[Coded]]:
+def _arranged(chunk: Chunk, predictor: Predictor) -> tuple[np.ndarray, list[DictionaryArray]]:
     """The valid rows as the session takes them: [n, features] of float32, and texts by column."""
-    columns, checker = chunk.scorable(), predictor.checker
+    columns, checker = chunk.scorable(), predictor.validator
     numbers = np.array([columns[column.name] for column in checker.numeric], dtype=np.float32)
     by_column = numbers.reshape(len(checker.numeric), int(np.count_nonzero(chunk.valid)))
-    return by_column.T, [cast(Coded, columns[column.name]) for column in checker.categorical]
+    return by_column.T, [cast(DictionaryArray, columns[column.name]) for column in checker.categorical]
 
 
 def _written(

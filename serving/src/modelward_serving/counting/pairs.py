@@ -21,7 +21,7 @@ class Counts:
     plain: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTED, 0))
     by_level: dict[str, list[int]] = field(default_factory=lambda: {name: [*zero] for name, zero in _BY_LEVEL.items()})
 
-    def told(self) -> PairedCounts:
+    def to_wire(self) -> PairedCounts:
         """As they travel."""
         return PairedCounts(**self.plain, **self.by_level)
 
@@ -35,7 +35,7 @@ class Tally:
     tripped: str | None = None
 
 
-class Pair(msgspec.Struct, frozen=True):
+class PairedResult(msgspec.Struct, frozen=True):
     """What happened on one request that both scored."""
 
     error_challenger: bool = False
@@ -53,7 +53,7 @@ class Pair(msgspec.Struct, frozen=True):
     """The strata that the first row is in."""
 
 
-def count_pair(counts: Counts, pair: Pair) -> None:
+def count_pair(counts: Counts, pair: PairedResult) -> None:
     """Count one pair."""
     plain = counts.plain
     plain["pairs"] += 1

@@ -14,14 +14,14 @@ SERVICE = "grpc.reflection.v1alpha.ServerReflection"
 PATHS = tuple(
     f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo".encode() for version in ("v1", "v1alpha")
 )
-LARGEST = 1024
+MAX_QUESTION = 1024
 """Bytes of a question: a name."""
-MOST = 100
+MAX_QUESTIONS = 100
 """Questions in one call: clients that ask for everything ask about one for each file."""
 _NOT_FOUND = 5
 
 
-def answer(content: bytes, services: Iterable[str]) -> bytes:
+def respond(content: bytes, services: Iterable[str]) -> bytes:
     """The response to one request.
 
     Raises:

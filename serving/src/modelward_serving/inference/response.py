@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from modelward_serving.protocol.prediction import Given
-from modelward_serving.validation.request import Rows
+from modelward_serving.protocol.prediction import ServedPrediction
+from modelward_serving.validation.request import ValidatedRows
 
 
-def parameters(rows: Rows, given: Given) -> dict[str, str]:
+def parameters(rows: ValidatedRows, given: ServedPrediction) -> dict[str, str]:
     """What is said of an answer beside its tensors: texts, as the protocol wants them."""
     said = {"arm": given.arm, "digest": given.digest}
     if rows.flagged:

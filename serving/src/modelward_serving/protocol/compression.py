@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 
 from modelward_serving.errors import RefusedError
-from modelward_serving.limits import LARGEST_BODY
+from modelward_serving.limits import MAX_BODY
 
 
 def plain(body: bytes | bytearray, encoding: bytes | None) -> bytes | bytearray:
@@ -19,7 +19,7 @@ def plain(body: bytes | bytearray, encoding: bytes | None) -> bytes | bytearray:
     return decompress(bytes(body), encoding)
 
 
-def decompress(body: bytes, encoding: bytes, largest: int = LARGEST_BODY) -> bytes:
+def decompress(body: bytes, encoding: bytes, largest: int = MAX_BODY) -> bytes:
     """A body in the encoding that Content-Encoding names; names are the same in any case (RFC 9110, 8.4.1).
 
     Raises:

@@ -10,7 +10,7 @@ from modelward_api import names
 from modelward_api.bundle.documents import Signature
 from modelward_api.names import DECISION, SCORE
 from modelward_api.resources.columns import Column
-from modelward_serving.limits import LARGEST_BODY, MOST_ROWS
+from modelward_serving.limits import MAX_BODY, MAX_ROWS
 from modelward_serving.protocol.tensors import DTYPES
 
 JSON = "application/json"
@@ -141,7 +141,7 @@ def _request(signature: Signature) -> dict[str, Any]:
     value = {"type": ["number", "string", "boolean", "null"]}
     tensor = _object(
         name={"type": "string", "description": "; ".join(map(_described, signature.inputs))},
-        shape={"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": MOST_ROWS}, "maxItems": 2},
+        shape={"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": MAX_ROWS}, "maxItems": 2},
         datatype={"enum": [*DTYPES, "BYTES"]},
     )
     tensor["properties"] |= {
@@ -151,7 +151,7 @@ def _request(signature: Signature) -> dict[str, Any]:
     output = _object(name={"enum": [SCORE, DECISION]})
     output["properties"]["parameters"] = {"type": "object"}
     request = _object(inputs={"type": "array", "items": tensor, "minItems": 1})
-    request["description"] = f"At most {LARGEST_BODY} bytes and {MOST_ROWS} rows."
+    request["description"] = f"At most {MAX_BODY} bytes and {MAX_ROWS} rows."
     request["properties"] |= {
         "id": {"type": "string"},
         "outputs": {"type": "array", "items": output},

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Prediction(msgspec.Struct, frozen=True):
     """Scores and decisions of one version, by row; a row that the model abstained from has NaN and False."""
 
     scores: np.ndarray
@@ -15,10 +15,10 @@ class Answer(msgspec.Struct, frozen=True):
     """[n] of bool."""
 
 
-class Given(msgspec.Struct, frozen=True):
+class ServedPrediction(msgspec.Struct, frozen=True):
     """The answer that a caller gets, and the version that gave it."""
 
-    answer: Answer
+    prediction: Prediction
     model: str
     version: str
     digest: str

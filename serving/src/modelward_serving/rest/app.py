@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from modelward_serving.errors import RefusedError
 from modelward_serving.inference.dispatch import Inference
-from modelward_serving.limits import LARGEST_BODY
+from modelward_serving.limits import MAX_BODY
 from modelward_serving.observability.metrics import Metrics
 from modelward_serving.rest.call import RestCall
 from modelward_serving.rest.codec import RestCodec
 from modelward_serving.rest.endpoints import Endpoints
 from modelward_serving.transport.connections import HTTP, Connections, Port
-from modelward_serving.transport.header_cache import CallersHeads
+from modelward_serving.transport.header_cache import RequestHeaderCache
 from modelward_serving.transport.reply import (
     Asgi,
     Receive,
@@ -35,23 +35,23 @@ class App:
         timeout: float,
         connections: Connections | None = None,
     ) -> None:
-        self.draining = False
-        self.port = Port(Connections(HTTP) if connections is None else connections, inference.budget, LARGEST_BODY)
+        self.terminating = False
+        self.port = Port(Connections(HTTP) if connections is None else connections, inference.budget, MAX_BODY)
         """The limits of the port that this is served on."""
         self.codec = RestCodec(inference.predictor, timeout)
         self._inference = inference
         self._bento = bento
-        endpoints = Endpoints(inference, metrics, self.codec, lambda: not self.draining)
+        endpoints = Endpoints(inference, metrics, self.codec, lambda: not self.terminating)
         self.routes = endpoints.routes()
         self._by_path = {path: route for route in self.routes for path in (route.path, *route.aliases)}
         self.infer_paths = {route.path.encode() for route in self.routes if route.handler == endpoints.infer}
         """Paths of inference, which the server's protocol answers by itself."""
-        self.heads = CallersHeads()
+        self.heads = RequestHeaderCache()
         """Of requests to those paths: what the server's protocol need not parse."""
 
-    def turns_away(self) -> bool:
+    def draining(self) -> bool:
         """Whether callers shall connect anew: they will come to another pod."""
-        return self.draining or self._inference.turns_away()
+        return self.terminating or self._inference.draining()
 
     def infer(self, call: RestCall) -> None:
         """Answer an inference request, now or later: call.is_answered says which."""
@@ -63,7 +63,7 @@ class App:
         if reply is None:
             await self._bento(scope, receive, send)
         else:
-            await send_reply(send, reply, close=self.turns_away())
+            await send_reply(send, reply, close=self.draining())
 
     async def _replied(self, scope: Scope, receive: Receive) -> Reply | None:
         """The response, unless the request is for BentoML."""

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from modelward_serving.inference.dispatch import Call
 from modelward_serving.protocol.fields import sendable
 from modelward_serving.protocol.headers import AUTHORIZATION, ENCODING, JSON_LENGTH
-from modelward_serving.protocol.prediction import Given
+from modelward_serving.protocol.prediction import ServedPrediction
 from modelward_serving.rest.codec import RestCodec
 from modelward_serving.routing.forward import Forward
 from modelward_serving.transport.reply import Reply
-from modelward_serving.validation.request import Rows
+from modelward_serving.validation.request import ValidatedRows
 
 FORWARDED = frozenset((JSON_LENGTH, ENCODING, AUTHORIZATION))
 """Headers of a request that its challenger gets, too."""
@@ -39,11 +39,11 @@ class RestCall(Call):
         self.keep = keep
         """Whether the connection stays open."""
 
-    def read(self) -> Rows:
+    def read(self) -> ValidatedRows:
         """Decode and check the request."""
         return self._codec.rows(self.headers, self._body, all_outputs=self.says_routed)
 
-    def answer(self, outcome: Given | Exception) -> int:
+    def respond(self, outcome: ServedPrediction | Exception) -> int:
         """Respond."""
         reply = self._codec.reply(outcome, self.rows, routed=self.says_routed)
         self._respond(self, reply)
@@ -55,7 +55,7 @@ class RestCall(Call):
             return Forward(bytes(self._body), context)
         return Forward(bytes(self._body), sendable(self.headers, FORWARDED) | context)
 
-    def patience(self) -> float:
+    def remaining_timeout(self) -> float:
         """Return the seconds until the caller is told that the request timed out."""
         return self._codec.timeout - (time.perf_counter() - self.started)
 

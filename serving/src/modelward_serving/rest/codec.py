@@ -16,12 +16,12 @@ from modelward_serving.inference.response import parameters
 from modelward_serving.model.predictor import Predictor
 from modelward_serving.protocol.compression import plain
 from modelward_serving.protocol.headers import ENCODING, INVALID_HEADER, JSON_HEAD, JSON_LENGTH
-from modelward_serving.protocol.json_limits import SMALL, check_number, most_values
-from modelward_serving.protocol.prediction import Given
+from modelward_serving.protocol.json_limits import SMALL, check_values, max_values
+from modelward_serving.protocol.prediction import ServedPrediction
 from modelward_serving.protocol.tensors import BinaryTensor, InferenceRequest
 from modelward_serving.rest import matrix_json
 from modelward_serving.transport.reply import Reply, failed, refused
-from modelward_serving.validation.request import Rows
+from modelward_serving.validation.request import ValidatedRows
 
 log = logging.getLogger("modelward.serving")
 
@@ -29,15 +29,13 @@ _decoder = msgspec.json.Decoder(InferenceRequest)
 _encoder = msgspec.json.Encoder()
 
 
-def decode(
-    body: bytes | bytearray, json_length: bytes | None = None, most: int = most_values(1000)
-) -> InferenceRequest:
+def decode(body: bytes | bytearray, json_length: bytes | None = None, most: int = max_values(1000)) -> InferenceRequest:
     """A request's document; its binary tensors, if any, follow after ``json_length`` bytes.
 
     Args:
         body: Not compressed any more.
         json_length: Of the document, if more follows; as the header says it.
-        most: Values that the document may have: see most_values().
+        most: Values that the document may have: see max_values().
 
     Raises:
         RefusedError: 400 when it is no request, 413 when its document has more values than the largest request.
@@ -67,7 +65,7 @@ def decode(
 
 def _document(content: bytes | bytearray | memoryview, most: int) -> InferenceRequest:
     if len(content) > SMALL:
-        check_number(content, most)
+        check_values(content, most)
     try:
         request = _decoder.decode(content)
     except msgspec.ValidationError as error:
@@ -88,14 +86,14 @@ class Encoded(msgspec.Struct, frozen=True):
     json_length: int | None = None
 
 
-def encode(rows: Rows, given: Given) -> Encoded:
+def encode(rows: ValidatedRows, given: ServedPrediction) -> Encoded:
     """The response to a request."""
     shape = [rows.count, 1]
     outputs: list[dict[str, Any]] = []
     binary = b""
     for output in rows.outputs:
         is_score = output.name == SCORE
-        values = given.answer.scores if is_score else given.answer.decisions
+        values = given.prediction.scores if is_score else given.prediction.decisions
         made = {"name": output.name, "shape": shape, "datatype": "FP32" if is_score else "BOOL"}
         if output.binary:
             raw = values.tobytes()
@@ -118,12 +116,14 @@ class RestCodec:
     def __init__(self, predictor: Predictor, timeout: float) -> None:
         self.timeout = timeout
         """Seconds until a caller is told that its request timed out."""
-        self._checker = predictor.checker
-        self._most_values = most_values(len(predictor.checker.columns))
+        self._validator = predictor.validator
+        self._most_values = max_values(len(predictor.validator.columns))
         self._heads: dict[tuple[str, str], bytes] = {}
         """Of responses, by digest and arm."""
 
-    def rows(self, headers: Mapping[bytes, bytes], body: bytes | bytearray, *, all_outputs: bool = False) -> Rows:
+    def rows(
+        self, headers: Mapping[bytes, bytes], body: bytes | bytearray, *, all_outputs: bool = False
+    ) -> ValidatedRows:
         """Decode and check a request.
 
         Raises:
@@ -131,9 +131,9 @@ class RestCodec:
         """
         content = plain(body, headers.get(ENCODING))
         request = decode(content, headers.get(JSON_LENGTH), self._most_values)
-        return self._checker.rows(request, all_outputs=all_outputs)
+        return self._validator.rows(request, all_outputs=all_outputs)
 
-    def reply(self, outcome: Given | Exception, rows: Rows, *, routed: bool) -> Reply:
+    def reply(self, outcome: ServedPrediction | Exception, rows: ValidatedRows, *, routed: bool) -> Reply:
         """Return the response that tells an outcome."""
         try:
             if isinstance(outcome, Exception):
@@ -166,7 +166,7 @@ class RestCodec:
             self._heads[key] = JSON_HEAD + b"".join(f"{k}: {v}\r\n".encode() for k, v in said.items())
         return self._heads[key]
 
-    def _encoded(self, rows: Rows, given: Given) -> Reply:
+    def _encoded(self, rows: ValidatedRows, given: ServedPrediction) -> Reply:
         encoded = encode(rows, given)
         head = self.head(given.model, given.version, given.digest, given.arm)
         if encoded.json_length is not None:

@@ -122,7 +122,7 @@ class Endpoints:
         try:
             async with asyncio.timeout(timeout):
                 rows = self._codec.rows(headers, await body_of(receive))
-                content = await self._explanations.answer(rows, CHAMPION)
+                content = await self._explanations.explain(rows, CHAMPION)
             head = self._codec.head(predictor.model, predictor.version, predictor.bundle.digest, CHAMPION)
             return Reply(200, head, content)
         except RefusedError:

@@ -12,7 +12,7 @@ from typing import Any
 
 from modelward_serving.rest.app import App
 from modelward_serving.rest.call import RestCall
-from modelward_serving.transport.http1 import Guarded
+from modelward_serving.transport.http1 import LimitedHttpProtocol
 from modelward_serving.transport.reply import Reply
 
 TURN = 0.002
@@ -30,7 +30,7 @@ class _Answering:
     """Set when the connection is lost; nobody waits for it."""
 
 
-class Protocol(Guarded):
+class InferenceHttpProtocol(LimitedHttpProtocol):
     """One connection."""
 
     app: App
@@ -67,7 +67,7 @@ class Protocol(Guarded):
         self._infer(headers, body, keep=keep)
 
     def _infer(self, headers: Mapping[bytes, bytes], body: bytes | bytearray, *, keep: bool) -> None:
-        call = RestCall(self._codec, headers, body, self._respond, keep=keep and not self.app.turns_away())
+        call = RestCall(self._codec, headers, body, self._respond, keep=keep and not self.app.draining())
         self.app.infer(call)
         if not call.is_answered:
             self._standing = _Answering()

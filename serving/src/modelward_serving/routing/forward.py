@@ -10,7 +10,7 @@ import numpy as np
 
 from modelward_api.names import DECISION, SCORE
 from modelward_serving.protocol.headers import JSON_LENGTH
-from modelward_serving.protocol.prediction import Answer, is_valid
+from modelward_serving.protocol.prediction import Prediction, is_valid
 from modelward_serving.protocol.tensors import BinaryTensor, InferenceRequest
 
 _encoder = msgspec.json.Encoder()
@@ -40,7 +40,7 @@ class InferenceResponse(msgspec.Struct):
 _responses = msgspec.json.Decoder(InferenceResponse)
 
 
-def parse_answer(body: bytes, count: int) -> Answer | None:
+def parse_answer(body: bytes, count: int) -> Prediction | None:
     """A challenger's answer; None if it is none: not JSON, not as many values as rows, not a probability."""
     try:
         outputs = {output.name: output.data for output in _responses.decode(body).outputs}
@@ -50,7 +50,7 @@ def parse_answer(body: bytes, count: int) -> Answer | None:
         return None
     if decisions.shape != (count,) or not is_valid(scores, count):
         return None
-    return Answer(scores, decisions)
+    return Prediction(scores, decisions)
 
 
 def forward(request: InferenceRequest, headers: dict[bytes, bytes]) -> Forward:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 
 from modelward_api.wire.exchange import LeaseState, PairedEvidence, TrafficLease
-from modelward_serving.counting.pairs import OPENING, Counts, Pair, Tally, count_pair
+from modelward_serving.counting.pairs import OPENING, Counts, PairedResult, Tally, count_pair
 
-MOST_CHALLENGERS = 8
+MAX_CHALLENGERS = 8
 
 
 class LeaseHolder:
@@ -20,7 +20,7 @@ class LeaseHolder:
         self._lease: TrafficLease | None = None
         self._routes_by: TrafficLease | None = None
         """The lease, unless its challenger was found to fail hard: looked at for each request, so not derived for each."""
-        self.may_turn_away = False
+        self.may_drain = False
         """Whether the lease says so, in force or not."""
         self._until = 0.0
         self._newest = (0, 0)
@@ -41,7 +41,7 @@ class LeaseHolder:
         if told < self._newest:
             return "StaleEpoch"
         self._newest, self._lease, self._routes_by = told, lease, None
-        self.may_turn_away = lease is not None and lease.turn_away
+        self.may_drain = lease is not None and lease.turn_away
         if lease is not None:
             self._until = now + lease.ttl_seconds
             if not self._tally(lease.challenger.digest).tripped:
@@ -52,9 +52,9 @@ class LeaseHolder:
         """The lease that is in force, unless its challenger was found to fail hard."""
         return self._routes_by if self._routes_by is not None and now < self._until else None
 
-    def turns_away(self, now: float) -> bool:
+    def draining(self, now: float) -> bool:
         """Whether callers shall connect anew, because the Service selects this pod no longer."""
-        return self.may_turn_away and now < self._until
+        return self.may_drain and now < self._until
 
     def state(self, now: float) -> LeaseState | None:
         """What is done with the lease now."""
@@ -72,11 +72,11 @@ class LeaseHolder:
         """The plain counts of one challenger, to count in; they are its counts for as long as it holds the lease."""
         return self._tally(digest).whole.plain
 
-    def saw_answer(self, digest: str, fallback: bool) -> None:
+    def record_response(self, digest: str, fallback: bool) -> None:
         """A request was the challenger's by weight: its caller got its answer, or the champion's."""
         self._tally(digest).whole.plain["fallbacks" if fallback else "answered"] += 1
 
-    def saw_pair(self, digest: str, pair: Pair) -> None:
+    def record_pair(self, digest: str, pair: PairedResult) -> None:
         """Count one pair; trip on a hard failure."""
         tally = self._tally(digest)
         count_pair(tally.whole, pair)
@@ -92,8 +92,8 @@ class LeaseHolder:
         return tuple(
             PairedEvidence(
                 challenger=digest,
-                counts=tally.whole.told(),
-                strata={stratum: counts.told() for stratum, counts in tally.strata.items()},
+                counts=tally.whole.to_wire(),
+                strata={stratum: counts.to_wire() for stratum, counts in tally.strata.items()},
                 tripped=tally.tripped,
             )
             for digest, tally in self._tallies.items()
@@ -108,7 +108,7 @@ class LeaseHolder:
         found = self._tallies.get(digest)
         if found is None:
             held = self._lease.challenger.digest if self._lease is not None else None
-            while len(self._tallies) >= MOST_CHALLENGERS:
+            while len(self._tallies) >= MAX_CHALLENGERS:
                 self._tallies.pop(next(old for old in self._tallies if old != held))
             found = self._tallies[digest] = Tally(Counts(), {stratum: Counts() for stratum in self._strata})
         return found

@@ -25,16 +25,16 @@ SKEW = 10.0
 """Seconds that clocks may differ."""
 REMEMBERED = 60.0
 """Seconds for which a token is not verified again."""
-MOST_REMEMBERED = 10_000
+MAX_REMEMBERED = 10_000
 PERIOD = 60.0
 """Seconds between two fetches of an issuer's keys."""
 SOON = 2.0
 """The same while there are none."""
-LARGEST_SET = 256 * 1024
+MAX_KEY_SET = 256 * 1024
 
 
 @dataclass(frozen=True)
-class Rules:
+class TokenPolicy:
     """What a token must say."""
 
     issuer: str
@@ -87,16 +87,16 @@ class KeysAtUrl:
                 try:
                     async with session.get(self._url) as answer:
                         answer.raise_for_status()
-                        self._keys = parse(await answer.content.read(LARGEST_SET))
+                        self._keys = parse(await answer.content.read(MAX_KEY_SET))
                 except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                     log.warning("callers: the keys at %s cannot be fetched: %s", self._url, type(error).__name__)
                 await asyncio.sleep(PERIOD if self._keys else SOON)
 
 
-class Callers:
+class Authenticator:
     """Judges callers. A token that was verified is remembered for a minute, by its hash."""
 
-    def __init__(self, rules: Rules, keys: KeySource, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, rules: TokenPolicy, keys: KeySource, clock: Callable[[], float] = time.time) -> None:
         self._rules = rules
         self._keys = keys
         self._clock = clock
@@ -117,7 +117,7 @@ class Callers:
         claims = self._claims(authorization[7:].strip())
         if self._rules.subjects and claims.get("sub") not in self._rules.subjects:
             raise RefusedError(403, "WrongSubject", "authorization", "the token's subject may not ask this model")
-        if len(self._known) >= MOST_REMEMBERED:
+        if len(self._known) >= MAX_REMEMBERED:
             self._known.clear()
         self._known[name] = min(float(claims["exp"]) + SKEW, now + REMEMBERED)
 
@@ -152,7 +152,7 @@ def _refused(reason: str, rule: str) -> RefusedError:
     return RefusedError(401, reason, "authorization", rule)
 
 
-def callers(rules: Rules) -> tuple[Callers, KeySource]:
+def callers(rules: TokenPolicy) -> tuple[Authenticator, KeySource]:
     """Who judges by these rules, and the keys that have to be followed."""
     keys: KeySource = KeysInFile(rules.file) if rules.file is not None else KeysAtUrl(rules.url or "")
-    return Callers(rules, keys), keys
+    return Authenticator(rules, keys), keys

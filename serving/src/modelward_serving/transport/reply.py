@@ -55,7 +55,7 @@ async def send_reply(send: Send, reply: Reply, *, close: bool = False) -> None:
 
 
 async def body_of(receive: Receive) -> bytes:
-    """A request's body, which Guarded delivers as a whole, and no larger than it may be."""
+    """A request's body, which LimitedHttpProtocol delivers as a whole, and no larger than it may be."""
     message = await receive()
     body: bytes = message.get("body", b"")
     return body
