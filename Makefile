@@ -49,7 +49,7 @@ format: environment ## Format, and mend what the linter can
 
 generate: environment ## The CRDs, from the models; the gRPC messages, from their proto; the rollout's diagram, from its code
 	$(RUN) python -m modelward_api.generate.schema crds charts/modelward/files
-	$(RUN) python -m grpc_tools.protoc --proto_path serving/proto --python_out serving/src/modelward_serving/_generated open_inference.proto graph.proto
+	$(RUN) python -m grpc_tools.protoc --proto_path serving/proto --python_out serving/src/modelward_serving/_generated --pyi_out serving/src/modelward_serving/_generated open_inference.proto graph.proto
 	$(RUN) python -m tests.unit.operator.domain.walk docs/rollouts.md
 
 images: machine environment ## The container images, with their sizes

@@ -16,10 +16,10 @@ import atheris
 
 with atheris.instrument_imports(include=["modelward_serving"]):
     from modelward_serving._generated import open_inference_pb2 as pb
-    from modelward_serving.grpc import messages
-    from modelward_serving.protocol.tensors import RefusedError
+    from modelward_serving.errors import RefusedError
+    from modelward_serving.grpc import codec as messages
     from modelward_serving.rest import codec, matrix_json
-    from modelward_serving.validation.request import Checker
+    from modelward_serving.validation.request import RequestValidator
 
 from modelward_api.bundle.documents import Signature
 from tests.support.bundles import COLUMNS
@@ -27,37 +27,37 @@ from tests.support.bundles import COLUMNS
 NUMBERS = tuple({"name": name, "kind": "numeric", "nullable": True} for name in "ab")
 
 
-def checker(columns) -> Checker:
-    return Checker(
+def validator(columns) -> RequestValidator:
+    return RequestValidator(
         Signature(model="m", version="1.0.0", inputs=columns, label="o", positive="d", operating_threshold=0.5)
     )
 
 
-CHECKERS = (checker(COLUMNS), checker(NUMBERS))
+VALIDATORS = (validator(COLUMNS), validator(NUMBERS))
 
 
-def outcome(checker: Checker, decode, *content):
+def outcome(validator: RequestValidator, decode, *content):
     """What becomes of a request: its columns, or what is said of it."""
     try:
-        rows = checker.rows(decode(*content))
+        rows = validator.rows(decode(*content))
     except RefusedError as error:
         assert 400 <= error.status < 500
         return error.body()
     return rows.count, rows.numbers.tobytes(), [texts.tolist() for texts in rows.texts], rows.outputs, rows.id
 
 
-def as_json(checker: Checker, content: bytes) -> None:
-    assert outcome(checker, codec.decode, content) == outcome(
-        checker, codec.decode, content + b" " * matrix_json.SMALLEST
+def as_json(validator: RequestValidator, content: bytes) -> None:
+    assert outcome(validator, codec.decode, content) == outcome(
+        validator, codec.decode, content + b" " * matrix_json.MIN_BYTES
     )
 
 
-def as_json_and_bytes(checker: Checker, content: bytes) -> None:
-    outcome(checker, codec.decode, content[1:], str(content[0] if content else 0).encode())
+def as_json_and_bytes(validator: RequestValidator, content: bytes) -> None:
+    outcome(validator, codec.decode, content[1:], str(content[0] if content else 0).encode())
 
 
-def as_message(checker: Checker, content: bytes) -> None:
-    outcome(checker, lambda given: messages.decode(messages.parse(given)), content)
+def as_message(validator: RequestValidator, content: bytes) -> None:
+    outcome(validator, lambda given: messages.decode(messages.parse(given)), content)
 
 
 WAYS = (as_json, as_json_and_bytes, as_message)
@@ -66,7 +66,7 @@ WAYS = (as_json, as_json_and_bytes, as_message)
 def once(data: bytes) -> None:
     """The first byte says which decoder, and which model."""
     if data:
-        WAYS[data[0] % len(WAYS)](CHECKERS[data[0] // len(WAYS) % len(CHECKERS)], data[1:])
+        WAYS[data[0] % len(WAYS)](VALIDATORS[data[0] // len(WAYS) % len(VALIDATORS)], data[1:])
 
 
 def seeds() -> list[bytes]:

@@ -14,9 +14,10 @@ from pathlib import Path
 from modelward_serving.inference.dispatch import CHAMPION, Inference
 from modelward_serving.model.predictor import Predictor
 from modelward_serving.observability.metrics import Metrics
-from modelward_serving.protocol.prediction import Given
+from modelward_serving.protocol.prediction import ServedPrediction
 from modelward_serving.rest import codec
-from modelward_serving.rest.app import App, RestCall
+from modelward_serving.rest.app import App
+from modelward_serving.rest.call import RestCall
 from modelward_serving.routing.challenger_client import Challengers
 from modelward_serving.routing.lease import LeaseHolder
 from modelward_serving.routing.router import Router
@@ -46,18 +47,18 @@ def steps(predictor: Predictor, body: bytes) -> dict[str, float]:
     async def nowhere(*_: object) -> None: ...
 
     app = App(inference, metrics, nowhere, 10.0)
-    rows = predictor.checker.rows(codec.decode(body))
-    answer = predictor.answer(rows)
-    given = Given(answer, predictor.model, predictor.version, predictor.bundle.digest, CHAMPION)
+    rows = predictor.validator.rows(codec.decode(body))
+    answer = predictor.predict(rows)
+    given = ServedPrediction(answer, predictor.model, predictor.version, predictor.bundle.digest, CHAMPION)
 
     def whole() -> None:
-        app.infer(RestCall(app, {}, body, lambda _, reply: None))
+        app.infer(RestCall(app.codec, {}, body, lambda _, reply: None))
 
     return {
         "decode": best(lambda: codec.decode(body)),
-        "check": best(lambda: predictor.checker.rows(codec.decode(body))) - best(lambda: codec.decode(body)),
+        "check": best(lambda: predictor.validator.rows(codec.decode(body))) - best(lambda: codec.decode(body)),
         "route": best(lambda: router.route({})),
-        "score": best(lambda: predictor.answer(rows)),
+        "score": best(lambda: predictor.predict(rows)),
         "encode": best(lambda: codec.encode(rows, given)),
         "count": best(lambda: predictor.profile.count(rows.seen, rows.texts, answer.scores)),
         "all": best(whole),

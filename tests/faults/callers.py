@@ -8,7 +8,7 @@ from collections.abc import Callable
 from modelward_api import names
 from modelward_api.wire.exchange import TrafficLease
 from modelward_operator.engine.kube import gateway as api
-from modelward_serving.routing.lease import Pair
+from modelward_serving.counting.pairs import PairedResult
 from tests.faults.cluster import NAMESPACE, Cluster
 from tests.faults.pods import Quality, ServingPod
 from tests.faults.server import ApiServer
@@ -58,10 +58,10 @@ class Callers:
             return pod.version
         challenger = self._challenger(lease)
         pair = self._pair(challenger)
-        pod.holder.saw_pair(digest, pair)
+        pod.holder.record_pair(digest, pair)
         good = challenger is not None and not pair.error_challenger
         if asked:
-            pod.holder.saw_answer(digest, fallback=not good)
+            pod.holder.record_response(digest, fallback=not good)
         return challenger.version if asked and good and challenger is not None else pod.version
 
     def _challenger(self, lease: TrafficLease) -> ServingPod | None:
@@ -69,10 +69,10 @@ class Callers:
         pod = self._cluster.at(endpoints[self._number % len(endpoints)].split(":")[0])
         return pod if pod is not None and pod.digest == lease.challenger.digest else None
 
-    def _pair(self, challenger: ServingPod | None) -> Pair:
+    def _pair(self, challenger: ServingPod | None) -> PairedResult:
         quality = self.quality.get(challenger.digest, "good") if challenger is not None else "failing"
         if quality == "invalid" and self._number % 7 == 0:
-            return Pair(error_challenger=True, invalid=True)
+            return PairedResult(error_challenger=True, invalid=True)
         if challenger is None or (quality == "failing" and self._number % 2):
-            return Pair(error_challenger=True)
-        return Pair(flip=False)
+            return PairedResult(error_challenger=True)
+        return PairedResult(flip=False)

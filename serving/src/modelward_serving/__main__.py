@@ -17,7 +17,7 @@ STOPPED = "Scoring was stopped before it ended (a deadline, a suspension, a dele
 KILLED = "scoring was killed while it ran: if memory ran out, raise spec.resources.limits.memory"
 
 if TYPE_CHECKING:
-    from modelward_serving.security.authentication import Rules
+    from modelward_serving.security.authentication import TokenPolicy
     from modelward_serving.security.tls import Files
 
 
@@ -101,12 +101,12 @@ def _tls(options: argparse.Namespace) -> Files | None:
     )
 
 
-def _callers(options: argparse.Namespace) -> Rules | None:
+def _callers(options: argparse.Namespace) -> TokenPolicy | None:
     if options.callers_issuer is None:
         return None
-    from modelward_serving.security.authentication import Rules
+    from modelward_serving.security.authentication import TokenPolicy
 
-    return Rules(
+    return TokenPolicy(
         options.callers_issuer,
         tuple(options.callers_audience),
         tuple(options.callers_subject),
@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     environ = os.environ
     parser = argparse.ArgumentParser(prog="modelward_serving", description="Modelward's model server.")
     commands = parser.add_subparsers(dest="command", required=True)
-    log = {"type": Path, "default": Path("/dev/termination-log"), "help": "where the last words go"}
+    log: dict[str, Any] = {"type": Path, "default": Path("/dev/termination-log"), "help": "where the last words go"}
     fetch = commands.add_parser("fetch", help="fetch a bundle, check its digest, unpack it")
     fetch.add_argument("--uri", required=True, help="store://PATH, s3://, or file:// below the store")
     fetch.add_argument("--digest", required=True, help="sha256:... of the bundle")

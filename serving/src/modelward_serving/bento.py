@@ -15,12 +15,16 @@ from typing import Any
 
 import msgspec
 
+from modelward_serving.protocol.compression import plain
+from modelward_serving.protocol.headers import ENCODING
+from modelward_serving.protocol.json_limits import check_values, max_values
+
 os.environ.setdefault("BENTOML_HOME", "/tmp/bentoml")  # noqa: S108
 
+from modelward_serving.errors import RefusedError
 from modelward_serving.model.predictor import Predictor
 from modelward_serving.observability import logs
-from modelward_serving.protocol.tensors import RefusedError
-from modelward_serving.reply import (
+from modelward_serving.transport.reply import (
     Message,
     Receive,
     Reply,
@@ -32,7 +36,6 @@ from modelward_serving.reply import (
     send_reply,
     wrong_method,
 )
-from modelward_serving.rest import codec
 
 log = logging.getLogger("modelward.serving")
 
@@ -51,7 +54,7 @@ class ByColumn(msgspec.Struct):
 _decoder = msgspec.json.Decoder(ByColumn)
 
 
-class Behind:
+class BentoApp:
     """BentoML's application, once somebody asks for it."""
 
     def __init__(self, predictor: Predictor) -> None:
@@ -87,10 +90,10 @@ class Behind:
         kind = headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
         if kind != b"application/json":
             raise RefusedError(415, "UnsupportedContent", "Content-Type", "application/json")
-        content = codec.plain(body, headers.get(codec.ENCODING))
+        content = plain(body, headers.get(ENCODING))
         if path == SIGNATURE:
             return b"{}"
-        codec.check_number(content, codec.most_values(len(self._predictor.checker.columns)))
+        check_values(content, max_values(len(self._predictor.validator.columns)))
         try:
             asked = _decoder.decode(content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -173,12 +176,12 @@ def bento_service(predictor: Predictor) -> Any:
     class Model:
         """A Modelward model. Callers use the Open Inference Protocol at /v2; this API is for trying things out."""
 
-        @bentoml.api(route=PREDICT)
+        @bentoml.api(route=PREDICT)  # type: ignore[untyped-decorator]
         def predict(self, inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
             """Score rows given by column: ``{"inputs": {"age": [61], "sex": ["f"]}}``; null is missing."""
             return predictor.by_column(inputs)
 
-        @bentoml.api(route=SIGNATURE)
+        @bentoml.api(route=SIGNATURE)  # type: ignore[untyped-decorator]
         def signature(self) -> dict[str, Any]:
             """What the model takes and gives."""
             return predictor.bundle.signature.to_json()

@@ -13,15 +13,15 @@ from modelward_api import names
 from modelward_api.wire.exchange import ExchangeRequest, ExchangeResponse
 from modelward_serving.model.predictor import Predictor
 from modelward_serving.observability.metrics import Metrics
-from modelward_serving.reply import Receive, Reply, Scope, Send, body_of, failed, send_reply, wrong_method
-from modelward_serving.rest.codec import JSON_HEAD
+from modelward_serving.protocol.headers import JSON_HEAD
 from modelward_serving.routing.lease import LeaseHolder
-from modelward_serving.security.control_auth import DistrustedError, Trust
+from modelward_serving.security.control_auth import ControlAuthenticator, UnauthorizedControlError
 from modelward_serving.transport.budget import Budget
 from modelward_serving.transport.connections import CONTROL, Connections, Port
+from modelward_serving.transport.reply import Receive, Reply, Scope, Send, body_of, failed, send_reply, wrong_method
 
 LIVE, READY = "/livez", "/readyz"
-LARGEST_BODY = 1024 * 1024
+MAX_BODY = 1024 * 1024
 METHODS = {names.EXCHANGE_PATH: "POST", names.DOCUMENTS_PATH: "GET", LIVE: "GET", READY: "GET"}
 
 log = logging.getLogger("modelward.serving")
@@ -38,7 +38,7 @@ class Control:
         pod: str,
         instance: str,
         clock: Callable[[], float] = time.monotonic,
-        trust: Trust | None = None,
+        trust: ControlAuthenticator | None = None,
         tls: bool = False,
         port: Port | None = None,
     ) -> None:
@@ -50,7 +50,7 @@ class Control:
         self._clock = clock
         self._trust = trust
         self._tls = tls
-        self.port = port or Port(Connections(CONTROL), Budget(), LARGEST_BODY)
+        self.port = port or Port(Connections(CONTROL), Budget(), MAX_BODY)
         """The limits of the port that this is served on."""
         self.ready: Callable[[], bool] = lambda: False
         """Whether the inference port answers: for probes, where callers need a certificate there."""
@@ -119,7 +119,7 @@ class Control:
         authorization = dict(scope["headers"]).get(b"authorization")
         try:
             self._trust.check(None if authorization is None else authorization.decode("latin-1"), method, path, body)
-        except DistrustedError as error:
+        except UnauthorizedControlError as error:
             caller = scope["client"][0] if scope["client"] else "somebody"
             log.warning("control port: refused %s: %s", caller, error.reason)
             return failed(401, error.reason, str(error), b"www-authenticate: Bearer\r\n")

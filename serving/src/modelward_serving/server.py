@@ -20,11 +20,12 @@ import uvloop
 
 from modelward_api import names
 from modelward_api.bundle.documents import UnverifiedBundleError
-from modelward_serving.bento import Behind
-from modelward_serving.control import LARGEST_BODY, Control
+from modelward_serving.bento import BentoApp
+from modelward_serving.control import MAX_BODY, Control
 from modelward_serving.counting.encounters import Encounters
-from modelward_serving.grpc.server import OLDEST_CONNECTION, GrpcServer
+from modelward_serving.grpc.server import MAX_CONNECTION_SECONDS, GrpcServer
 from modelward_serving.inference.dispatch import Inference
+from modelward_serving.limits import MAX_REQUEST_SECONDS
 from modelward_serving.model import bundle
 from modelward_serving.model.predictor import Predictor
 from modelward_serving.model.session import UnservableError
@@ -32,17 +33,17 @@ from modelward_serving.observability import logs
 from modelward_serving.observability.metrics import Metrics
 from modelward_serving.observability.tracing import from_environment
 from modelward_serving.rest.app import App
-from modelward_serving.rest.http_protocol import Protocol
+from modelward_serving.rest.http_protocol import InferenceHttpProtocol
 from modelward_serving.routing.challenger_client import Challengers
 from modelward_serving.routing.lease import LeaseHolder
 from modelward_serving.routing.router import Router
-from modelward_serving.security.authentication import Rules, callers
-from modelward_serving.security.control_auth import Routed, Trust
+from modelward_serving.security.authentication import TokenPolicy, callers
+from modelward_serving.security.control_auth import ControlAuthenticator, ProofVerifier
 from modelward_serving.security.tls import Certificates, Files, UnusableFilesError
 from modelward_serving.termination import tell
 from modelward_serving.transport import budget, connections
 from modelward_serving.transport.connections import Connections, Port
-from modelward_serving.transport.http1 import KEEP_ALIVE, SLOWEST_REQUEST, Guarded, sweep
+from modelward_serving.transport.http1 import KEEP_ALIVE, LimitedHttpProtocol, sweep
 
 log = logging.getLogger("modelward.serving")
 
@@ -60,13 +61,13 @@ class Options:
     grpc_port: int = names.GRPC_PORT
     control_port: int = names.CONTROL_PORT
     drain_seconds: float = 5.0
-    grpc_connection_seconds: float = OLDEST_CONNECTION
+    grpc_connection_seconds: float = MAX_CONNECTION_SECONDS
     termination_log: Path = Path("/dev/termination-log")
     control_keys: Path | None = None
     """The operator's public keys; None opens the control port to everybody."""
     pod_uid: str = ""
     tls: Files | None = None
-    callers: Rules | None = None
+    callers: TokenPolicy | None = None
     """Whose tokens callers need; None lets everybody ask."""
 
 
@@ -87,16 +88,20 @@ class _Server(uvicorn.Server):
         config = self.config
 
         def connected() -> asyncio.Protocol:
-            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg, operator]
+            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
                 config=config, server_state=self.server_state, app_state={}
             )
             return made
 
-        limit = {"ssl_handshake_timeout": SLOWEST_REQUEST} if config.ssl else {}
         loop = asyncio.get_running_loop()
         self.servers = [
             await loop.create_server(
-                connected, config.host, config.port, ssl=config.ssl, backlog=config.backlog, **limit
+                connected,
+                config.host,
+                config.port,
+                ssl=config.ssl,
+                backlog=config.backlog,
+                ssl_handshake_timeout=MAX_REQUEST_SECONDS if config.ssl else None,
             )
         ]
         self.started = True
@@ -128,19 +133,19 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
     holder = LeaseHolder(predictor.model, predictor.bundle.digest, predictor.strata.names)
     with contextlib.closing(Challengers(certificates)) as challengers:
         router = Router(holder, challengers, predictor.model, strata=predictor.strata)
-        behind = Behind(predictor)
+        behind = BentoApp(predictor)
         tracing = from_environment(os.environ, predictor.model, predictor.version, predictor.bundle.digest)
-        trust = Trust(options.control_keys, options.pod_uid) if options.control_keys else None
-        routed = Routed(trust, predictor.bundle.digest)
+        trust = ControlAuthenticator(options.control_keys, options.pod_uid) if options.control_keys else None
+        routed = ProofVerifier(trust, predictor.bundle.digest)
         header = os.environ.get("MODELWARD_ENCOUNTER_HEADER")
         encounters = Encounters(header) if header else None
         total = budget.of_this_process()
-        inference = Inference(predictor, router, metrics, tracing, total, routed.proves, encounters)
         http, grpc, operators = (Connections(most) for most in connections.shares())
         timeout = options.request_timeout
         guard, keys = callers(options.callers) if options.callers is not None else (None, None)
-        app = App(inference, metrics, behind, timeout, guard, http)
-        grpc_server = GrpcServer(inference, timeout, options.grpc_connection_seconds, guard)
+        inference = Inference(predictor, router, metrics, tracing, total, routed.proves, encounters, guard)
+        app = App(inference, metrics, behind, timeout, http)
+        grpc_server = GrpcServer(inference, timeout, options.grpc_connection_seconds)
         grpc_server.connections = grpc
         await grpc_server.start(options.host, options.grpc_port, certificates.grpc if certificates else None)
         if trust is None:
@@ -153,12 +158,12 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
             secrets.token_hex(8),
             trust=trust,
             tls=certificates is not None,
-            port=Port(operators, inference.budget, LARGEST_BODY),
+            port=Port(operators, inference.budget, MAX_BODY),
         )
-        control_server = _Server(_config(options, control, Guarded, options.control_port))
+        control_server = _Server(_config(options, control, LimitedHttpProtocol, options.control_port))
         await control_server.listen()
-        server = _Server(_config(options, app, Protocol, options.port, certificates))
-        control.ready = lambda: server.started and not app.draining
+        server = _Server(_config(options, app, InferenceHttpProtocol, options.port, certificates))
+        control.ready = lambda: server.started and not app.terminating
         beside = [asyncio.create_task(one.follow()) for one in (certificates, keys) if one is not None]
         beside.append(asyncio.create_task(sweep((app.port, control.port))))
         stop = asyncio.Event()
@@ -179,7 +184,11 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
 
 
 def _config(
-    options: Options, app: App | Control, protocol: type[Guarded], port: int, certificates: Certificates | None = None
+    options: Options,
+    app: App | Control,
+    protocol: type[LimitedHttpProtocol],
+    port: int,
+    certificates: Certificates | None = None,
 ) -> uvicorn.Config:
     return uvicorn.Config(
         app,
@@ -205,8 +214,8 @@ async def _drain(
 ) -> None:
     """Answer on until nobody is sent here any more; every answer asks its caller to connect anew."""
     await stop.wait()
-    app.draining = True
-    grpc_server.turn_away()
+    app.terminating = True
+    grpc_server.drain()
     await asyncio.sleep(options.drain_seconds)
     await grpc_server.stop()
     server.should_exit = True

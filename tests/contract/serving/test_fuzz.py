@@ -16,10 +16,11 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from modelward_serving._generated import open_inference_pb2 as pb
-from modelward_serving.grpc import messages
-from modelward_serving.protocol.tensors import DTYPES, RefusedError
+from modelward_serving.errors import RefusedError
+from modelward_serving.grpc import codec as messages
+from modelward_serving.protocol.tensors import DTYPES
 from modelward_serving.rest import codec
-from modelward_serving.validation.request import Checker
+from modelward_serving.validation.request import RequestValidator
 from tests.support import bundles
 from tests.support.servers import MARK, launching
 
@@ -41,7 +42,7 @@ def api(server):
 
 def test_what_the_document_says_is_what_is_answered(api):
     operations = [found.ok() for found in api.get_all_operations()]
-    assert len(operations) == 11
+    assert len(operations) == 15
     for operation in operations:
 
         @STEADY
@@ -68,12 +69,12 @@ requests = st.fixed_dictionaries(
     {"inputs": st.lists(tensors, max_size=3) | anything},
     optional={"id": scalars, "outputs": anything, "parameters": anything},
 )
-CHECKER = Checker(bundles.signature())
+VALIDATOR = RequestValidator(bundles.signature())
 
 
 def refused_or_checked(decode, content):
     try:
-        CHECKER.rows(decode(content))
+        VALIDATOR.rows(decode(content))
     except RefusedError as error:
         assert 400 <= error.status < 500
         assert MARK.encode() not in error.body()

@@ -6,13 +6,13 @@ from itertools import groupby
 
 import pytest
 
-from modelward_serving.routing.mirror_budget import A_SECOND, AT_ONCE, Allowance
+from modelward_serving.routing.mirror_budget import A_SECOND, AT_ONCE, TokenBucket
 
 
 def taken(every: float, seconds: float) -> list[bool]:
     """Which of the requests that come so often are asked for evidence, too."""
-    allowance = Allowance()
-    return [allowance.takes(100 + number * every) for number in range(round(seconds / every))]
+    allowance = TokenBucket()
+    return [allowance.try_take(100 + number * every) for number in range(round(seconds / every))]
 
 
 def test_a_calm_champion_has_each_request_scored_twice():
@@ -31,11 +31,11 @@ def test_a_busy_one_asks_about_many_in_a_row_and_then_about_none():
 
 
 def test_a_burst_is_taken_as_it_comes():
-    allowance = Allowance()
-    assert sum(allowance.takes(100.0) for _ in range(1000)) == AT_ONCE
+    allowance = TokenBucket()
+    assert sum(allowance.try_take(100.0) for _ in range(1000)) == AT_ONCE
 
 
 def test_rest_does_not_add_up():
-    allowance = Allowance()
-    assert allowance.takes(100.0)
-    assert sum(allowance.takes(9000.0) for _ in range(1000)) == AT_ONCE
+    allowance = TokenBucket()
+    assert allowance.try_take(100.0)
+    assert sum(allowance.try_take(9000.0) for _ in range(1000)) == AT_ONCE

@@ -25,11 +25,11 @@ from modelward_serving.batch import delimited, result, score, store
 from modelward_serving.batch.chunk import Chunk, Wanted
 from modelward_serving.batch.columns import from_text, from_typed
 from modelward_serving.batch.errors import InvalidInputError, UnreachableError
-from modelward_serving.counting.dictionary import Coded
+from modelward_serving.counting.dictionary import DictionaryArray
 from modelward_serving.counting.profile import TextCounter
+from modelward_serving.errors import RefusedError
 from modelward_serving.model import bundle as served
 from modelward_serving.model.predictor import Predictor
-from modelward_serving.protocol.tensors import RefusedError
 from modelward_serving.rest.codec import decode
 from tests.support import bundles
 
@@ -122,7 +122,7 @@ def asked(predictor, age, sex):
         {"name": "sex", "shape": [1, 1], "datatype": "BYTES", "data": [sex]},
     ]
     try:
-        checked = predictor.checker.rows(decode(json.dumps({"inputs": inputs}).encode()))
+        checked = predictor.validator.rows(decode(json.dumps({"inputs": inputs}).encode()))
     except RefusedError as error:
         return error.reason, None
     return None, float(predictor.session.score(checked.numbers, checked.texts)[0])
@@ -381,7 +381,7 @@ def test_counts_are_those_of_requests():
     plain, coded = TextCounter(bundles.SEX), TextCounter(bundles.SEX)
     places = [np.zeros(len(texts), dtype=np.intp)]
     plain.count(texts, places)
-    coded.count(Coded(np.array(["x", "f", "m", ""], dtype=object), np.array([1, 2, 3, 0, 1])), places)
+    coded.count(DictionaryArray(np.array(["x", "f", "m", ""], dtype=object), np.array([1, 2, 3, 0, 1])), places)
     assert plain.read() == coded.read() == [(2, 1, 1, 0, 1)]
 
 

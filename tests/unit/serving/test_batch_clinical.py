@@ -61,6 +61,6 @@ def test_a_file_and_requests_get_the_same_scores_and_decisions(tmp_path):
     found = [row for file in files for row in pq.read_table(file).to_pylist()]
     assert len(found) == len(ROWS)
     for row, scored in list(zip(ROWS, found, strict=True))[::7]:
-        answer = predictor.answer(predictor.checker.rows(decode(request(predictor.bundle.signature.inputs, row))))
+        answer = predictor.predict(predictor.validator.rows(decode(request(predictor.bundle.signature.inputs, row))))
         assert abs(scored["score"] - float(answer.scores[0])) <= 1e-6
         assert scored["decision"] == bool(answer.decisions[0])

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from modelward_serving.protocol.tensors import Forward
 from modelward_serving.routing.challenger_client import Ask, Challengers, Response
+from modelward_serving.routing.forward import Forward
 
 FORWARD = Forward(b"{}", {})
 
@@ -48,7 +48,7 @@ class Heard(Ask):
         super().__init__(time.monotonic())
         self.outcome: asyncio.Future[Response | OSError] = asyncio.get_running_loop().create_future()
 
-    def heard(self, outcome: Response | OSError) -> None:
+    def on_response(self, outcome: Response | OSError) -> None:
         self.outcome.set_result(outcome)
 
 

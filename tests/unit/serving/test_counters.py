@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelward_api.bundle.documents import ReferenceProfile
-from modelward_serving.counting.dictionary import Coded
-from modelward_serving.counting.profile import MOST_AT_ONCE, NumberCounter, ProfileCounter, ScoreCounter, TextCounter
+from modelward_serving.counting.dictionary import DictionaryArray
+from modelward_serving.counting.profile import MAX_AT_ONCE, NumberCounter, ProfileCounter, ScoreCounter, TextCounter
 from modelward_serving.counting.subgroups import Strata
 from tests.support.bundles import AGE, BY_AGE, BY_SEX, SCORE, SEX, signature
 
@@ -136,7 +136,9 @@ def test_rows_are_counted_alike_alone_together_and_coded(people, at_once):
     assert fill(profile(BY_SEX, BY_AGE), ages, sexes, at_once) == alone
     counter, (texts, codes) = profile(BY_SEX, BY_AGE), np.unique(np.array(sexes, dtype=object), return_inverse=True)
     counter.count(
-        np.array(ages, dtype=np.float32).reshape(-1, 1), [Coded(texts, codes)], np.full(len(ages), 0.75, np.float32)
+        np.array(ages, dtype=np.float32).reshape(-1, 1),
+        [DictionaryArray(texts, codes)],
+        np.full(len(ages), 0.75, np.float32),
     )
     assert counter.read() == alone
 
@@ -151,7 +153,7 @@ def test_subgroups_change_nothing_of_the_whole(people):
 
 
 def test_many_single_rows_overflow_nothing():
-    rows = 2 * MOST_AT_ONCE + 7
+    rows = 2 * MAX_AT_ONCE + 7
     counts = fill(profile(BY_SEX), [50] * rows, ["f"] * rows, 1)
     assert counts.strata["sex=f"] == counts.features
     assert (counts.features["age"][1], counts.rows) == (rows, rows)

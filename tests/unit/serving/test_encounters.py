@@ -11,7 +11,7 @@ import numpy as np
 
 from modelward_operator.domain.drift.detector import Detector, look
 from modelward_serving.counting.encounters import LASTS, REMEMBERED, Encounters
-from modelward_serving.inference.dispatch import Inference, Own
+from modelward_serving.inference.dispatch import ChampionResult, Inference
 from modelward_serving.model import bundle
 from modelward_serving.model.predictor import Predictor
 from modelward_serving.observability.metrics import Metrics
@@ -107,8 +107,8 @@ def test_of_each_encounter_the_first_row_is_counted_and_of_other_requests_every_
         {"name": "age", "shape": [2, 1], "datatype": "FP32", "data": [30, 70]},
         {"name": "sex", "shape": [2, 1], "datatype": "BYTES", "data": ["f", "m"]},
     ]
-    rows = predictor.checker.rows(codec.decode(json.dumps({"inputs": tensors}).encode()))
-    own = Own(predictor.answer(rows), 0.0)
+    rows = predictor.validator.rows(codec.decode(json.dumps({"inputs": tensors}).encode()))
+    own = ChampionResult(predictor.predict(rows), 0.0)
     for headers in ({HEADER: b"a"}, {HEADER: b"a"}, {HEADER: b"b"}, {}):
         call = SimpleNamespace(rows=rows, headers=headers, routed=False)
         inference._count(call, own)

@@ -14,6 +14,7 @@ GENERATED = REPOSITORY / "serving" / "src" / "modelward_serving" / "_generated"
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in PROTOS.glob("*.proto")))
 def test_the_committed_messages_are_what_the_proto_says(name, tmp_path):
-    assert protoc.main(["protoc", f"--proto_path={PROTOS}", f"--python_out={tmp_path}", f"{name}.proto"]) == 0
-    made, committed = (folder / f"{name}_pb2.py" for folder in (tmp_path, GENERATED))
-    assert committed.read_text() == made.read_text(), "run `make generate`"
+    outputs = (f"--python_out={tmp_path}", f"--pyi_out={tmp_path}")
+    assert protoc.main(["protoc", f"--proto_path={PROTOS}", *outputs, f"{name}.proto"]) == 0
+    for file in (f"{name}_pb2.py", f"{name}_pb2.pyi"):
+        assert (GENERATED / file).read_text() == (tmp_path / file).read_text(), "run `make generate`"

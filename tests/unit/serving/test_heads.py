@@ -17,18 +17,18 @@ from modelward_serving.model import bundle
 from modelward_serving.model.predictor import Predictor
 from modelward_serving.observability.metrics import Metrics
 from modelward_serving.rest.app import App
-from modelward_serving.rest.http_protocol import Protocol
+from modelward_serving.rest.http_protocol import InferenceHttpProtocol
 from modelward_serving.routing.challenger_client import Challengers
 from modelward_serving.routing.lease import LeaseHolder
 from modelward_serving.routing.router import Router
-from modelward_serving.transport.header_cache import MOST_OF_CALLERS, CallersHeads
+from modelward_serving.transport.header_cache import MAX_REQUEST_HEADS, RequestHeaderCache
 from tests.support import bundles
 
 PLAIN = b"POST /v2/models/mortality/infer HTTP/1.1\r\nhost: m\r\ncontent-type: application/json\r\n"
 
 
-def learnt(head: bytes, body: bytes = b"{1,2,3}", **more: bytes) -> CallersHeads:
-    heads = CallersHeads()
+def learnt(head: bytes, body: bytes = b"{1,2,3}", **more: bytes) -> RequestHeaderCache:
+    heads = RequestHeaderCache()
     names = {b"host": b"m", b"content-length": b"%d" % len(body), **{k.encode(): v for k, v in more.items()}}
     heads.learn(head + body, names, body)
     return heads
@@ -58,7 +58,7 @@ def test_a_head_that_belongs_to_one_request_is_not_kept():
 
 def test_no_more_heads_are_kept_than_a_bound():
     heads = learnt(HEAD)
-    for port in range(MOST_OF_CALLERS):
+    for port in range(MAX_REQUEST_HEADS):
         body = b"{}"
         headers = {b"host": b"m:%d" % port, b"content-length": b"2"}
         heads.learn(PLAIN + b"host: m:%d\r\ncontent-length: 2\r\n\r\n" % port + body, headers, body)
@@ -120,7 +120,9 @@ async def answers(predictor: Predictor, parts: list[bytes], turn: float) -> list
     async def nowhere(*_: object) -> None: ...
 
     app = App(Inference(predictor, router, metrics), metrics, nowhere, 10.0)
-    config = uvicorn.Config(app, http=Protocol, ws="none", interface="asgi3", proxy_headers=False, log_config=None)
+    config = uvicorn.Config(
+        app, http=InferenceHttpProtocol, ws="none", interface="asgi3", proxy_headers=False, log_config=None
+    )
     config.load()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("modelward_serving.rest.http_protocol.TURN", turn)
@@ -128,7 +130,7 @@ async def answers(predictor: Predictor, parts: list[bytes], turn: float) -> list
 
 
 async def told(config: uvicorn.Config, parts: list[bytes]) -> list[tuple[int, str | None]]:
-    protocol, transport = Protocol(config=config, server_state=ServerState(), app_state={}), Transport()
+    protocol, transport = InferenceHttpProtocol(config=config, server_state=ServerState(), app_state={}), Transport()
     protocol.connection_made(transport)
     for part in parts:
         if not transport.closed:

@@ -61,7 +61,7 @@ class Echo:
 
     def completed(self, stream):
         if not self.holds:
-            stream.answer(HEAD, bytes(stream.body), WELL)
+            stream.respond(HEAD, bytes(stream.body), WELL)
 
     def drained(self, stream): ...
 
@@ -201,7 +201,7 @@ def test_who_is_asked_to_go_is_answered_first_and_may_ask_until_it_has_heard(cal
     assert not caller.transport.is_closed
     assert len(caller.echo.begun_streams) == 2
     for stream in caller.echo.begun_streams:
-        stream.answer(HEAD, b"behind", WELL)
+        stream.respond(HEAD, b"behind", WELL)
     assert first == 1
     assert caller.transport.written.count(b"behind") == 2
     assert caller.transport.is_closed
@@ -221,13 +221,13 @@ def test_a_request_that_is_taken_back_is_dropped(caller):
     caller.theirs.reset_stream(stream)
     caller.exchange()
     assert [dropped.id for dropped in caller.echo.dropped_streams] == [stream]
-    caller.echo.begun_streams[0].answer(HEAD, b"behind", WELL)
+    caller.echo.begun_streams[0].respond(HEAD, b"behind", WELL)
     assert caller.transport.written == b""
 
 
 def test_rapid_reset_ends_the_connection(caller):
     caller.echo.holds = True
-    for _ in range(http2.MOST_RESETS + 1):
+    for _ in range(http2.MAX_RESETS + 1):
         caller.theirs.reset_stream(caller.ask(b"a"))
         caller.exchange()
         if caller.transport.is_closed:
@@ -237,7 +237,7 @@ def test_rapid_reset_ends_the_connection(caller):
 
 @pytest.mark.parametrize("frames", [http2.frame(http2.PING, 0, 0, bytes(8)), http2.frame(http2.SETTINGS, 0, 0)])
 def test_frames_that_ask_for_nothing_end_the_connection_when_they_are_too_many(caller, frames):
-    for _ in range(http2.MOST_IDLE_FRAMES // 100 + 1):
+    for _ in range(http2.MAX_IDLE_FRAMES // 100 + 1):
         caller.ours.data_received(frames * 100)
     assert caller.transport.is_closed
 
@@ -252,11 +252,11 @@ def test_a_head_that_never_ends_ends_the_connection(caller):
 def test_more_requests_at_once_than_allowed_are_refused_alone(caller):
     caller.echo.holds = True
     block = caller.theirs.encoder.encode(HEADERS)
-    for n in range(http2.MOST_STREAMS + 1):
+    for n in range(http2.MAX_STREAMS + 1):
         caller.ours.data_received(http2.frame(http2.HEADERS, 0x5, 2 * n + 1, block))
-    refused = http2.frame(http2.RST_STREAM, 0, 2 * http2.MOST_STREAMS + 1, http2.REFUSED_STREAM.to_bytes(4))
+    refused = http2.frame(http2.RST_STREAM, 0, 2 * http2.MAX_STREAMS + 1, http2.REFUSED_STREAM.to_bytes(4))
     assert caller.transport.written.endswith(refused)
-    assert len(caller.echo.begun_streams) == http2.MOST_STREAMS
+    assert len(caller.echo.begun_streams) == http2.MAX_STREAMS
 
 
 MALFORMED = {
@@ -364,7 +364,7 @@ def test_a_head_with_text_is_kept_by_few(caller):
         caller.ours.data_received(
             http2.frame(http2.HEADERS, 0x5, number, in_full(*HEADERS, ("user-agent", str(number))))
         )
-    assert len(caller.ours._heads) == http2.MOST_WITH_TEXT
+    assert len(caller.ours._heads) == http2.MAX_WITH_TEXT
     assert [stream.head.headers[b"user-agent"] for stream in caller.echo.begun_streams] == [
         str(number).encode() for number in range(1, 99, 2)
     ]
@@ -408,7 +408,7 @@ def test_what_counts_as_needing_no_table_means_the_same_with_any_and_leaves_it(b
 def test_what_was_sent_before_a_reset_was_heard_of_is_no_attack(caller):
     caller.ours.data_received(http2.frame(http2.HEADERS, 0x4, 1, caller.theirs.encoder.encode(HEADERS)))
     caller.echo.begun_streams[0].end(HEAD + WELL)
-    for _ in range(2 * http2.MOST_RESETS):
+    for _ in range(2 * http2.MAX_RESETS):
         caller.ours.data_received(http2.frame(http2.DATA, 0, 1, b"in flight"))
     caller.transport.written = b""
     trailers = caller.theirs.encoder.encode([("x-late", "trailer")])
@@ -428,23 +428,23 @@ def test_who_says_nothing_is_left_after_a_while():
     connection = http2.Connection(Echo(), lambda: 0.0)
     connection.connection_made(transport)
     connection.data_received(http2.PREFACE[:5])
-    connection.check(http2.LONGEST_WAIT)
+    connection.look(http2.MAX_WAIT_SECONDS)
     assert not transport.is_aborted
-    connection.check(http2.LONGEST_WAIT + 0.1)
+    connection.look(http2.MAX_WAIT_SECONDS + 0.1)
     assert transport.is_aborted
 
 
 def test_who_has_spoken_may_be_silent_for_longer(caller):
-    caller.ours.check(http2.LONGEST_WAIT + 0.1)
+    caller.ours.look(http2.MAX_WAIT_SECONDS + 0.1)
     assert not caller.transport.is_aborted
 
 
 def test_an_answer_that_its_caller_does_not_take_is_taken_back_after_a_while(caller):
     caller.ours.data_received(http2.frame(http2.SETTINGS, 0, 0, b"\0\4" + bytes(4)))
     stream = caller.ask(b"hello")
-    caller.ours.check(http2.LONGEST_WAIT)
+    caller.ours.look(http2.MAX_WAIT_SECONDS)
     assert caller.ours.unread == 5
-    caller.ours.check(http2.LONGEST_WAIT + 0.1)
+    caller.ours.look(http2.MAX_WAIT_SECONDS + 0.1)
     assert caller.transport.written.endswith(http2.frame(http2.RST_STREAM, 0, stream, http2.CANCEL.to_bytes(4)))
     assert (caller.ours.unread, caller.ours.held, caller.ours.streams) == (0, 0, {})
 
@@ -460,13 +460,13 @@ async def test_a_connection_whose_caller_does_not_read_is_not_read_and_ends_afte
     assert caller.transport.written == http2.frame(http2.PING, http2.ACK, 0, bytes(8))
     caller.now = 5.0
     caller.ours.pause_writing()
-    caller.ours.check(5.0 + http2.LONGEST_WAIT + 0.1)
+    caller.ours.look(5.0 + http2.MAX_WAIT_SECONDS + 0.1)
     assert caller.transport.is_aborted
 
 
 async def test_a_connection_with_much_to_do_lets_others_have_their_turn_and_loses_nothing(caller):
     block = caller.theirs.encoder.encode(HEADERS)
-    caller.echo.completed = lambda stream: (setattr(caller, "now", caller.now + 0.01), stream.answer(HEAD, b"", WELL))
+    caller.echo.completed = lambda stream: (setattr(caller, "now", caller.now + 0.01), stream.respond(HEAD, b"", WELL))
     caller.ours.data_received(b"".join(http2.frame(http2.HEADERS, 0x5, 2 * n + 1, block) for n in range(10)))
     assert len(caller.echo.begun_streams) == 1
     assert not caller.transport.is_read
@@ -479,7 +479,7 @@ async def test_a_connection_with_much_to_do_lets_others_have_their_turn_and_lose
 
 def test_requests_wait_while_answers_are_unread_and_are_answered_once_they_are_read(caller):
     caller.ours.data_received(http2.frame(http2.SETTINGS, 0, 0, b"\0\4" + bytes(4)))
-    caller.echo.completed = lambda stream: stream.answer(HEAD, bytes(http2.MOST_UNREAD), WELL)
+    caller.echo.completed = lambda stream: stream.respond(HEAD, bytes(http2.MAX_UNREAD), WELL)
     block = caller.theirs.encoder.encode(HEADERS)
     for n in range(5):
         caller.ours.data_received(http2.frame(http2.HEADERS, 0x5, 2 * n + 1, block))

@@ -13,10 +13,11 @@ from modelward_api.bundle.documents import Signature
 from modelward_api.resources.columns import Column
 from modelward_serving._generated import open_inference_pb2 as pb
 from modelward_serving.batch.columns import from_numbers, from_text, from_typed
-from modelward_serving.grpc import messages
-from modelward_serving.protocol.tensors import DTYPES, RefusedError
+from modelward_serving.errors import RefusedError
+from modelward_serving.grpc import codec as messages
+from modelward_serving.protocol.tensors import DTYPES
 from modelward_serving.rest.codec import decode
-from modelward_serving.validation.request import Checker
+from modelward_serving.validation.request import RequestValidator
 from modelward_training.data.validate import _numbers
 from modelward_training.errors import InvalidInputError
 
@@ -25,9 +26,9 @@ def column(kind, **more):
     return Column.model_validate({"name": "x", "kind": kind, "nullable": True, **more})
 
 
-def checker(kind, count=1):
+def validator(kind, count=1):
     columns = [column(kind).model_copy(update={"name": f"x{i}"}) for i in range(count)]
-    return Checker(
+    return RequestValidator(
         Signature(model="m", version="1.0.0", inputs=columns, label="o", positive="d", operating_threshold=0.5)
     )
 
@@ -38,7 +39,7 @@ def tensor(values, datatype="FP64", name="x0", **more):
 
 def taken(kind, request):
     try:
-        return checker(kind).rows(request).numbers.reshape(-1).tolist()
+        return validator(kind).rows(request).numbers.reshape(-1).tolist()
     except RefusedError as error:
         assert (error.status, error.reason) in ((422, "WrongKind"), (422, "WrongDatatype"))
         return None
@@ -161,10 +162,10 @@ def test_what_a_datatype_cannot_hold_is_refused(datatype):
 def test_what_a_datatype_cannot_hold_is_refused_in_packed_binary_and_typed_tensors():
     packed = {"name": "all", "shape": [1, 2], "datatype": "INT8", "data": [1, 300]}
     with pytest.raises(RefusedError, match="INT8 holds a whole number from -128 to 127"):
-        checker("numeric", 2).rows(decode(json.dumps({"inputs": [packed]}).encode()))
+        validator("numeric", 2).rows(decode(json.dumps({"inputs": [packed]}).encode()))
     packed |= {"datatype": "FP32", "data": [1, 0.5]}
     with pytest.raises(RefusedError, match="x1 is integer"):
-        checker("integer", 2).rows(decode(json.dumps({"inputs": [packed]}).encode()))
+        validator("integer", 2).rows(decode(json.dumps({"inputs": [packed]}).encode()))
     head = json.dumps({"inputs": [tensor([1], "BOOL", parameters={"binary_data_size": 1})]}).encode()
     assert taken("boolean", decode(head + b"\7", b"%d" % len(head))) is None
     made = message()
@@ -185,7 +186,7 @@ SAID = {
 @pytest.mark.parametrize(("parameters", "rule"), SAID.values(), ids=SAID.keys())
 def test_a_parameter_that_would_change_the_values_is_refused(parameters, rule):
     with pytest.raises(RefusedError, match=rule) as caught:
-        checker("numeric").rows(decode(json.dumps({"inputs": [tensor([1], parameters=parameters)]}).encode()))
+        validator("numeric").rows(decode(json.dumps({"inputs": [tensor([1], parameters=parameters)]}).encode()))
     assert caught.value.field.startswith("inputs[0].parameters.")
 
 
@@ -199,7 +200,7 @@ def test_a_parameter_that_would_change_the_values_is_refused(parameters, rule):
 )
 def test_limits_are_told_as_they_were_declared(limits, told):
     given = column("numeric", range=limits, outOfRange="reject").model_copy(update={"name": "x0"})
-    strict = Checker(
+    strict = RequestValidator(
         Signature(model="m", version="1.0.0", inputs=[given], label="o", positive="d", operating_threshold=0.5)
     )
     value = -1 if "minimum" in limits else 1e8

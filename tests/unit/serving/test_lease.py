@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward_api.wire.exchange import Challenger, TrafficLease
-from modelward_serving.routing.lease import MOST_CHALLENGERS, OPENING, LeaseHolder, Pair, draw
+from modelward_serving.counting.pairs import OPENING, PairedResult
+from modelward_serving.routing.lease import MAX_CHALLENGERS, LeaseHolder, draw
 
 OWN, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 
@@ -84,7 +85,7 @@ def test_a_new_operator_begins_to_count_anew(holder):
 
 def test_one_invalid_answer_trips_for_good(holder):
     holder.take(1, lease(), now=0.0)
-    holder.saw_pair(OTHER, Pair(error_challenger=True, invalid=True))
+    holder.record_pair(OTHER, PairedResult(error_challenger=True, invalid=True))
     holder.take(1, lease(sequence=2, weight=100), now=1.0)
     assert holder.active(1.0) is None
     assert holder.state(1.0).weight == 0
@@ -94,24 +95,24 @@ def test_one_invalid_answer_trips_for_good(holder):
 def test_most_of_the_first_requests_failing_trips(holder):
     holder.take(1, lease(), now=0.0)
     for _ in range(10):
-        holder.saw_pair(OTHER, Pair(error_challenger=True))
+        holder.record_pair(OTHER, PairedResult(error_challenger=True))
     assert holder.active(0.0) is not None
-    holder.saw_pair(OTHER, Pair(error_challenger=True))
+    holder.record_pair(OTHER, PairedResult(error_challenger=True))
     assert holder.evidence()[0].tripped == "OpeningErrors"
 
 
 def test_later_failures_are_for_the_evidence(holder):
     holder.take(1, lease(), now=0.0)
     for _ in range(20):
-        holder.saw_pair(OTHER, Pair(flip=False))
+        holder.record_pair(OTHER, PairedResult(flip=False))
     for _ in range(30):
-        holder.saw_pair(OTHER, Pair(error_challenger=True))
+        holder.record_pair(OTHER, PairedResult(error_challenger=True))
     assert holder.active(0.0) is not None
     assert holder.evidence()[0].counts.errors_challenger == 30
 
 
 def test_both_failing_is_counted_apart(holder):
-    holder.saw_pair(OTHER, Pair(error_challenger=True, error_champion=True, late_challenger=True))
+    holder.record_pair(OTHER, PairedResult(error_challenger=True, error_champion=True, late_challenger=True))
     counts = holder.evidence()[0].counts
     assert (counts.errors_both, counts.errors_challenger, counts.late_challenger) == (1, 0, 1)
 
@@ -130,16 +131,16 @@ def test_encounters_spread_evenly():
 def test_a_challenger_is_not_blamed_for_requests_on_which_the_champion_fails_too(holder):
     holder.take(1, lease(), 0)
     for _ in range(OPENING):
-        holder.saw_pair(OTHER, Pair(error_challenger=True, error_champion=True, invalid=True))
+        holder.record_pair(OTHER, PairedResult(error_challenger=True, error_champion=True, invalid=True))
     (evidence,) = holder.evidence()
     assert evidence.tripped is None
     assert (evidence.counts.errors_both, evidence.counts.invalid, evidence.counts.opening_errors) == (OPENING, 0, 0)
 
 
 def test_a_pair_counts_at_the_levels_that_only_one_of_the_two_passed(holder):
-    holder.saw_pair(OTHER, Pair(flip=False, slower=(2, 1), higher=(3, 5)))
-    holder.saw_pair(OTHER, Pair(flip=False, slower=(0, 1), higher=(9, 0)))
-    holder.saw_pair(OTHER, Pair(flip=False, slower=(3, 3), higher=(4, 4)))
+    holder.record_pair(OTHER, PairedResult(flip=False, slower=(2, 1), higher=(3, 5)))
+    holder.record_pair(OTHER, PairedResult(flip=False, slower=(0, 1), higher=(9, 0)))
+    holder.record_pair(OTHER, PairedResult(flip=False, slower=(3, 3), higher=(4, 4)))
     counts = holder.evidence()[0].counts
     assert (counts.slower_challenger, counts.slower_champion) == ((0, 1, 0), (1, 0, 0))
     assert counts.higher_challenger == (1,) * 9
@@ -147,16 +148,16 @@ def test_a_pair_counts_at_the_levels_that_only_one_of_the_two_passed(holder):
 
 
 def test_a_pair_without_both_answers_counts_at_no_level(holder):
-    holder.saw_pair(OTHER, Pair(error_challenger=True, slower=(3, 0), higher=(9, 0)))
+    holder.record_pair(OTHER, PairedResult(error_challenger=True, slower=(3, 0), higher=(9, 0)))
     counts = holder.evidence()[0].counts
     assert not any((*counts.slower_challenger, *counts.higher_challenger))
 
 
 def test_a_pair_counts_in_each_stratum_of_its_request_and_all_strata_are_told():
     holder = LeaseHolder("m", OWN, ("sex=f", "sex=m", "age>=65"))
-    holder.saw_pair(OTHER, Pair(error_challenger=True, strata=("sex=f", "age>=65")))
-    holder.saw_pair(OTHER, Pair(flip=True, strata=("sex=f",)))
-    holder.saw_pair(OTHER, Pair(flip=True))
+    holder.record_pair(OTHER, PairedResult(error_challenger=True, strata=("sex=f", "age>=65")))
+    holder.record_pair(OTHER, PairedResult(flip=True, strata=("sex=f",)))
+    holder.record_pair(OTHER, PairedResult(flip=True))
     (evidence,) = holder.evidence()
     told = {name: (c.pairs, c.errors_challenger, c.flips) for name, c in evidence.strata.items()}
     assert told == {"sex=f": (2, 1, 1), "sex=m": (0, 0, 0), "age>=65": (1, 1, 0)}
@@ -166,9 +167,9 @@ def test_a_pair_counts_in_each_stratum_of_its_request_and_all_strata_are_told():
 def test_the_challenger_that_holds_the_lease_is_not_forgotten_for_others(holder):
     holder.take(1, lease(), now=0.0)
     counts = holder.counts_of(OTHER)
-    for number in range(2 * MOST_CHALLENGERS):
-        holder.saw_pair(f"sha256:{number:064}", Pair(flip=False))
+    for number in range(2 * MAX_CHALLENGERS):
+        holder.record_pair(f"sha256:{number:064}", PairedResult(flip=False))
     counts["requests"] += 1
     told = {evidence.challenger: evidence.counts.requests for evidence in holder.evidence()}
     assert told[OTHER] == 1
-    assert len(told) == MOST_CHALLENGERS
+    assert len(told) == MAX_CHALLENGERS

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from modelward_serving.transport.budget import LEAST, UNLIMITED, Budget, of_this_process
+from modelward_serving.transport.budget import MIN_BUDGET, UNLIMITED, Budget, of_this_process
 from modelward_serving.transport.connections import BACK, Connections, shares
 
 
@@ -56,7 +56,7 @@ def test_a_budget_gives_no_more_than_it_has():
 
 
 @pytest.mark.parametrize(
-    ("limit", "total"), [("max", UNLIMITED), (str(2**40), UNLIMITED), (str(400 << 20), 150 << 20), ("1", LEAST)]
+    ("limit", "total"), [("max", UNLIMITED), (str(2**40), UNLIMITED), (str(400 << 20), 150 << 20), ("1", MIN_BUDGET)]
 )
 def test_a_budget_is_below_what_the_container_may_still_use(tmp_path, limit, total):
     (tmp_path / "max").write_text(limit + "\n")

@@ -9,21 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelward_api.bundle.documents import Signature
-from modelward_serving.protocol.tensors import NumberTensor, RefusedError
+from modelward_serving.errors import RefusedError
+from modelward_serving.protocol.tensors import NumberTensor
 from modelward_serving.rest import matrix_json
 from modelward_serving.rest.codec import decode
-from modelward_serving.validation.request import Checker
+from modelward_serving.validation.request import RequestValidator
 
 TENSOR = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.5, -2]}
 COLUMNS = tuple({"name": name, "kind": "numeric", "nullable": True} for name in "ab")
-CHECKER = Checker(
+VALIDATOR = RequestValidator(
     Signature(model="m", version="1.0.0", inputs=COLUMNS, label="o", positive="d", operating_threshold=0.5)
 )
 
 
 def long(content: bytes) -> bytes:
     """The same document, long enough to be tried."""
-    return content + b" " * matrix_json.SMALLEST
+    return content + b" " * matrix_json.MIN_BYTES
 
 
 def document(*tensors, **more) -> bytes:
@@ -33,7 +34,7 @@ def document(*tensors, **more) -> bytes:
 def outcome(content: bytes):
     """What becomes of a request: its columns as the model sees them, or what is said of it."""
     try:
-        rows = CHECKER.rows(decode(content))
+        rows = VALIDATOR.rows(decode(content))
     except RefusedError as error:
         return error.status, error.reason, error.field, error.rule
     return rows.numbers.tobytes(), rows.count, rows.outputs, rows.id, rows.flagged
@@ -81,7 +82,7 @@ def test_all_else_is_left_to_the_general_decoder(content):
 
 def test_very_short_and_very_long_requests_are_left_to_it_too():
     assert matrix_json.read(document(TENSOR)) is None
-    assert matrix_json.read(document(TENSOR) + b" " * matrix_json.LARGEST) is None
+    assert matrix_json.read(document(TENSOR) + b" " * matrix_json.MAX_BYTES) is None
 
 
 numbers = st.one_of(st.integers(), st.integers(-(2**70), 2**70), st.floats(), st.floats(width=32), st.just(1e39))

@@ -10,19 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward_api.bundle.documents import Signature
-from modelward_serving.protocol.prediction import Answer, Given
-from modelward_serving.protocol.tensors import RefusedError
-from modelward_serving.rest.codec import decode, decompress, encode, parse_answer
-from modelward_serving.validation.request import Checker, Rows
+from modelward_serving.errors import RefusedError
+from modelward_serving.protocol.compression import decompress
+from modelward_serving.protocol.prediction import Prediction, ServedPrediction
+from modelward_serving.rest.codec import decode, encode
+from modelward_serving.routing.forward import parse_answer
+from modelward_serving.validation.request import RequestValidator, ValidatedRows
 from tests.support.bundles import COLUMNS
 
 SIGNATURE = Signature(model="m", version="1.0.0", inputs=COLUMNS, label="o", positive="d", operating_threshold=0.5)
-CHECKER = Checker(SIGNATURE)
+VALIDATOR = RequestValidator(SIGNATURE)
 MARK = "MARK7F3A"
 
 
-def rows_of(content: bytes, json_length: int | None = None, checker: Checker = CHECKER) -> Rows:
-    return checker.rows(decode(content, None if json_length is None else str(json_length).encode()))
+def rows_of(content: bytes, json_length: int | None = None, validator: RequestValidator = VALIDATOR) -> ValidatedRows:
+    return validator.rows(decode(content, None if json_length is None else str(json_length).encode()))
 
 
 def age(data, shape=None, datatype="FP32"):
@@ -153,9 +155,9 @@ NUMERIC = tuple(
 )
 
 
-def numeric(**first) -> Checker:
+def numeric(**first) -> RequestValidator:
     columns = ({**NUMERIC[0], **first}, *NUMERIC[1:])
-    return Checker(
+    return RequestValidator(
         Signature(model="m", version="1.0.0", inputs=columns, label="o", positive="d", operating_threshold=0.5)
     )
 
@@ -173,14 +175,14 @@ def test_one_packed_tensor_is_the_same_as_a_tensor_for_each_column():
     flat = json.dumps({"inputs": [{**tensor, "data": [1, 2, 3, 4, None, 6]}]}).encode()
     nested = json.dumps({"inputs": [{**tensor, "data": [[1, 2, 3], [4, None, 6]]}]}).encode()
     for content in (flat, nested):
-        np.testing.assert_array_equal(rows_of(content, checker=numeric()).numbers, [[1, 2, 3], [4, np.nan, 6]])
+        np.testing.assert_array_equal(rows_of(content, validator=numeric()).numbers, [[1, 2, 3], [4, np.nan, 6]])
 
 
 @pytest.mark.parametrize("data", [[[1, 2], [3, 4], [5, 6]], [[1, 2], [3, 4, 5, 6]], [[1, 2, 3], 4, 5, 6]])
 def test_rows_that_are_not_as_the_shape_says_are_refused(data):
     content = json.dumps({"inputs": [{"name": "x", "shape": [2, 3], "datatype": "FP64", "data": data}]}).encode()
     with pytest.raises(RefusedError, match="rows as the shape says"):
-        rows_of(content, checker=numeric())
+        rows_of(content, validator=numeric())
 
 
 def binary(*tensors) -> tuple[bytes, int]:
@@ -231,35 +233,37 @@ def test_a_binary_request_is_refused_for(made, field):
 
 
 def test_a_unit_that_the_caller_names_must_be_the_models():
-    assert rows_of(named(1, 2, 3, parameters={"unit": "mmol/L"}), checker=numeric()).count == 1
+    assert rows_of(named(1, 2, 3, parameters={"unit": "mmol/L"}), validator=numeric()).count == 1
     with pytest.raises(RefusedError, match="a is in mmol/L") as caught:
-        rows_of(named(1, 2, 3, parameters={"unit": "mg/dL"}), checker=numeric())
+        rows_of(named(1, 2, 3, parameters={"unit": "mg/dL"}), validator=numeric())
     assert caught.value.field == "inputs[0].parameters.unit"
 
 
 def test_implausible_values_are_flagged_and_scored():
-    rows = rows_of(named(11, 2, 3), checker=numeric())
+    rows = rows_of(named(11, 2, 3), validator=numeric())
     assert (rows.flagged, rows.abstained, rows.numbers[0, 0]) == (("a",), (), 11)
 
 
 def test_implausible_values_are_clipped_for_the_model_and_counted_as_they_came():
-    rows = rows_of(named(11, 12, 3), checker=numeric(outOfRange="clip"))
+    rows = rows_of(named(11, 12, 3), validator=numeric(outOfRange="clip"))
     assert rows.numbers.tolist() == [[10, 12, 3]]
     assert rows.seen.tolist() == [[11, 12, 3]]
 
 
 def test_implausible_values_are_refused_with_the_rule_and_without_the_value():
     with pytest.raises(RefusedError, match="a must be from 0 to 10 mmol/L") as caught:
-        rows_of(named(11.25, 2, 3), checker=numeric(outOfRange="reject"))
+        rows_of(named(11.25, 2, 3), validator=numeric(outOfRange="reject"))
     assert (caught.value.status, caught.value.reason, caught.value.field) == (422, "OutOfRange", "inputs[0].data")
     assert b"11.25" not in caught.value.body()
 
 
 def test_a_row_with_an_implausible_value_is_abstained_from():
     tensor = {"name": "x", "shape": [2, 3], "datatype": "FP32", "data": [1, 2, 3, -1, 5, 6]}
-    rows = rows_of(json.dumps({"inputs": [tensor]}).encode(), checker=numeric(outOfRange="abstain"))
+    rows = rows_of(json.dumps({"inputs": [tensor]}).encode(), validator=numeric(outOfRange="abstain"))
     assert rows.abstained == (1,)
-    given = Given(Answer(np.array([0.5, np.nan], np.float32), np.array([True, False])), "m", "1.0.0", "d", "champion")
+    given = ServedPrediction(
+        Prediction(np.array([0.5, np.nan], np.float32), np.array([True, False])), "m", "1.0.0", "d", "champion"
+    )
     said = json.loads(encode(rows, given).content)
     assert said["outputs"][0]["data"] == [0.5, None]
     assert said["parameters"]["abstained"] == "1"
@@ -268,34 +272,34 @@ def test_a_row_with_an_implausible_value_is_abstained_from():
 
 def test_an_undeclared_category_follows_the_columns_policy():
     columns = (COLUMNS[0], {**COLUMNS[1], "outOfRange": "reject"})
-    checker = Checker(
+    validator = RequestValidator(
         SIGNATURE.model_copy(
             update={"inputs": Signature.model_validate({**SIGNATURE.to_json(), "inputs": columns}).inputs}
         )
     )
     with pytest.raises(RefusedError, match="sex must be one of f, m"):
-        rows_of(body(age([61]), sex(["x"])), checker=checker)
+        rows_of(body(age([61]), sex(["x"])), validator=validator)
 
 
 @given(st.lists(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text()), max_size=3))
 def test_checked_at_once_or_one_by_one_is_the_same(values):
     content = body(age(values, [2, 1]), sex(["f", "m"]))
 
-    def outcome(checker):
+    def outcome(validator):
         try:
-            return rows_of(content, checker=checker).numbers.tobytes()
+            return rows_of(content, validator=validator).numbers.tobytes()
         except RefusedError as error:
             return error.body()
 
-    slow = Checker(SIGNATURE)
+    slow = RequestValidator(SIGNATURE)
     slow._at_once = lambda *_: None
-    assert outcome(CHECKER) == outcome(slow)
+    assert outcome(VALIDATOR) == outcome(slow)
 
 
 def test_outputs_are_as_asked_for():
     asked = [{"name": "decision", "parameters": {"binary_data": True}}, {"name": "score"}]
     rows = rows_of(body(age([61]), sex(["f"]), outputs=asked))
-    given = Given(Answer(np.array([0.5], np.float32), np.array([True])), "m", "1.0.0", "d", "champion")
+    given = ServedPrediction(Prediction(np.array([0.5], np.float32), np.array([True])), "m", "1.0.0", "d", "champion")
     encoded = encode(rows, given)
     head = json.loads(encoded.content[: encoded.json_length])
     assert [output["name"] for output in head["outputs"]] == ["decision", "score"]

@@ -11,12 +11,13 @@ import pytest
 
 from modelward_api import names
 from modelward_api.wire.exchange import Challenger, TrafficLease
-from modelward_serving.protocol.prediction import Answer
-from modelward_serving.protocol.tensors import Forward
+from modelward_serving.counting.pairs import OPENING, PairedResult
+from modelward_serving.protocol.prediction import Prediction
 from modelward_serving.routing.challenger_client import Ask, Response
 from modelward_serving.routing.circuit_breaker import IN_A_ROW
-from modelward_serving.routing.lease import OPENING, LeaseHolder, Pair
-from modelward_serving.routing.router import ALONE, MOST_MIRRORED, Own, Router, Terms
+from modelward_serving.routing.forward import Forward
+from modelward_serving.routing.lease import LeaseHolder
+from modelward_serving.routing.router import ALONE, MAX_MIRRORED, ChampionResult, Router, RoutingPlan
 
 OWN, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 LEASE = TrafficLease(
@@ -59,8 +60,8 @@ def counted(*requests: tuple[float, float, float, float]):
     holder.take(1, LEASE, 0.0)
     router = Router(holder, challenger, "m", clock=lambda: challenger.now)
     for seconds, score, challenger.seconds, challenger.score in requests:
-        own = Own(Answer(np.array([score], np.float32), np.array([score >= 0.5])), seconds)
-        router.ask(Terms(LEASE, {}), Forward(b"", {}), OneRow(), own, 1.0, lambda answer: None)
+        own = ChampionResult(Prediction(np.array([score], np.float32), np.array([score >= 0.5])), seconds)
+        router.ask(RoutingPlan(LEASE, {}), Forward(b"", {}), OneRow(), own, 1.0, lambda answer: None)
     return holder.evidence()[0].counts
 
 
@@ -103,7 +104,7 @@ class Silent:
 
 
 def own(score=0.5):
-    return Own(Answer(np.array([score], np.float32), np.array([score >= 0.5])), 0.01)
+    return ChampionResult(Prediction(np.array([score], np.float32), np.array([score >= 0.5])), 0.01)
 
 
 async def test_a_caller_who_waits_less_than_the_deadline_gets_the_champions_answer_and_the_pair_is_counted_all_the_same():
@@ -111,7 +112,7 @@ async def test_a_caller_who_waits_less_than_the_deadline_gets_the_champions_answ
     holder.take(1, LEASE, 0.0)
     router = Router(holder, challenger, "m", clock=lambda: 0.0)
     given = asyncio.get_running_loop().create_future()
-    router.ask(Terms(LEASE, {}), Forward(b"", {}), OneRow(), own(), 0.01, given.set_result)
+    router.ask(RoutingPlan(LEASE, {}), Forward(b"", {}), OneRow(), own(), 0.01, given.set_result)
     assert await given is None
     assert holder.evidence()[0].counts.pairs == 0
     challenger.asked[0].tell(good(0.5))
@@ -123,29 +124,29 @@ async def test_a_caller_who_waits_less_than_the_deadline_gets_the_champions_answ
 def test_a_challenger_that_is_left_alone_is_asked_neither_for_callers_nor_for_evidence():
     challenger, holder = Silent(), LeaseHolder("m", OWN)
     holder.take(1, LEASE, 0.0)
-    router, terms, answers = Router(holder, challenger, "m", clock=lambda: 0.0), Terms(LEASE, {}), []
-    assert router.has_room(terms)
+    router, plan, answers = Router(holder, challenger, "m", clock=lambda: 0.0), RoutingPlan(LEASE, {}), []
+    assert router.has_room(plan)
     for _ in range(OPENING):
-        holder.saw_pair(OTHER, Pair(flip=False))
+        holder.record_pair(OTHER, PairedResult(flip=False))
     for _ in range(IN_A_ROW):
-        router.ask(terms, Forward(b"", {}), OneRow(), own(), 1.0, answers.append)
+        router.ask(plan, Forward(b"", {}), OneRow(), own(), 1.0, answers.append)
         challenger.asked.pop().tell(TimeoutError())
-    router.ask(terms, Forward(b"", {}), OneRow(), own(), 1.0, answers.append)
+    router.ask(plan, Forward(b"", {}), OneRow(), own(), 1.0, answers.append)
     assert answers == [None] * (IN_A_ROW + 1)
     assert not challenger.asked
-    assert not router.has_room(terms)
+    assert not router.has_room(plan)
 
 
 def test_no_more_than_so_many_requests_are_under_way_for_evidence_at_once():
     challenger, holder = Silent(), LeaseHolder("m", OWN)
     now = itertools.count(step=0.1)
-    router, terms = Router(holder, challenger, "m", clock=lambda: next(now)), Terms(LEASE, {})
-    for _ in range(MOST_MIRRORED):
-        assert router.has_room(terms)
-        router.witness(terms, Forward(b"", {}), OneRow(), own())
-    assert not router.has_room(terms)
+    router, plan = Router(holder, challenger, "m", clock=lambda: next(now)), RoutingPlan(LEASE, {})
+    for _ in range(MAX_MIRRORED):
+        assert router.has_room(plan)
+        router.mirror(plan, Forward(b"", {}), OneRow(), own())
+    assert not router.has_room(plan)
     challenger.asked[0].tell(good(0.5))
-    assert router.has_room(terms)
+    assert router.has_room(plan)
 
 
 def test_at_no_weight_and_without_evidence_nothing_is_drawn():
@@ -154,7 +155,7 @@ def test_at_no_weight_and_without_evidence_nothing_is_drawn():
     router = Router(holder, Silent(), "m", clock=lambda: 0.0, chance=lambda: pytest.fail("drawn"))
     route = router.route({})
     assert (route.asks, route.mirrors) == (False, False)
-    assert route.terms.digest == OTHER
+    assert route.plan.digest == OTHER
     assert router.route({}) is route, "made once"
 
 
@@ -165,7 +166,7 @@ def test_a_new_lease_is_followed_from_the_next_request_on():
     for sequence, weight in enumerate((0.0, 100.0, 49.0, 51.0)):
         holder.take(1, LEASE.model_copy(update={"weight": weight, "sequence": sequence}), 0.0)
         assert router.route({}).asks == (weight > 50)
-    holder.saw_pair(OTHER, Pair(error_challenger=True, invalid=True))
+    holder.record_pair(OTHER, PairedResult(error_challenger=True, invalid=True))
     assert router.route({}) is ALONE, "it failed hard"
 
 
@@ -173,9 +174,9 @@ def test_a_challenger_without_a_pod_is_not_asked_and_not_blamed():
     challenger, holder, answers = Silent(), LeaseHolder("m", OWN), []
     lease = LEASE.model_copy(update={"challenger": LEASE.challenger.model_copy(update={"endpoints": ()})})
     holder.take(1, lease, 0.0)
-    router, terms = Router(holder, challenger, "m", clock=lambda: 0.0), Terms(lease, {})
-    router.ask(terms, Forward(b"", {}), OneRow(), own(), 1.0, answers.append)
-    assert not router.has_room(terms)
+    router, plan = Router(holder, challenger, "m", clock=lambda: 0.0), RoutingPlan(lease, {})
+    router.ask(plan, Forward(b"", {}), OneRow(), own(), 1.0, answers.append)
+    assert not router.has_room(plan)
     assert answers == [None]
     counts = holder.evidence()[0].counts
     assert (counts.pairs, counts.errors_challenger, counts.fallbacks) == (0, 0, 0)

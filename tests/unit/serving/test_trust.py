@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
 from modelward_api.wire import control_token
-from modelward_serving.security.control_auth import DistrustedError, Trust
+from modelward_serving.security.control_auth import ControlAuthenticator, UnauthorizedControlError
 
 POST = ("POST", "/v1/exchange", b"{}")
 OWN, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
@@ -42,7 +42,7 @@ def token(key=OWN, kid="own", request=POST, algorithm="EdDSA", **claims):
 @pytest.fixture
 def trust(tmp_path):
     write(tmp_path / "jwks.json", own=OWN)
-    return Trust(tmp_path / "jwks.json", "pod-1")
+    return ControlAuthenticator(tmp_path / "jwks.json", "pod-1")
 
 
 def test_the_operator_is_let_through(trust):
@@ -74,14 +74,14 @@ REFUSED = {
 
 @pytest.mark.parametrize(("presented", "reason"), REFUSED.values(), ids=REFUSED.keys())
 def test_nobody_else_is(trust, presented, reason):
-    with pytest.raises(DistrustedError) as refused:
+    with pytest.raises(UnauthorizedControlError) as refused:
         trust.check(presented(), *POST)
     assert refused.value.reason == reason
 
 
 def test_a_token_is_used_once(trust):
     trust.check(token(jti="once"), *POST)
-    with pytest.raises(DistrustedError, match="used before"):
+    with pytest.raises(UnauthorizedControlError, match="used before"):
         trust.check(token(jti="once"), *POST)
     trust.check(token(jti="twice"), *POST)
 
@@ -89,7 +89,7 @@ def test_a_token_is_used_once(trust):
 def test_what_was_seen_is_forgotten_when_it_could_not_be_used_any_more(tmp_path):
     clock = time.time()
     write(tmp_path / "jwks.json", own=OWN)
-    trust = Trust(tmp_path / "jwks.json", "pod-1", lambda: clock)
+    trust = ControlAuthenticator(tmp_path / "jwks.json", "pod-1", lambda: clock)
     for number in range(50):
         trust.check(token(jti=str(number)), *POST)
     clock += control_token.SECONDS + control_token.SKEW + 2
@@ -103,7 +103,7 @@ def test_keys_are_read_again_when_they_change(trust, tmp_path):
     trust.check(token(jti="2"), *POST)
     trust.check(token(OTHER, "other", jti="3"), *POST)
     write(tmp_path / "jwks.json", other=OTHER)
-    with pytest.raises(DistrustedError, match="1 keys are known"):
+    with pytest.raises(UnauthorizedControlError, match="1 keys are known"):
         trust.check(token(jti="4"), *POST)
 
 
@@ -115,5 +115,5 @@ def test_a_broken_file_changes_nothing(trust, tmp_path, text):
 
 
 def test_without_any_key_nobody_is_let_through(tmp_path):
-    with pytest.raises(DistrustedError, match="0 keys are known"):
-        Trust(tmp_path / "away.json", "pod-1").check(token(), *POST)
+    with pytest.raises(UnauthorizedControlError, match="0 keys are known"):
+        ControlAuthenticator(tmp_path / "away.json", "pod-1").check(token(), *POST)

@@ -117,7 +117,7 @@ def test_serving_explains_what_training_made(store, tmp_path, changes):
         else {"name": c.name, "shape": [2, 1], "datatype": "BYTES", "data": ["m", "never seen"]}
         for c in predictor.bundle.signature.inputs
     ]
-    rows = predictor.checker.rows(codec.decode(json.dumps({"inputs": tensors}).encode()))
+    rows = predictor.validator.rows(codec.decode(json.dumps({"inputs": tensors}).encode()))
     contributions, score = json.loads(asyncio.run(Explanations(predictor).answer(rows, "champion")))["outputs"]
     margin = contributions["parameters"]["base"] + np.reshape(contributions["data"], contributions["shape"]).sum(axis=1)
     link = predictor.bundle.explainer.link

@@ -13,7 +13,7 @@ from modelward_api import csv_errors
 from modelward_api.resources.columns import Column
 from modelward_serving.batch.columns import Values
 from modelward_serving.batch.errors import InvalidInputError
-from modelward_serving.counting.dictionary import Coded
+from modelward_serving.counting.dictionary import DictionaryArray
 from modelward_serving.validation.rules import Fault
 
 ROWS = 65_536
@@ -90,4 +90,7 @@ class Chunk:
         """The features of the valid rows."""
         if self.valid.all():
             return self.values
-        return {name: v.take(self.valid) if isinstance(v, Coded) else v[self.valid] for name, v in self.values.items()}
+        return {
+            name: v.take(self.valid) if isinstance(v, DictionaryArray) else v[self.valid]
+            for name, v in self.values.items()
+        }

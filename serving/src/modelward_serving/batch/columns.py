@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 
 from modelward_api.resources.columns import BOOLEANS, Column
 from modelward_serving.batch.errors import InvalidInputError
-from modelward_serving.counting.dictionary import Coded
+from modelward_serving.counting.dictionary import DictionaryArray
 from modelward_serving.validation import rules
 
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
-Values = np.ndarray | Coded
+Values = np.ndarray | DictionaryArray
 """[n] of float32 (NaN for missing), or texts."""
 
 
@@ -26,9 +26,9 @@ def from_text(column: Column, array: pa.Array) -> tuple[Values, list[rules.Fault
     coded = _coded(column, array, strip=True)
     if column.kind == "categorical":
         return _checked_texts(column, coded)
-    raw, wrong = _parsed(column, coded.texts)
-    values, bad = _rounded(raw)[coded.codes], wrong[coded.codes]
-    kind = [rules.Fault(fault.reason, fault.rule, fault.rows[coded.codes]) for fault in rules.of_kind(column, raw)]
+    raw, wrong = _parsed(column, coded.values)
+    values, bad = _rounded(raw)[coded.indices], wrong[coded.indices]
+    kind = [rules.Fault(fault.reason, fault.rule, fault.rows[coded.indices]) for fault in rules.of_kind(column, raw)]
     return values, [*_not_numbers(column, bad), *kind, *_faults(column, values)]
 
 
@@ -70,11 +70,11 @@ def _other_type(column: Column, told: str, wanted: str) -> InvalidInputError:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return (
+    return bool(
         pa.types.is_floating(kind)
         or pa.types.is_integer(kind)
         or pa.types.is_boolean(kind)
@@ -117,7 +117,7 @@ def _as_number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _coded(column: Column, array: pa.Array, *, strip: bool) -> Coded:
+def _coded(column: Column, array: pa.Array, *, strip: bool) -> DictionaryArray:
     if not pa.types.is_dictionary(array.type):
         array = array.cast(pa.string()).dictionary_encode()
     known = [text or "" for text in array.dictionary.cast(pa.string()).to_pylist()]
@@ -127,13 +127,13 @@ def _coded(column: Column, array: pa.Array, *, strip: bool) -> Coded:
     missing = frozenset(column.missing_values)
     texts[:-1] = ["" if text.strip() in missing else text for text in texts[:-1]]
     codes = array.indices
-    return Coded(texts, np.asarray(codes.fill_null(len(known)) if codes.null_count else codes))
+    return DictionaryArray(texts, np.asarray(codes.fill_null(len(known)) if codes.null_count else codes))
 
 
-def _checked_texts(column: Column, coded: Coded) -> tuple[Coded, list[rules.Fault]]:
-    lengths = np.array([len(text) for text in coded.texts], dtype=np.int64)
-    faults = [*rules.of_texts(column, lengths[coded.codes])]
-    implausible = rules.implausible_texts(column, coded.texts)[coded.codes]
+def _checked_texts(column: Column, coded: DictionaryArray) -> tuple[DictionaryArray, list[rules.Fault]]:
+    lengths = np.array([len(text) for text in coded.values], dtype=np.int64)
+    faults = [*rules.of_texts(column, lengths[coded.indices])]
+    implausible = rules.implausible_texts(column, coded.values)[coded.indices]
     return coded, [*faults, *rules.of_plausibility(column, implausible)]
 
 

@@ -17,7 +17,7 @@ from modelward_serving.termination import tell
 
 log = logging.getLogger("modelward.batch")
 
-LONGEST = 1024
+MAX_MESSAGE = 1024
 """Characters of a message: Kubernetes keeps 4096 bytes of all."""
 
 
@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _tell(options: argparse.Namespace, outcome: BatchOutcome) -> None:
-    outcome = outcome.model_copy(update={"message": outcome.message[:LONGEST], "shard": options.shard})
+    outcome = outcome.model_copy(update={"message": outcome.message[:MAX_MESSAGE], "shard": options.shard})
     tell(options.termination_log, outcome.to_json())
     rate = f", {outcome.rows / outcome.seconds:.0f} rows/s" if outcome.succeeded and outcome.seconds else ""
     log.info("shard %d: %s: %s%s", outcome.shard, outcome.reason, outcome.message, rate)

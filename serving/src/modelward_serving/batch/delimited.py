@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from typing import BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.csv as pc
@@ -130,7 +131,7 @@ def _header(file: File) -> tuple[list[str], int]:
 def _malformed(file: File, otherwise: str) -> InvalidInputError:
     """What is wrong, by its line in the file: it is read once more, from its beginning."""
     try:
-        csv_errors.check(file.open())
+        csv_errors.check(cast(BinaryIO, file.open()))
     except csv_errors.MalformedError as error:
         return unreadable(file.told, "csv", str(error))
     return unreadable(file.told, "csv", otherwise)

@@ -18,7 +18,7 @@ from modelward_api.wire.exchange import ProfileCounts
 from modelward_serving.batch.errors import InvalidInputError
 from modelward_serving.batch.store import Output
 
-SMALLEST = 11
+MIN_CELL = 11
 """Cells of 1 to 10 rows are not told: they might be people that somebody knows."""
 
 
@@ -69,7 +69,7 @@ def finished(output: Output, shard: int, task: str) -> ShardResult | None:
 def refused(reasons: Counter[tuple[str, str]]) -> tuple[Refused, ...]:
     """The counted reasons, without small cells."""
     return tuple(
-        Refused(column=column, reason=reason, rows=count if count >= SMALLEST else None)
+        Refused(column=column, reason=reason, rows=count if count >= MIN_CELL else None)
         for (column, reason), count in sorted(reasons.items())
     )
 
@@ -81,8 +81,8 @@ def suppressed(counts: ProfileCounts) -> dict[str, tuple[int | None, ...]]:
 
 def _suppressed(cells: Sequence[int]) -> tuple[int | None, ...]:
     """The number of all rows is known: a single small cell would follow from the others, so the next one is left out, too."""
-    hidden = {i for i, cell in enumerate(cells) if 0 < cell < SMALLEST}
-    if len(hidden) == 1 and (others := [i for i, cell in enumerate(cells) if cell >= SMALLEST]):
+    hidden = {i for i, cell in enumerate(cells) if 0 < cell < MIN_CELL}
+    if len(hidden) == 1 and (others := [i for i, cell in enumerate(cells) if cell >= MIN_CELL]):
         hidden.add(min(others, key=lambda i: cells[i]))
     return tuple(None if i in hidden else cell for i, cell in enumerate(cells))
 

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +18,11 @@ import pyarrow as pa
 from modelward_api.names import SCORE
 from modelward_api.resources.scorebatch import OnInvalidRow
 from modelward_api.wire.exchange import BatchOutcome
-from modelward_serving.batch import delimited, parquet, result, store
+from modelward_serving.batch import delimited, parquet, result
 from modelward_serving.batch.chunk import ROWS, Chunk, Wanted
 from modelward_serving.batch.errors import InvalidInputError
-from modelward_serving.counting.dictionary import Coded
+from modelward_serving.batch.store import Input, Output, find
+from modelward_serving.counting.dictionary import DictionaryArray
 from modelward_serving.model.predictor import Predictor
 
 log = logging.getLogger("modelward.batch")
@@ -44,7 +46,7 @@ class Task:
     rows: int = ROWS
     """At a time."""
 
-    def digest(self, given: store.Input, bundle: str) -> str:
+    def digest(self, given: Input, bundle: str) -> str:
         """What must be the same for a result to be this task's."""
         told = [bundle, given.digest, self.format, self.shards, self.keep, self.on_invalid_row]
         return "sha256:" + hashlib.sha256(json.dumps(told).encode()).hexdigest()
@@ -66,8 +68,8 @@ def run(task: Task, predictor: Predictor) -> BatchOutcome:
         InvalidInputError: the input is not what the model takes.
         UnreachableError: a store does not answer.
     """
-    given = store.find(task.input, task.format, task.output, task.store)
-    output = store.Output(task.output, task.store)
+    given = find(task.input, task.format, task.output, task.store)
+    output = Output(task.output, task.store)
     digest = task.digest(given, predictor.bundle.digest)
     if (before := result.finished(output, task.shard, digest)) is not None:
         log.info("shard %d was scored before", task.shard)
@@ -94,7 +96,7 @@ def run(task: Task, predictor: Predictor) -> BatchOutcome:
     return _outcome(made, given)
 
 
-def _outcome(made: result.ShardResult, given: store.Input) -> BatchOutcome:
+def _outcome(made: result.ShardResult, given: Input) -> BatchOutcome:
     return BatchOutcome(
         succeeded=True,
         reason="Scored",
@@ -108,7 +110,7 @@ def _outcome(made: result.ShardResult, given: store.Input) -> BatchOutcome:
     )
 
 
-def _score(task: Task, predictor: Predictor, given: store.Input, file: Path) -> Tally:
+def _score(task: Task, predictor: Predictor, given: Input, file: Path) -> Tally:
     wanted = Wanted(predictor.bundle.signature.inputs, task.keep, task.on_invalid_row == "skip", task.rows)
     scores, tally = result.Scores(file, task.keep, predictor.version), Tally()
     for chunk in READERS[task.format](given, wanted, task.shard, task.shards):
@@ -132,7 +134,7 @@ def score(chunk: Chunk, predictor: Predictor) -> np.ndarray:
         return scores
     numbers, texts = _arranged(chunk, predictor)
     plain = [values.plain() for values in texts]
-    scores[chunk.valid] = found = predictor.session.score(predictor.checker.clipped(numbers), plain)
+    scores[chunk.valid] = found = predictor.session.score(predictor.validator.clipped(numbers), plain)
     proper = (found >= 0) & (found <= 1)  # false for NaN, too
     if not proper.all():
         rows = np.zeros(chunk.rows, dtype=bool)
@@ -143,12 +145,12 @@ def score(chunk: Chunk, predictor: Predictor) -> np.ndarray:
     return scores
 
 
-def _arranged(chunk: Chunk, predictor: Predictor) -> tuple[np.ndarray, list[Coded]]:
+def _arranged(chunk: Chunk, predictor: Predictor) -> tuple[np.ndarray, list[DictionaryArray]]:
     """The valid rows as the session takes them: [n, features] of float32, and texts by column."""
-    columns, checker = chunk.scorable(), predictor.checker
+    columns, checker = chunk.scorable(), predictor.validator
     numbers = np.array([columns[column.name] for column in checker.numeric], dtype=np.float32)
     by_column = numbers.reshape(len(checker.numeric), int(np.count_nonzero(chunk.valid)))
-    return by_column.T, [columns[column.name] for column in checker.categorical]
+    return by_column.T, [cast(DictionaryArray, columns[column.name]) for column in checker.categorical]
 
 
 def _written(

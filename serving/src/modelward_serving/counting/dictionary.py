@@ -8,22 +8,23 @@ import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
-class Coded:
+class DictionaryArray:
     """Texts as few texts and one code a row."""
 
-    texts: np.ndarray
+    values: np.ndarray
     """[k] of object (str); '' is missing."""
-    codes: np.ndarray
-    """[n] of integers into ``texts``."""
+    indices: np.ndarray
+    """[n] of integers into ``values``."""
 
     def item(self, row: int) -> str:
         """The text of one row, as NumPy's arrays tell it."""
-        return str(self.texts[self.codes[row]])
+        return str(self.values[self.indices[row]])
 
-    def take(self, rows: np.ndarray) -> Coded:
+    def take(self, rows: np.ndarray) -> DictionaryArray:
         """Those rows only."""
-        return Coded(self.texts, self.codes[rows])
+        return DictionaryArray(self.values, self.indices[rows])
 
     def plain(self) -> np.ndarray:
         """[n, 1] of object. The texts are shared: making ten million of them would cost more than the model."""
-        return self.texts[self.codes].reshape(-1, 1)
+        found: np.ndarray = self.values[self.indices].reshape(-1, 1)
+        return found

@@ -9,10 +9,10 @@ import numpy as np
 
 from modelward_api.bundle.documents import FeatureReference, ReferenceProfile
 from modelward_api.wire.exchange import ProfileCounts
-from modelward_serving.counting.dictionary import Coded
+from modelward_serving.counting.dictionary import DictionaryArray
 from modelward_serving.counting.subgroups import Strata
 
-MOST_AT_ONCE = 255
+MAX_AT_ONCE = 255
 """Rows that are compared at once: how many of them reach a cut fits a byte."""
 
 
@@ -49,7 +49,7 @@ class NumberCounter:
         """Count a row alone, [features] of float32, NaN for missing, in its slots."""
         reached = (self._cuts <= row).view(np.uint8)
         for slot in slots:
-            if self._single_rows[slot] == MOST_AT_ONCE:
+            if self._single_rows[slot] == MAX_AT_ONCE:
                 self._settle(slot)
             self._single_rows[slot] += 1
             lately = self._lately[slot]
@@ -61,15 +61,15 @@ class NumberCounter:
 
     def count(self, values: np.ndarray, places: Sequence[np.ndarray]) -> None:
         """Count [rows, features] of float32, NaN for missing; ``places`` are the rows' slots, [rows] by subgroup."""
-        for start in range(0, values.shape[0], MOST_AT_ONCE):
-            part = np.ascontiguousarray(values[start : start + MOST_AT_ONCE])
+        for start in range(0, values.shape[0], MAX_AT_ONCE):
+            part = np.ascontiguousarray(values[start : start + MAX_AT_ONCE])
             reaching = (self._cuts <= part[:, None, :]).view(np.uint8)
             missing = np.isnan(part) if np.count_nonzero(reaching[:, 0]) < part.size else None
             for slots in places:
-                self._count(reaching, missing, slots[start : start + MOST_AT_ONCE])
+                self._count(reaching, missing, slots[start : start + MAX_AT_ONCE])
 
     def _count(self, reaching: np.ndarray, missing: np.ndarray | None, slots: np.ndarray) -> None:
-        """Count [rows, cuts, features], at most MOST_AT_ONCE rows, for one subgroup."""
+        """Count [rows, cuts, features], at most MAX_AT_ONCE rows, for one subgroup."""
         if len(self._rows) == 1:
             self._add(0, reaching, missing)
             return
@@ -143,11 +143,11 @@ class TextCounter(CellCounter):
         """Count a row's text, '' for missing, in the row's slots."""
         self._count_cell(self._where.get(text, self._other), slots)
 
-    def count(self, values: np.ndarray | Coded, places: Sequence[np.ndarray]) -> None:
+    def count(self, values: np.ndarray | DictionaryArray, places: Sequence[np.ndarray]) -> None:
         """Count [n, 1] or [n] texts, '' for missing; ``places`` are the rows' slots, [n] by subgroup."""
-        texts = values.texts if isinstance(values, Coded) else values.reshape(-1)
+        texts = values.values if isinstance(values, DictionaryArray) else values.reshape(-1)
         cells = np.array([self._where.get(text, self._other) for text in texts], dtype=np.intp)
-        self._count_cells(cells[values.codes] if isinstance(values, Coded) else cells, places)
+        self._count_cells(cells[values.indices] if isinstance(values, DictionaryArray) else cells, places)
 
 
 class ScoreCounter(CellCounter):
@@ -188,7 +188,7 @@ class ProfileCounter:
         self._columns = {**self._texts, reference.score.name: self._score}
         self._rows = 0
 
-    def count(self, numbers: np.ndarray, texts: Sequence[np.ndarray | Coded], scores: np.ndarray) -> None:
+    def count(self, numbers: np.ndarray, texts: Sequence[np.ndarray | DictionaryArray], scores: np.ndarray) -> None:
         """Count the rows of one request, or of a part of a batch, as they came: [n, features], texts by column, [n]."""
         self._rows += len(scores)
         if len(scores) == 1:

@@ -10,10 +10,10 @@ import numpy as np
 
 from modelward_api.bundle.documents import Signature, Subgroup
 from modelward_api.resources.columns import Column
-from modelward_serving.counting.dictionary import Coded
+from modelward_serving.counting.dictionary import DictionaryArray
 from modelward_serving.validation import rules
 
-Texts = Sequence[np.ndarray | Coded]
+Texts = Sequence[np.ndarray | DictionaryArray]
 """By categorical column: [n, 1] or [n] of texts, '' for missing."""
 
 
@@ -73,8 +73,9 @@ class _ByText:
 
     def of_rows(self, _: np.ndarray, texts: Texts) -> np.ndarray:
         values = texts[self.column]
-        if isinstance(values, Coded):
-            return self._slots(values.texts)[values.codes]
+        if isinstance(values, DictionaryArray):
+            slots: np.ndarray = self._slots(values.values)[values.indices]
+            return slots
         return self._slots(values.reshape(-1))
 
     def _slots(self, texts: np.ndarray) -> np.ndarray:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from enum import IntEnum
 from urllib.parse import quote
 
-from modelward_serving.protocol.tensors import LARGEST_BODY, RefusedError
-from modelward_serving.rest import codec
+from modelward_serving.errors import RefusedError
+from modelward_serving.limits import MAX_BODY
+from modelward_serving.protocol.compression import decompress
 from modelward_serving.transport.http2 import Stream, literal
 
 PREFIX = 5
@@ -75,7 +76,7 @@ def message_of(stream: Stream) -> bytes:
     return found
 
 
-def next_message(stream: Stream, largest: int = LARGEST_BODY) -> bytes | None:
+def next_message(stream: Stream, largest: int = MAX_BODY) -> bytes | None:
     """The next message that is there as a whole; it is taken off the stream.
 
     Raises:
@@ -97,13 +98,13 @@ def next_message(stream: Stream, largest: int = LARGEST_BODY) -> bytes | None:
 
 def _decompressed(stream: Stream, content: bytes, largest: int) -> bytes:
     try:
-        return codec.decompress(content, stream.head.headers.get(b"grpc-encoding", b"identity"), largest)
+        return decompress(content, stream.head.headers.get(b"grpc-encoding", b"identity"), largest)
     except RefusedError as error:
         codes = {415: Code.UNIMPLEMENTED, 413: Code.RESOURCE_EXHAUSTED}
         raise StatusError(codes.get(error.status, Code.INVALID_ARGUMENT), f"{error.reason}: {error.rule}") from error
 
 
-def patience(stream: Stream) -> float | None:
+def declared_timeout(stream: Stream) -> float | None:
     """Seconds that the caller said it would wait from the call's beginning on; None for ever.
 
     Raises:

@@ -7,20 +7,21 @@ from functools import lru_cache
 
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.message import Message
 from grpc_reflection.v1alpha import reflection_pb2 as pb
 
 SERVICE = "grpc.reflection.v1alpha.ServerReflection"
 PATHS = tuple(
     f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo".encode() for version in ("v1", "v1alpha")
 )
-LARGEST = 1024
+MAX_QUESTION = 1024
 """Bytes of a question: a name."""
-MOST = 100
+MAX_QUESTIONS = 100
 """Questions in one call: clients that ask for everything ask about one for each file."""
 _NOT_FOUND = 5
 
 
-def answer(content: bytes, services: Iterable[str]) -> bytes:
+def respond(content: bytes, services: Iterable[str]) -> bytes:
     """The response to one request.
 
     Raises:
@@ -30,13 +31,13 @@ def answer(content: bytes, services: Iterable[str]) -> bytes:
     response = pb.ServerReflectionResponse(valid_host=request.host, original_request=request)
     if request.WhichOneof("message_request") == "list_services":
         response.list_services_response.service.extend(pb.ServiceResponse(name=name) for name in services)
-        return response.SerializeToString()
+        return _bytes(response)
     found = _file(request)
     if found is None:
         response.error_response.error_code = _NOT_FOUND
         response.error_response.error_message = "there is no such file, symbol or extension"
-        return response.SerializeToString()
-    return response.SerializeToString() + _described(found.name)
+        return _bytes(response)
+    return _bytes(response) + _described(found.name)
 
 
 def _file(request: pb.ServerReflectionRequest) -> FileDescriptor | None:
@@ -62,11 +63,15 @@ def _described(name: str) -> bytes:
             files[file.name] = file
             wanted += file.dependencies
     response.file_descriptor_response.file_descriptor_proto.extend(map(_serialized, files.values()))
-    content: bytes = response.SerializeToString()
-    return content
+    return _bytes(response)
 
 
 def _serialized(file: FileDescriptor) -> bytes:
     proto = descriptor_pb2.FileDescriptorProto()
     file.CopyToProto(proto)
-    return proto.SerializeToString()
+    return _bytes(proto)
+
+
+def _bytes(message: Message) -> bytes:
+    content: bytes = message.SerializeToString()
+    return content

@@ -15,7 +15,8 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
 from modelward_serving._generated import open_inference_pb2 as pb
-from modelward_serving.grpc import messages, reflection
+from modelward_serving.errors import RefusedError
+from modelward_serving.grpc import codec, reflection
 from modelward_serving.grpc.framing import (
     HEAD,
     NOT_GRPC,
@@ -24,34 +25,34 @@ from modelward_serving.grpc.framing import (
     WELL,
     Code,
     StatusError,
+    declared_timeout,
     framed,
     message_of,
     next_message,
-    patience,
     refuse,
 )
 from modelward_serving.inference.dispatch import Call, Inference, NoAnswerError
+from modelward_serving.limits import MAX_BODY, MAX_REQUEST_SECONDS
 from modelward_serving.protocol.fields import sendable
+from modelward_serving.protocol.headers import AUTHORIZATION
 from modelward_serving.protocol.metadata import model_metadata, server_metadata
-from modelward_serving.protocol.prediction import Given
-from modelward_serving.protocol.tensors import LARGEST_BODY, Forward, InferenceRequest, RefusedError
-from modelward_serving.rest import codec
-from modelward_serving.rest.http_protocol import SLOWEST_REQUEST
-from modelward_serving.security.authentication import AUTHORIZATION, Callers
+from modelward_serving.protocol.prediction import ServedPrediction
+from modelward_serving.protocol.tensors import InferenceRequest
+from modelward_serving.routing.forward import Forward, forward
 from modelward_serving.transport import connections
 from modelward_serving.transport.http2 import Connection, Memory, Stream
-from modelward_serving.validation.request import Rows
+from modelward_serving.validation.request import ValidatedRows
 
 log = logging.getLogger("modelward.serving")
 
 SERVICE, HEALTH = "inference.GRPCInferenceService", "grpc.health.v1.Health"
 SERVICES = (SERVICE, HEALTH, reflection.SERVICE)
-OLDEST_CONNECTION = 60.0
+MAX_CONNECTION_SECONDS = 60.0
 """Seconds after which a connection is asked to end, give or take a tenth, so that new pods get their share of the callers."""
-LONGEST_FAREWELL = 2.0
+MAX_FAREWELL_SECONDS = 2.0
 """Seconds that a caller is given to hear that it should go, once nothing of its is under way."""
 PERIOD = 0.5
-LONGEST_HANDSHAKE = 10.0
+MAX_HANDSHAKE_SECONDS = 10.0
 _CODES = {413: Code.RESOURCE_EXHAUSTED, 404: Code.NOT_FOUND, 401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED}
 _CODES |= {501: Code.UNIMPLEMENTED, 503: Code.UNAVAILABLE, 504: Code.DEADLINE_EXCEEDED}
 Handler = Callable[[Stream], None]
@@ -60,18 +61,16 @@ Handler = Callable[[Stream], None]
 class GrpcServer:
     """One pod's gRPC server."""
 
-    largest = PREFIX + LARGEST_BODY
+    largest = PREFIX + MAX_BODY
 
     def __init__(
         self,
         inference: Inference,
         timeout: float,
-        oldest_connection: float = OLDEST_CONNECTION,
-        callers: Callers | None = None,
+        oldest_connection: float = MAX_CONNECTION_SECONDS,
     ) -> None:
         self._inference = inference
         self.timeout = timeout
-        self._callers = callers
         self._oldest = oldest_connection
         self._signature = inference.predictor.bundle.signature
         self._ready = True
@@ -95,15 +94,16 @@ class GrpcServer:
             OSError: the address is taken.
         """
         loop = asyncio.get_running_loop()
-        handshake = {"ssl_handshake_timeout": LONGEST_HANDSHAKE} if tls else {}
 
         def connection() -> Connection:
             return Connection(self, time.monotonic, self._memory)
 
-        self._server = await loop.create_server(connection, host, port, ssl=tls, **handshake)
+        self._server = await loop.create_server(
+            connection, host, port, ssl=tls, ssl_handshake_timeout=MAX_HANDSHAKE_SECONDS if tls else None
+        )
         self._sweeping = loop.create_task(self._sweep())
 
-    def turn_away(self) -> None:
+    def drain(self) -> None:
         """Ask all callers to connect anew, which leads them elsewhere once the Service knows; answer all the same."""
         self._ready = False
         for stream in list(self._watchers):
@@ -116,7 +116,7 @@ class GrpcServer:
         if self._server is None or self._sweeping is None:
             return
         self._server.close()
-        self.turn_away()
+        self.drain()
         for stream in list(self._watchers):
             stream.end(WELL)
         with contextlib.suppress(TimeoutError):
@@ -167,7 +167,7 @@ class GrpcServer:
 
     def too_large(self, stream: Stream) -> None:
         """A call's message is too large."""
-        rule = f"TooLarge: a message may have {LARGEST_BODY} bytes at most"
+        rule = f"TooLarge: a message may have {MAX_BODY} bytes at most"
         refuse(stream, StatusError(Code.RESOURCE_EXHAUSTED, rule))
 
     def too_much(self, stream: Stream) -> None:
@@ -188,19 +188,19 @@ class GrpcServer:
                 self._look_at(connection, now, leaves)
 
     def _look_at(self, connection: Connection, now: float, leaves: float) -> None:
-        connection.check(now)
+        connection.look(now)
         for stream in list(connection.streams.values()):
             slow = not stream.is_complete and stream.about not in self._streaming
-            if slow and now - stream.begun > SLOWEST_REQUEST:
-                rule = f"TooSlow: a call must be complete within {SLOWEST_REQUEST:g} s"
+            if slow and now - stream.begun > MAX_REQUEST_SECONDS:
+                rule = f"TooSlow: a call must be complete within {MAX_REQUEST_SECONDS:g} s"
                 refuse(stream, StatusError(Code.DEADLINE_EXCEEDED, rule))
         if now >= leaves:
             connection.go_away()
-        if now >= leaves + LONGEST_FAREWELL:
+        if now >= leaves + MAX_FAREWELL_SECONDS:
             for stream in self._watchers & set(connection.streams.values()):
                 stream.end(WELL)
             connection.farewell()
-        if now >= leaves + LONGEST_FAREWELL + self.timeout + SLOWEST_REQUEST:
+        if now >= leaves + MAX_FAREWELL_SECONDS + self.timeout + MAX_REQUEST_SECONDS:
             connection.abort()
 
     def _paths(self) -> dict[bytes, Handler]:
@@ -228,29 +228,27 @@ class GrpcServer:
             except StatusError as error:
                 refuse(stream, error)
             else:
-                stream.answer(HEAD, framed(response.SerializeToString()), WELL)
+                stream.respond(HEAD, framed(response.SerializeToString()), WELL)
 
         return handle
 
     def _infer(self, stream: Stream) -> None:
         self._inference.take(_GrpcCall(self, stream))
 
-    def asked(self, stream: Stream) -> tuple[pb.ModelInferRequest, InferenceRequest, Rows]:
+    def asked(self, stream: Stream) -> tuple[pb.ModelInferRequest, InferenceRequest, ValidatedRows]:
         """A call's message, its request, and its rows, checked.
 
         Raises:
-            RefusedError: it is wrong, or its caller may not ask.
+            RefusedError: it is wrong.
             StatusError: it is no call, or its caller waits no longer.
         """
-        said = patience(stream) if TIMEOUT in stream.head.headers else None
+        said = declared_timeout(stream) if TIMEOUT in stream.head.headers else None
         if said is not None and time.monotonic() - stream.begun >= said:
             raise StatusError(Code.DEADLINE_EXCEEDED, "not answered in time")
-        if self._callers is not None:
-            self._callers.check(stream.head.headers.get(AUTHORIZATION))
-        message = messages.parse(message_of(stream))
+        message = codec.parse(message_of(stream))
         self._check_model(message.model_name, message.model_version)
-        request = messages.decode(message)
-        return message, request, self._inference.predictor.checker.rows(request)
+        request = codec.decode(message)
+        return message, request, self._inference.predictor.validator.rows(request)
 
     def failed(self, stream: Stream, error: Exception) -> int:
         """End a call that failed; returns what REST would have said."""
@@ -272,7 +270,7 @@ class GrpcServer:
 
     def maybe_away(self, stream: Stream) -> None:
         """Ask the caller to connect anew, if it should."""
-        if not self._ready or self._inference.turns_away():
+        if not self._ready or self._inference.draining():
             stream.connection.go_away()
 
     def _check_model(self, model: str, version: str) -> None:
@@ -310,8 +308,8 @@ class GrpcServer:
         try:
             if stream in self._watchers:
                 is_wrong = bool(stream.body)
-            elif is_wrong := next_message(stream, reflection.LARGEST) is None:
-                is_wrong = stream.is_complete or len(stream.body) > PREFIX + reflection.LARGEST
+            elif is_wrong := next_message(stream, reflection.MAX_QUESTION) is None:
+                is_wrong = stream.is_complete or len(stream.body) > PREFIX + reflection.MAX_QUESTION
             else:
                 stream.begin(HEAD)
                 stream.send(framed(self._health()))
@@ -325,22 +323,23 @@ class GrpcServer:
     def _may_reflect(self, stream: Stream) -> None:
         """Let those ask who may ask the model."""
         stream.about = self._reflect
-        if self._callers is not None:
-            try:
-                self._callers.check(stream.head.headers.get(AUTHORIZATION))
-            except RefusedError as error:
-                self.failed(stream, error)
+        try:
+            self._inference.authenticate(stream.head.headers)
+        except RefusedError as error:
+            self.failed(stream, error)
 
     def _reflect(self, stream: Stream) -> None:
         """Answer message after message, as fast as the caller reads."""
         try:
-            while not stream.pending and (content := next_message(stream, reflection.LARGEST)) is not None:
+            while not stream.pending and (content := next_message(stream, reflection.MAX_QUESTION)) is not None:
                 stream.asked += 1
-                if stream.asked > reflection.MOST:
-                    raise StatusError(Code.RESOURCE_EXHAUSTED, f"TooMany: a call may ask {reflection.MOST} times")
+                if stream.asked > reflection.MAX_QUESTIONS:
+                    raise StatusError(
+                        Code.RESOURCE_EXHAUSTED, f"TooMany: a call may ask {reflection.MAX_QUESTIONS} times"
+                    )
                 stream.begin(HEAD)
-                stream.send(framed(reflection.answer(content, SERVICES)))
-            if len(stream.body) > reflection.MOST * (PREFIX + reflection.LARGEST):
+                stream.send(framed(reflection.respond(content, SERVICES)))
+            if len(stream.body) > reflection.MAX_QUESTIONS * (PREFIX + reflection.MAX_QUESTION):
                 raise StatusError(Code.RESOURCE_EXHAUSTED, "TooMany: read the answers before you ask more")
         except DecodeError:
             refuse(stream, StatusError(Code.INVALID_ARGUMENT, "the message is no ServerReflectionRequest"))
@@ -361,29 +360,29 @@ class _GrpcCall(Call):
         self._is_raw = False
         self._request = InferenceRequest([])
 
-    def read(self) -> Rows:
+    def read(self) -> ValidatedRows:
         message, self._request, rows = self._server.asked(self._stream)
         self._is_raw = bool(message.raw_input_contents)
         return rows
 
-    def answer(self, outcome: Given | Exception) -> int:
+    def respond(self, outcome: ServedPrediction | Exception) -> int:
         stream, code = self._stream, 200
         if stream.is_over:
             return 499  # the caller is gone
         try:
             if isinstance(outcome, Exception):
                 raise outcome
-            stream.answer(HEAD, framed(messages.encode(self.rows, outcome, raw=self._is_raw)), WELL)
+            stream.respond(HEAD, framed(codec.encode(self.rows, outcome, raw=self._is_raw)), WELL)
         except Exception as error:
             code = self._server.failed(stream, error)
         self._server.maybe_away(stream)
         return code
 
     def forward(self, context: dict[bytes, bytes]) -> Forward:
-        return codec.forward(self._request, sendable(self.headers, (AUTHORIZATION,)) | context)
+        return forward(self._request, sendable(self.headers, (AUTHORIZATION,)) | context)
 
-    def patience(self) -> float:
-        said, timeout = patience(self._stream), self._server.timeout
+    def remaining_timeout(self) -> float:
+        said, timeout = declared_timeout(self._stream), self._server.timeout
         return (timeout if said is None else min(timeout, said)) - (time.monotonic() - self._stream.begun)
 
 
@@ -397,5 +396,5 @@ def _unknown(stream: Stream) -> None:
     """Refuse a method that is not there at once: one that streams would never be complete."""
     rule = "NotFound: there is no such method; inference is ModelInfer, without a stream"
     if b"SharedMemory" in stream.head.path:
-        rule = f"Unsupported: {messages.NO_SHARED_MEMORY}"
+        rule = f"Unsupported: {codec.NO_SHARED_MEMORY}"
     refuse(stream, StatusError(Code.UNIMPLEMENTED, rule))

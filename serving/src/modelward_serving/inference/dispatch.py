@@ -15,11 +15,13 @@ from modelward_serving.counting.encounters import Encounters
 from modelward_serving.model.predictor import InvalidScoreError, Predictor
 from modelward_serving.observability.metrics import Metrics
 from modelward_serving.observability.tracing import Tracing, passed_on
-from modelward_serving.protocol.prediction import Answer, Given
-from modelward_serving.protocol.tensors import Forward
-from modelward_serving.routing.router import ALONE, Own, Router, Terms
+from modelward_serving.protocol.headers import AUTHORIZATION
+from modelward_serving.protocol.prediction import Prediction, ServedPrediction
+from modelward_serving.routing.forward import Forward
+from modelward_serving.routing.router import ALONE, ChampionResult, Router, RoutingPlan
+from modelward_serving.security.authentication import Authenticator
 from modelward_serving.transport.budget import Budget
-from modelward_serving.validation.request import NO_ROWS, Rows
+from modelward_serving.validation.request import NO_ROWS, ValidatedRows
 
 log = logging.getLogger("modelward.serving")
 
@@ -58,15 +60,15 @@ class Call(ABC):
         """Whether that is proven: it is counted and routed there."""
 
     @abstractmethod
-    def read(self) -> Rows:
-        """The request, checked.
+    def read(self) -> ValidatedRows:
+        """The request, decoded and checked; its caller is authenticated by then.
 
         Raises:
-            Exception: whatever answer() has words for.
+            Exception: whatever respond() has words for.
         """
 
     @abstractmethod
-    def answer(self, outcome: Given | Exception) -> int:
+    def respond(self, outcome: ServedPrediction | Exception) -> int:
         """Tell the caller what came of it; returns what REST calls the status."""
 
     @abstractmethod
@@ -74,7 +76,7 @@ class Call(ABC):
         """The request as a challenger is to get it, with the headers of a trace's context."""
 
     @abstractmethod
-    def patience(self) -> float:
+    def remaining_timeout(self) -> float:
         """Seconds that the caller still waits."""
 
 
@@ -90,14 +92,21 @@ class Inference:
         budget: Budget | None = None,
         proves: Callable[[bytes], bool] = lambda _: False,
         encounters: Encounters | None = None,
+        callers: Authenticator | None = None,
     ) -> None:
-        """``encounters``: count the first row of each alone; None: count every row."""
+        """Serve one model.
+
+        Args:
+            encounters: Count only the first row of each encounter; None counts every row.
+            callers: Whose tokens callers need; None lets everybody ask.
+        """
+        self._callers = callers
         self._encounters = encounters
         self.predictor = predictor
         self.budget = budget or Budget()
         """The bytes that callers may have this process hold, over all protocols."""
         self._router = router
-        self.turns_away = router.turns_away
+        self.draining = router.draining
         """Whether callers shall connect anew: they will come to another pod."""
         self._metrics = metrics
         self._tracing = tracing
@@ -106,6 +115,15 @@ class Inference:
         self._proves = proves
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="score") if predictor.session.slow else None
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def authenticate(self, headers: Mapping[bytes, bytes]) -> None:
+        """Let a caller ask: the one place for all that needs a token, before anything of a body is decoded.
+
+        Raises:
+            RefusedError: 401, 403 or 503; see Authenticator.check().
+        """
+        if self._callers is not None:
+            self._callers.check(headers.get(AUTHORIZATION))
 
     def take(self, call: Call) -> None:
         """Answer a request: in this step, unless that takes a challenger or a thread. Then call.is_answered is false yet."""
@@ -127,86 +145,88 @@ class Inference:
 
     def _take_now(self, call: Call) -> None:
         try:
+            self.authenticate(call.headers)
             rows = call.rows = call.read()
         except Exception as error:
             self._tell(call, error)
             return
         answer = self._scored(rows)
-        self._decide(call, Own(answer, time.perf_counter() - call.started))
+        self._decide(call, ChampionResult(answer, time.perf_counter() - call.started))
 
     async def _take_beside(self, call: Call) -> None:
         """The same with a slow model, which is run beside the event loop."""
         try:
+            self.authenticate(call.headers)
             rows = call.rows = call.read()
             loop = asyncio.get_running_loop()
-            async with asyncio.timeout(call.patience()):
+            async with asyncio.timeout(call.remaining_timeout()):
                 answer = await loop.run_in_executor(self._executor, self._scored, rows)
         except Exception as error:
             self._tell(call, error)
             return
-        self._decide(call, Own(answer, time.perf_counter() - call.started))
+        self._decide(call, ChampionResult(answer, time.perf_counter() - call.started))
 
-    def _decide(self, call: Call, own: Own) -> None:
+    def _decide(self, call: Call, own: ChampionResult) -> None:
         """The champion's answer is there, or it has none: whose does the caller get?"""
-        route, terms = call.route, call.route.terms
-        if terms is None or call.rows.abstained:
+        route, plan = call.route, call.route.plan
+        if plan is None or call.rows.abstained:
             self._tell(call, self._given(own, ROUTED if call.routed else CHAMPION))
             self._count(call, own)
             return
-        terms.counts["requests"] += 1
+        plan.counts["requests"] += 1
         if route.asks:
-            self._ask(call, own, terms)
+            self._ask(call, own, plan)
             self._count(call, own)
             return
         self._tell(call, self._given(own, CHAMPION))
         self._count(call, own)
-        if route.mirrors and self._router.has_room(terms):
-            self._router.witness(terms, self._forward(call), call.rows, own)
+        if route.mirrors and self._router.has_room(plan):
+            self._router.mirror(plan, self._forward(call), call.rows, own)
 
-    def _ask(self, call: Call, own: Own, terms: Terms) -> None:
+    def _ask(self, call: Call, own: ChampionResult, plan: RoutingPlan) -> None:
         """Have the challenger answer, and the champion if it does not."""
 
-        def found(answer: Answer | None) -> None:
+        def found(answer: Prediction | None) -> None:
             if answer is None:
                 self._tell(call, self._given(own, CHAMPION))
             else:
-                self._tell(call, Given(answer, self._names[0], terms.version, terms.digest, CHALLENGER))
+                self._tell(call, ServedPrediction(answer, self._names[0], plan.version, plan.digest, CHALLENGER))
 
-        self._router.ask(terms, self._forward(call), call.rows, own, WAIT * call.patience(), found)
+        self._router.ask(plan, self._forward(call), call.rows, own, WAIT * call.remaining_timeout(), found)
 
-    def _given(self, own: Own, arm: str) -> Given | NoAnswerError:
-        return NoAnswerError() if own.answer is None else Given(own.answer, *self._names, arm)
+    def _given(self, own: ChampionResult, arm: str) -> ServedPrediction | NoAnswerError:
+        return NoAnswerError() if own.prediction is None else ServedPrediction(own.prediction, *self._names, arm)
 
-    def _tell(self, call: Call, outcome: Given | Exception) -> None:
+    def _tell(self, call: Call, outcome: ServedPrediction | Exception) -> None:
         if isinstance(outcome, Exception):
             forget(outcome)
         call.is_answered = True
         if call.is_under_way:
             self._metrics.in_flight -= 1
-        code = call.answer(outcome)
+        code = call.respond(outcome)
         arm, version = ROUTED if call.routed else CHAMPION, None
-        if isinstance(outcome, Given):
+        if isinstance(outcome, ServedPrediction):
             arm, version = outcome.arm, outcome.version
-        self._metrics.saw(call.protocol, arm, code, time.perf_counter() - call.started, call.rows.count)
+        self._metrics.record(call.protocol, arm, code, time.perf_counter() - call.started, call.rows.count)
         if self._tracing is not None:
             self._tracing.end(call.span, arm, version, code, call.rows.count)
 
-    def _count(self, call: Call, own: Own) -> None:
-        if own.answer is None or call.routed:
+    def _count(self, call: Call, own: ChampionResult) -> None:
+        if own.prediction is None or call.routed:
             return
         if self._encounters is None or self._encounters.header not in call.headers:
-            self.predictor.profile.count(call.rows.seen, call.rows.texts, own.answer.scores)
+            self.predictor.profile.count(call.rows.seen, call.rows.texts, own.prediction.scores)
         elif self._encounters.is_new(call.headers):
             texts = [column[:1] for column in call.rows.texts]
-            self.predictor.profile.count(call.rows.seen[:1], texts, own.answer.scores[:1])
+            self.predictor.profile.count(call.rows.seen[:1], texts, own.prediction.scores[:1])
 
     def _forward(self, call: Call) -> Forward:
         context = passed_on(call.headers) if self._tracing is None else self._tracing.context(call.span)
         return call.forward(context)
 
-    def _scored(self, rows: Rows) -> Answer | None:
+    def _scored(self, rows: ValidatedRows) -> Prediction | None:
         try:
-            return self.predictor.answer(rows)
+            return self.predictor.predict(rows)
         except InvalidScoreError:
             log.error("the model gave no probability")
         except Exception as error:

@@ -25,7 +25,7 @@ from modelward_api.bundle.documents import (
 
 UNLISTED = frozenset({names.MANIFEST_FILE, "model.yaml"})
 """What a bundle may hold beside the files of its manifest: model.yaml makes it a BentoML model archive; we do not read it."""
-LARGEST_FILE = 2 * 1024**3
+MAX_FILE = 2 * 1024**3
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def unpack(content: bytes, digest: str) -> dict[str, bytes]:
                 path = PurePosixPath(member.name)
                 if member.isdir():
                     continue
-                if not member.isfile() or path.is_absolute() or ".." in path.parts or member.size > LARGEST_FILE:
+                if not member.isfile() or path.is_absolute() or ".." in path.parts or member.size > MAX_FILE:
                     message = "the archive holds a link, a path outside of it or a huge file, which is no plain file of a bundle"
                     raise UnverifiedBundleError(message)
                 file = archive.extractfile(member)

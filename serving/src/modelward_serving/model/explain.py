@@ -18,12 +18,12 @@ from modelward_api.bundle.attribution import Attribution, attributor, linked
 from modelward_api.bundle.documents import Explainer as Document
 from modelward_api.bundle.documents import Golden, SampledExplainer, Signature
 from modelward_api.names import SCORE
+from modelward_serving.errors import RefusedError
 from modelward_serving.model.predictor import Predictor
 from modelward_serving.model.session import Columns, Session, as_columns
-from modelward_serving.protocol.tensors import RefusedError
-from modelward_serving.validation.request import Rows
+from modelward_serving.validation.request import ValidatedRows
 
-MOST_ROWS = 256
+MAX_ROWS = 256
 TOLERANCE = 1e-4
 """Between a golden score and what its base and contributions come to."""
 CONTRIBUTIONS = "contributions"
@@ -58,17 +58,11 @@ class Explanations:
     """Answers requests for explanations, beside the event loop: scores do not wait for them."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self.paths = frozenset(
-            {
-                f"/v2/models/{predictor.model}/explain",
-                f"/v2/models/{predictor.model}/versions/{predictor.version}/explain",
-            }
-        )
         self._predictor = predictor
         self._explainer: Explainer | None = None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="explain")
 
-    async def answer(self, rows: Rows, arm: str) -> bytes:
+    async def explain(self, rows: ValidatedRows, arm: str) -> bytes:
         """The response's document.
 
         Raises:
@@ -77,17 +71,17 @@ class Explanations:
         if self._predictor.bundle.explainer is None:
             rule = "this version has no explainer: train it again, or read the warnings of its TrainingJob"
             raise RefusedError(404, "NoExplainer", "", rule)
-        if rows.count > MOST_ROWS:
-            raise RefusedError(422, "TooManyRows", "inputs[0].shape", f"at most {MOST_ROWS} rows an explanation")
+        if rows.count > MAX_ROWS:
+            raise RefusedError(422, "TooManyRows", "inputs[0].shape", f"at most {MAX_ROWS} rows an explanation")
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._answered, rows, arm)
 
-    def _answered(self, rows: Rows, arm: str) -> bytes:
+    def _answered(self, rows: ValidatedRows, arm: str) -> bytes:
         explainer = self._ready()
         found = explainer.explain(self._predictor.session.by_name(rows.numbers, rows.texts))
         bundle = self._predictor.bundle
         outputs = [
             _output(CONTRIBUTIONS, found.contributions) | {"parameters": _parameters(explainer.document, found)},
-            _output(SCORE, self._predictor.answer(rows).scores.reshape(-1, 1)),
+            _output(SCORE, self._predictor.predict(rows).scores.reshape(-1, 1)),
         ]
         document: dict[str, Any] = {
             "model_name": self._predictor.model,

@@ -74,7 +74,7 @@ def _mismatch(files: dict[str, bytes], model: str | None, version: str | None) -
                 f"The bundle is of {field} '{found}', spec.{field} is '{wanted}': "
                 f"correct spec.{field}, or name the bundle of {field} '{wanted}'"
             )
-            return FetchOutcome(verified=False, reason=reason, message=message)  # type: ignore[arg-type]
+            return FetchOutcome(verified=False, reason=reason, message=message)
     return None
 
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from modelward_serving.counting.profile import ProfileCounter
 from modelward_serving.counting.subgroups import Strata
+from modelward_serving.errors import RefusedError
 from modelward_serving.model.bundle import Bundle
 from modelward_serving.model.session import Session
-from modelward_serving.protocol.prediction import Answer, is_valid
-from modelward_serving.protocol.tensors import InferenceRequest, InputTensor, RefusedError, Tensor
-from modelward_serving.validation.request import Checker, Rows
+from modelward_serving.protocol.prediction import Prediction, is_valid
+from modelward_serving.protocol.tensors import InferenceRequest, InputTensor
+from modelward_serving.validation.request import RequestValidator, ValidatedRows
 
 
 class InvalidScoreError(Exception):
@@ -33,14 +34,14 @@ class Predictor:
         self.model = bundle.signature.model
         self.version = bundle.signature.version
         self.session = Session(bundle)
-        self.checker = Checker(bundle.signature)
-        numeric = [column.name for column in self.checker.numeric]
-        categorical = [column.name for column in self.checker.categorical]
+        self.validator = RequestValidator(bundle.signature)
+        numeric = [column.name for column in self.validator.numeric]
+        categorical = [column.name for column in self.validator.categorical]
         self.strata = Strata(bundle.signature if by_stratum else bundle.signature.model_copy(update={"subgroups": ()}))
         self.profile = ProfileCounter(bundle.reference, numeric, categorical, self.strata)
         self._threshold = np.float32(bundle.signature.operating_threshold)
 
-    def answer(self, rows: Rows) -> Answer:
+    def predict(self, rows: ValidatedRows) -> Prediction:
         """Score checked rows.
 
         Raises:
@@ -51,37 +52,37 @@ class Predictor:
             return self._partly(rows, scores)
         if not is_valid(scores, rows.count):
             raise InvalidScoreError
-        return Answer(scores, self.decide(scores))
+        return Prediction(scores, self.decide(scores))
 
     def decide(self, scores: np.ndarray) -> np.ndarray:
         """Whether each score is positive at the operating threshold."""
         decisions: np.ndarray = scores >= self._threshold
         return decisions
 
-    def _partly(self, rows: Rows, scores: np.ndarray) -> Answer:
+    def _partly(self, rows: ValidatedRows, scores: np.ndarray) -> Prediction:
         left_out = np.zeros(rows.count, dtype=bool)
         left_out[list(rows.abstained)] = True
         if scores.shape != left_out.shape or not is_valid(scores[~left_out], int((~left_out).sum())):
             raise InvalidScoreError
         scores = np.where(left_out, np.float32(np.nan), scores)
-        return Answer(scores, scores >= self._threshold)
+        return Prediction(scores, scores >= self._threshold)
 
-    def checked(self, inputs: Mapping[str, list[Any]]) -> Rows:
+    def checked(self, inputs: Mapping[str, list[Any]]) -> ValidatedRows:
         """Rows given by column, through the same checks as a request of the protocol.
 
         Raises:
             RefusedError: they are wrong.
         """
-        kinds = {name: column.kind for name, column in self.checker.columns.items()}
-        tensors: list[Tensor] = [
+        kinds = {name: column.kind for name, column in self.validator.columns.items()}
+        tensors: list[Any] = [
             InputTensor(name, [len(values), 1], "BYTES" if kinds.get(name) == "categorical" else "FP64", values)
             for name, values in inputs.items()
         ]
         if not tensors:
             raise RefusedError(422, "MissingInput", "inputs", "at least one")
-        return self.checker.rows(InferenceRequest(tensors))
+        return self.validator.rows(InferenceRequest(tensors))
 
     def by_column(self, inputs: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
         """Score rows given by column."""
-        answer = self.answer(self.checked(inputs))
+        answer = self.predict(self.checked(inputs))
         return {"score": answer.scores.tolist(), "decision": answer.decisions.tolist()}

@@ -17,8 +17,8 @@ from modelward_serving.model.bundle import Bundle
 Columns = Mapping[str, np.ndarray]
 """By feature: [n, 1] of float32 (NaN for missing) or object (text, '' for missing)."""
 WARM_UPS = 8
-MOST_BOUND_ROWS = 256
-MOST_BINDINGS = 8
+MAX_BOUND_ROWS = 256
+MAX_BINDINGS = 8
 """Numbers of rows that memory is kept for; callers use few, again and again."""
 SLOW = 0.005
 """A model that takes more seconds than this for its golden rows is run beside the event loop."""
@@ -62,7 +62,7 @@ class Session:
     def score(self, numbers: np.ndarray, texts: list[np.ndarray]) -> np.ndarray:
         """P(positive) of each row, [n] of float32, from [n, features] of float32 and [n, 1] of texts for each category."""
         count = len(numbers)
-        if not self._categorical and count <= MOST_BOUND_ROWS and (bound := self._bound_to(count)) is not None:
+        if not self._categorical and count <= MAX_BOUND_ROWS and (bound := self._bound_to(count)) is not None:
             return bound.score(numbers)
         if self._merged is None:
             return self.score_columns(self.by_name(numbers, texts))
@@ -89,7 +89,7 @@ class Session:
         return found
 
     def _bound_to(self, count: int) -> _Bound | None:
-        if count not in self._bound and len(self._bound) < MOST_BINDINGS:
+        if count not in self._bound and len(self._bound) < MAX_BINDINGS:
             self._bound[count] = _Bound(self._session, self._merged, self._numeric, count)
         return self._bound.get(count)
 

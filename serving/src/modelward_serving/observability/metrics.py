@@ -31,7 +31,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
-    def saw(self, protocol: str, arm: str, code: int, seconds: float, rows: int) -> None:
+    def record(self, protocol: str, arm: str, code: int, seconds: float, rows: int) -> None:
         """One inference request was answered."""
         self.requests += 1
         self.failures += code >= 500

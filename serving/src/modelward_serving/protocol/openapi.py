@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -9,7 +10,8 @@ from modelward_api import names
 from modelward_api.bundle.documents import Signature
 from modelward_api.names import DECISION, SCORE
 from modelward_api.resources.columns import Column
-from modelward_serving.protocol.tensors import DTYPES, LARGEST_BODY, MOST_ROWS
+from modelward_serving.limits import MAX_BODY, MAX_ROWS
+from modelward_serving.protocol.tensors import DTYPES
 
 JSON = "application/json"
 REFUSALS = {
@@ -32,19 +34,8 @@ _ERROR = {
 _TEXTS = {name: {"type": "string"} for name in ("model_name", "model_version", "id")}
 
 
-def openapi(signature: Signature) -> dict[str, Any]:
-    """The document."""
-    model = f"/v2/models/{signature.model}"
-    paths: dict[str, Any] = {
-        "/v2/health/live": {"get": _read("Whether the process lives", "live", _object(live={"type": "boolean"}))},
-        "/v2/health/ready": {"get": _ready("Whether the model answers", "ready")},
-        "/v2": {"get": _read("The server and its extensions", "server", _object(name={"type": "string"}))},
-    }
-    for base, suffix in ((model, ""), (f"{model}/versions/{signature.version}", "OfVersion")):
-        paths[base] = {"get": _read("The model's inputs and outputs", f"metadata{suffix}", _metadata())}
-        paths[f"{base}/ready"] = {"get": _ready("Whether the model answers", f"modelReady{suffix}")}
-        paths[f"{base}/infer"] = {"post": _infer(signature, f"infer{suffix}")}
-        paths[f"{base}/explain"] = {"post": _explain(signature, f"explain{suffix}")}
+def document(signature: Signature, paths: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the document; ``paths`` are the operations by path and method."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -57,18 +48,44 @@ def openapi(signature: Signature) -> dict[str, Any]:
     }
 
 
-def _read(summary: str, operation: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"summary": summary, "operationId": operation, "responses": {"200": _content("The answer", schema)}}
+def live(operation: str) -> dict[str, Any]:
+    """Whether the process lives."""
+    return _read("Whether the process lives", operation, _object(live={"type": "boolean"}))
 
 
-def _ready(summary: str, operation: str) -> dict[str, Any]:
+def ready(operation: str) -> dict[str, Any]:
+    """Whether the model answers."""
     schema = _object(ready={"type": "boolean"})
-    read = _read(summary, operation, schema)
+    read = _read("Whether the model answers", operation, schema)
     read["responses"]["503"] = _content("Not now: it starts, or ends", schema)
     return read
 
 
-def _infer(signature: Signature, operation: str) -> dict[str, Any]:
+def server(operation: str) -> dict[str, Any]:
+    """The server's metadata."""
+    return _read("The server and its extensions", operation, _object(name={"type": "string"}))
+
+
+def model(operation: str) -> dict[str, Any]:
+    """The model's metadata."""
+    tensors = {"type": "array", "items": _object(name={"type": "string"}, datatype={"type": "string"})}
+    schema = _object(name={"type": "string"}, inputs=tensors, outputs=tensors)
+    return _read("The model's inputs and outputs", operation, schema)
+
+
+def metrics(operation: str) -> dict[str, Any]:
+    """The metrics."""
+    text = {"description": "Prometheus's text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    return {"summary": "Metrics of the pod", "operationId": operation, "responses": {"200": text}}
+
+
+def itself(operation: str) -> dict[str, Any]:
+    """The document."""
+    return _read("This document", operation, _object(openapi={"type": "string"}, paths={"type": "object"}))
+
+
+def infer(signature: Signature, operation: str) -> dict[str, Any]:
+    """Scores and decisions of rows."""
     binary = {"type": "string", "contentMediaType": "application/octet-stream"}
     length = {"name": "Inference-Header-Content-Length", "in": "header", "schema": {"type": "string"}}
     answer = _content("Scores and decisions", {"$ref": "#/components/schemas/Response"})
@@ -84,7 +101,8 @@ def _infer(signature: Signature, operation: str) -> dict[str, Any]:
     }
 
 
-def _explain(signature: Signature, operation: str) -> dict[str, Any]:
+def explain(signature: Signature, operation: str) -> dict[str, Any]:
+    """Contributions to the scores of rows."""
     schema = {"$ref": "#/components/schemas/Response"}
     return {
         "summary": "What each column added to the scores",
@@ -96,6 +114,10 @@ def _explain(signature: Signature, operation: str) -> dict[str, Any]:
             "404": _content("This version has no explainer", {"$ref": "#/components/schemas/Error"}),
         },
     }
+
+
+def _read(summary: str, operation: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"summary": summary, "operationId": operation, "responses": {"200": _content("The answer", schema)}}
 
 
 def _body(signature: Signature) -> dict[str, Any]:
@@ -115,16 +137,11 @@ def _object(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
-def _metadata() -> dict[str, Any]:
-    tensors = {"type": "array", "items": _object(name={"type": "string"}, datatype={"type": "string"})}
-    return _object(name={"type": "string"}, inputs=tensors, outputs=tensors)
-
-
 def _request(signature: Signature) -> dict[str, Any]:
     value = {"type": ["number", "string", "boolean", "null"]}
     tensor = _object(
         name={"type": "string", "description": "; ".join(map(_described, signature.inputs))},
-        shape={"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": MOST_ROWS}, "maxItems": 2},
+        shape={"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": MAX_ROWS}, "maxItems": 2},
         datatype={"enum": [*DTYPES, "BYTES"]},
     )
     tensor["properties"] |= {
@@ -134,7 +151,7 @@ def _request(signature: Signature) -> dict[str, Any]:
     output = _object(name={"enum": [SCORE, DECISION]})
     output["properties"]["parameters"] = {"type": "object"}
     request = _object(inputs={"type": "array", "items": tensor, "minItems": 1})
-    request["description"] = f"At most {LARGEST_BODY} bytes and {MOST_ROWS} rows."
+    request["description"] = f"At most {MAX_BODY} bytes and {MAX_ROWS} rows."
     request["properties"] |= {
         "id": {"type": "string"},
         "outputs": {"type": "array", "items": output},
@@ -159,8 +176,9 @@ def _described(column: Column) -> str:
 
 def _example(signature: Signature) -> dict[str, Any]:
     """One row with a plausible value for each column."""
-    inputs = []
+    inputs: list[dict[str, Any]] = []
     for column in signature.inputs:
+        value: float | str
         if column.kind == "categorical":
             value, datatype = next(iter(column.allowed_values), ""), "BYTES"
         else:

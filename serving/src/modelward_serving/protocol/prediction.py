@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Prediction(msgspec.Struct, frozen=True):
     """Scores and decisions of one version, by row; a row that the model abstained from has NaN and False."""
 
     scores: np.ndarray
@@ -15,10 +15,10 @@ class Answer(msgspec.Struct, frozen=True):
     """[n] of bool."""
 
 
-class Given(msgspec.Struct, frozen=True):
+class ServedPrediction(msgspec.Struct, frozen=True):
     """The answer that a caller gets, and the version that gave it."""
 
-    answer: Answer
+    prediction: Prediction
     model: str
     version: str
     digest: str
@@ -30,6 +30,7 @@ def is_valid(scores: np.ndarray, count: int) -> bool:
     if scores.shape != (count,):
         return False
     if count == 1:
-        return 0.0 <= scores.item() <= 1.0
+        score: float = scores.item()
+        return 0.0 <= score <= 1.0
     # NaN is the least and the most of what it is among, and neither.
     return bool(np.minimum.reduce(scores, initial=0.0) >= 0.0 and np.maximum.reduce(scores, initial=0.0) <= 1.0)

@@ -6,15 +6,14 @@ An error says which field breaks which rule; it never repeats a value.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
 
-MOST_ROWS = 10_000
-LARGEST_BODY = 16 * 1024 * 1024
+from modelward_serving.errors import RefusedError
+
 DTYPES = {
     "FP16": "<f2",
     "FP32": "<f4",
@@ -39,26 +38,6 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 LIMITS |= {"BOOL": (0.0, 1.0), "FP16": (-65504.0, 65504.0)}
 """The least and the greatest number of the others; all but FP16 are whole."""
-
-
-class RefusedError(Exception):
-    """A request that is wrong, and where."""
-
-    def __init__(self, status: int, reason: str, field: str, rule: str) -> None:
-        super().__init__(rule)
-        self.status = status
-        self.reason = reason
-        self.field = field
-        self.rule = rule
-
-    @property
-    def message(self) -> str:
-        """The field and the rule that it breaks."""
-        return f"{self.field}: {self.rule}" if self.field else self.rule
-
-    def body(self) -> bytes:
-        """The error as JSON."""
-        return msgspec.json.encode({"error": self.message, "reason": self.reason, "field": self.field})
 
 
 class InputTensor(msgspec.Struct):
@@ -118,14 +97,6 @@ class NumberTensor:
 
 
 Tensor = InputTensor | BinaryTensor | NumberTensor
-
-
-class Forward(msgspec.Struct, frozen=True):
-    """A request as the challenger is to get it, whichever protocol it came by."""
-
-    body: bytes
-    headers: Mapping[bytes, bytes]
-    """Beside those that every request to a challenger has."""
 
 
 def binary_numbers(tensor: BinaryTensor, where: str) -> np.ndarray:

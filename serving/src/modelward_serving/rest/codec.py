@@ -2,48 +2,40 @@
 
 from __future__ import annotations
 
-import zlib
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from modelward_api.names import DECISION, SCORE
-from modelward_serving.protocol.prediction import Answer, Given, is_valid
-from modelward_serving.protocol.tensors import (
-    LARGEST_BODY,
-    MOST_ROWS,
-    BinaryTensor,
-    Forward,
-    InferenceRequest,
-    RefusedError,
-)
+from modelward_api import names
+from modelward_api.names import SCORE
+from modelward_serving.errors import RefusedError
+from modelward_serving.inference.dispatch import NoAnswerError
+from modelward_serving.inference.response import parameters
+from modelward_serving.model.predictor import Predictor
+from modelward_serving.protocol.compression import plain
+from modelward_serving.protocol.headers import ENCODING, INVALID_HEADER, JSON_HEAD, JSON_LENGTH
+from modelward_serving.protocol.json_limits import SMALL, check_values, max_values
+from modelward_serving.protocol.prediction import ServedPrediction
+from modelward_serving.protocol.tensors import BinaryTensor, InferenceRequest
 from modelward_serving.rest import matrix_json
-from modelward_serving.validation.request import Rows
+from modelward_serving.transport.reply import Reply, failed, refused
+from modelward_serving.validation.request import ValidatedRows
 
-JSON_HEAD = b"content-type: application/json\r\n"
-ENCODING = b"content-encoding"
-JSON_LENGTH = b"inference-header-content-length"
-SMALL = 64 * 1024
-"""Bytes of a document that can become no more than a few megabytes."""
+log = logging.getLogger("modelward.serving")
+
 _decoder = msgspec.json.Decoder(InferenceRequest)
 _encoder = msgspec.json.Encoder()
 
 
-def most_values(columns: int) -> int:
-    """How many values the document of a model with so many columns may have, with room for what is said beside them."""
-    return MOST_ROWS * max(columns, 1) + 4096
-
-
-def decode(
-    body: bytes | bytearray, json_length: bytes | None = None, most: int = most_values(1000)
-) -> InferenceRequest:
+def decode(body: bytes | bytearray, json_length: bytes | None = None, most: int = max_values(1000)) -> InferenceRequest:
     """A request's document; its binary tensors, if any, follow after ``json_length`` bytes.
 
     Args:
         body: Not compressed any more.
         json_length: Of the document, if more follows; as the header says it.
-        most: Values that the document may have: see most_values().
+        most: Values that the document may have: see max_values().
 
     Raises:
         RefusedError: 400 when it is no request, 413 when its document has more values than the largest request.
@@ -73,7 +65,7 @@ def decode(
 
 def _document(content: bytes | bytearray | memoryview, most: int) -> InferenceRequest:
     if len(content) > SMALL:
-        check_number(content, most)
+        check_values(content, most)
     try:
         request = _decoder.decode(content)
     except msgspec.ValidationError as error:
@@ -87,57 +79,6 @@ def _document(content: bytes | bytearray | memoryview, most: int) -> InferenceRe
     return request
 
 
-def check_number(content: bytes | bytearray | memoryview, most: int) -> None:
-    """Refuse what would become more objects than any request has, before it does: each takes up to 30 times its bytes.
-
-    A category may hold a comma, so twice as many of them are let through as there are values.
-
-    Raises:
-        RefusedError: 413 TooManyValues.
-    """
-    if len(content) <= SMALL:
-        return
-    if isinstance(content, memoryview):
-        content = bytes(content)
-    if content.count(b",") > 2 * most or content.count(b"[") + content.count(b"{") > most:
-        rule = f"a request may have {MOST_ROWS} rows at most, and has more values than fit in those"
-        raise RefusedError(413, "TooManyValues", "inputs", rule)
-
-
-def plain(body: bytes | bytearray, encoding: bytes | None) -> bytes | bytearray:
-    """A body, without the encoding that Content-Encoding names.
-
-    Raises:
-        RefusedError: see decompress().
-    """
-    if encoding is None or encoding.strip().lower() == b"identity":
-        return body
-    return decompress(bytes(body), encoding)
-
-
-def decompress(body: bytes, encoding: bytes, largest: int = LARGEST_BODY) -> bytes:
-    """A body in the encoding that Content-Encoding names; names are the same in any case (RFC 9110, 8.4.1).
-
-    Raises:
-        RefusedError: another encoding, damaged, or too large when unpacked.
-    """
-    encoding = encoding.strip().lower().removeprefix(b"x-")
-    if encoding not in (b"gzip", b"deflate"):
-        raise RefusedError(415, "UnsupportedEncoding", "Content-Encoding", "gzip, deflate or identity")
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    try:
-        content = unpacker.decompress(body, largest)
-    except zlib.error as error:
-        raise RefusedError(400, "NotARequest", "Content-Encoding", f"the body is no {encoding.decode()}") from error
-    if unpacker.unconsumed_tail:
-        raise RefusedError(413, "TooLarge", "", f"a body may have {largest} bytes at most")
-    if not unpacker.eof:
-        raise RefusedError(
-            400, "NotARequest", "Content-Encoding", f"the body is no {encoding.decode()}: it ends too early"
-        )
-    return content
-
-
 class Encoded(msgspec.Struct, frozen=True):
     """A response's body, and how much of it is JSON when binary tensors follow."""
 
@@ -145,14 +86,14 @@ class Encoded(msgspec.Struct, frozen=True):
     json_length: int | None = None
 
 
-def encode(rows: Rows, given: Given) -> Encoded:
+def encode(rows: ValidatedRows, given: ServedPrediction) -> Encoded:
     """The response to a request."""
     shape = [rows.count, 1]
     outputs: list[dict[str, Any]] = []
     binary = b""
     for output in rows.outputs:
         is_score = output.name == SCORE
-        values = given.answer.scores if is_score else given.answer.decisions
+        values = given.prediction.scores if is_score else given.prediction.decisions
         made = {"name": output.name, "shape": shape, "datatype": "FP32" if is_score else "BOOL"}
         if output.binary:
             raw = values.tobytes()
@@ -169,59 +110,66 @@ def encode(rows: Rows, given: Given) -> Encoded:
     return Encoded(content + binary, len(content)) if binary else Encoded(content)
 
 
-def parameters(rows: Rows, given: Given) -> dict[str, str]:
-    """What is said of an answer beside its tensors: texts, as the protocol wants them."""
-    said = {"arm": given.arm, "digest": given.digest}
-    if rows.flagged:
-        said["out_of_range"] = ",".join(rows.flagged)
-    if rows.abstained:
-        said["abstained"] = ",".join(map(str, rows.abstained))
-        said["abstained_because"] = "; ".join(rows.reasons)
-    return said
+class RestCodec:
+    """Requests to one model, and responses of it."""
 
+    def __init__(self, predictor: Predictor, timeout: float) -> None:
+        self.timeout = timeout
+        """Seconds until a caller is told that its request timed out."""
+        self._validator = predictor.validator
+        self._most_values = max_values(len(predictor.validator.columns))
+        self._heads: dict[tuple[str, str], bytes] = {}
+        """Of responses, by digest and arm."""
 
-class OutputTensor(msgspec.Struct):
-    """What is read of one output of another server's response."""
+    def rows(
+        self, headers: Mapping[bytes, bytes], body: bytes | bytearray, *, all_outputs: bool = False
+    ) -> ValidatedRows:
+        """Decode and check a request.
 
-    name: str
-    data: list[Any]
+        Raises:
+            RefusedError: it is wrong.
+        """
+        content = plain(body, headers.get(ENCODING))
+        request = decode(content, headers.get(JSON_LENGTH), self._most_values)
+        return self._validator.rows(request, all_outputs=all_outputs)
 
+    def reply(self, outcome: ServedPrediction | Exception, rows: ValidatedRows, *, routed: bool) -> Reply:
+        """Return the response that tells an outcome."""
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
+            return self._encoded(rows, outcome)
+        except RefusedError as error:
+            return refused(error)
+        except TimeoutError:
+            return failed(504, "DeadlineExceeded", f"not answered within {self.timeout:g} s")
+        except NoAnswerError:
+            head = f"{INVALID_HEADER}: 1\r\n".encode() if routed else b""
+            return failed(500, "InvalidScore", "the model gave no probability", head)
+        except Exception as error:
+            # Its message may hold values: only its type is told.
+            log.error("inference failed: %s", type(error).__name__)
+            return failed(500, "InternalError", "the model could not answer")
 
-class InferenceResponse(msgspec.Struct):
-    """Another server's response."""
+    def head(self, model: str, version: str, digest: str, arm: str) -> bytes:
+        """Return the head of a JSON response, which names the version that answered."""
+        key = (digest, arm)
+        if key not in self._heads:
+            if len(self._heads) > 64:
+                self._heads.clear()
+            said = {
+                names.MODEL_HEADER: model,
+                names.VERSION_HEADER: version,
+                names.DIGEST_HEADER: digest,
+                names.ARM_HEADER: arm,
+            }
+            self._heads[key] = JSON_HEAD + b"".join(f"{k}: {v}\r\n".encode() for k, v in said.items())
+        return self._heads[key]
 
-    outputs: list[OutputTensor]
-
-
-_responses = msgspec.json.Decoder(InferenceResponse)
-
-
-def parse_answer(body: bytes, count: int) -> Answer | None:
-    """A challenger's answer; None if it is none: not JSON, not as many values as rows, not a probability."""
-    try:
-        outputs = {output.name: output.data for output in _responses.decode(body).outputs}
-        scores = np.array(outputs[SCORE], dtype=np.float32).reshape(-1)
-        decisions = np.array(outputs[DECISION], dtype=bool).reshape(-1)
-    except (msgspec.MsgspecError, KeyError, ValueError, TypeError, OverflowError, RecursionError):
-        return None
-    if decisions.shape != (count,) or not is_valid(scores, count):
-        return None
-    return Answer(scores, decisions)
-
-
-def forward(request: InferenceRequest, headers: dict[bytes, bytes]) -> Forward:
-    """A request as another server takes it over HTTP, with more headers: binary tensors stay binary."""
-    inputs: list[dict[str, Any]] = []
-    binary: list[bytes | memoryview] = []
-    tensors: list[Any] = request.inputs
-    for tensor in tensors:
-        made = {"name": tensor.name, "shape": tensor.shape, "datatype": tensor.datatype}
-        said = dict(tensor.parameters or {})
-        if isinstance(tensor, BinaryTensor):
-            binary.append(tensor.content)
-            inputs.append({**made, "parameters": {**said, "binary_data_size": len(tensor.content)}})
-        else:
-            inputs.append({**made, "parameters": said, "data": tensor.data})
-    head = _encoder.encode({"inputs": inputs})
-    lengths = {JSON_LENGTH: b"%d" % len(head)} if binary else {}
-    return Forward(b"".join((head, *binary)), headers | lengths)
+    def _encoded(self, rows: ValidatedRows, given: ServedPrediction) -> Reply:
+        encoded = encode(rows, given)
+        head = self.head(given.model, given.version, given.digest, given.arm)
+        if encoded.json_length is not None:
+            head = head.replace(b"application/json", b"application/octet-stream")
+            head += b"inference-header-content-length: %d\r\n" % encoded.json_length
+        return Reply(200, head, encoded.content)

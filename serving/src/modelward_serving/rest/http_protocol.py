@@ -10,11 +10,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from modelward_serving.reply import Reply
-from modelward_serving.rest.app import App, RestCall
-from modelward_serving.transport.http1 import SLOWEST_REQUEST, Guarded
-
-__all__ = ["SLOWEST_REQUEST", "Protocol"]
+from modelward_serving.rest.app import App
+from modelward_serving.rest.call import RestCall
+from modelward_serving.transport.http1 import LimitedHttpProtocol
+from modelward_serving.transport.reply import Reply
 
 TURN = 0.002
 """Seconds that one connection may answer requests that came together, before others are looked at."""
@@ -31,7 +30,7 @@ class _Answering:
     """Set when the connection is lost; nobody waits for it."""
 
 
-class Protocol(Guarded):
+class InferenceHttpProtocol(LimitedHttpProtocol):
     """One connection."""
 
     app: App
@@ -39,6 +38,7 @@ class Protocol(Guarded):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._heads = self.app.heads
+        self._codec = self.app.codec
         self._read: tuple[Mapping[bytes, bytes], bytes | bytearray] | None = None
         """While bytes are parsed: headers and body of the last request, if it is inference and leaves the connection open."""
         self._standing: Any = None
@@ -67,7 +67,7 @@ class Protocol(Guarded):
         self._infer(headers, body, keep=keep)
 
     def _infer(self, headers: Mapping[bytes, bytes], body: bytes | bytearray, *, keep: bool) -> None:
-        call = RestCall(self.app, headers, body, self._respond, keep=keep and not self.app.turns_away())
+        call = RestCall(self._codec, headers, body, self._respond, keep=keep and not self.app.draining())
         self.app.infer(call)
         if not call.is_answered:
             self._standing = _Answering()

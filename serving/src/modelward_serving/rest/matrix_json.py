@@ -14,7 +14,7 @@ import simdjson
 
 from modelward_serving.protocol.tensors import InferenceRequest, NumberTensor
 
-SMALLEST, LARGEST = 2 * 1024, 256 * 1024
+MIN_BYTES, MAX_BYTES = 2 * 1024, 256 * 1024
 """Bytes of a body: below, the general decoder is as fast; above, the parser's memory, which it keeps, would be too much."""
 ARRAYS = 3
 """Opening brackets of such a request: its inputs, the shape, the numbers. A fourth are the outputs."""
@@ -23,7 +23,7 @@ _parser = simdjson.Parser()
 
 def read(body: bytes | bytearray) -> InferenceRequest | None:
     """The request, or None if it is not of this kind, or may be wrong."""
-    if not SMALLEST <= len(body) <= LARGEST:
+    if not MIN_BYTES <= len(body) <= MAX_BYTES:
         return None
     arrays = _brackets(body)
     if arrays > ARRAYS + 1:

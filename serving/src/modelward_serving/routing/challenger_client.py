@@ -19,20 +19,20 @@ import msgspec
 
 from modelward_api import names
 from modelward_serving.protocol.fields import UnsendableError, beginning, lines
-from modelward_serving.protocol.tensors import Forward
+from modelward_serving.routing.forward import Forward
 from modelward_serving.security.tls import Certificates
-from modelward_serving.transport.header_cache import Heads
+from modelward_serving.transport.header_cache import HeaderCache
 
 POOLED_SECONDS = 15.0
 """Idle connections are kept for less long than the challengers keep theirs: neither finds them closed."""
-MOST_POOLED = 128
+MAX_POOLED = 128
 """Idle connections to one pod: as many as are under way at once, so that few are ever made anew."""
-LARGEST_ANSWER = 16 * 1024 * 1024
-MOST_HEADS = 256
+MAX_RESPONSE = 16 * 1024 * 1024
+MAX_HEADS = 256
 """Heads of answers that are remembered, and beginnings of requests."""
 _ALWAYS = {b"content-type": b"application/json"}
 """Headers of every request."""
-_Heads = Heads[tuple[int, dict[str, str]]]
+_ResponseHeaderCache = HeaderCache[tuple[int, dict[str, str]]]
 """Those of answers: the status and the headers."""
 
 
@@ -56,14 +56,14 @@ class Ask(ABC):
         self.is_over = False
 
     @abstractmethod
-    def heard(self, outcome: Response | OSError) -> None:
+    def on_response(self, outcome: Response | OSError) -> None:
         """Called once with the answer, with TimeoutError if none came in time, or with an OSError for want of a connection."""
 
     def tell(self, outcome: Response | OSError) -> None:
         """Let it be heard, unless something was before."""
         if not self.is_over:
             self.is_over, self.connection = True, None
-            self.heard(outcome)
+            self.on_response(outcome)
 
     def expire(self) -> None:
         """It is waited for no longer."""
@@ -75,18 +75,18 @@ class Ask(ABC):
 class _Waiting:
     """The requests that are waited for equally long, in the order in which their time is over."""
 
-    def __init__(self, patience: float, clock: Callable[[], float], emptied: Callable[[float], object]) -> None:
-        self._patience = patience
+    def __init__(self, timeout: float, clock: Callable[[], float], emptied: Callable[[float], object]) -> None:
+        self._timeout = timeout
         self._clock = clock
         self._emptied = emptied
         self._asks: deque[Ask] = deque()
-        self._rearm(patience)
+        self._rearm(timeout)
 
     def add(self, ask: Ask) -> None:
         asks = self._asks
         while asks and asks[0].is_over:
             asks.popleft()
-        ask.until = ask.started + self._patience
+        ask.until = ask.started + self._timeout
         asks.append(ask)
 
     def _rearm(self, seconds: float) -> None:
@@ -101,13 +101,13 @@ class _Waiting:
         if self._asks:
             self._rearm(self._asks[0].until - now)
         else:
-            self._emptied(self._patience)
+            self._emptied(self._timeout)
 
 
 class _Connection(asyncio.Protocol):
     """One connection, for one request at a time."""
 
-    def __init__(self, heads: _Heads, freed: Callable[[_Connection], None]) -> None:
+    def __init__(self, heads: _ResponseHeaderCache, freed: Callable[[_Connection], None]) -> None:
         self.transport: Any = None
         self.is_open = False
         self.idle_since = 0.0
@@ -179,7 +179,7 @@ class _Connection(asyncio.Protocol):
         self._received += len(data)
         try:
             self._parser.feed_data(data)
-            self._is_strange = self._is_strange or self._received > LARGEST_ANSWER
+            self._is_strange = self._is_strange or self._received > MAX_RESPONSE
         except httptools.HttpParserError:
             self._is_strange = True
         if self._is_strange:
@@ -213,14 +213,14 @@ class Challengers:
         self._clock = clock
         self._pools: dict[str, list[_Connection]] = {}
         self._waiting: dict[float, _Waiting] = {}
-        """By patience."""
+        """By timeout."""
         self._connecting: set[asyncio.Task[None]] = set()
-        self._heads: _Heads = Heads(MOST_HEADS)
+        self._heads: _ResponseHeaderCache = HeaderCache(MAX_HEADS)
         self._beginnings: dict[tuple[str, str, str], bytes] = {}
         """Of requests, by endpoint, path and proof."""
 
-    def ask(self, endpoint: str, path: str, forward: Forward, patience: float, ask: Ask, proof: str = "1") -> None:
-        """POST a request to ``ip:port``; never tried again. ``ask`` hears what came of it within ``patience`` seconds."""
+    def ask(self, endpoint: str, path: str, forward: Forward, timeout: float, ask: Ask, proof: str = "1") -> None:
+        """POST a request to ``ip:port``; never tried again. ``ask`` hears what came of it within ``timeout`` seconds."""
         try:
             head = self._beginnings.get((endpoint, path, proof)) or self._begin(endpoint, path, proof)
             more = lines(forward.headers) if forward.headers else b""
@@ -228,15 +228,15 @@ class Challengers:
             ask.tell(ConnectionError(str(error)))
             return
         request = b"%b%bcontent-length: %d\r\n\r\n%b" % (head, more, len(forward.body), forward.body)
-        waiting = self._waiting.get(patience)
+        waiting = self._waiting.get(timeout)
         if waiting is None:
-            waiting = self._waiting[patience] = _Waiting(patience, self._clock, self._waiting.pop)
+            waiting = self._waiting[timeout] = _Waiting(timeout, self._clock, self._waiting.pop)
         waiting.add(ask)
         connection = self._pooled(endpoint)
         if connection is not None:
             connection.send(request, ask)
             return
-        task = asyncio.get_running_loop().create_task(self._connect(endpoint, request, ask, patience))
+        task = asyncio.get_running_loop().create_task(self._connect(endpoint, request, ask, timeout))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
@@ -248,7 +248,7 @@ class Challengers:
         self._pools.clear()
 
     def _begin(self, endpoint: str, path: str, proof: str) -> bytes:
-        if len(self._beginnings) >= MOST_HEADS:
+        if len(self._beginnings) >= MAX_HEADS:
             self._beginnings.clear()
         head = beginning(path, endpoint) + lines({names.ROUTED_HEADER.encode(): proof.encode(), **_ALWAYS})
         self._beginnings[endpoint, path, proof] = head
@@ -268,7 +268,7 @@ class Challengers:
         if pool is None:
             self._forget_old()
             pool = self._pools[endpoint] = []
-        if connection.is_open and len(pool) < MOST_POOLED:
+        if connection.is_open and len(pool) < MAX_POOLED:
             connection.idle_since = self._clock()
             pool.append(connection)
         else:
@@ -283,7 +283,7 @@ class Challengers:
                     connection.transport.abort()
                 del self._pools[endpoint]
 
-    async def _connect(self, endpoint: str, request: bytes, ask: Ask, patience: float) -> None:
+    async def _connect(self, endpoint: str, request: bytes, ask: Ask, limit: float) -> None:
         """Ask over a new connection, if it comes in time."""
         host, _, port = endpoint.rpartition(":")
         secured = self._certificates.outgoing() if self._certificates else {}
@@ -292,7 +292,7 @@ class Challengers:
             return _Connection(self._heads, partial(self._give_back, endpoint))
 
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(limit):
                 loop = asyncio.get_running_loop()
                 _, connection = await loop.create_connection(made, host.strip("[]"), int(port), **secured)
         except OSError as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 IN_A_ROW = 20
 """Failures in a row after which it is left alone: as many as the rule for hard failures looks at."""
-REST = 1.0
+COOL_DOWN = 1.0
 """Seconds; then one request tries again."""
 
 
@@ -24,13 +24,13 @@ class Breaker:
             return True
         if now < self.until:
             return False
-        self.until = now + REST
+        self.until = now + COOL_DOWN
         return True
 
-    def saw(self, digest: str, answered: bool, now: float) -> None:
+    def record(self, digest: str, answered: bool, now: float) -> None:
         """An answer, or none, came of a request."""
         if digest != self.digest:
             self.digest, self.failures = digest, 0
         self.failures = 0 if answered else self.failures + 1
         if self.failures == IN_A_ROW:
-            self.until = now + REST
+            self.until = now + COOL_DOWN

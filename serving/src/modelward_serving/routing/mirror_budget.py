@@ -10,7 +10,7 @@ AT_ONCE = 64.0
 
 
 @dataclass(slots=True)
-class Allowance:
+class TokenBucket:
     """Fills with time, up to AT_ONCE; each request takes one.
 
     Once it is empty, it is left to fill up again: requests that are asked about one after another find what they run in the
@@ -21,7 +21,7 @@ class Allowance:
     since: float = 0.0
     is_filling: bool = False
 
-    def takes(self, now: float) -> bool:
+    def try_take(self, now: float) -> bool:
         """Whether one more may be asked for evidence alone now."""
         self.left = min(AT_ONCE, self.left + (now - self.since) * A_SECOND)
         self.since = now

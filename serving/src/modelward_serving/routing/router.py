@@ -15,42 +15,43 @@ import numpy as np
 
 from modelward_api import names
 from modelward_api.wire.exchange import LATENCY_LEVELS, SCORE_LEVELS, TrafficLease
+from modelward_serving.counting.pairs import PairedResult
 from modelward_serving.counting.subgroups import Strata
-from modelward_serving.protocol.prediction import Answer
-from modelward_serving.protocol.tensors import Forward
-from modelward_serving.rest.codec import parse_answer
+from modelward_serving.protocol.headers import INVALID_HEADER
+from modelward_serving.protocol.prediction import Prediction
 from modelward_serving.routing.challenger_client import Ask, Challengers, Response
 from modelward_serving.routing.circuit_breaker import Breaker
-from modelward_serving.routing.lease import LeaseHolder, Pair, draw
-from modelward_serving.routing.mirror_budget import Allowance
-from modelward_serving.validation.request import Rows
+from modelward_serving.routing.forward import Forward, parse_answer
+from modelward_serving.routing.lease import LeaseHolder, draw
+from modelward_serving.routing.mirror_budget import TokenBucket
+from modelward_serving.validation.request import ValidatedRows
 
-MOST_MIRRORED = 64
+MAX_MIRRORED = 64
 """Requests that may be under way to the challenger for evidence alone; beyond that, evidence waits."""
-PATIENCE = 2.0
+MIRROR_TIMEOUT = 2.0
 """How many deadlines an answer for evidence alone is waited for."""
 
 _SCORES: list[float] = np.array(SCORE_LEVELS, np.float32).tolist()
 """The levels as scores are given: 0.7 reaches 0.7."""
 
 
-class Asked(msgspec.Struct, frozen=True):
+class ChallengerResult(msgspec.Struct, frozen=True):
     """What came of asking the challenger."""
 
-    answer: Answer | None
+    prediction: Prediction | None
     seconds: float
     error: bool = False
     invalid: bool = False
 
 
-class Own(msgspec.Struct, frozen=True):
+class ChampionResult(msgspec.Struct, frozen=True):
     """The champion's own answer, or that it has none."""
 
-    answer: Answer | None
+    prediction: Prediction | None
     seconds: float
 
 
-class Terms:
+class RoutingPlan:
     """What a lease says to all its requests, made out once: what is looked at for each request is a plain attribute."""
 
     def __init__(self, lease: TrafficLease, counts: dict[str, int]) -> None:
@@ -63,13 +64,17 @@ class Terms:
         self.share, self.mirror = lease.weight / 100, lease.mirror
         self.proof = lease.proof or "1"
         self.sticky = lease.sticky_header.lower().encode() if lease.sticky_header is not None else None
-        self.own, self.witnessed, self.turn = Route(self), Route(self, mirrors=True), Route(self, asks=True)
+        self.champion_route, self.mirrored_route, self.challenger_route = (
+            Route(self),
+            Route(self, mirrors=True),
+            Route(self, asks=True),
+        )
 
 
 class Route(msgspec.Struct, frozen=True):
     """What is planned for one request, and under which lease's terms: unless it says otherwise, the champion answers alone."""
 
-    terms: Terms | None
+    plan: RoutingPlan | None
     mirrors: bool = False
     """The champion answers; the challenger is asked for evidence alone."""
     asks: bool = False
@@ -78,7 +83,7 @@ class Route(msgspec.Struct, frozen=True):
 
 ALONE = Route(None)
 
-Found = Callable[[Answer | None], None]
+Found = Callable[[Prediction | None], None]
 """Called once with the challenger's answer, or with None: the caller gets the champion's."""
 
 
@@ -104,42 +109,44 @@ class Router:
         self._turn = itertools.count()
         self.mirrored = 0
         """Requests that are under way to the challenger for evidence alone."""
-        self._terms: Terms | None = None
+        self._plan: RoutingPlan | None = None
         self._breaker = Breaker()
-        self._allowance = Allowance()
+        self._allowance = TokenBucket()
 
     def route(self, headers: Mapping[bytes, bytes]) -> Route:
         """What is to become of a request with these headers, under the lease in force."""
         lease = self._holder.active(self._clock())
         if lease is None:
             return ALONE
-        terms = self._terms
-        if terms is None or terms.lease is not lease:
-            terms = self._terms = Terms(lease, self._holder.counts_of(lease.challenger.digest))
-        if terms.share > 0 and self._drawn(terms, headers) < terms.share:
-            return terms.turn
-        return terms.witnessed if terms.mirror > 0 and self._chance() < terms.mirror else terms.own
+        plan = self._plan
+        if plan is None or plan.lease is not lease:
+            plan = self._plan = RoutingPlan(lease, self._holder.counts_of(lease.challenger.digest))
+        if plan.share > 0 and self._drawn(plan, headers) < plan.share:
+            return plan.challenger_route
+        return plan.mirrored_route if plan.mirror > 0 and self._chance() < plan.mirror else plan.champion_route
 
-    def turns_away(self) -> bool:
+    def draining(self) -> bool:
         """Whether callers shall connect anew: they will come to another pod."""
-        return self._holder.may_turn_away and self._holder.turns_away(self._clock())
+        return self._holder.may_drain and self._holder.draining(self._clock())
 
-    def has_room(self, terms: Terms) -> bool:
+    def has_room(self, plan: RoutingPlan) -> bool:
         """Whether the challenger may be asked for evidence now; to be asked only if it then is."""
         now = self._clock()
         return (
-            bool(terms.endpoints)
-            and self.mirrored < MOST_MIRRORED
-            and self._allowance.takes(now)
-            and self._breaker.lets_through(terms.digest, now)
+            bool(plan.endpoints)
+            and self.mirrored < MAX_MIRRORED
+            and self._allowance.try_take(now)
+            and self._breaker.lets_through(plan.digest, now)
         )
 
-    def witness(self, terms: Terms, forward: Forward, rows: Rows, own: Own) -> None:
+    def mirror(self, plan: RoutingPlan, forward: Forward, rows: ValidatedRows, own: ChampionResult) -> None:
         """Have the challenger score a request that the champion answered, for evidence alone, if has_room()."""
         self.mirrored += 1
-        self._ask(_Witness(self, self._clock(), terms, rows, own), forward, PATIENCE * terms.deadline)
+        self._ask(_MirroredRequest(self, self._clock(), plan, rows, own), forward, MIRROR_TIMEOUT * plan.deadline)
 
-    def ask(self, terms: Terms, forward: Forward, rows: Rows, own: Own, limit: float, found: Found) -> None:
+    def ask(
+        self, plan: RoutingPlan, forward: Forward, rows: ValidatedRows, own: ChampionResult, limit: float, found: Found
+    ) -> None:
         """Have the challenger answer a caller who waits ``limit`` seconds at most, and the champion if it does not.
 
         While the challenger has no pod, as in a drain, nobody blames it for what nobody asked.
@@ -147,114 +154,117 @@ class Router:
         for, and so what is counted of it, depends on no caller.
         """
         now = self._clock()
-        if not terms.endpoints or not self._breaker.lets_through(terms.digest, now):
+        if not plan.endpoints or not self._breaker.lets_through(plan.digest, now):
             found(None)
             return
-        turn = _Turn(self, now, terms, rows, own, found)
-        if limit < terms.deadline:
+        turn = _RoutedRequest(self, now, plan, rows, own, found)
+        if limit < plan.deadline:
             asyncio.get_running_loop().call_later(limit, turn.end, None)
-        self._ask(turn, forward, terms.deadline)
+        self._ask(turn, forward, plan.deadline)
 
-    def saw(self, asking: _Asking, outcome: Response | OSError) -> Answer | None:
+    def record(self, asking: _Asking, outcome: Response | OSError) -> Prediction | None:
         """Count what came of asking the challenger; its answer, if it is one."""
-        now, terms, rows = self._clock(), asking.terms, asking.rows
-        asked = _understood(outcome, terms, rows.count, now - asking.started)
+        now, plan, rows = self._clock(), asking.plan, asking.rows
+        asked = _understood(outcome, plan, rows.count, now - asking.started)
         strata = self._strata.names_of_row(rows.seen, rows.texts) if self._strata is not None else ()
-        self._holder.saw_pair(terms.digest, _pair(terms, strata, asking.own, asked))
-        self._breaker.saw(terms.digest, asked.answer is not None, now)
-        return asked.answer
+        self._holder.record_pair(plan.digest, _pair(plan, strata, asking.own, asked))
+        self._breaker.record(plan.digest, asked.prediction is not None, now)
+        return asked.prediction
 
-    def saw_answer(self, terms: Terms, *, fallback: bool) -> None:
+    def record_response(self, plan: RoutingPlan, *, fallback: bool) -> None:
         """A caller got the challenger's answer, or the champion's instead."""
-        self._holder.saw_answer(terms.digest, fallback)
+        self._holder.record_response(plan.digest, fallback)
 
-    def _drawn(self, terms: Terms, headers: Mapping[bytes, bytes]) -> float:
-        sticky = headers.get(terms.sticky) if terms.sticky is not None else None
+    def _drawn(self, plan: RoutingPlan, headers: Mapping[bytes, bytes]) -> float:
+        sticky = headers.get(plan.sticky) if plan.sticky is not None else None
         return self._chance() if sticky is None else draw(self._model, sticky.decode("latin-1"), 0.0)
 
-    def _ask(self, asking: _Asking, forward: Forward, patience: float) -> None:
-        endpoints = asking.terms.endpoints
+    def _ask(self, asking: _Asking, forward: Forward, timeout: float) -> None:
+        endpoints = asking.plan.endpoints
         endpoint = endpoints[next(self._turn) % len(endpoints)]
-        self._challengers.ask(endpoint, self._path, forward, patience, asking, asking.terms.proof)
+        self._challengers.ask(endpoint, self._path, forward, timeout, asking, asking.plan.proof)
 
 
 class _Asking(Ask):
     """A request that both score."""
 
-    __slots__ = ("own", "router", "rows", "terms")
+    __slots__ = ("own", "plan", "router", "rows")
 
-    def __init__(self, router: Router, started: float, terms: Terms, rows: Rows, own: Own) -> None:
+    def __init__(
+        self, router: Router, started: float, plan: RoutingPlan, rows: ValidatedRows, own: ChampionResult
+    ) -> None:
         super().__init__(started)
         self.router = router
-        self.terms = terms
+        self.plan = plan
         self.rows = rows
         self.own = own
 
 
-class _Witness(_Asking):
+class _MirroredRequest(_Asking):
     """Its caller has the champion's answer: the challenger is asked for evidence alone."""
 
     __slots__ = ()
 
-    def heard(self, outcome: Response | OSError) -> None:
+    def on_response(self, outcome: Response | OSError) -> None:
         self.router.mirrored -= 1
-        self.router.saw(self, outcome)
+        self.router.record(self, outcome)
 
 
-class _Turn(_Asking):
+class _RoutedRequest(_Asking):
     """Its caller waits for the challenger."""
 
     __slots__ = ("found",)
 
-    def __init__(self, router: Router, started: float, terms: Terms, rows: Rows, own: Own, found: Found) -> None:
-        super().__init__(router, started, terms, rows, own)
+    def __init__(
+        self, router: Router, started: float, plan: RoutingPlan, rows: ValidatedRows, own: ChampionResult, found: Found
+    ) -> None:
+        super().__init__(router, started, plan, rows, own)
         self.found: Found | None = found
 
-    def heard(self, outcome: Response | OSError) -> None:
-        self.end(self.router.saw(self, outcome))
+    def on_response(self, outcome: Response | OSError) -> None:
+        self.end(self.router.record(self, outcome))
 
-    def end(self, answer: Answer | None) -> None:
+    def end(self, answer: Prediction | None) -> None:
         """Tell the caller, if it waits."""
         found, self.found = self.found, None
         if found is not None:
-            self.router.saw_answer(self.terms, fallback=answer is None)
+            self.router.record_response(self.plan, fallback=answer is None)
             found(answer)
 
 
-def _understood(outcome: Response | OSError, terms: Terms, count: int, seconds: float) -> Asked:
+def _understood(outcome: Response | OSError, plan: RoutingPlan, count: int, seconds: float) -> ChallengerResult:
     """What a challenger's response is worth."""
     if isinstance(outcome, TimeoutError):
-        return Asked(None, math.inf)
+        return ChallengerResult(None, math.inf)
     if isinstance(outcome, OSError):
-        return Asked(None, seconds, error=True)
+        return ChallengerResult(None, seconds, error=True)
     if outcome.status != 200:
-        return Asked(None, seconds, error=True, invalid=outcome.headers.get(INVALID_HEADER) == "1")
-    if outcome.headers.get(names.DIGEST_HEADER) != terms.digest:
-        return Asked(None, seconds, error=True)  # an address that belongs to another pod by now
+        return ChallengerResult(None, seconds, error=True, invalid=outcome.headers.get(INVALID_HEADER) == "1")
+    if outcome.headers.get(names.DIGEST_HEADER) != plan.digest:
+        return ChallengerResult(None, seconds, error=True)  # an address that belongs to another pod by now
     answer = parse_answer(outcome.content, count)
     if answer is None:
-        return Asked(None, seconds, error=True, invalid=True)
-    return Asked(answer, seconds)
+        return ChallengerResult(None, seconds, error=True, invalid=True)
+    return ChallengerResult(answer, seconds)
 
 
-INVALID_HEADER = "x-modelward-invalid"
-"""Set on a 500 of a model that gave no probability."""
-
-
-def _pair(terms: Terms, strata: tuple[str, ...], own: Own, asked: Asked) -> Pair:
-    deadline = terms.deadline
+def _pair(plan: RoutingPlan, strata: tuple[str, ...], own: ChampionResult, asked: ChallengerResult) -> PairedResult:
+    deadline = plan.deadline
     is_late, own_is_late = not asked.error and asked.seconds > deadline, own.seconds > deadline
-    if own.answer is None or asked.answer is None:
-        return Pair(asked.error, own.answer is None, is_late, own_is_late, asked.invalid, strata=strata)
-    return Pair(
+    if own.prediction is None or asked.prediction is None:
+        return PairedResult(asked.error, own.prediction is None, is_late, own_is_late, asked.invalid, strata=strata)
+    return PairedResult(
         late_challenger=is_late,
         late_champion=own_is_late,
-        flip=_differ(asked.answer.decisions, own.answer.decisions),
+        flip=_differ(asked.prediction.decisions, own.prediction.decisions),
         slower=(
             bisect_left(LATENCY_LEVELS, asked.seconds / deadline),
             bisect_left(LATENCY_LEVELS, own.seconds / deadline),
         ),
-        higher=(bisect_right(_SCORES, asked.answer.scores.item(0)), bisect_right(_SCORES, own.answer.scores.item(0))),
+        higher=(
+            bisect_right(_SCORES, asked.prediction.scores.item(0)),
+            bisect_right(_SCORES, own.prediction.scores.item(0)),
+        ),
         strata=strata,
     )
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,28 +14,27 @@ from typing import Any, Protocol
 import aiohttp
 import jwt
 
-from modelward_serving.protocol.tensors import RefusedError
+from modelward_serving.errors import RefusedError
+from modelward_serving.security.key_set import Keys, KeySetFile, parse
 
 log = logging.getLogger("modelward.serving")
 
-AUTHORIZATION = b"authorization"
-"""The header that has the token."""
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures by a private key alone: a secret that both know, or none at all, proves nothing here."""
 SKEW = 10.0
 """Seconds that clocks may differ."""
 REMEMBERED = 60.0
 """Seconds for which a token is not verified again."""
-MOST_REMEMBERED = 10_000
+MAX_REMEMBERED = 10_000
 PERIOD = 60.0
 """Seconds between two fetches of an issuer's keys."""
 SOON = 2.0
 """The same while there are none."""
-LARGEST_SET = 256 * 1024
+MAX_KEY_SET = 256 * 1024
 
 
 @dataclass(frozen=True)
-class Rules:
+class TokenPolicy:
     """What a token must say."""
 
     issuer: str
@@ -51,38 +48,24 @@ class Rules:
     """or where they are fetched."""
 
 
-class Keys(Protocol):
-    """An issuer's public keys."""
+class KeySource(Protocol):
+    """Where an issuer's public keys come from."""
 
-    def all(self) -> Mapping[str, jwt.PyJWK]:
-        """Those known now, by their ids; empty when none were ever read."""
+    def current(self) -> Keys:
+        """Return the keys known now; none until they were read once."""
 
     async def follow(self) -> None:
         """Keep them up to date, for ever."""
 
 
-class KeysInFile:
-    """Keys from a file, read again when it changes. One that is away or broken changes nothing."""
+class KeysInFile(KeySetFile):
+    """Keys in a file, which is looked at whenever a token is verified."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._version: object = None
-        self._keys: dict[str, jwt.PyJWK] = {}
-
-    def all(self) -> Mapping[str, jwt.PyJWK]:
-        """Those known now."""
-        try:
-            found = os.stat(self._path)  # noqa: PTH116
-            version = (found.st_mtime_ns, found.st_ino, found.st_size)
-            if version != self._version:
-                self._keys = parse(self._path.read_bytes())
-                self._version = version
-        except (OSError, ValueError) as error:
-            log.warning("callers: the keys in %s cannot be read: %s", self._path, type(error).__name__)
-        return self._keys
+        super().__init__(path, "callers")
 
     async def follow(self) -> None:
-        """The file is looked at whenever a token is verified."""
+        """Do nothing: current() reads the file when it changes."""
 
 
 class KeysAtUrl:
@@ -92,8 +75,8 @@ class KeysAtUrl:
         self._url = url
         self._keys: dict[str, jwt.PyJWK] = {}
 
-    def all(self) -> Mapping[str, jwt.PyJWK]:
-        """Those known now."""
+    def current(self) -> Keys:
+        """Return the keys that were fetched last."""
         return self._keys
 
     async def follow(self) -> None:
@@ -104,30 +87,16 @@ class KeysAtUrl:
                 try:
                     async with session.get(self._url) as answer:
                         answer.raise_for_status()
-                        self._keys = parse(await answer.content.read(LARGEST_SET))
+                        self._keys = parse(await answer.content.read(MAX_KEY_SET))
                 except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                     log.warning("callers: the keys at %s cannot be fetched: %s", self._url, type(error).__name__)
                 await asyncio.sleep(PERIOD if self._keys else SOON)
 
 
-def parse(content: bytes) -> dict[str, jwt.PyJWK]:
-    """A JSON Web Key Set (RFC 7517); keys of kinds that are not known are left out.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        listed = json.loads(content)["keys"]
-        keys = jwt.PyJWKSet(listed).keys
-    except (KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
-        raise ValueError("no JSON Web Key Set") from error
-    return {str(key.key_id): key for key in keys}
-
-
-class Callers:
+class Authenticator:
     """Judges callers. A token that was verified is remembered for a minute, by its hash."""
 
-    def __init__(self, rules: Rules, keys: Keys, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, rules: TokenPolicy, keys: KeySource, clock: Callable[[], float] = time.time) -> None:
         self._rules = rules
         self._keys = keys
         self._clock = clock
@@ -148,12 +117,12 @@ class Callers:
         claims = self._claims(authorization[7:].strip())
         if self._rules.subjects and claims.get("sub") not in self._rules.subjects:
             raise RefusedError(403, "WrongSubject", "authorization", "the token's subject may not ask this model")
-        if len(self._known) >= MOST_REMEMBERED:
+        if len(self._known) >= MAX_REMEMBERED:
             self._known.clear()
         self._known[name] = min(float(claims["exp"]) + SKEW, now + REMEMBERED)
 
     def _claims(self, token: bytes) -> Mapping[str, Any]:
-        keys = self._keys.all()
+        keys = self._keys.current()
         if not keys:
             raise RefusedError(503, "NoKeys", "authorization", "the issuer's keys are not known yet")
         try:
@@ -183,7 +152,7 @@ def _refused(reason: str, rule: str) -> RefusedError:
     return RefusedError(401, reason, "authorization", rule)
 
 
-def callers(rules: Rules) -> tuple[Callers, Keys]:
+def callers(rules: TokenPolicy) -> tuple[Authenticator, KeySource]:
     """Who judges by these rules, and the keys that have to be followed."""
-    keys: Keys = KeysInFile(rules.file) if rules.file is not None else KeysAtUrl(rules.url or "")
-    return Callers(rules, keys), keys
+    keys: KeySource = KeysInFile(rules.file) if rules.file is not None else KeysAtUrl(rules.url or "")
+    return Authenticator(rules, keys), keys

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hmac
-import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,13 +12,14 @@ from typing import Any
 import jwt
 
 from modelward_api.wire import control_token
+from modelward_serving.security.key_set import KeySetFile
 
-LEAST_PROOF, MOST_PROOF = 64, 1024
+MIN_PROOF, MAX_PROOF = 64, 1024
 """Bytes; what is no token is not looked at further."""
 log = logging.getLogger("modelward.serving")
 
 
-class DistrustedError(Exception):
+class UnauthorizedControlError(Exception):
     """A request that is not the operator's, and why: a CamelCase reason and a sentence."""
 
     def __init__(self, reason: str, message: str) -> None:
@@ -28,10 +27,10 @@ class DistrustedError(Exception):
         self.reason = reason
 
 
-class Routed:
+class ProofVerifier:
     """Tells a champion's requests from those of callers, who may send any header."""
 
-    def __init__(self, trust: Trust | None, digest: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, trust: ControlAuthenticator | None, digest: str, clock: Callable[[], float] = time.time) -> None:
         self._trust = trust
         self._digest = digest
         self._clock = clock
@@ -41,25 +40,23 @@ class Routed:
         """Whether it is the operator's, for this bundle, and holds still. Without the operator's keys nothing is proven."""
         if self._known and hmac.compare_digest(proof, self._known):
             return self._clock() < self._until
-        if self._trust is None or not LEAST_PROOF <= len(proof) <= MOST_PROOF:
+        if self._trust is None or not MIN_PROOF <= len(proof) <= MAX_PROOF:
             return False
         try:
             self._until = self._trust.routed(proof.decode("latin-1"), self._digest)
-        except DistrustedError:
+        except UnauthorizedControlError:
             return False
         self._known = proof
         return True
 
 
-class Trust:
+class ControlAuthenticator:
     """Judges requests by the public keys in a file, which is read again when it changes."""
 
     def __init__(self, path: Path, pod_uid: str, clock: Callable[[], float] = time.time) -> None:
-        self._path = path
+        self._keys = KeySetFile(path, "control port")
         self._pod_uid = pod_uid
         self._clock = clock
-        self._version: object = None
-        self._keys: dict[str, jwt.PyJWK] = {}
         self._seen: dict[str, float] = {}
 
     def check(self, authorization: str | None, method: str, path: str, body: bytes) -> None:
@@ -69,10 +66,10 @@ class Trust:
             DistrustedError: it is not from the operator, not for this pod, not this request, too old, or a repetition.
         """
         if authorization is None or not authorization.startswith("Bearer "):
-            raise DistrustedError("Unsigned", "only the operator may ask: no bearer token was sent")
+            raise UnauthorizedControlError("Unsigned", "only the operator may ask: no bearer token was sent")
         claims = self._claims(authorization.removeprefix("Bearer "), self._pod_uid, control_token.REQUIRED)
         if any(claims.get(name) != value for name, value in control_token.bound(method, path, body).items()):
-            raise DistrustedError("AnotherRequest", "the token was signed for another request")
+            raise UnauthorizedControlError("AnotherRequest", "the token was signed for another request")
         self._only_once(claims)
 
     def routed(self, proof: str, digest: str) -> float:
@@ -83,7 +80,7 @@ class Trust:
         """
         claims = self._claims(proof, digest, ("iss", "aud", "exp", "sub"))
         if claims["sub"] != control_token.ROUTED:
-            raise DistrustedError("AnotherRequest", "the token was signed for something else")
+            raise UnauthorizedControlError("AnotherRequest", "the token was signed for something else")
         return float(claims["exp"]) + control_token.SKEW
 
     def _claims(self, token: str, audience: str, required: Iterable[str]) -> Mapping[str, Any]:
@@ -100,37 +97,22 @@ class Trust:
             )
         except (jwt.ExpiredSignatureError, jwt.ImmatureSignatureError) as error:
             message = f"the token holds for {control_token.SECONDS} s: are the clocks of the nodes right?"
-            raise DistrustedError("OutOfTime", message) from error
+            raise UnauthorizedControlError("OutOfTime", message) from error
         except jwt.InvalidAudienceError as error:
-            raise DistrustedError("AnotherPod", "the token was signed for another pod") from error
+            raise UnauthorizedControlError("AnotherPod", "the token was signed for another pod") from error
         except (jwt.InvalidTokenError, TypeError, ValueError) as error:  # text beyond ASCII, numbers beyond all time
-            raise DistrustedError("BadToken", "the token is none of the operator's") from error
+            raise UnauthorizedControlError("BadToken", "the token is none of the operator's") from error
 
     def _key(self, kid: str) -> jwt.PyJWK:
-        self._read_again()
-        if kid not in self._keys:
-            message = f"{len(self._keys)} keys are known, and the token's is not one of them"
-            raise DistrustedError("UnknownKey", message)
-        return self._keys[kid]
-
-    def _read_again(self) -> None:
-        """A file that is away or broken changes nothing: what was known stays known."""
-        try:
-            found = os.stat(self._path)  # noqa: PTH116
-            version = (found.st_mtime_ns, found.st_ino, found.st_size)
-            if version == self._version:
-                return
-            keys = [jwt.PyJWK.from_dict(key) for key in json.loads(self._path.read_bytes())["keys"]]
-            known = {str(key.key_id): key for key in keys}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
-            log.warning("control port: the keys in %s cannot be read: %s", self._path, type(error).__name__)
-            return
-        self._version, self._keys = version, known
-        log.info("control port: the operator has %d keys", len(known))
+        keys = self._keys.current()
+        if kid not in keys:
+            message = f"{len(keys)} keys are known, and the token's is not one of them"
+            raise UnauthorizedControlError("UnknownKey", message)
+        return keys[kid]
 
     def _only_once(self, claims: Mapping[str, Any]) -> None:
         now = self._clock()
         self._seen = {jti: until for jti, until in self._seen.items() if until >= now}
         if claims["jti"] in self._seen:
-            raise DistrustedError("Repeated", "the token was used before")
+            raise UnauthorizedControlError("Repeated", "the token was used before")
         self._seen[claims["jti"]] = float(claims["exp"]) + control_token.SKEW

@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from modelward_serving.protocol.tensors import LARGEST_BODY
+from modelward_serving.limits import MAX_BODY
 
 UNLIMITED = 256 * 1024 * 1024
 """Where the container has no limit."""
-LEAST = 2 * LARGEST_BODY
+MIN_BUDGET = 2 * MAX_BODY
 """However small the container is: one request at a time must go through."""
 SHARE = 0.5
 """Of what the container may use and does not use yet; the rest is for what requests are made into, one at a time."""
@@ -45,7 +45,7 @@ def of_this_process(limits: tuple[Path, ...] = LIMITS, statm: Path = Path("/proc
     used = _number(statm, 1)
     if limit is None or used is None:
         return Budget()
-    return Budget(min(UNLIMITED, max(LEAST, int(SHARE * (limit - used * 4096)))))
+    return Budget(min(UNLIMITED, max(MIN_BUDGET, int(SHARE * (limit - used * 4096)))))
 
 
 def _number(path: Path, word: int = 0) -> int | None:

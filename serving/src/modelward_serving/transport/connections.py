@@ -17,7 +17,7 @@ BACK = 72
 """File descriptors that are for other things: the model, the loop, challengers, logs."""
 HTTP, GRPC, CONTROL = 4096, 2048, 64
 """Connections to each port, where there are as many file descriptors."""
-LEAST = 8
+MIN_CONNECTIONS = 8
 
 
 class Connection(Protocol):
@@ -82,7 +82,7 @@ def shares(descriptors: int | None = None) -> tuple[int, int, int]:
         descriptors = _raised()
     free = max(descriptors - BACK, 0)
     wanted = HTTP + GRPC + CONTROL
-    http, grpc, control = (max(LEAST, min(most, free * most // wanted)) for most in (HTTP, GRPC, CONTROL))
+    http, grpc, control = (max(MIN_CONNECTIONS, min(most, free * most // wanted)) for most in (HTTP, GRPC, CONTROL))
     return http, grpc, control
 
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 from modelward_api.names import ROUTED_HEADER
-from modelward_serving.rest.codec import JSON_LENGTH
+from modelward_serving.protocol.headers import JSON_LENGTH
 
 END = b"\r\n\r\n"
-LONGEST = 1024
+MAX_HEAD = 1024
 """Bytes of a head."""
-MOST_OF_CALLERS = 1024
+MAX_REQUEST_HEADS = 1024
 """Heads: callers send bodies of few lengths."""
 OF_CALLERS = frozenset(
     {b"host", b"user-agent", b"accept", b"accept-encoding", b"connection", b"content-type", b"content-length"}
@@ -27,11 +27,11 @@ OF_CALLERS = frozenset(
 Said = TypeVar("Said")
 
 
-class Heads(Generic[Said]):
+class HeaderCache(Generic[Said]):
     """What is known, bounded: when it is full, it begins anew."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self._max = most
         self._known: dict[bytes, tuple[Said, int]] = {}
 
     def learn(self, data: bytes, said: Said, body: bytes | bytearray) -> None:
@@ -42,26 +42,26 @@ class Heads(Generic[Said]):
             said: What the head says beside the body's length.
             body: As it was parsed.
         """
-        end = data.find(END, 0, LONGEST) + len(END)
+        end = data.find(END, 0, MAX_HEAD) + len(END)
         if data[end:] == body:
-            if len(self._known) >= self._most:
+            if len(self._known) >= self._max:
                 self._known.clear()
             self._known[data[:end]] = said, len(body)
 
     def split(self, data: bytes) -> tuple[Said, bytes] | None:
         """What the head says, and the body, if the data is one whole message with a head that is known."""
-        end = data.find(END, 0, LONGEST) + len(END)
+        end = data.find(END, 0, MAX_HEAD) + len(END)
         found = self._known.get(data[:end])
         if found is None or len(data) != end + found[1]:
             return None
         return found[0], data[end:]
 
 
-class CallersHeads(Heads[Mapping[bytes, bytes]]):
+class RequestHeaderCache(HeaderCache[Mapping[bytes, bytes]]):
     """Those of requests: their headers, with lower-case names."""
 
     def __init__(self) -> None:
-        super().__init__(MOST_OF_CALLERS)
+        super().__init__(MAX_REQUEST_HEADS)
 
     def learn(self, data: bytes, said: Mapping[bytes, bytes], body: bytes | bytearray) -> None:
         """The same, if nothing in it belongs to one request."""

@@ -14,15 +14,13 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from modelward_serving.protocol.tensors import RefusedError
-from modelward_serving.reply import Reply, refused
+from modelward_serving.errors import RefusedError
+from modelward_serving.limits import MAX_HEAD, MAX_REQUEST_SECONDS
 from modelward_serving.transport.connections import Port
+from modelward_serving.transport.reply import Reply, refused
 
-LARGEST_HEAD = 64 * 1024
-MOST_HEADERS = 100
-SLOWEST_REQUEST = 10.0
-"""Seconds from a request's first byte to its last, and from a connection's beginning to its first byte."""
-SLOWEST_READER = 15.0
+MAX_HEADERS = 100
+MAX_READ_SECONDS = 15.0
 """Seconds in which a caller must take enough of an answer for the rest to fit the transport's buffer."""
 LINGER = 3.0
 """Seconds that a refused caller is given to stop sending: it would not read the refusal if it were reset."""
@@ -32,7 +30,7 @@ KEEP_ALIVE = 75.0
 _UPGRADING = frozenset((b"upgrade", b"http2-settings"))
 
 
-class Guarded(HttpToolsProtocol):
+class LimitedHttpProtocol(HttpToolsProtocol):
     """One connection."""
 
     app: Any
@@ -104,7 +102,7 @@ class Guarded(HttpToolsProtocol):
             rest = self._feed(rest)
         if self._in_head and not self._is_fresh:
             self._head += len(data)
-            if self._head > LARGEST_HEAD:
+            if self._head > MAX_HEAD:
                 self._refuse(refused(_head_too_large()))
         self._is_fresh = False
 
@@ -148,13 +146,13 @@ class Guarded(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         """A part of the request's target."""
         self.url += url
-        if len(self.url) > LARGEST_HEAD:
+        if len(self.url) > MAX_HEAD:
             self._stop(_head_too_large())
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A line of the head, or a trailer: nobody reads those."""
         self._lines += 1
-        if self._lines > MOST_HEADERS:
+        if self._lines > MAX_HEADERS:
             self._stop(_head_too_large())
         if self._in_head:
             super().on_header(name, value)
@@ -270,15 +268,15 @@ class Guarded(HttpToolsProtocol):
             if now - self._leaving > LINGER:
                 self.transport.abort()
         elif self.flow.write_paused:
-            if now - self._paused > SLOWEST_READER:
+            if now - self._paused > MAX_READ_SECONDS:
                 self.transport.abort()
         elif not self._is_idle():
             return
         elif self._partial:
-            if now - self._began > SLOWEST_REQUEST:
-                rule = f"a request must be complete within {SLOWEST_REQUEST:g} s"
+            if now - self._began > MAX_REQUEST_SECONDS:
+                rule = f"a request must be complete within {MAX_REQUEST_SECONDS:g} s"
                 self._end(refused(RefusedError(408, "TooSlow", "", rule)))
-        elif now - self._last > (SLOWEST_REQUEST if self._is_new else KEEP_ALIVE):
+        elif now - self._last > (MAX_REQUEST_SECONDS if self._is_new else KEEP_ALIVE):
             self.transport.close()
 
     def _is_idle(self) -> bool:
@@ -341,9 +339,7 @@ def no_room() -> RefusedError:
 
 
 def _head_too_large() -> RefusedError:
-    return RefusedError(
-        431, "HeadTooLarge", "", f"a head may have {LARGEST_HEAD} bytes and {MOST_HEADERS} lines at most"
-    )
+    return RefusedError(431, "HeadTooLarge", "", f"a head may have {MAX_HEAD} bytes and {MAX_HEADERS} lines at most")
 
 
 def _without_upgrade(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:

@@ -28,32 +28,32 @@ NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR = 0x0, 0x1, 0x2, 0x
 STREAM_CLOSED, FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR = 0x5, 0x6, 0x7, 0x8, 0x9
 CALM_DOWN = 0xB
 
-LARGEST_FRAME = 64 * 1024
-LARGEST_HEAD = 16 * 1024
+MAX_FRAME = 64 * 1024
+MAX_HEAD = 16 * 1024
 """Of the block as it comes, and of the fields that it makes."""
-MOST_STREAMS = 100
+MAX_STREAMS = 100
 STREAM_WINDOW = 1024 * 1024
 CONNECTION_WINDOW = 16 * 1024 * 1024
-MOST_HELD = 32 * 1024 * 1024
+MAX_HELD = 32 * 1024 * 1024
 """Bytes of requests and answers that one connection may have us keep; the budget bounds all of them together."""
-MOST_UNREAD = 256 * 1024
+MAX_UNREAD = 256 * 1024
 """Bytes of answers that wait for the caller's windows: while there are more, its further requests wait."""
-LARGEST_WRITE = 64 * 1024
+MAX_WRITE = 64 * 1024
 TURN = 0.002
 """Seconds after which a connection with more to do lets the others have their turn."""
 LOOKS = 8
 """Frames between two looks at the clock, where none of them ends a request."""
-LONGEST_WAIT = 10.0
+MAX_WAIT_SECONDS = 10.0
 """Seconds that a caller may take for its first frame, and for reading what it asked for."""
-MOST_CUT = 256
+MAX_CUT = 256
 """Streams that we ended before the caller did and whose last frames are ignored."""
-MOST_IDLE_FRAMES = 10_000
+MAX_IDLE_FRAMES = 10_000
 """Frames that ask for nothing, between two requests: more of them are an attack."""
-MOST_RESETS = 200
+MAX_RESETS = 200
 """Streams that a caller may take back beyond those that were answered: 'rapid reset' is more."""
-MOST_BY_INDICES, MOST_WITH_TEXT, LONGEST_WITH_TEXT = 64, 8, 512
+MAX_BY_INDICES, MAX_WITH_TEXT, MAX_TEXT_BLOCK = 64, 8, 512
 """Heads that a connection keeps by their blocks: those of indices into its table, and those with text, which take more memory."""
-LARGEST_WINDOW = 2**31 - 1
+MAX_WINDOW = 2**31 - 1
 LAST_STREAM = 2**31 - 1
 
 _HEAD = struct.Struct(">HBBBI")
@@ -157,10 +157,10 @@ class Stream:
     waits_since: float = 0.0
     """When the caller's windows first kept back what is pending."""
 
-    def answer(self, head: bytes, content: bytes, trailers: bytes) -> None:
+    def respond(self, head: bytes, content: bytes, trailers: bytes) -> None:
         """The whole response: header blocks before and after the content."""
         if not self.is_over:
-            self.connection.answer(self, head, content, trailers)
+            self.connection.respond(self, head, content, trailers)
 
     def begin(self, head: bytes) -> None:
         """The head of a response that comes in parts."""
@@ -232,7 +232,7 @@ class Connection(asyncio.Protocol):
         self._application = application
         self._clock = clock
         self._transport: Any = None
-        self._rest = b""
+        self._unparsed = b""
         self._out: list[bytes] | None = None
         self._out_size = 0
         self._turn_ends = math.inf
@@ -246,7 +246,7 @@ class Connection(asyncio.Protocol):
         """Requests that are whole and wait until the caller has read more."""
         self._cut: dict[int, None] = {}
         self._is_greeted = self._is_set = False
-        self._decoder = hpack.Decoder(max_header_list_size=LARGEST_HEAD)
+        self._decoder = hpack.Decoder(max_header_list_size=MAX_HEAD)
         self._heads: dict[bytes, Head] = {}
         self._block: tuple[int, int, bytearray] | None = None
         """Stream, flags and beginning of a head that goes on in the next frame."""
@@ -272,7 +272,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A caller came."""
         self._transport = transport
-        settings = {0x3: MOST_STREAMS, 0x4: STREAM_WINDOW, 0x5: LARGEST_FRAME, 0x6: LARGEST_HEAD}
+        settings = {0x3: MAX_STREAMS, 0x4: STREAM_WINDOW, 0x5: MAX_FRAME, 0x6: MAX_HEAD}
         said = b"".join(_SETTING.pack(name, value) for name, value in settings.items())
         more = (CONNECTION_WINDOW - 65_535).to_bytes(4)
         self._transport.write(frame(SETTINGS, 0, 0, said) + frame(WINDOW_UPDATE, 0, 0, more))
@@ -289,10 +289,10 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came; answers what they complete, in one write."""
-        if self._rest:
-            data = self._rest + data
+        if self._unparsed:
+            data = self._unparsed + data
         if self._is_paused:
-            self._rest = data
+            self._unparsed = data
         else:
             self._work(data)
 
@@ -319,7 +319,7 @@ class Connection(asyncio.Protocol):
         except ConnectionFault as fault:
             self._fail(fault.code)
             at = len(data)
-        self._rest = data[at:]
+        self._unparsed = data[at:]
         self._push()
         self._out = None
         if self._is_closing:
@@ -350,14 +350,14 @@ class Connection(asyncio.Protocol):
     def _go_on(self) -> None:
         self._is_scheduled = False
         if not self._is_closing and self._congested_since is None:
-            self._work(self._rest)
+            self._work(self._unparsed)
 
     def write(self, content: bytes) -> None:
         """Send frames, together with what else this step sends."""
         if self._out is not None:
             self._out.append(content)
             self._out_size += len(content)
-            if self._out_size > LARGEST_WRITE:
+            if self._out_size > MAX_WRITE:
                 self._push()
         elif not self._is_closing:
             self._transport.write(content)
@@ -368,16 +368,16 @@ class Connection(asyncio.Protocol):
             self._out.clear()
             self._out_size = 0
 
-    def check(self, now: float) -> None:
+    def look(self, now: float) -> None:
         """End what takes its caller too long: to be called now and then."""
         if self._is_closing:
             self._closing_since = self._closing_since or now
         since = self._closing_since or self._congested_since or (now if self._is_set else self.began)
-        if now - since > LONGEST_WAIT:
+        if now - since > MAX_WAIT_SECONDS:
             self.abort()
             return
         for stream in [each for each in self.streams.values() if each.pending]:
-            if now - stream.waits_since > LONGEST_WAIT:
+            if now - stream.waits_since > MAX_WAIT_SECONDS:
                 self._drop(stream)
                 self.write(frame(RST_STREAM, 0, stream.id, CANCEL.to_bytes(4)))
                 self._forget(stream)
@@ -423,7 +423,7 @@ class Connection(asyncio.Protocol):
         if self._out is None:
             self._transport.close()
 
-    def answer(self, stream: Stream, head: bytes, content: bytes, trailers: bytes) -> None:
+    def respond(self, stream: Stream, head: bytes, content: bytes, trailers: bytes) -> None:
         """A whole response; in one piece where the caller's windows allow it."""
         size = len(content)
         if size > self._window or size > stream.window or size > self._largest_frame:
@@ -493,7 +493,7 @@ class Connection(asyncio.Protocol):
         """Count so many bytes as kept for a stream; False, and nothing is counted, if there is no room."""
         if size == 0:
             return True
-        if self.held + size > MOST_HELD or not self._memory.budget.take(size):
+        if self.held + size > MAX_HELD or not self._memory.budget.take(size):
             return False
         stream.held += size
         self.held += size
@@ -507,9 +507,9 @@ class Connection(asyncio.Protocol):
     def _keep_part(self, stream: Stream, size: int) -> None:
         """Keep a part of a request; where there is no room, whoever has most kept pays."""
         while not self._keep(stream, size):
-            connection = self if self.held + size > MOST_HELD else self._memory.greediest()
+            connection = self if self.held + size > MAX_HELD else self._memory.greediest()
             parts = [each for each in connection.streams.values() if each.held and not each.is_complete]
-            if connection is not self and connection.unread > MOST_UNREAD:
+            if connection is not self and connection.unread > MAX_UNREAD:
                 connection.abort()
                 continue
             largest = max(parts, key=lambda each: each.held, default=stream)
@@ -519,7 +519,7 @@ class Connection(asyncio.Protocol):
 
     def _cut_off(self, number: int) -> None:
         """What the caller sent to a stream before it heard that we ended it is no fault of its own."""
-        if len(self._cut) >= MOST_CUT:
+        if len(self._cut) >= MAX_CUT:
             del self._cut[next(iter(self._cut))]
         self._cut[number] = None
 
@@ -568,7 +568,7 @@ class Connection(asyncio.Protocol):
         while self._is_greeted and end - at >= 9 and not self._is_closing:
             high, low, kind, flags, stream = _HEAD.unpack_from(data, at)
             size = high << 8 | low
-            if size > LARGEST_FRAME:
+            if size > MAX_FRAME:
                 raise ConnectionFault(FRAME_SIZE_ERROR)
             if end - at - 9 < size:
                 break
@@ -592,7 +592,7 @@ class Connection(asyncio.Protocol):
 
     def _take_waiting(self) -> None:
         """Answer requests that waited, as long as the caller reads."""
-        while self._waiting and self.unread <= MOST_UNREAD and not self._is_turn_over():
+        while self._waiting and self.unread <= MAX_UNREAD and not self._is_turn_over():
             self._finish(self._waiting.popleft())
 
     def _reset(self, number: int, code: int) -> None:
@@ -606,13 +606,13 @@ class Connection(asyncio.Protocol):
         self.write(frame(RST_STREAM, 0, number, code.to_bytes(4)))
 
     def _check_resets(self) -> None:
-        if self._resets > MOST_RESETS + self._answered:
+        if self._resets > MAX_RESETS + self._answered:
             raise ConnectionFault(CALM_DOWN)
 
     def _idle(self, count: int = 1) -> None:
         """A frame came that asks for nothing, or for so many small things."""
         self._idle_frames += count
-        if self._idle_frames > MOST_IDLE_FRAMES:
+        if self._idle_frames > MAX_IDLE_FRAMES:
             raise ConnectionFault(CALM_DOWN)
 
     def _on_headers(self, flags: int, number: int, payload: bytes) -> None:
@@ -631,14 +631,14 @@ class Connection(asyncio.Protocol):
         self._idle()
         _, first, block = self._block
         block += payload
-        if len(block) > LARGEST_HEAD:
+        if len(block) > MAX_HEAD:
             raise ConnectionFault(CALM_DOWN)
         if flags & END_HEADERS:
             self._block = None
             self._head(first, number, bytes(block))
 
     def _head(self, flags: int, number: int, block: bytes) -> None:
-        if len(block) > LARGEST_HEAD:
+        if len(block) > MAX_HEAD:
             raise ConnectionFault(CALM_DOWN)
         known = self.streams.get(number)
         if number in self._cut:
@@ -652,7 +652,7 @@ class Connection(asyncio.Protocol):
             return
         self.last_stream = number
         head = self._heads.get(block) or self._decoded(number, block)
-        if len(self.streams) >= MOST_STREAMS:
+        if len(self.streams) >= MAX_STREAMS:
             raise StreamFault(number, REFUSED_STREAM)
         self._idle_frames = 0
         stream = Stream(number, self, head, self._stream_window, self._clock())
@@ -682,9 +682,9 @@ class Connection(asyncio.Protocol):
         head = _checked(number, self._fields(block))
         known = len(self._heads)
         if not block.translate(None, _ONE_BYTE_INDICES):
-            is_kept = known < MOST_BY_INDICES
+            is_kept = known < MAX_BY_INDICES
         else:
-            fits = known < MOST_WITH_TEXT and len(block) <= LONGEST_WITH_TEXT
+            fits = known < MAX_WITH_TEXT and len(block) <= MAX_TEXT_BLOCK
             is_kept = fits and _OF_CALLERS.issuperset(head.headers) and _is_of_itself(block)
         if is_kept:
             self._heads[block] = head
@@ -753,7 +753,7 @@ class Connection(asyncio.Protocol):
         if stream.head.length is not None and stream.received != stream.head.length:
             raise StreamFault(stream.id, PROTOCOL_ERROR)
         stream.is_complete = True
-        if self.unread > MOST_UNREAD:
+        if self.unread > MAX_UNREAD:
             self._waiting.append(stream)
             self._keep_whole(stream)
         elif not stream.is_over:
@@ -813,7 +813,7 @@ class Connection(asyncio.Protocol):
         if name == 0x2 and value > 1:
             raise ConnectionFault(PROTOCOL_ERROR)
         if name == 0x4:
-            if value > LARGEST_WINDOW:
+            if value > MAX_WINDOW:
                 raise ConnectionFault(FLOW_CONTROL_ERROR)
             for stream in list(self.streams.values()):
                 stream.window += value - self._stream_window
@@ -858,7 +858,7 @@ class Connection(asyncio.Protocol):
             if not self.unread:
                 self._idle()
             self._window += more
-            if not more or self._window > LARGEST_WINDOW:
+            if not more or self._window > MAX_WINDOW:
                 raise ConnectionFault(FLOW_CONTROL_ERROR if more else PROTOCOL_ERROR)
             for stream in list(self.streams.values()):
                 self._flush_if_waiting(stream)
@@ -872,7 +872,7 @@ class Connection(asyncio.Protocol):
         if not found.pending:
             self._idle()
         found.window += more
-        if not more or found.window > LARGEST_WINDOW:
+        if not more or found.window > MAX_WINDOW:
             raise StreamFault(number, FLOW_CONTROL_ERROR if more else PROTOCOL_ERROR)
         self._flush_if_waiting(found)
 

@@ -16,15 +16,15 @@ import numpy as np
 from modelward_api.bundle.documents import Signature
 from modelward_api.names import DECISION, SCORE
 from modelward_api.resources.columns import Column
+from modelward_serving.errors import RefusedError
+from modelward_serving.limits import MAX_ROWS
 from modelward_serving.protocol.tensors import (
     DTYPES,
     FLOATS,
     LIMITS,
-    MOST_ROWS,
     BinaryTensor,
     InferenceRequest,
     NumberTensor,
-    RefusedError,
     RequestedOutput,
     Tensor,
     binary_numbers,
@@ -44,7 +44,7 @@ UNSUPPORTED = {
 ENCODED = "is not supported: send texts as they are, or leave it out"
 PLAIN_CONTENT = frozenset({None, "np", "str", "pd", "pd_json"})
 """What MLServer's clients call values that are sent as they are."""
-MOST_ORDERS = 64
+MAX_ORDERS = 64
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -54,7 +54,7 @@ class Output(msgspec.Struct, frozen=True):
     binary: bool = False
 
 
-class Rows(msgspec.Struct):
+class ValidatedRows(msgspec.Struct):
     """A checked request: as it came, and as the model is to see it."""
 
     count: int
@@ -74,11 +74,11 @@ class Rows(msgspec.Struct):
     """Why, by column."""
 
 
-NO_ROWS = Rows(0, np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), [], ())
+NO_ROWS = ValidatedRows(0, np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), [], ())
 """Those of a request that is not checked yet."""
 
 
-class Checker:
+class RequestValidator:
     """Checks requests against one signature."""
 
     def __init__(self, signature: Signature) -> None:
@@ -97,7 +97,7 @@ class Checker:
         self._clipped = np.array([c.out_of_range == "clip" for c in self.numeric], dtype=bool)
         self._allowed = [frozenset(c.allowed_values) | {""} for c in self.categorical]
 
-    def rows(self, request: InferenceRequest, *, all_outputs: bool = False) -> Rows:
+    def rows(self, request: InferenceRequest, *, all_outputs: bool = False) -> ValidatedRows:
         """What a request asks to be scored.
 
         Raises:
@@ -120,15 +120,16 @@ class Checker:
                 _text(c, inputs[i], f"inputs[{i}]", count) for c, i in zip(self.categorical, at_texts, strict=True)
             ]
         outputs = BOTH if all_outputs else _outputs(request)
-        rows = Rows(len(numbers), numbers, numbers, texts, outputs, request.id)
+        rows = ValidatedRows(len(numbers), numbers, numbers, texts, outputs, request.id)
         if self.categorical or not is_plausible:
             self._against_limits(rows, inputs)
         return rows
 
     def _are_plausible(self, numbers: np.ndarray) -> bool:
         """Whether none is missing, infinite, or outside of what its column declares."""
-        plausible = (numbers >= self._least) & (numbers <= self._most)
-        return np.count_nonzero(plausible) == plausible.size
+        plausible: np.ndarray = (numbers >= self._least) & (numbers <= self._most)
+        are_plausible: bool = np.count_nonzero(plausible) == plausible.size
+        return are_plausible
 
     def _order(self, inputs: list[Tensor]) -> tuple[list[int], list[int]]:
         """Where in the request each numeric and each categorical column stands."""
@@ -149,7 +150,7 @@ class Checker:
         if missing := [name for name in self.columns if name not in where]:
             raise RefusedError(422, "MissingInput", "inputs", f"missing: {', '.join(missing)}")
         found = [where[c.name] for c in self.numeric], [where[c.name] for c in self.categorical]
-        if len(self._orders) < MOST_ORDERS:
+        if len(self._orders) < MAX_ORDERS:
             self._orders[names] = found
         return found
 
@@ -193,7 +194,7 @@ class Checker:
             both = np.array(limits).reshape(-1, 2)
             whole = self._whole | np.array([name in LIMITS and name != "FP16" for name in datatypes], dtype=bool)
             known = both[:, :1], both[:, 1:], whole
-            if len(self._demanded_of) < MOST_ORDERS:
+            if len(self._demanded_of) < MAX_ORDERS:
                 self._demanded_of[datatypes] = known
         return known
 
@@ -218,7 +219,7 @@ class Checker:
         """One packed tensor, if nothing but a value can be wrong with it; else None."""
         count, width = tensor.shape
         is_typed = self._demands or tensor.datatype not in FLOATS
-        if tensor.parameters or is_typed or not 1 <= count <= MOST_ROWS:
+        if tensor.parameters or is_typed or not 1 <= count <= MAX_ROWS:
             return None
         if isinstance(tensor, NumberTensor):
             found: np.ndarray | None = tensor.numbers
@@ -249,7 +250,7 @@ class Checker:
                 _refuse(rules.of_numbers(column, values), f"inputs[0] ({column.name})")
         return numbers
 
-    def _against_limits(self, rows: Rows, inputs: list[Tensor]) -> None:
+    def _against_limits(self, rows: ValidatedRows, inputs: list[Tensor]) -> None:
         """Do what the columns say is to be done with implausible numbers and categories that are not declared."""
         outside: list[tuple[Column, np.ndarray]] = []
         beyond = (rows.numbers < self._low) | (rows.numbers > self._high)
@@ -289,7 +290,7 @@ def _at_once(values: list[Any]) -> np.ndarray | None:
         return None
 
 
-def _apply_policies(rows: Rows, outside: list[tuple[Column, np.ndarray]], where: dict[str, int]) -> None:
+def _apply_policies(rows: ValidatedRows, outside: list[tuple[Column, np.ndarray]], where: dict[str, int]) -> None:
     abstained = np.zeros(rows.count, dtype=bool)
     reasons = []
     for column, which in outside:
@@ -307,8 +308,8 @@ def _count(tensor: Tensor) -> int:
     count = tensor.shape[0] if tensor.shape else 0
     if count < 1:
         raise RefusedError(422, "NoRows", "inputs[0].shape", "at least one row")
-    if count > MOST_ROWS:
-        raise RefusedError(422, "TooManyRows", "inputs[0].shape", f"at most {MOST_ROWS} rows a request")
+    if count > MAX_ROWS:
+        raise RefusedError(422, "TooManyRows", "inputs[0].shape", f"at most {MAX_ROWS} rows a request")
     return count
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from modelward_api.resources.columns import Column, Range
 
-LONGEST_TEXT = 256
-NO_TEXT = LONGEST_TEXT + 1
+MAX_TEXT = 256
+NO_TEXT = MAX_TEXT + 1
 """Stands for the length of what is no text."""
 
 
@@ -64,9 +64,9 @@ def of_texts(column: Column, lengths: np.ndarray) -> Iterator[Fault]:
         missing = lengths == 0
         if missing.any():
             yield Fault("MissingValue", f"{column.name} must not be missing", missing)
-    wrong = lengths > LONGEST_TEXT
+    wrong = lengths > MAX_TEXT
     if wrong.any():
-        rule = f"{column.name} is categorical: texts of at most {LONGEST_TEXT} characters, or null for missing"
+        rule = f"{column.name} is categorical: texts of at most {MAX_TEXT} characters, or null for missing"
         yield Fault("WrongKind", rule, wrong)
 
 

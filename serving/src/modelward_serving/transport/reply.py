@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from modelward_serving.protocol.tensors import RefusedError
-from modelward_serving.rest.codec import JSON_HEAD
+from modelward_serving.errors import RefusedError
+from modelward_serving.protocol.headers import JSON_HEAD
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -55,7 +55,7 @@ async def send_reply(send: Send, reply: Reply, *, close: bool = False) -> None:
 
 
 async def body_of(receive: Receive) -> bytes:
-    """A request's body, which Guarded delivers as a whole, and no larger than it may be."""
+    """A request's body, which LimitedHttpProtocol delivers as a whole, and no larger than it may be."""
     message = await receive()
     body: bytes = message.get("body", b"")
     return body

@@ -9,16 +9,11 @@ from google.protobuf.message import DecodeError
 
 from modelward_api.names import SCORE
 from modelward_serving._generated import open_inference_pb2 as pb
-from modelward_serving.protocol.prediction import Given
-from modelward_serving.protocol.tensors import (
-    BinaryTensor,
-    InferenceRequest,
-    InputTensor,
-    RefusedError,
-    RequestedOutput,
-)
-from modelward_serving.rest.codec import parameters
-from modelward_serving.validation.request import Rows
+from modelward_serving.errors import RefusedError
+from modelward_serving.inference.response import parameters
+from modelward_serving.protocol.prediction import ServedPrediction
+from modelward_serving.protocol.tensors import BinaryTensor, InferenceRequest, InputTensor, RequestedOutput
+from modelward_serving.validation.request import ValidatedRows
 
 CONTENTS = {
     "BOOL": "bool_contents",
@@ -42,7 +37,7 @@ SHARED_MEMORY = "shared_memory_region"
 """The parameter of a tensor that is in shared memory, or that the caller wants there."""
 SMALL = 256 * 1024
 """Bytes of a message that cannot become so large that it need be looked at before."""
-MOST_WEIGHT = 2_000_000
+MAX_WEIGHT = 2_000_000
 """Of what a message is made into: a number weighs 1."""
 _FIELD, _PART = 8, 16
 """What a field weighs, and what a message within the message does."""
@@ -61,13 +56,14 @@ def parse(content: bytes) -> pb.ModelInferRequest:
     Raises:
         RefusedError: the bytes are none, or would be made into a hundred times as many.
     """
-    if len(content) > SMALL and _weight(content, 0, len(content), ()) > MOST_WEIGHT:
-        rule = f"a message may have {MOST_WEIGHT} values at most, counted with its fields; raw contents count as one"
+    if len(content) > SMALL and _weight(content, 0, len(content), ()) > MAX_WEIGHT:
+        rule = f"a message may have {MAX_WEIGHT} values at most, counted with its fields; raw contents count as one"
         raise RefusedError(413, "TooLarge", "", rule)
     try:
-        return pb.ModelInferRequest.FromString(content)
+        message: pb.ModelInferRequest = pb.ModelInferRequest.FromString(content)
     except DecodeError as error:
         raise RefusedError(400, "NotARequest", "", "the message is no inference.ModelInferRequest") from error
+    return message
 
 
 def decode(message: pb.ModelInferRequest) -> InferenceRequest:
@@ -124,7 +120,7 @@ def _parameters(found: Any, where: str = "") -> dict[str, Any] | None:
     return {name: getattr(value, value.WhichOneof("parameter_choice") or "bool_param") for name, value in found.items()}
 
 
-def encode(rows: Rows, given: Given, *, raw: bool) -> bytes:
+def encode(rows: ValidatedRows, given: ServedPrediction, *, raw: bool) -> bytes:
     """The response's message: raw contents to those who sent raw contents, typed ones to others."""
     response = pb.ModelInferResponse(
         model_name=given.model, model_version=given.version, id=rows.id or "", outputs=_outputs(rows, given, raw)
@@ -132,7 +128,7 @@ def encode(rows: Rows, given: Given, *, raw: bool) -> bytes:
     for name, value in parameters(rows, given).items():
         response.parameters[name].string_param = value
     if raw:
-        answer = given.answer
+        answer = given.prediction
         response.raw_output_contents.extend(
             (answer.scores if output.name == SCORE else answer.decisions).tobytes() for output in rows.outputs
         )
@@ -140,15 +136,15 @@ def encode(rows: Rows, given: Given, *, raw: bool) -> bytes:
     return content
 
 
-def _outputs(rows: Rows, given: Given, raw: bool) -> Iterable[Any]:
+def _outputs(rows: ValidatedRows, given: ServedPrediction, raw: bool) -> Iterable[Any]:
     tensor = pb.ModelInferResponse.InferOutputTensor
     for output in rows.outputs:
         is_score = output.name == SCORE
         made = tensor(name=output.name, datatype="FP32" if is_score else "BOOL", shape=(rows.count, 1))
         if not raw and is_score:
-            made.contents.fp32_contents.extend(given.answer.scores.tolist())
+            made.contents.fp32_contents.extend(given.prediction.scores.tolist())
         elif not raw:
-            made.contents.bool_contents.extend(given.answer.decisions.tolist())
+            made.contents.bool_contents.extend(given.prediction.decisions.tolist())
         yield made
 
 
@@ -158,7 +154,7 @@ def _weight(content: bytes, at: int, end: int, where: tuple[int, ...]) -> int:
     Bytes that are no message weigh what was counted before them: the parser refuses them.
     """
     total = 0
-    while at < end and total <= MOST_WEIGHT:
+    while at < end and total <= MAX_WEIGHT:
         tag, at = _varint(content, at, end)
         place, kind = (*where, tag >> 3), tag & 7
         total += _FIELD

@@ -1,0 +1,17 @@
+"""What a response says beside its tensors, over REST and gRPC alike."""
+
+from __future__ import annotations
+
+from modelward_serving.protocol.prediction import ServedPrediction
+from modelward_serving.validation.request import ValidatedRows
+
+
+def parameters(rows: ValidatedRows, given: ServedPrediction) -> dict[str, str]:
+    """What is said of an answer beside its tensors: texts, as the protocol wants them."""
+    said = {"arm": given.arm, "digest": given.digest}
+    if rows.flagged:
+        said["out_of_range"] = ",".join(rows.flagged)
+    if rows.abstained:
+        said["abstained"] = ",".join(map(str, rows.abstained))
+        said["abstained_because"] = "; ".join(rows.reasons)
+    return said
