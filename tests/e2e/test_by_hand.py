@@ -67,7 +67,7 @@ def test_a_third_version_ends_the_canary_of_the_second(ward, client):
     ward.wait_phase("v2", "Canary")
     ward.version("v3", "v3", rollout={**PATIENT, "analysis": {"flipAllowance": 1}})
     status = ward.wait_phase("v2", "Retired")
-    assert "v3 is newer" in status["message"]
+    assert "Superseded by v3" in status["message"]
     ward.wait_phase("v3", "Canary")
     assert ward.get("deployment", "v2") is None
 

@@ -113,7 +113,11 @@ class Lies:
         serves, told = self._place.serves(), status.get("message") or ""
         if is_ready_champion(status) and serves != name:
             self.found.append(f"{name} is a ready champion, and callers come to {serves}")
-        if "answers again" in told and told != before.get("message") and f"{serves} answers again" not in told:
+        if (
+            "serves all traffic again" in told
+            and told != before.get("message")
+            and f"{serves} serves all traffic again" not in told
+        ):
             self.found.append(f"{name}: {told}, and callers come to {serves}")
 
     def at_rest(self, refused: Write) -> list[str]:
@@ -209,7 +213,7 @@ def test_a_service_that_cannot_be_turned_is_said_to_have_turned_by_nobody(place)
     place.wait(20.0)
     assert place.phases() == {"v1": "Standby", "v2": "Champion"}
     assert applied(place, "v2")["reason"] == "Forbidden"
-    assert "answers again" not in place.status("v2")["message"]
+    assert "serves all traffic again" not in place.status("v2")["message"]
     place.heal()
     place.until(lambda: place.phases() == {"v1": "Champion", "v2": "RolledBack"}, "v1 answers again", 60)
     assert place.serves() == "v1"

@@ -19,7 +19,7 @@ def main() -> int:
     run = commands.add_parser("run", help="watch and reconcile until SIGTERM; settings are read from MODELWARD_*")
     run.add_argument("--health-port", type=int, default=8081, help="/livez and /readyz (default: %(default)s)")
     run.add_argument("--metrics-port", type=int, default=8080, help="/metrics (default: %(default)s)")
-    run.add_argument("--resync", type=float, default=60.0, help="seconds between looks at all (default: %(default)g)")
+    run.add_argument("--resync", type=float, default=60.0, help="seconds between full resyncs (default: %(default)g)")
     commands.add_parser("version", help="print the version")
     options = parser.parse_args()
     if options.command == "version":
@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace) -> int:
             )
         )
     except process.ENDINGS as error:
-        logging.getLogger(__name__).error("%s; ending, to be started anew", error)
+        logging.getLogger(__name__).error("%s; exiting, to be restarted", error)
         return 1
     return 0
 

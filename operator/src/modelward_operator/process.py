@@ -36,7 +36,7 @@ WATCH_PERIOD = 2.0
 
 
 class WatcherDiedError(Exception):
-    """A watcher of kopf has ended: the process must be started anew."""
+    """A watcher of kopf has stopped: the process must be started anew."""
 
 
 ENDINGS = (WatcherDiedError, resync.StaleWatchError, GatewayError)
@@ -74,7 +74,7 @@ class Process:
     def alive(self) -> Health:
         """Whether it can go on."""
         if dead := self._watchdog.failed():
-            return Health(False, f"{', '.join(dead)} has ended")
+            return Health(False, f"{', '.join(dead)} has stopped")
         if stuck := self._queue.stuck(health.STUCK):
             return Health(False, f"{len(stuck)} workers are stuck")
         return Health(True)
@@ -83,9 +83,9 @@ class Process:
         """Whether it leads, or could."""
         leadership = self._standby.leadership
         if leadership is None and self._standby.cannot_see_lease():
-            return Health(False, "standby: the Lease cannot be seen")
+            return Health(False, "standby: cannot read the Lease")
         if not self._watching.is_set() or not self._cache.filled.is_set():
-            return Health(False, "not everything is watched and was listed yet")
+            return Health(False, "starting: not all watches and listings are complete")
         if leadership is None:
             return Health(True, f"standby: {self._standby.leader or 'nobody'} leads")
         return Health(True, f"leader in epoch {leadership.epoch}")
@@ -155,12 +155,12 @@ class Process:
         try:
             await kopf.run_tasks(watching, ignored=others)
         except Exception as error:  # whatever a watcher died of, which kopf has told
-            raise WatcherDiedError(f"kopf has ended: {type(error).__name__}") from error
+            raise WatcherDiedError(f"kopf has stopped: {type(error).__name__}") from error
 
     async def _watch(self) -> None:
         while True:
             if dead := self._watchdog.failed():
-                raise WatcherDiedError(f"{', '.join(dead)} has ended")
+                raise WatcherDiedError(f"{', '.join(dead)} has stopped")
             await asyncio.sleep(WATCH_PERIOD)
 
 
@@ -182,7 +182,7 @@ def _end_if_it_failed(task: asyncio.Task[None]) -> None:
     """End without any goodbye: what cleans up might write, and another one may lead."""
     if task.cancelled() or (error := task.exception()) is None:
         return
-    log.error("%s; ending, to be started anew", error)
+    log.error("%s; exiting, to be restarted", error)
     logging.shutdown()
     os._exit(1)
 

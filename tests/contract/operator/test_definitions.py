@@ -81,7 +81,7 @@ async def test_definitions_that_were_gone_for_a_while_end_the_process_as_soon_as
         remove(place)
         await until(lambda: "404" in caplog.text)
         define(plane, tmp_path / "api.log")
-        with pytest.raises(resync.StaleWatchError, match="gone and are back"):
+        with pytest.raises(resync.StaleWatchError, match="deleted and restored"):
             await asyncio.wait_for(running, 20)
 
 

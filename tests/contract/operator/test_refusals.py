@@ -305,7 +305,7 @@ async def hand_back(place, operate):
     assert journal.index(f"PATCH services {MODEL}") < journal.index("PUT modelversions v2/status")
     assert await selected(place) == "v1"
     assert (await place.status("v2"))["phase"] == "RolledBack"
-    assert "v1 answers again" in (await place.status("v2"))["message"]
+    assert "v1 serves all traffic again" in (await place.status("v2"))["message"]
     assert (await place.status("v1"))["phase"] == "Champion"
 
 

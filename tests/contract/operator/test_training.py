@@ -96,7 +96,7 @@ async def test_progress_is_told_as_the_pod_tells_it(place):
     await pod(place, phase="Running", podIP="127.9.9.9", podIPs=[{"ip": "127.9.9.9"}])
     await operate(key)
     status = await place.status("t", api.TRAINING_JOBS)
-    assert (status["phase"], status["step"], status["message"]) == ("Running", "fit", "fit: 3 of 5 folds")
+    assert (status["phase"], status["step"], status["message"]) == ("Running", "fit", "fitting the model: 3 of 5 folds")
     await runner.cleanup()
 
 

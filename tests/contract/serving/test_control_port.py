@@ -80,7 +80,7 @@ async def test_the_operator_is_answered_and_nobody_else(server, ring):
 async def test_an_operator_with_other_keys_is_refused_and_says_so(server, caplog):
     stranger = Signer(keyring.turned(Keyring(), datetime.now(UTC), new_key))
     assert await exchanged(server, stranger) == ([], {})
-    assert "pod p does not know us" in caplog.text
+    assert "pod p rejected the operator's signature" in caplog.text
     assert "UnknownKey" in caplog.text
 
 
@@ -169,6 +169,6 @@ async def test_a_secret_that_holds_no_keyring_is_told_and_not_overwritten(place)
     metadata = {"name": keys.SECRET, "namespace": place.namespace}
     theirs = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"theirs": "eWVz"}}
     await place.gateway.create(api.SECRETS, theirs)
-    with pytest.raises(api.GatewayError, match="holds no keyring: delete it"):
+    with pytest.raises(api.GatewayError, match="holds no valid keyring: delete it"):
         await request_signing.begin(place.gateway, place.namespace)
     assert (await place.get(api.SECRETS, keys.SECRET))["data"] == {"theirs": "eWVz"}

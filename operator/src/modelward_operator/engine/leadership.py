@@ -98,7 +98,7 @@ class Leadership:
             async with asyncio.timeout(ATTEMPT):
                 await self._write(holder=None)
         except (DeposedError, GatewayError, TimeoutError) as error:
-            log.info("the Lease was not handed back: %s", str(error) or "no answer in time")
+            log.info("the Lease was not released: %s", str(error) or "no answer in time")
 
     async def _renew(self) -> None:
         asked = self._clock()
@@ -116,7 +116,7 @@ class Leadership:
     async def _write_what_changed(self, holder: str | None) -> Manifest:
         found = await self._gateway.get(LEASES, self._namespace, LEASE_NAME)
         if found is None:
-            log.warning("somebody has deleted the Lease: it is put back")
+            log.warning("the Lease was deleted: restoring it")
             return await self._gateway.create(LEASES, self._lease(holder, new=True))
         record = read(found)
         if not is_ours(record, self._me, self.epoch):
@@ -195,7 +195,7 @@ class Standby:
 
     def _complain(self, trouble: str) -> None:
         if trouble != self._trouble:
-            log.warning("the Lease cannot be seen: %s", trouble)
+            log.warning("cannot read the Lease: %s", trouble)
         self._trouble = trouble
 
     async def _claim(self, claim: Claim, now: float) -> Leadership:

@@ -101,7 +101,7 @@ class WorkQueue:
         except Exception as error:
             count = self._failures[key] = self._failures.get(key, 0) + 1
             backoff = min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** (count - 1)) * random.uniform(0.8, 1.2)
-            log.warning("%s %s/%s: %s; again in %.1f s", key.kind, key.namespace, key.name, error, backoff)
+            log.warning("%s %s/%s: %s; retrying in %.1f s", key.kind, key.namespace, key.name, error, backoff)
             log.debug("traceback", exc_info=True)
             return backoff
         self._failures.pop(key, None)

@@ -36,7 +36,9 @@ def read(manifest: Manifest) -> Keyring:
         written = base64.b64decode((manifest.get("data") or {})[KEYRING])
         return Keyring.model_validate_json(written)
     except (KeyError, ValueError, ValidationError) as error:
-        raise ValueError(f"Secret {SECRET} holds no keyring: delete it, and new keys are made") from error
+        raise ValueError(
+            f"Secret {SECRET} holds no valid keyring: delete it, and the operator creates new keys"
+        ) from error
 
 
 def config_map(namespace: str, ring: Keyring) -> Manifest:

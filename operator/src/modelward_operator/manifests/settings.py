@@ -90,7 +90,7 @@ class Settings:
             raise InvalidSettingsError(f"{' and '.join(missing)} must be set: the images that the operator deploys")
         for name, choices in CHOICES.items():
             if (value := environ.get(name)) and value not in choices:
-                raise InvalidSettingsError(f"{name}: {value!r} is none of {', '.join(choices)}")
+                raise InvalidSettingsError(f"{name}: must be one of {', '.join(choices)}, not {value!r}")
         names = environ.get("MODELWARD_NAMESPACES", "")
         return cls(
             serving_image=environ["MODELWARD_SERVING_IMAGE"],

@@ -98,13 +98,13 @@ def test_rollback_hands_back_to_the_warm_version_and_quarantines_the_digest():
     assert phases(decision) == {"v0": "Champion", "v1": "RolledBack"}
     assert decision.serve == "v0"
     assert [q.reason for q in decision.record.quarantined] == ["Drift"]
-    assert status.actions_taken[-1].outcome == "v0 answers again"
+    assert status.actions_taken[-1].outcome == "v0 serves all traffic again"
 
 
 def test_rollback_without_a_warm_version_changes_nothing_and_says_so():
     decision, status = judged(watching(SHIFTED, actions=[{"do": "rollback"}]))
     assert phases(decision) == {"v1": "Champion"}
-    assert "no version before is warm" in status.actions_taken[-1].outcome
+    assert "no earlier version is warm" in status.actions_taken[-1].outcome
 
 
 def test_a_rollback_is_not_repeated_within_its_cooldown():

@@ -202,7 +202,7 @@ def test_a_quarantined_digest_is_not_deployed_again_and_says_when_and_why():
 def test_of_two_new_versions_the_newer_takes_the_place_of_the_other():
     decision = decide(observed(champion(), version("v3"), version("v2"), serves="v1"))
     assert phases(decision) == {"v1": "Champion", "v2": "Retired", "v3": "Verifying"}
-    assert "v3 is newer" in decision.statuses["v2"].message
+    assert "Superseded by v3" in decision.statuses["v2"].message
 
 
 def test_a_version_that_supersedes_nobody_waits_for_its_turn():
@@ -336,7 +336,7 @@ def test_deleting_the_champion_is_held_while_other_versions_exist():
     decision = decide(observed(champion(deleting=True), version("v2", "Failed"), serves="v1"))
     assert decision.drop_finalizers == frozenset()
     assert decision.workloads == {"v1": 1}
-    assert "deletion waits" in decision.statuses["v1"].message
+    assert "Deletion is held" in decision.statuses["v1"].message
 
 
 def test_deleting_a_challenger_in_mid_canary_ends_its_lease_and_lets_it_go():
@@ -435,7 +435,7 @@ def test_a_bundle_of_another_model_is_never_promoted():
     assert decision.serve is None
     assert condition(decision, "v1", "Ready").status == "False"
     assert condition(decision, "v1", "Stalled").reason == "ModelMismatch"
-    assert "The bundle is of model 'other', spec.model is 'mortality'" in decision.statuses["v1"].message
+    assert "The bundle belongs to model 'other', but spec.model is 'mortality'" in decision.statuses["v1"].message
 
 
 def test_a_champion_whose_bundle_is_of_another_model_is_not_ready():
@@ -451,7 +451,7 @@ def test_a_bundle_of_another_version_is_never_promoted():
     decision = decide(observed(first, documents={first.digest: other}))
     assert phases(decision) == {"v1": "Failed"}
     assert condition(decision, "v1", "Stalled").reason == "VersionMismatch"
-    assert "The bundle is of version '9.0.0', spec.version is '1.0.0'" in decision.statuses["v1"].message
+    assert "The bundle belongs to version '9.0.0', but spec.version is '1.0.0'" in decision.statuses["v1"].message
 
 
 def test_a_refused_lease_is_told_of_who_holds_it_and_of_who_is_tried():

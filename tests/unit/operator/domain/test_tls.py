@@ -32,7 +32,7 @@ def test_a_rollout_is_held_while_only_one_side_speaks_tls(phase, strategy, which
     assert decision.serve == "v1"
     assert decision.leases[0].challenger is None
     assert condition(decision, "v2", "Stalled").reason == "TlsDiffers"
-    assert "give both the same" in condition(decision, "v2", "Stalled").message
+    assert "use the same" in condition(decision, "v2", "Stalled").message
 
 
 def test_a_rollout_with_tls_on_both_sides_goes_on():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 from modelward_api.resources.trainingjob import TrainingJobSpec, TrainingJobStatus
-from modelward_api.wire.exchange import TrainingOutcome, TrainingProgress
+from modelward_api.wire.exchange import Step, TrainingOutcome, TrainingProgress
 from modelward_operator.domain.core.failure import Failure
-from modelward_operator.domain.jobs.training import TrainingObservation, train
+from modelward_operator.domain.jobs.training import STEPS, TrainingObservation, train
 from tests.support.builders import NOW, digest
 
 SPEC = {
@@ -64,7 +65,7 @@ def test_suspending_stops_the_running_job_and_resuming_starts_it_again():
 
 def test_progress_is_shown():
     decision = train(given(job_exists=True, progress=TrainingProgress(step="fit", message="3300 rows")), NOW)
-    assert (decision.status.phase, decision.status.message) == ("Running", "fit: 3300 rows")
+    assert (decision.status.phase, decision.status.message) == ("Running", "fitting the model: 3300 rows")
 
 
 def test_a_trained_job_says_how_good_it_is_and_creates_its_version():
@@ -135,7 +136,7 @@ def test_a_job_that_exceeded_its_deadline_never_promotes_though_its_pod_says_don
     decision = train(given(job_exists=True, outcome=TRAINED, job_failure=LATE), NOW)
     assert (decision.status.phase, decision.create_version) == ("Failed", None)
     assert reason(decision, "Failed") == "DeadlineExceeded"
-    assert decision.status.message.startswith("Job was active longer than specified deadline. Its pod ended")
+    assert decision.status.message.startswith("Job was active longer than specified deadline. Its pod produced")
 
 
 def test_a_pod_that_says_done_is_no_success_before_its_job_says_so():
@@ -153,3 +154,7 @@ def test_somebody_elses_job_of_that_name_takes_nothing_from_a_success():
     taken = Failure("NameTaken", "Job train exists")
     decision = train(given(status={"phase": "Complete"}, job_exists=True, job_failure=taken, model_version="v"), NOW)
     assert decision.status.phase == "Complete"
+
+
+def test_people_read_what_each_step_does():
+    assert STEPS.keys() == set(get_args(Step))

@@ -24,11 +24,11 @@ def guarded(name, phase, authentication, **more):
 
 
 HELD = {
-    "tokens that callers do not send": (None, trusting(), "it asks for tokens"),
-    "another issuer": (trusting(), trusting(issuer="https://other"), "it has another issuer"),
-    "an audience less": (trusting(audiences=["a", "b"]), trusting(audiences=["a"]), "it takes fewer audiences"),
-    "some callers only": (trusting(), trusting(subjects=[WARD]), "it takes fewer subjects"),
-    "other callers": (trusting(subjects=[WARD]), trusting(subjects=[LAB]), "it takes fewer subjects"),
+    "tokens that callers do not send": (None, trusting(), "it requires tokens"),
+    "another issuer": (trusting(), trusting(issuer="https://other"), "its issuer differs"),
+    "an audience less": (trusting(audiences=["a", "b"]), trusting(audiences=["a"]), "it accepts fewer audiences"),
+    "some callers only": (trusting(), trusting(subjects=[WARD]), "it accepts fewer subjects"),
+    "other callers": (trusting(subjects=[WARD]), trusting(subjects=[LAB]), "it accepts fewer subjects"),
 }
 HARMLESS = {
     "nothing on either side": (None, None),
@@ -54,7 +54,7 @@ def test_a_rollout_is_held_for(champion, challenger, why, phase):
     assert (decision.serve, decision.leases[0].challenger) == ("v1", None)
     told = condition(decision, "v2", "Stalled")
     assert told.reason == "AuthenticationDiffers"
-    assert told.message.startswith(f"v2 would refuse callers of v1: {why}.")
+    assert told.message.startswith(f"v2 would reject clients of v1: {why}.")
 
 
 @pytest.mark.parametrize(("champion", "challenger"), HARMLESS.values(), ids=HARMLESS)

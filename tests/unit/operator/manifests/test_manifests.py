@@ -267,8 +267,14 @@ def test_settings_come_from_the_environment():
     [
         ({}, "MODELWARD_SERVING_IMAGE and MODELWARD_TRAINING_IMAGE must be set"),
         ({**IMAGES, "MODELWARD_TRAINING_IMAGE": ""}, "MODELWARD_TRAINING_IMAGE must be set"),
-        ({**IMAGES, "MODELWARD_LOG_LEVEL": "chatty"}, "MODELWARD_LOG_LEVEL: 'chatty' is none of DEBUG"),
-        ({**IMAGES, "MODELWARD_IMAGE_PULL_POLICY": "now"}, "MODELWARD_IMAGE_PULL_POLICY: 'now' is none of Always"),
+        (
+            {**IMAGES, "MODELWARD_LOG_LEVEL": "chatty"},
+            "MODELWARD_LOG_LEVEL: must be one of DEBUG, INFO, WARNING, ERROR, not 'chatty'",
+        ),
+        (
+            {**IMAGES, "MODELWARD_IMAGE_PULL_POLICY": "now"},
+            "MODELWARD_IMAGE_PULL_POLICY: must be one of Always, IfNotPresent, Never, not 'now'",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_by_their_name(environ, said):

@@ -24,11 +24,11 @@ def refused_for(champion: Authentication | None, challenger: Authentication | No
     if challenger is None:
         return None
     if champion is None:
-        return "it asks for tokens"
+        return "it requires tokens"
     if challenger.issuer != champion.issuer:
-        return "it has another issuer"
+        return "its issuer differs"
     if not set(champion.audiences) <= set(challenger.audiences):
-        return "it takes fewer audiences"
+        return "it accepts fewer audiences"
     if challenger.subjects and not (champion.subjects and set(champion.subjects) <= set(challenger.subjects)):
-        return "it takes fewer subjects"
+        return "it accepts fewer subjects"
     return None

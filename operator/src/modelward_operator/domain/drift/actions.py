@@ -49,7 +49,9 @@ def roll_back(alarm: Alarm) -> Taken | None:
         return None
     feature = alarm.judgement.status.worst_feature
     gone = alarm.champion != alarm.champion_before
-    outcome = f"{alarm.champion} answers again" if gone else "no version before is warm: nothing was rolled back"
+    outcome = (
+        f"{alarm.champion} serves all traffic again" if gone else "no earlier version is warm: nothing was rolled back"
+    )
     return Taken("rollback", feature or "", outcome, ("Rollback", f"Drift in {feature}: {outcome}"))
 
 

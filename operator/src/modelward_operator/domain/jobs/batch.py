@@ -171,7 +171,7 @@ def choice(observation: BatchObservation) -> Chosen | Failure | None:
 def _choose(model: Observation, version: str | None) -> Chosen | Failure:
     present = [v for v in model.versions if not v.deleting]
     if not present:
-        message = f"spec.model: there is no ModelVersion of {model.model} in this namespace: apply one, or train it"
+        message = f"spec.model: no ModelVersion of {model.model} exists in this namespace: apply one, or train one"
         return Failure("ModelNotFound", message)
     if version is None:
         champion = assign_roles(model).champion
@@ -196,7 +196,7 @@ def _usable(model: Observation, version: Version, field: str) -> Chosen | Failur
         return Failure("VersionRefused", message)
     if artifact is None:
         return version.artifact_failure or Failure(
-            "ArtifactAwaited", f"ModelVersion {version.name} has no bundle yet; it is awaited"
+            "ArtifactAwaited", f"ModelVersion {version.name} has no bundle yet: waiting for it"
         )
     return Chosen(version.name, version.spec.version, artifact)
 
@@ -222,7 +222,9 @@ def saw_different_inputs(observation: BatchObservation) -> BatchStage | None:
     """The files changed while the shards read them: rows may be there twice, or not at all."""
     if len({o.input_digest for o in observation.outcomes if o.succeeded}) <= 1:
         return None
-    message = "spec.input.uri: the files changed while they were scored: apply a new ScoreBatch once they are all there"
+    message = (
+        "spec.input.uri: the files changed while they were scored: apply a new ScoreBatch once all files are in place"
+    )
     return BatchStage("Failed", "InputChanged", message, stalled=True)
 
 
@@ -244,7 +246,7 @@ def _late(observation: BatchObservation, verdict: Failure) -> Failure:
     last = observation.pod_problem or (Failure(before.reason, before.message) if before else None)
     if verdict.reason != "DeadlineExceeded" or last is None or last.reason in ("Starting", "Scoring", "Suspended"):
         return verdict
-    return Failure(verdict.reason, f"spec.activeDeadline is over; what stood in the way: {last.message}")
+    return Failure(verdict.reason, f"spec.activeDeadline was exceeded; the last problem: {last.message}")
 
 
 def is_complete(observation: BatchObservation) -> BatchStage | None:
@@ -262,7 +264,7 @@ def is_suspended(observation: BatchObservation) -> BatchStage | None:
     """spec.suspend."""
     if not observation.spec.suspend:
         return None
-    return BatchStage("Pending", "Suspended", "Suspended by spec.suspend; set it to false to go on")
+    return BatchStage("Pending", "Suspended", "Suspended by spec.suspend. Set it to false to continue")
 
 
 def has_no_version(observation: BatchObservation) -> BatchStage | None:
@@ -271,7 +273,7 @@ def has_no_version(observation: BatchObservation) -> BatchStage | None:
     if isinstance(chosen, Chosen):
         return None
     if chosen is None:
-        return BatchStage("Pending", "ChoosingVersion", "Looking for the version to score with", again=UNTIL_CHOSEN)
+        return BatchStage("Pending", "ChoosingVersion", "Choosing the version to score with", again=UNTIL_CHOSEN)
     waits = chosen.reason in MENDS_ITSELF
     return BatchStage("Pending", chosen.reason, chosen.message, stalled=not waits, again=UNTIL_CHOSEN)
 

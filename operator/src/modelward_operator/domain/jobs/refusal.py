@@ -19,21 +19,21 @@ REASONS = frozenset({QUOTA, FORBIDDEN, REFUSED, NO_PODS})
 def refused(what: str, status: int, message: str) -> Failure:
     """Of an object that the API server did not take, with what it said of it."""
     if "exceeded quota" in message or "failed quota" in message:
-        reason, remedy = QUOTA, "ask for less, give limits in resources, or have the quota raised"
+        reason, remedy = QUOTA, "request less, set limits in resources, or raise the quota"
     elif status == 403:
-        reason, remedy = FORBIDDEN, "change what the policy speaks of, or the policy"
+        reason, remedy = FORBIDDEN, "change what the policy objects to, or the policy"
     else:
-        reason, remedy = REFUSED, "correct what it speaks of"
+        reason, remedy = REFUSED, "correct what it names"
     said = " ".join(message.split())[:MAX_QUOTE_LENGTH]
-    return Failure(reason, f"The API server refuses {what} ({status}): {said}. It is tried again; {remedy}")
+    return Failure(reason, f"The API server refuses {what} ({status}): {said}. It is retried; {remedy}")
 
 
 def without_pods(message: str) -> Failure:
     """Of a Job whose controller is refused its pods."""
     said = " ".join(message.split())[:MAX_QUOTE_LENGTH]
     reason = QUOTA if "quota" in said else NO_PODS
-    remedy = "ask for less, give limits in resources, or have it changed"
-    return Failure(reason, f"No pod can be made: {said}. It is tried again; {remedy}")
+    remedy = "request less, set limits in resources, or change the rule"
+    return Failure(reason, f"No pod can be created: {said}. It is retried; {remedy}")
 
 
 def remembered(conditions: Sequence[Condition]) -> Failure | None:

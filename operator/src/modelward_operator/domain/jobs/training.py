@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -10,7 +10,7 @@ from typing import Literal
 from modelward_api.bundle.documents import Metric
 from modelward_api.resources.conditions import find
 from modelward_api.resources.trainingjob import TrainingJobSpec, TrainingJobStatus
-from modelward_api.wire.exchange import TERMINATED, TrainingOutcome, TrainingProgress
+from modelward_api.wire.exchange import TERMINATED, Step, TrainingOutcome, TrainingProgress
 from modelward_operator.domain.core import chain
 from modelward_operator.domain.core.clock import stamp
 from modelward_operator.domain.core.conditions import Detail, State, Summary, conclude
@@ -20,6 +20,19 @@ from modelward_operator.domain.jobs.refusal import again, remembered
 
 PROGRESS_PERIOD = 2.0
 """Seconds between two looks at a running training pod."""
+
+STEPS: Mapping[Step, str] = {
+    "load": "loading the data",
+    "check": "checking the data",
+    "split": "splitting the data",
+    "fit": "fitting the model",
+    "calibrate": "calibrating the model",
+    "evaluate": "evaluating the model",
+    "export": "exporting the model to ONNX",
+    "bundle": "writing the bundle",
+    "done": "done",
+}
+"""What people read of each step."""
 
 TrainingPhase = Literal["Pending", "Suspended", "Running", "Complete", "Failed"]
 
@@ -140,7 +153,10 @@ def is_complete(observation: TrainingObservation) -> TrainingStage | None:
         return TrainingStage("Complete", "Trained", _complete_message(observation))
     name = version_name(observation.spec)
     if observation.name_taken:
-        message = f"Trained, but ModelVersion {name} exists and was not made by this job: set spec.promote.name to another name"
+        message = (
+            f"Trained, but ModelVersion {name} exists and was not created by this job: "
+            "set spec.promote.name to another name"
+        )
         return TrainingStage("Complete", "NameTaken", message, stalled=True)
     if (refused := observation.version_refused) is not None:
         return TrainingStage("Complete", refused.reason, refused.message, stalled=True)
@@ -159,7 +175,7 @@ def fails(observation: TrainingObservation) -> TrainingStage | None:
         where = f"{outcome.field}: " if outcome.field and not outcome.message.startswith(outcome.field) else ""
         return TrainingStage("Failed", outcome.reason, f"{where}{outcome.message}", stalled=True)
     failure = _cause(failure, observation)
-    late = ". Its pod ended with a bundle after that: it is not used" if _says_done(observation) else ""
+    late = ". Its pod produced a bundle after that, which is not used" if _says_done(observation) else ""
     return TrainingStage("Failed", failure.reason, f"{failure.message}{late}", stalled=True)
 
 
@@ -172,7 +188,7 @@ def _cause(verdict: Failure, observation: TrainingObservation) -> Failure:
         before = find(observation.status.conditions, "Ready")
         last = problem or (Failure(before.reason, before.message) if before else None)
         if last is not None and last.reason not in ("Starting", "Training", "Suspended"):
-            return Failure(verdict.reason, f"spec.activeDeadline is over; what stood in the way: {last.message}")
+            return Failure(verdict.reason, f"spec.activeDeadline was exceeded; the last problem: {last.message}")
     return verdict
 
 
@@ -190,16 +206,14 @@ def is_ending(observation: TrainingObservation) -> TrainingStage | None:
     """Its pod says 'done', and the Job has not judged yet: it may have exceeded its deadline meanwhile."""
     if not _says_done(observation) or not observation.job_exists:
         return None
-    return TrainingStage(
-        "Running", "Ending", "The pod has ended with a bundle; waiting for the Job to count it as a success"
-    )
+    return TrainingStage("Running", "Ending", "The pod has produced a bundle; waiting for the Job to complete")
 
 
 def is_suspended(observation: TrainingObservation) -> TrainingStage | None:
     """spec.suspend."""
     if not observation.spec.suspend:
         return None
-    return TrainingStage("Suspended", "Suspended", "Suspended by spec.suspend; set it to false to go on")
+    return TrainingStage("Suspended", "Suspended", "Suspended by spec.suspend. Set it to false to continue")
 
 
 def is_starting(observation: TrainingObservation) -> TrainingStage | None:
@@ -223,9 +237,8 @@ def is_running(observation: TrainingObservation) -> TrainingStage | None:
     progress = observation.progress
     if progress is None:
         return None
-    return TrainingStage(
-        "Running", "Training", f"{progress.step}: {progress.message}" if progress.message else progress.step
-    )
+    words = STEPS[progress.step]
+    return TrainingStage("Running", "Training", f"{words}: {progress.message}" if progress.message else words)
 
 
 CHECKS: tuple[Check, ...] = (

@@ -127,15 +127,12 @@ def _candidate_context(
 def _halt(observation: Observation) -> Failure | None:
     """Why nothing may move: a person must act first."""
     if observation.service is not None and not observation.service.ours:
-        message = (
-            f"Service {observation.model} exists and is not managed by Modelward: "
-            "leave it alone, and choose another spec.model"
-        )
+        message = f"Service {observation.model} exists and is not managed by Modelward: choose another spec.model"
         return Failure("NameTaken", message)
     answering = observation.service.selects if observation.service else None
     for invalid in observation.invalid:
         if answering in (None, invalid.name) and (invalid.name == answering or invalid.status.phase == "Champion"):
-            message = f"ModelVersion {invalid.name} is the champion, and its spec cannot be read: correct it first"
+            message = f"ModelVersion {invalid.name} is the champion, and its spec is invalid: correct it first"
             return Failure("ChampionUnreadable", message)
     return None
 

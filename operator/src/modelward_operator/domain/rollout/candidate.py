@@ -74,7 +74,7 @@ def is_withdrawn(context: CandidateContext) -> VersionPlan | None:
         return None
     message = withdrawal(context.version)
     if context.champion is not None:
-        message += f". {_champion_name(context)} answers all requests"
+        message += f". All traffic stays on {_champion_name(context)}"
     return _rolled_back(context, "Withdrawn", message, quarantine=True)
 
 
@@ -86,7 +86,7 @@ def harms(context: CandidateContext) -> VersionPlan | None:
         or context.assessment.verdict != "Harm"
     ):
         return None
-    message = f"{context.assessment.message}. {_champion_name(context)} answers all requests"
+    message = f"{context.assessment.message}. All traffic stays on {_champion_name(context)}"
     return _rolled_back(context, context.assessment.reason, message, quarantine=True)
 
 
@@ -112,7 +112,7 @@ def has_taken_over(context: CandidateContext) -> VersionPlan | None:
     """The Service selects it: it is the champion."""
     if not context.selected or (context.champion is not None and mismatch(context.version, context.documents)):
         return None
-    message = f"Answers all requests, after {_champion_name(context)}"
+    message = "Serves all traffic" + (f", after {_champion_name(context)}" if context.champion else "")
     return VersionPlan("Champion", "Promoted", message, replicas=_all_pods(context), serve=True)
 
 
@@ -125,11 +125,12 @@ def has_protocol_mismatch(context: CandidateContext) -> VersionPlan | None:
         return None
     if version.tls != champion.tls:
         with_it, without = (version, champion) if version.tls else (champion, version)
-        message = f"{with_it.name} has spec.serving.tls and {without.name} has none: give both the same"
+        message = f"{with_it.name} sets spec.serving.tls, {without.name} does not: use the same TLS setting on both"
         return VersionPlan("Deploying", "TlsDiffers", message, replicas=_first_pods(context), stalled=True)
     if (why := refused_for(champion.spec.serving.authentication, version.spec.serving.authentication)) is not None:
         message = (
-            f"{version.name} would refuse callers of {champion.name}: {why}. Give both the same serving.authentication"
+            f"{version.name} would reject clients of {champion.name}: {why}. "
+            "Use the same spec.serving.authentication on both"
         )
         return VersionPlan("Deploying", "AuthenticationDiffers", message, replicas=_first_pods(context), stalled=True)
     return _pods_are_changing(context, champion)
@@ -139,7 +140,7 @@ def _pods_are_changing(context: CandidateContext, champion: Version) -> VersionP
     """The specs agree, but no pod of it speaks so yet, or one of the champion's from before the change still answers."""
     for version, enough in ((context.version, any), (champion, all)):
         if not enough(version.is_current(pod) for pod in version.pods if pod.ready and not pod.deleting):
-            message = f"spec.serving of {version.name} was changed: waiting for pods that speak so"
+            message = f"spec.serving of {version.name} was changed: waiting for pods with the new settings"
             return VersionPlan("Deploying", "PodsChanging", message, replicas=_first_pods(context))
     return None
 
@@ -150,7 +151,7 @@ def takes_over(context: CandidateContext) -> VersionPlan | None:
         return None
     wanted = _all_pods(context)
     ready = context.version.ready_pods >= wanted
-    waiting = "the Service turns to it" if ready else f"{context.version.ready_pods} of {wanted} pods are ready"
+    waiting = "switching the Service to it" if ready else f"{context.version.ready_pods} of {wanted} pods are ready"
     return replace(
         _trial(context, "Promoting", "TakingOver", f"Promoting: {waiting}", 100.0), replicas=wanted, serve=ready
     )
@@ -161,7 +162,7 @@ def is_unverified(context: CandidateContext) -> VersionPlan | None:
     if context.version.status.phase in ("Canary", "Shadow") or any(pod.verified for pod in context.version.pods):
         return None
     return VersionPlan(
-        "Verifying", *_reason(context.version, "Fetching", "Fetching the bundle and checking its digest"), replicas=1
+        "Verifying", *_reason(context.version, "Fetching", "Fetching the bundle and verifying its digest"), replicas=1
     )
 
 
@@ -181,7 +182,7 @@ def is_the_first(context: CandidateContext) -> VersionPlan | None:
     if context.champion is not None:
         return None
     return VersionPlan(
-        "Deploying", "TakingOver", "Ready; the Service turns to it", replicas=_first_pods(context), serve=True
+        "Deploying", "TakingOver", "Ready; switching the Service to it", replicas=_first_pods(context), serve=True
     )
 
 
@@ -190,7 +191,11 @@ def is_paused_before_it_begins(context: CandidateContext) -> VersionPlan | None:
     if not context.version.spec.rollout.paused or context.version.status.phase in ("Canary", "Shadow"):
         return None
     return VersionPlan(
-        "Deploying", "Paused", "Ready, and paused by spec.rollout.paused", replicas=_first_pods(context), paused=True
+        "Deploying",
+        "Paused",
+        "Ready; paused by spec.rollout.paused. Set it to false to continue",
+        replicas=_first_pods(context),
+        paused=True,
     )
 
 
@@ -198,7 +203,7 @@ def needs_no_evidence(context: CandidateContext) -> VersionPlan | None:
     """Strategy direct: a person vouches for it."""
     if context.version.spec.rollout.strategy != "direct":
         return None
-    direct = _trial(context, "Promoting", "Direct", "Taking over without evidence, by strategy direct", 0)
+    direct = _trial(context, "Promoting", "Direct", "Taking over without evidence: spec.rollout.strategy is direct", 0)
     return replace(direct, replicas=_all_pods(context), decides="promote")
 
 
@@ -291,7 +296,7 @@ def mismatch(version: Version, documents: BundleDocuments | None) -> Failure | N
     ):
         if is_of != wanted:
             message = (
-                f"The bundle is of {what} '{is_of}', spec.{what} is '{wanted}': "
+                f"The bundle belongs to {what} '{is_of}', but spec.{what} is '{wanted}': "
                 f"apply a ModelVersion with the right spec.{what}, or with a bundle of that {what}"
             )
             return Failure(reason, message)
@@ -368,7 +373,7 @@ def _trial(context: CandidateContext, phase: Phase, reason: str, message: str, w
 
 def _at_step(context: CandidateContext, step: int, reason: str, pairs: int, since: str) -> VersionPlan:
     weight = context.version.spec.rollout.steps[step].weight
-    message = f"{weight}% of the callers get its answers. {context.assessment.message}"
+    message = f"Answers {weight}% of requests. {context.assessment.message}"
     return replace(
         _trial(context, "Canary", reason, message, float(weight)), step=step, step_pairs=pairs, step_since=since
     )
@@ -377,8 +382,6 @@ def _at_step(context: CandidateContext, step: int, reason: str, pairs: int, sinc
 def _stay(context: CandidateContext, reason: str) -> VersionPlan:
     """On the same step. Without a ready pod the champion's answers are the only ones."""
     message = (
-        context.assessment.message
-        if context.version.ready_pods
-        else "None of its pods is ready: " + context.assessment.message
+        context.assessment.message if context.version.ready_pods else "No pod is ready: " + context.assessment.message
     )
     return _trial(context, "Canary", reason, message, float(_step(context).weight))

@@ -45,14 +45,14 @@ def is_deleted(context: FailbackContext) -> VersionPlan | None:
     """Somebody has deleted it."""
     if not context.champion.deleting:
         return None
-    return VersionPlan("RolledBack", "Deleted", f"Being deleted; {context.standby.name} takes over")
+    return VersionPlan("RolledBack", "Deleted", f"Being deleted; {context.standby.name} serves all traffic")
 
 
 def is_withdrawn(context: FailbackContext) -> VersionPlan | None:
     """A person has taken it out, or a program that knows the outcomes."""
     if not context.champion.spec.rollout.withdrawn:
         return None
-    message = f"{withdrawal(context.champion)}. {context.standby.name} answers again"
+    message = f"{withdrawal(context.champion)}. {context.standby.name} serves all traffic again"
     return VersionPlan("RolledBack", "Withdrawn", message, quarantine=True, decides="rollback")
 
 
@@ -60,7 +60,7 @@ def drifts(context: FailbackContext) -> VersionPlan | None:
     """A DriftMonitor's action says so."""
     if context.drifting is None:
         return None
-    message = f"DriftMonitor {context.drifting}: {context.standby.name} answers again"
+    message = f"DriftMonitor {context.drifting} called drift. {context.standby.name} serves all traffic again"
     return VersionPlan("RolledBack", "Drift", message, quarantine=True, decides="rollback")
 
 
@@ -76,11 +76,11 @@ CHECKS: tuple[Check, ...] = (is_deleted, is_withdrawn, drifts, was_rolled_back)
 
 
 def _takes_over_again(standby: Version, champion: Version | None) -> VersionPlan:
-    after = f" after {champion.name}" if champion else ""
+    after = f", after {champion.name}" if champion else ""
     return VersionPlan(
         "Champion",
         "TookOverAgain",
-        f"Answers all requests again{after}",
+        f"Serves all traffic again{after}",
         replicas=pods(standby, champion.ready_pods if champion else 0),
         serve=True,
     )

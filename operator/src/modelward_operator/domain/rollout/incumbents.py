@@ -57,21 +57,21 @@ def is_champion(context: IncumbentContext) -> VersionPlan | None:
     if not version.ready_pods:
         failure = version.failure
         why = f": {failure.message}" if failure else ""
-        return VersionPlan("Champion", "NoPodReady", f"None of its pods is ready{why}", replicas=size, serve=True)
+        return VersionPlan("Champion", "NoPodReady", f"No pod is ready{why}", replicas=size, serve=True)
     documents = context.observation.documents.get(version.artifact.digest) if version.artifact else None
     if (wrong := mismatch(version, documents)) is not None:
         return VersionPlan("Champion", wrong.reason, wrong.message, replicas=size, serve=True, stalled=True)
     if version.status.phase != "Champion":
-        return VersionPlan("Champion", "Promoted", "Answers all requests", replicas=size, serve=True, decides="promote")
+        return VersionPlan("Champion", "Promoted", "Serves all traffic", replicas=size, serve=True, decides="promote")
     said = version.status.history[-1].message if version.status.history else ""
-    return VersionPlan("Champion", "Serving", said or "Answers all requests", replicas=size, serve=True)
+    return VersionPlan("Champion", "Serving", said or "Serves all traffic", replicas=size, serve=True)
 
 
 def is_recalled(context: IncumbentContext) -> VersionPlan | None:
     """The champion is withdrawn and nobody is warm: the one who answered before is made ready again."""
     if context.version is not context.roles.predecessor or context.roles.champion is None:
         return None
-    message = f"{context.roles.champion.name} is withdrawn: made ready to answer again"
+    message = f"{context.roles.champion.name} is withdrawn; starting pods to take over again"
     return VersionPlan("Standby", "Recalled", message, replicas=pods(context.version))
 
 
@@ -114,7 +114,9 @@ def has_handed_over(context: IncumbentContext) -> VersionPlan | None:
         return VersionPlan("Retired", "Deleted", "Being deleted")
     warm = leader.spec.rollout.keep_warm if leader else "0s"
     name = leader.name if leader else "nobody"
-    return VersionPlan("Standby", "Superseded", f"{name} answers; stays warm for {warm}", replicas=pods(version))
+    return VersionPlan(
+        "Standby", "Superseded", f"{name} serves all traffic; kept warm for {warm}", replicas=pods(version)
+    )
 
 
 def stands_by(context: IncumbentContext) -> VersionPlan | None:
@@ -163,7 +165,7 @@ def is_superseded(context: IncumbentContext) -> VersionPlan | None:
     newer = context.roles.superseded.get(context.version.name)
     if newer is None:
         return None
-    message = f"{newer} is newer and takes its place; apply it under another name to roll it out again"
+    message = f"Superseded by {newer}, which is newer; apply this version under another name to roll it out again"
     return VersionPlan("Retired", "Superseded", message)
 
 
@@ -171,7 +173,7 @@ def makes_way(context: IncumbentContext) -> VersionPlan | None:
     """A shadow would otherwise stand in the way for ever."""
     if context.version.status.phase not in UNDER_WAY or context.version.spec.rollout.strategy != "shadow":
         return None
-    return VersionPlan("Retired", "Superseded", "The shadow makes way for the rollout of another version")
+    return VersionPlan("Retired", "Superseded", "Shadowing ended: another version is being rolled out")
 
 
 def was_refused(context: IncumbentContext) -> VersionPlan | None:
@@ -184,7 +186,11 @@ def was_refused(context: IncumbentContext) -> VersionPlan | None:
 def waits_for_its_turn(context: IncumbentContext) -> VersionPlan:
     """One rollout at a time."""
     other = context.roles.candidate.name if context.roles.candidate else "another version"
-    return VersionPlan("Pending", "WaitingForRollout", f"Waiting for the rollout of {other} to end: one at a time")
+    return VersionPlan(
+        "Pending",
+        "WaitingForRollout",
+        f"Waiting: {other} is still rolling out, and a model rolls out one version at a time",
+    )
 
 
 CHECKS: tuple[Check, ...] = (
@@ -212,17 +218,19 @@ def _held(context: IncumbentContext, size: int) -> VersionPlan:
     others = (v for v in context.observation.versions if v is not version)
     replaced = any(not v.deleting and v.status.phase not in ENDED for v in others)
     if version.deleting:
-        what = (
-            "a rollout that is under way or next replaces it" if replaced else "another version replaces it; apply one"
+        remedy = (
+            "The rollout that is under way or next replaces it"
+            if replaced
+            else "Apply another version, or delete all versions of the model"
         )
-        message = (
-            f"Its deletion waits until {what}, or until all versions of the model are deleted: callers depend on it"
-        )
+        message = f"Deletion is held while this version serves traffic. {remedy}"
         return VersionPlan("Champion", "DeletionHeld", message, replicas=size, serve=True, stalled=not replaced)
     if predecessor is not None:
-        message = f"{withdrawal(version)}. It answers until {predecessor.name} is ready"
+        message = f"{withdrawal(version)}. It serves traffic until {predecessor.name} is ready"
         return VersionPlan("Champion", "WithdrawalUnderWay", message, replicas=size, serve=True)
-    message = f"{withdrawal(version)}. No version before it can answer, and callers depend on it: apply another version"
+    message = (
+        f"{withdrawal(version)}. No earlier version can take over, so it keeps serving traffic. Apply another version"
+    )
     return VersionPlan("Champion", "WithdrawalHeld", message, replicas=size, serve=True, stalled=not replaced)
 
 

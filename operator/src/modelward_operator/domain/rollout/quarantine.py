@@ -45,19 +45,17 @@ def lost(places: QuarantineSources) -> str | None:
     told = _told(places.versions)
     if places.record is None:
         if places.marks:
-            return "The record's ConfigMap was deleted: quarantine is restored; counts and decisions in it are lost"
+            return "The record's ConfigMap was deleted. The quarantine is restored; the counts and decisions are lost"
         if told or any(v.status.decided is not None for v in places.versions):
             return (
-                "The record's ConfigMap and the quarantine's ControllerRevisions were deleted: restored are only "
-                "the digests that a ModelVersion still says were rolled back"
+                "The record's ConfigMap and the quarantine's ControllerRevisions were deleted. Only the "
+                "digests that a ModelVersion still reports as rolled back are restored"
             )
         return None
     known = {entry.digest for entry in places.record.quarantined}.intersection(places.record.marked)
     missing = known - {entry.digest for entry in places.marks}
     if missing:
-        return (
-            f"{len(missing)} ControllerRevisions of the quarantine were deleted: restored from the record's ConfigMap"
-        )
+        return f"{len(missing)} ControllerRevisions of the quarantine were deleted. They are restored from the record's ConfigMap"
     return None
 
 

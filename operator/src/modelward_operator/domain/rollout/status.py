@@ -184,8 +184,8 @@ def _tls(version: Version) -> Detail:
     if failure is not None:
         return Detail("TlsReady", "False", failure.reason, failure.message)
     if any(pod.tls and pod.ready for pod in version.pods):
-        return Detail("TlsReady", "True", "Serving", "Callers are answered over https")
-    return Detail("TlsReady", "Unknown", "Starting", "No pod answers over https yet")
+        return Detail("TlsReady", "True", "Serving", "Serving over HTTPS")
+    return Detail("TlsReady", "Unknown", "Starting", "No pod serves HTTPS yet")
 
 
 def _details(version: Version, plan: VersionPlan, facts: Facts, available: bool) -> tuple[Detail, ...]:
@@ -193,7 +193,7 @@ def _details(version: Version, plan: VersionPlan, facts: Facts, available: bool)
     found: list[Detail] = []
     if any(pod.verified for pod in version.pods):
         found.append(
-            Detail("ArtifactVerified", "True", "DigestMatches", "The bundle is what spec.artifact.digest says")
+            Detail("ArtifactVerified", "True", "DigestMatches", "The bundle's digest matches spec.artifact.digest")
         )
     elif plan.phase == "Failed":
         found.append(Detail("ArtifactVerified", "False", plan.reason, plan.message))
@@ -235,4 +235,8 @@ def _losses(version: Version, plan: VersionPlan, facts: Facts) -> tuple[Detail, 
 
 
 def _pause(plan: VersionPlan) -> Detail:
-    return Detail("Paused", "True", "Paused", "spec.rollout.paused") if plan.paused else absent("Paused")
+    return (
+        Detail("Paused", "True", "Paused", "Paused by spec.rollout.paused. Set it to false to continue")
+        if plan.paused
+        else absent("Paused")
+    )

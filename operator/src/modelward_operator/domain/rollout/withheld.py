@@ -53,10 +53,8 @@ class Refusal:
     def message(self) -> str:
         """The same for each try: a status is not rewritten for it."""
         said = self.said if len(self.said) <= MAX_MESSAGE_LENGTH else self.said[: MAX_MESSAGE_LENGTH - 3] + "..."
-        mend = (
-            "correct the spec, the quota or the permissions: it is tried again" if self.lasts else "it is tried again"
-        )
-        return f"{self.what} is refused: {said.rstrip('.')}. Nothing that depends on it is done; {mend}"
+        mend = "correct the spec, the quota or the permissions. It is retried" if self.lasts else "it is retried"
+        return f"{self.what} is refused: {said.rstrip('.')}. What depends on it waits; {mend}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,7 +185,7 @@ class Exchange:
         except aiohttp.ClientResponseError as error:
             return SignatureRefused() if error.status == 401 else None
         except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
-            log.info("pod %s did not take part in the exchange: %s", pod.name, type(error).__name__)
+            log.info("pod %s did not answer the exchange: %s", pod.name, type(error).__name__)
             return None
         if response.refused is not None:
             log.warning("pod %s refused its lease: %s", pod.name, response.refused)
@@ -199,7 +199,7 @@ class Exchange:
                 told = await self._ask(pod, "GET", names.DOCUMENTS_PATH)
                 documents = BundleDocuments.model_validate_json(told)
             except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
-                log.info("pod %s did not tell its bundle's documents: %s", pod.name, type(error).__name__)
+                log.info("pod %s did not return its bundle's documents: %s", pod.name, type(error).__name__)
                 continue
             if documents.digest == digest:
                 while len(self._documents) >= MAX_DOCUMENTS:
@@ -217,7 +217,9 @@ class Exchange:
         async with self._session.request(method, url, data=body or None, headers=headers, timeout=TIMEOUT) as answer:
             content = await answer.read()
             if answer.status == 401:
-                log.warning("pod %s does not know us: %s", pod.name, content[:300].decode(errors="replace"))
+                log.warning(
+                    "pod %s rejected the operator's signature: %s", pod.name, content[:300].decode(errors="replace")
+                )
             answer.raise_for_status()
             return content
 
@@ -226,16 +228,19 @@ def _refusal(pod: Pod, answer: ExchangeResponse | SignatureRefused | None) -> Fa
     """Why it did not take what it was told; what is only late, or not heard, mends itself."""
     if isinstance(answer, SignatureRefused):
         message = (
-            f"Pod {pod.name} does not know the operator's signature: look whether ConfigMap {names.CONTROL_KEYS} is there "
-            "and the pod's clock is right; its lease runs out meanwhile"
+            f"Pod {pod.name} rejects the operator's signature, so its lease expires. Check that ConfigMap "
+            f"{names.CONTROL_KEYS} exists and that the pod's clock is right"
         )
         return Failure("SignatureRefused", message)
     if answer is None or answer.refused not in _LASTING:
         return None
     message = (
-        f"Pod {pod.name} refuses its lease: it serves another {_LASTING[answer.refused]} than the version's spec says"
+        f"Pod {pod.name} refuses its lease: it serves another {_LASTING[answer.refused]} than the version's spec names"
     )
-    return Failure("LeaseRefused", f"{message}. It asks no other version: delete the pod, or apply the right bundle")
+    return Failure(
+        "LeaseRefused",
+        f"{message}. It forwards no request to another version until you delete the pod or apply the right bundle",
+    )
 
 
 def _is_reachable(pod: Pod, version: Version | None = None) -> bool:

@@ -111,7 +111,7 @@ class Signer:
                     continue
                 raise
             self._told[namespace] = (ring, when)
-            log.info("keys: put back in namespace %s", namespace)
+            log.info("keys: restored in namespace %s", namespace)
 
     @property
     def look_period(self) -> float:
@@ -159,7 +159,7 @@ async def _look(gateway: Gateway, namespace: str) -> Keyring:
     if manifest is None:
         ring = keyring.turned(Keyring(), now, new_key)
         await gateway.create(SECRETS, keys.secret(namespace, ring))
-        log.info("keys: made in Secret %s", keys.SECRET)
+        log.info("keys: created in Secret %s", keys.SECRET)
         return ring
     ring = _readable(manifest)
     turned = keyring.turned(ring, now, new_key)
@@ -167,7 +167,7 @@ async def _look(gateway: Gateway, namespace: str) -> Keyring:
         written = keys.secret(namespace, turned)
         written["metadata"]["resourceVersion"] = manifest["metadata"]["resourceVersion"]
         await gateway.replace(SECRETS, written)
-        log.info("keys: turned over, %d are published", len(turned.keys))
+        log.info("keys: rotated, %d are published", len(turned.keys))
     return turned
 
 

@@ -64,7 +64,7 @@ async def _reconcile(
         return None
     job = await gateway.get(api.JOBS, key.namespace, manifests.job_name(key.name))
     if (name := jobs.left_over(manifest, job)) is not None:
-        failure = Failure("WaitingForCleanup", f"{name} of an earlier ScoreBatch {key.name} is being removed")
+        failure = Failure("WaitingForCleanup", f"Waiting until {name} of an earlier ScoreBatch {key.name} is removed")
         said = stalled.waiting(status, generation, failure, now())
         await write_status(gateway, api.SCORE_BATCHES, manifest, said)
         return UNTIL_COLLECTED

@@ -71,4 +71,4 @@ async def write_event(gateway: Gateway, namespace: str, note: Note, manifest: Ma
     try:
         await gateway.create(api.EVENTS, event)
     except GatewayError as error:
-        log.warning("event %s of %s %s/%s: %s", note.reason, note.kind, namespace, note.name, error)
+        log.warning("Event %s of %s %s/%s was not written: %s", note.reason, note.kind, namespace, note.name, error)

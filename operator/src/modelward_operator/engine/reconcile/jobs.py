@@ -71,7 +71,9 @@ def taken(manifest: Manifest, *made: Manifest | None) -> Failure | None:
     for found in made:
         if found is not None and not owned_by(found, manifest["metadata"]["uid"]):
             what = f"{found['kind']} {found['metadata']['name']}"
-            return Failure("NameTaken", f"{what} exists and is not this {manifest['kind']}'s: choose another name")
+            return Failure(
+                "NameTaken", f"{what} exists and does not belong to this {manifest['kind']}: choose another name"
+            )
     return None
 
 

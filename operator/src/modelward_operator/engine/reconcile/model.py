@@ -163,7 +163,7 @@ class ModelReconciler:
     async def _tell_waiting(self, snapshot: ModelSnapshot) -> None:
         for name, manifest in snapshot.waiting.items():
             status = tolerant(ModelVersionStatus, manifest.get("status"))
-            message = f"A deleted ModelVersion {name} had another bundle: its pods are being removed first"
+            message = f"Waiting until the pods of a deleted ModelVersion {name}, which had another bundle, are removed"
             told = stalled.waiting(
                 status, manifest["metadata"]["generation"], Failure("WaitingForCleanup", message), self.now()
             )

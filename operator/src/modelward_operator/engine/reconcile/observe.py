@@ -132,7 +132,7 @@ def model_record(manifest: Manifest | None) -> ModelRecord | Failure:
     """The model's record, or why that ConfigMap is none."""
     if manifest is not None and not is_ours(manifest):
         name = manifest["metadata"]["name"]
-        message = f"ConfigMap {name} exists and is {whose(manifest)}: choose another spec.model, whose record needs no such name"
+        message = f"ConfigMap {name} exists and is {whose(manifest)}: choose another spec.model, as the record needs that name"
         return Failure("NameTaken", message)
     try:
         return records.read(manifest)
@@ -224,10 +224,7 @@ def _with_workload(version: Version, taken: Manifest | None) -> Version:
     if taken is None:
         return version
     if not is_ours(taken):
-        message = (
-            f"Deployment {version.name} exists and is {whose(taken)}: leave it alone, and apply this ModelVersion under "
-            "another name"
-        )
+        message = f"Deployment {version.name} exists and is {whose(taken)}: apply this ModelVersion under another name"
         return replace(version, artifact_failure=Failure("NameTaken", message))
     return replace(version, workload=_workload(taken))
 
@@ -261,7 +258,7 @@ def _of_another(version: Version, name: str, job: Manifest) -> Failure | None:
         trains, wanted = (job.get("spec") or {}).get(what), getattr(version.spec, what)
         if trains != wanted:
             message = (
-                f"spec.trainingJobRef: TrainingJob {name} trains {what} '{trains}', spec.{what} is '{wanted}': "
+                f"spec.trainingJobRef: TrainingJob {name} trains {what} '{trains}', but spec.{what} is '{wanted}': "
                 "apply a ModelVersion that refers to a TrainingJob of its own model and version"
             )
             return Failure(reason, message)

@@ -19,11 +19,11 @@ def whose(manifest: Manifest) -> str:
     metadata = manifest["metadata"]
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     for owner in metadata.get("ownerReferences") or ():
-        return f"{owner['kind']} {owner['name']}'s"
+        return f"owned by {owner['kind']} {owner['name']}"
     if labels.get("app.kubernetes.io/part-of") == names.MANAGER:
         return f"part of Modelward itself (its {labels.get(names.COMPONENT) or 'chart'})"
     if (release := annotations.get("meta.helm.sh/release-name")) is not None:
-        return f"of Helm's release {release}"
+        return f"part of Helm release {release}"
     manager = labels.get(names.MANAGED_BY)
     return f"managed by {manager}, not by this object" if manager else "not managed by Modelward"
 

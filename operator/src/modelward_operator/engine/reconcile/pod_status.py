@@ -68,11 +68,11 @@ def _ended_by_the_cluster(status: Mapping[str, Any]) -> Failure | None:
     if status.get("phase") != "Failed":
         return None
     if status.get("reason"):
-        return Failure(status["reason"], f"The node has ended the pod: {status.get('message') or status['reason']}")
+        return Failure(status["reason"], f"The node terminated the pod: {status.get('message') or status['reason']}")
     for condition in status.get("conditions") or ():
         if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
             reason = condition.get("reason") or "Disrupted"
-            return Failure(reason, f"The cluster has ended the pod: {condition.get('message') or reason}")
+            return Failure(reason, f"The cluster terminated the pod: {condition.get('message') or reason}")
     return None
 
 
@@ -86,13 +86,11 @@ def _termination_failure(container: Mapping[str, Any]) -> Failure | None:
             return said
         if ended.get("reason") == "OOMKilled":
             message = (
-                f"{container['name']} used more than its memory limit: raise limits.memory in its resources, or in the "
-                "namespace's LimitRange if that has set it"
+                f"{container['name']} exceeded its memory limit: raise limits.memory in its resources, or in the "
+                "namespace's LimitRange if that sets it"
             )
             return Failure("OOMKilled", message)
-        return Failure(
-            "ContainerFailed", f"{container['name']} ended with exit code {ended.get('exitCode')}; see its log"
-        )
+        return Failure("ContainerFailed", f"{container['name']} exited with code {ended.get('exitCode')}: see its log")
     return None
 
 

@@ -54,7 +54,7 @@ async def write_statuses(context: ReconcileContext, decision: Decision, outcome:
             outcome.of([name], error)
             outcome.statuses[name] = old
             if wanted.phase == "Champion" != old.phase:
-                already = f"{name} answers all requests already. The status of {name}"
+                already = f"{name} serves all traffic already. The status of {name}"
                 uncrowned = replace(error.refusal, what=already)
     for name, monitor in decision.monitors.items():
         if not outcome.serves and any(note.name == name and note.reason == "Rollback" for note in decision.notes):

@@ -61,7 +61,9 @@ class TrainingReconciler:
         job = await self.gateway.get(api.JOBS, key.namespace, key.name)
         document = await self._document(key, job)
         if (name := jobs.left_over(manifest, job, document)) is not None:
-            failure = Failure("WaitingForCleanup", f"{name} of an earlier TrainingJob {key.name} is being removed")
+            failure = Failure(
+                "WaitingForCleanup", f"Waiting until {name} of an earlier TrainingJob {key.name} is removed"
+            )
             told = stalled.waiting(status, generation, failure, self.now())
             await write_status(self.gateway, api.TRAINING_JOBS, manifest, told)
             return UNTIL_COLLECTED
@@ -164,7 +166,8 @@ class TrainingReconciler:
                 await self.gateway.create(api.MODEL_VERSIONS, version)
         except InvalidObjectError as error:
             message = (
-                f"Trained, but ModelVersion {name} is refused: {error}. Apply one with status.uri and status.digest"
+                f"Trained, but ModelVersion {name} is refused: {error}. "
+                "Apply one with status.uri and status.digest as its artifact"
             )
             self.refused[uid] = Failure("ModelVersionRefused", message)
 

@@ -13,17 +13,17 @@ from modelward_operator.domain.rollout.decision import Decision
 
 RECONCILES = Counter("modelward_reconciles", "Reconciles.", ["kind"])
 FAILURES = Counter("modelward_reconcile_failures", "Reconciles that ended in an error.", ["kind"])
-CONFLICTS = Counter("modelward_reconcile_conflicts", "Reconciles that found somebody else's write.", ["kind"])
+CONFLICTS = Counter("modelward_reconcile_conflicts", "Reconciles that met a conflicting write.", ["kind"])
 SECONDS = Histogram("modelward_reconcile_seconds", "Duration of a reconcile.", ["kind"])
 API_CALLS = Counter("modelward_api_calls", "Calls to the API server.", ["verb", "resource"])
 LEADER = Gauge("modelward_leader", "1 while this operator leads, 0 while it stands by.")
 EPOCH = Gauge("modelward_leadership_epoch", "The epoch in which it leads; 0 while it stands by.")
-MODELS = Gauge("modelward_models", "Models that this process has looked at and that are there.")
+MODELS = Gauge("modelward_models", "Models that this process reconciles.")
 QUEUED = Gauge("modelward_queue_depth", "Keys waiting for a worker.")
 PHASE = Gauge(
     "modelward_modelversion_phase", "1 for the phase that a version is in.", ["namespace", "model", "name", "phase"]
 )
-WEIGHT = Gauge("modelward_modelversion_weight", "Requested percentage of callers.", ["namespace", "model", "name"])
+WEIGHT = Gauge("modelward_modelversion_weight", "Requested percentage of requests.", ["namespace", "model", "name"])
 EVIDENCE = Gauge(
     "modelward_evidence_log",
     "Logarithm of the evidence for harm, by signal.",
@@ -35,7 +35,7 @@ SUBGROUPS = Gauge(
     "Logarithm of the evidence for harm in a subgroup, by its worst signal; 0 while it rests on too few.",
     ["namespace", "model", "name", "stratum"],
 )
-LOST = Counter("modelward_records_lost", "Records or quarantines that somebody has deleted.", ["namespace", "model"])
+LOST = Counter("modelward_records_lost", "Records or quarantines that were deleted by others.", ["namespace", "model"])
 DRIFTING = Gauge("modelward_drift", "1 while a monitor calls drift.", ["namespace", "model", "monitor"])
 TRANSITIONS = Counter("modelward_transitions", "Transitions of versions, by reason.", ["namespace", "model", "reason"])
 

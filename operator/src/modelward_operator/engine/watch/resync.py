@@ -39,7 +39,7 @@ async def run(
             try:
                 news, rest = await look(gateway, cache, namespace)
             except GatewayError as error:
-                log.warning("resync of %s: %s", namespace or "all namespaces", error)
+                log.warning("resync of %s failed: %s", namespace or "all namespaces", error)
                 failed, gone = True, gone or (error.status == 404 and cache.filled.is_set())
                 continue
             for key in news:
@@ -49,12 +49,10 @@ async def run(
         if not failed:
             if gone:
                 raise StaleWatchError(
-                    "the CustomResourceDefinitions were gone and are back: their watches must begin anew"
+                    "the CustomResourceDefinitions were deleted and restored: their watches must be restarted"
                 )
             if deaf := cache.unconfirmed(known):
-                raise StaleWatchError(
-                    f"the watch of {', '.join(deaf)} tells nothing of what a listing has shown before"
-                )
+                raise StaleWatchError(f"the watch of {', '.join(deaf)} has missed what a listing has shown")
             cache.filled.set()
             cache.forget_gone(before)
             before, known = began, cache.order
