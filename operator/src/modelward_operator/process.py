@@ -1,4 +1,4 @@
-"""The process: it watches from the start, and works once it leads; one part that ends ends all."""
+"""The process: it watches from the start and works once it leads. If one part ends, all end."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ WATCH_PERIOD = 2.0
 
 
 class WatcherDiedError(Exception):
-    """A watcher of kopf has stopped: the process must be started anew."""
+    """One of kopf's watchers has stopped: the process must be restarted."""
 
 
 ENDINGS = (WatcherDiedError, resync.StaleWatchError, GatewayError)
-"""How the process ends when it must be started anew."""
+"""The errors with which the process exits to be restarted."""
 
 
 async def run(settings: Settings, *, health_port: int, metrics_port: int, resync_period: float) -> None:
-    """Run until a signal; raises when something ends that must not end."""
+    """Run until a signal. Raises if a part ends that must not end."""
     stop = asyncio.Event()
     _heed_signals(stop)
     start_http_server(metrics_port)
@@ -63,7 +63,7 @@ async def run(settings: Settings, *, health_port: int, metrics_port: int, resync
 
 
 class Process:
-    """One operator of several. All watch, so that any of them can go on at once; one leads, and writes."""
+    """One replica of the operator. All replicas watch, so that any can take over at once; one leads and writes."""
 
     def __init__(self, settings: Settings, standby: Standby) -> None:
         self._settings = settings
@@ -72,7 +72,7 @@ class Process:
         self._watching, self._watchdog = asyncio.Event(), health.Watchdog()
 
     def alive(self) -> Health:
-        """Whether it can go on."""
+        """Return whether it is alive."""
         if dead := self._watchdog.failed():
             return Health(False, f"{', '.join(dead)} has stopped")
         if stuck := self._queue.stuck(health.STUCK):
@@ -80,7 +80,7 @@ class Process:
         return Health(True)
 
     def ready(self) -> Health:
-        """Whether it leads, or could."""
+        """Return whether it leads, or could take over."""
         leadership = self._standby.leadership
         if leadership is None and self._standby.cannot_see_lease():
             return Health(False, "standby: cannot read the Lease")
@@ -102,7 +102,7 @@ class Process:
         )
 
     async def _lead(self, gateway: KubernetesGateway) -> None:
-        """Wait for the Lease, work, and hand it back in the end; who loses it ends at once, whatever is under way."""
+        """Wait for the Lease, work, and release it in the end. A replica that loses it exits at once."""
         leadership = await self._standby.win()
         log.info("leading: epoch %d begins", leadership.epoch)
         metrics.LEADER.set(1)
@@ -165,7 +165,7 @@ class Process:
 
 
 async def _until_one_ends(stop: asyncio.Event, **parts: Coroutine[Any, Any, None]) -> None:
-    """Run them until one ends or a signal comes, then end all, kopf's in its own way; raises what ended it."""
+    """Run the parts until one ends or a signal comes, then end all. Raises the error that ended it."""
     tasks = {asyncio.create_task(part, name=name) for name, part in parts.items()}
     stopping = asyncio.create_task(stop.wait(), name="stop")
     done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -179,7 +179,7 @@ async def _until_one_ends(stop: asyncio.Event, **parts: Coroutine[Any, Any, None
 
 
 def _end_if_it_failed(task: asyncio.Task[None]) -> None:
-    """End without any goodbye: what cleans up might write, and another one may lead."""
+    """Exit at once: cleaning up might write while another replica leads."""
     if task.cancelled() or (error := task.exception()) is None:
         return
     log.error("%s; exiting, to be restarted", error)

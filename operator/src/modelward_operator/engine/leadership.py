@@ -1,4 +1,4 @@
-"""The Lease by which one of several operators leads: won, renewed, handed back; and the guard on all that a leader writes."""
+"""Leader election by a Lease: won, renewed, released; and the guard on all writes of a leader."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ log = logging.getLogger(__name__)
 LEASE_NAME = "modelward-operator"
 TERMS = Terms()
 ATTEMPT = 1.5
-"""Seconds that one call about the Lease may take."""
+"""Timeout in seconds of one call about the Lease."""
 Clock = Callable[[], float]
 
 
 def since_boot() -> float:
-    """Seconds, of a clock that goes on while the machine sleeps, where there is one."""
+    """Return seconds of a clock that keeps running while the machine sleeps, where there is one."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class DeposedError(Exception):
-    """This operator leads no longer, or cannot know that it does: it must not write any more."""
+    """This operator no longer leads, or cannot be certain that it does: it must not write."""
 
 
 class Leadership:
-    """One epoch of leading. ``check`` stands before every write, to the API server and to pods."""
+    """One epoch of leadership. ``check`` precedes every write to the API server and to pods."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Leadership:
         self._ended: str | None = None
 
     def check(self) -> None:
-        """Pass while this operator leads for certain. What is under way at this moment is all that may still arrive.
+        """Return while this operator certainly leads. Only writes already under way may still arrive later.
 
         Raises:
             DeposedError: it has lost the Lease, handed it back, or could not renew it in time (it may have been frozen).
@@ -76,7 +76,7 @@ class Leadership:
             raise DeposedError(self._ended)
 
     async def hold(self) -> None:
-        """Renew, for ever.
+        """Renew the Lease forever.
 
         Raises:
             DeposedError: see ``check``.
@@ -91,7 +91,7 @@ class Leadership:
                 log.warning("the Lease was not renewed: %s", str(error) or "no answer in time")
 
     async def hand_back(self) -> None:
-        """Lead no longer, and let another one begin at once. Nothing must be under way any more."""
+        """Release the Lease, so that another operator can begin at once. No write may be under way."""
         try:
             self.check()
             self._ended = f"epoch {self.epoch} was handed back"
@@ -133,7 +133,7 @@ class Leadership:
 
 
 class Standby:
-    """Looks at the Lease until it may be taken."""
+    """A standby, which watches the Lease until it may take it."""
 
     def __init__(
         self, gateway: Gateway, namespace: str, me: str, terms: Terms = TERMS, clock: Clock = since_boot
@@ -144,18 +144,18 @@ class Standby:
         self._terms = terms
         self._clock = clock
         self.leadership: Leadership | None = None
-        """What was won, also once it has ended."""
+        """The leadership that was won, even after it has ended."""
         self._seen: Sighting | None = None
         self._looked: float | None = None
         self._trouble = ""
 
     @property
     def leader(self) -> str | None:
-        """Who held the Lease at the last look."""
+        """The holder of the Lease at the last look."""
         return self._seen.record.holder if self._seen is not None and self._seen.record is not None else None
 
     def permit(self) -> None:
-        """Pass only while the Lease that was won is held: nothing is written without having asked.
+        """Return only while this operator holds the Lease. Every write asks first.
 
         Raises:
             DeposedError: none was won yet, or see ``Leadership.check``.
@@ -165,11 +165,11 @@ class Standby:
         self.leadership.check()
 
     def cannot_see_lease(self) -> bool:
-        """Whether the Lease could not be looked at of late."""
+        """Whether the Lease could not be read recently."""
         return self._looked is None or self._clock() > self._looked + self._terms.duration
 
     async def win(self) -> Leadership:
-        """Wait, as long as it takes, and lead. An API server that is away is waited for."""
+        """Wait for leadership, however long it takes, even without an API server."""
         while True:
             pause = self._terms.look
             try:
@@ -207,7 +207,7 @@ class Standby:
 
 
 def read(lease: Manifest) -> LeaseRecord:
-    """What a Lease says."""
+    """Parse a Lease."""
     spec = lease.get("spec") or {}
     holder, epoch = spec.get("holderIdentity") or None, int(spec.get("leaseTransitions") or 0)
     return LeaseRecord(holder, epoch, lease["metadata"]["resourceVersion"])

@@ -1,4 +1,4 @@
-"""The work queue: one key is worked on once at a time, asked for often or not; failures back off."""
+"""The work queue: each key is processed by one worker at a time; failures back off."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIRST_BACKOFF, MAX_BACKOFF = 0.5, 60.0
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What one reconcile works on: a model with all its versions, a TrainingJob, or a ScoreBatch."""
+    """The subject of one reconcile: a model with all its versions, a TrainingJob, or a ScoreBatch."""
 
     kind: str
     """One of ``kinds.RECONCILED``."""
@@ -24,11 +24,11 @@ class Key:
 
 
 Handler = Callable[[Key], Awaitable[float | None]]
-"""Works on a key; returns the seconds until it is due again without any event, or None."""
+"""A function that processes a key and returns the seconds until it is due again without an event, or None."""
 
 
 class WorkQueue:
-    """Deduplicates, delays, and keeps each key in a single flight."""
+    """A queue that deduplicates and delays keys, and gives each key to one worker at a time."""
 
     def __init__(self, workers: int = 8) -> None:
         self._workers = workers
@@ -43,12 +43,12 @@ class WorkQueue:
         return len(self._queued)
 
     def stuck(self, limit: float) -> list[Key]:
-        """Keys that a worker has been on for more than that many seconds: every call has its timeout, so it hangs."""
+        """Return the keys that a worker has had for more than that many seconds. Every call has a timeout, so it hangs."""
         now = asyncio.get_running_loop().time()
         return [key for key, began in self._busy.items() if now - began > limit]
 
     def add(self, key: Key, delay: float = 0.0) -> None:
-        """Ask for a key, now or later; the earlier of two times counts."""
+        """Add a key, for now or later; the earlier of two times counts."""
         loop = asyncio.get_running_loop()
         if delay > 0:
             when, waiting = loop.time() + delay, self._due.get(key)
@@ -67,13 +67,13 @@ class WorkQueue:
             self._ready.put_nowait(key)
 
     def sort(self, rank: Callable[[Key], float]) -> None:
-        """Of what waits now, the lowest rank comes first."""
+        """Sort the waiting keys, the lowest rank first."""
         waiting = [self._ready.get_nowait() for _ in range(self._ready.qsize())]
         for key in sorted(waiting, key=rank):
             self._ready.put_nowait(key)
 
     async def run(self, handler: Handler) -> None:
-        """Work until cancelled. Before that, keys wait."""
+        """Process keys until cancelled. Before that, keys wait."""
         async with asyncio.TaskGroup() as group:
             for number in range(self._workers):
                 group.create_task(self._work(handler), name=f"worker {number}")

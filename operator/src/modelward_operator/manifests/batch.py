@@ -1,4 +1,4 @@
-"""A ScoreBatch's Job: one index a shard, over the serving image, with the bundle verified before as for serving."""
+"""A ScoreBatch's Job: one index a shard, with the serving image; the bundle is verified first, as for serving."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ MODEL_VERSION = "modelward.io/scores-with"
 VERSION = "modelward.io/scores-version"
 BUNDLE_URI = "modelward.io/scores-bundle"
 BUNDLE_DIGEST = "modelward.io/scores-digest"
-"""Annotations of the Job: what it was made with."""
+"""Annotations of the Job: the version that it was created with."""
 
 
 def job_name(name: str) -> str:
-    """The name of a ScoreBatch's Job."""
+    """Return the name of a ScoreBatch's Job."""
     return f"{name}-scores"
 
 
 def job(namespace: str, name: str, uid: str, spec: ScoreBatchSpec, chosen: Chosen, settings: Settings) -> Manifest:
-    """The Job: bad input or a wrong bundle fails it at once; anything else is tried again, each shard by itself."""
+    """Return the Job. Invalid input or a wrong bundle fails it at once; anything else is retried, shard by shard."""
     pod = merged(settings.pods.pod_defaults, settings.pods.batch.pod, spec.pod)
     rules = [
         # Of any container: what fetches the bundle says so of a wrong one, what scores of wrong input.
@@ -126,7 +126,7 @@ def _pod(spec: ScoreBatchSpec, chosen: Chosen, settings: Settings, pod: PodSetti
 
 
 def _words(spec: ScoreBatchSpec, chosen: Chosen) -> list[str]:
-    """The command's options. The shard's number is in the environment of every pod of an indexed Job."""
+    """Return the command's options. The shard's number is in the environment of every pod of an indexed Job."""
     given = {
         "bundle": BUNDLE,
         "digest": chosen.artifact.digest,

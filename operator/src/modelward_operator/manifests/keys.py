@@ -1,4 +1,4 @@
-"""The operator's keys as objects: the private ones in a Secret of its own, the public ones where the pods are."""
+"""The operator's keys as objects: private ones in a Secret, public ones in the pods' namespaces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECRET, KEYRING = "modelward-control-key", "keyring.json"
 
 
 def secret(namespace: str, ring: Keyring) -> Manifest:
-    """The keyring, in the operator's namespace."""
+    """Return the Secret with the keyring, in the operator's namespace."""
     written = json.dumps(ring.to_json(), sort_keys=True).encode()
     return {
         "apiVersion": "v1",
@@ -27,7 +27,7 @@ def secret(namespace: str, ring: Keyring) -> Manifest:
 
 
 def read(manifest: Manifest) -> Keyring:
-    """The keyring in that Secret.
+    """Parse the keyring in that Secret.
 
     Raises:
         ValueError: it holds none.
@@ -42,7 +42,7 @@ def read(manifest: Manifest) -> Keyring:
 
 
 def config_map(namespace: str, ring: Keyring) -> Manifest:
-    """The public keys, in a namespace with serving pods."""
+    """Return the ConfigMap with the public keys, for a namespace with serving pods."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

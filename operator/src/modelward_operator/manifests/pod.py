@@ -1,4 +1,4 @@
-"""What all pods of Modelward have in common: no privileges, no writable root, nothing of the API server."""
+"""The common part of all pods: no privileges, no writable root, no access to the API server."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ POD_SECURITY: Manifest = {"runAsNonRoot": True, "seccompProfile": {"type": "Runt
 
 
 def security(settings: PodSettings) -> Manifest:
-    """The pod's security context. User and groups are the image's or the cluster's unless they are set."""
+    """Return the pod's security context. User and groups are the image's or the cluster's unless they are set."""
     return {**POD_SECURITY, **_given(settings.security_context)}
 
 
 def placement(settings: PodSettings, spread: Mapping[str, Any] | None = None) -> Manifest:
-    """Where the pods run, and with which class. ``spread`` is the affinity where none is given, part by part."""
+    """Return where the pods run, and with which class. ``spread`` is the default affinity, part by part."""
     affinity = {**(spread or {}), **(_given(settings.affinity) if settings.affinity else {})}
     found = {
         "nodeSelector": dict(settings.node_selector),
@@ -40,7 +40,7 @@ def placement(settings: PodSettings, spread: Mapping[str, Any] | None = None) ->
 
 
 def environment(settings: PodSettings, own: Manifest) -> Manifest:
-    """``env`` and ``envFrom`` of a container: what is set, and Modelward's own, which win."""
+    """Return ``env`` and ``envFrom`` of a container. Modelward's own variables take precedence."""
     given = [_given(variable) for variable in settings.env]
     if settings.ca_bundle is not None:
         file = f"{AUTHORITIES}/{AUTHORITIES_FILE}"
@@ -53,14 +53,14 @@ def environment(settings: PodSettings, own: Manifest) -> Manifest:
 
 
 def metadata(settings: PodSettings, labels: Mapping[str, str]) -> Manifest:
-    """Labels and annotations of the pods; those of Modelward win."""
+    """Return labels and annotations of the pods. Modelward's own take precedence."""
     annotations = dict(settings.metadata.annotations)
     found: Manifest = {"labels": {**settings.metadata.labels, **labels}}
     return {**found, **({"annotations": annotations} if annotations else {})}
 
 
 def authority_volumes(settings: PodSettings) -> list[Manifest]:
-    """The volume with the certificate authorities, when they are set.
+    """Return the volume with the certificate authorities, if they are set.
 
     Optional, so that a container can say that they are missing: a pod that cannot mount says nothing.
     """
@@ -75,14 +75,14 @@ def authority_volumes(settings: PodSettings) -> list[Manifest]:
 
 
 def authority_mounts(settings: PodSettings) -> list[Manifest]:
-    """Where a container finds them."""
+    """Return the mount of the certificate authorities, if they are set."""
     if settings.ca_bundle is None:
         return []
     return [{"name": "authorities", "mountPath": AUTHORITIES, "readOnly": True}]
 
 
 def resources(defaults: Mapping[str, str], installation: Resources, given: Resources) -> Manifest:
-    """A container's resources: what the object says, else the installation, else the defaults; never a contradiction.
+    """Return a container's resources: the object's, else the installation's, else the defaults, without contradictions.
 
     A default request is lowered to the limit that is given, and a limit of the installation is raised to the request that
     is given: what somebody has said of this very object stands.
@@ -99,7 +99,7 @@ def resources(defaults: Mapping[str, str], installation: Resources, given: Resou
 
 
 def _given(document: Document) -> Manifest:
-    """As Kubernetes reads it: absent values and empty lists left out."""
+    """Return a document as Kubernetes reads it, without absent values and empty lists."""
 
     def pruned(value: Any) -> Any:
         if isinstance(value, dict):
@@ -111,21 +111,21 @@ def _given(document: Document) -> Manifest:
 
 
 def store_volumes(settings: Settings, *, read_only: bool) -> list[Manifest]:
-    """The volume of the artifact store, when it is one."""
+    """Return the volume of the artifact store, if it is a volume."""
     if settings.store_claim is None:
         return []
     return [{"name": "store", "persistentVolumeClaim": {"claimName": settings.store_claim, "readOnly": read_only}}]
 
 
 def store_mounts(settings: Settings, *, read_only: bool) -> list[Manifest]:
-    """Where a container finds it."""
+    """Return the mount of the artifact store, if it is a volume."""
     if settings.store_claim is None:
         return []
     return [{"name": "store", "mountPath": STORE_MOUNT, "readOnly": read_only}]
 
 
 def store_environment(settings: Settings) -> Manifest:
-    """The environment of a container that reads or writes the store."""
+    """Return the environment of a container that reads or writes the store."""
     found: Manifest = {"env": [{"name": "MODELWARD_STORE", "value": settings.store_uri}]}
     if settings.store_secret is not None:
         found["envFrom"] = [{"secretRef": {"name": settings.store_secret}}]
@@ -133,7 +133,7 @@ def store_environment(settings: Settings) -> Manifest:
 
 
 def owner(kind: str, api_version: str, name: str, uid: str) -> Manifest:
-    """An owner reference: what is owned goes with its owner."""
+    """Return an owner reference: the garbage collector deletes an object with its owner."""
     return {
         "apiVersion": api_version,
         "kind": kind,

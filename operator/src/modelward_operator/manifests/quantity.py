@@ -1,4 +1,4 @@
-"""Kubernetes' quantities as numbers, to compare them. (The client's own parser is beyond a pure module's reach.)"""
+"""Kubernetes quantities as numbers, for comparison. (A pure module cannot import the client's parser.)"""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ _SUFFIXES = {
 
 
 def amount(quantity: str) -> Decimal:
-    """The number that a quantity of the API's type Quantity stands for, such as ``250m`` or ``1Gi``."""
+    """Return the number for a quantity such as ``250m`` or ``1Gi``."""
     digits = quantity.rstrip("numkMGTPEKi")
     return Decimal(digits) * _SUFFIXES.get(quantity[len(digits) :], Decimal(1))

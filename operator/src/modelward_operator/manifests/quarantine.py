@@ -1,4 +1,4 @@
-"""The quarantine's second place: one ControllerRevision a digest, which the API server lets nobody edit."""
+"""The quarantine's second copy: one ControllerRevision a digest, which is immutable."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from modelward_operator.manifests.pod import Manifest
 
 
 def mark_name(model: str, digest: str) -> str:
-    """The name of the digest's ControllerRevision."""
+    """Return the name of the digest's ControllerRevision."""
     return f"{model}-quarantine-{digest.removeprefix('sha256:')[:16]}"
 
 
 def mark(namespace: str, model: str, entry: Quarantine) -> Manifest:
-    """The ControllerRevision of one quarantined digest. It belongs to no ModelVersion, and so outlives them."""
+    """Return the ControllerRevision of one quarantined digest. It has no owner, so it outlives its ModelVersion."""
     return {
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
@@ -33,7 +33,7 @@ def mark(namespace: str, model: str, entry: Quarantine) -> Manifest:
 
 
 def read(manifests: Iterable[dict[str, Any]]) -> tuple[Quarantine, ...]:
-    """What those ControllerRevisions remember, oldest first; what is no quarantine is left out."""
+    """Return the entries of those ControllerRevisions, oldest first; invalid ones are skipped."""
     found = []
     for manifest in manifests:
         try:

@@ -1,4 +1,4 @@
-"""A model's Service: one stable name for callers, whichever version answers."""
+"""A model's Service: one stable name for clients, whichever version serves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from modelward_operator.manifests.pod import Manifest
 
 
 def service(namespace: str, model: str, version: str, *, tls: bool = False) -> Manifest:
-    """The Service that selects the pods of that ModelVersion. It has no owner: it outlives versions."""
+    """Return the Service that selects the pods of that ModelVersion. It has no owner, so it outlives versions."""
     protocol = {"appProtocol": "https"} if tls else {}
     return {
         "apiVersion": "v1",

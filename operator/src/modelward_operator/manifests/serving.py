@@ -30,20 +30,20 @@ KEYS = "/etc/modelward/control"
 TLS = "/etc/modelward/tls"
 CALLERS, JWKS_FILE = "/etc/modelward/callers", "jwks.json"
 DRAIN_SECONDS = 5
-"""Seconds that the server answers on after SIGTERM, while the Service's endpoints turn away from it."""
+"""Seconds for which the server keeps serving after SIGTERM, until the Service's endpoints no longer include it."""
 CALM = 300
-"""Seconds of less load after which pods are removed: a ward's night is quiet for longer than a lull."""
+"""Seconds of lower load after which pods are removed: a lull in a ward is shorter."""
 DEFAULT_REQUESTS = {"cpu": "100m", "memory": "384Mi"}
 FETCH_REQUESTS = {"cpu": "50m", "memory": "64Mi"}
 
 
 def short(digest: str) -> str:
-    """A digest as a label's value."""
+    """Return a digest as a label value."""
     return digest.removeprefix("sha256:")[:16]
 
 
 def labels(name: str, spec: ModelVersionSpec, artifact: Artifact) -> dict[str, str]:
-    """The labels of a version's Deployment and pods."""
+    """Return the labels of a version's Deployment and pods."""
     return {
         names.MANAGED_BY: names.MANAGER,
         names.COMPONENT: "serving",
@@ -62,7 +62,7 @@ def deployment(
     replicas: int | None,
     settings: Settings,
 ) -> Manifest:
-    """The Deployment of one version. Deterministic. Without replicas their number is left to the autoscaler.
+    """Return the Deployment of one version. Without ``replicas``, the autoscaler sets their number.
 
     It has no owner: when its ModelVersion is deleted, its pods answer until the operator has turned callers away from them.
     """
@@ -92,20 +92,20 @@ def deployment(
 
 
 def pod_settings(spec: ModelVersionSpec, settings: Settings) -> PodSettings:
-    """How a version's pods run: the installation's defaults, those of its serving pods, and what the version says."""
+    """Return a version's pod settings: the installation's defaults, those for serving, and the version's own."""
     given, pods = spec.serving, settings.pods
     selected = PodSettings(node_selector=given.node_selector)
     return merged(pods.pod_defaults, pods.serving.pod, selected, given.pod)
 
 
 def remembered(spec: ModelVersionSpec, artifact: Artifact) -> str:
-    """What of a ModelVersion's spec speaks of its pods, with the artifact resolved, as the Deployment keeps it."""
+    """Return the part of a spec that concerns pods, with the artifact resolved, as the Deployment keeps it."""
     parts = {"artifact": artifact.to_json(), "serving": spec.serving.to_json()}
     return json.dumps({"model": spec.model, "version": spec.version, **parts}, sort_keys=True)
 
 
 def disruption_budget(namespace: str, name: str, spec: ModelVersionSpec) -> Manifest:
-    """At most one of a version's pods at a time may be moved."""
+    """Return a budget that lets at most one of a version's pods be evicted at a time."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
@@ -118,13 +118,13 @@ def disruption_budget(namespace: str, name: str, spec: ModelVersionSpec) -> Mani
 
 
 def replicas_only(namespace: str, name: str, replicas: int) -> Manifest:
-    """What is applied in another manager's name to hand the number of pods over."""
+    """Return what another field manager applies to hand spec.replicas over."""
     metadata = {"name": name, "namespace": namespace}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"replicas": replicas}}
 
 
 def autoscaler(namespace: str, name: str, spec: ModelVersionSpec, scaling: Autoscaling) -> Manifest:
-    """The HorizontalPodAutoscaler of a champion: up as fast as it can, down slowly."""
+    """Return the HorizontalPodAutoscaler of a champion, which scales up fast and down slowly."""
     target = {"type": "Utilization", "averageUtilization": scaling.target_cpu_utilization_percentage}
     metrics: list[Manifest] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
     if scaling.target_requests_in_flight is not None:
@@ -160,13 +160,13 @@ def _metadata(namespace: str, name: str, spec: ModelVersionSpec) -> Manifest:
 
 
 def _speech(spec: ModelVersionSpec) -> dict[str, str]:
-    """Labels for those who ask pods by their address: the operator, Prometheus."""
+    """Return labels for clients that use pod addresses: the operator and Prometheus."""
     callers = fingerprint(spec.serving.authentication)
     return ({names.SCHEME: "https"} if spec.serving.tls else {}) | ({names.CALLERS: callers} if callers else {})
 
 
 def _tls_volume(tls: Tls | None) -> list[Manifest]:
-    """The certificate. Optional, so that the server can say that it is missing: a pod that cannot mount says nothing.
+    """Return the certificate's volume. It is optional, so that the server can report that it is missing.
 
     Whatever user and group the pod runs with must be able to read it, and nobody else sees the volume.
     """
@@ -196,14 +196,14 @@ def _callers_words(authentication: Authentication | None) -> list[str]:
 
 
 def _callers_volume(authentication: Authentication | None) -> list[Manifest]:
-    """Pods start without the ConfigMap, and answer 503 until it is there: it may be made later."""
+    """Return the volume with the keys. It is optional: pods answer 503 until it exists."""
     if authentication is None or authentication.jwks_config_map is None:
         return []
     return [{"name": "callers", "configMap": {"name": authentication.jwks_config_map, "optional": True}}]
 
 
 def _probed(tls: Tls | None) -> Manifest:
-    """Where the kubelet asks. It has no certificate: where callers need one, it asks the control port."""
+    """Return the port for probes. The kubelet has no certificate: with mTLS, it probes the control port."""
     if tls is None:
         return {"port": "http"}
     if tls.client_authentication == "required":
@@ -245,14 +245,14 @@ def _pod(
 
 
 def _encounters(serving: Serving) -> list[Manifest]:
-    """By which header pods tell encounters apart, where these are what is counted."""
+    """Return the header that identifies encounters, if encounters are counted."""
     if serving.count_by == "request" or serving.sticky_header is None:
         return []
     return [{"name": "MODELWARD_ENCOUNTER_HEADER", "value": serving.sticky_header}]
 
 
 def _spread(selector: dict[str, str]) -> Manifest:
-    """Over hosts and zones where they can, and all the same where they cannot.
+    """Return a preference to spread pods over hosts and zones.
 
     Two spread constraints would be none where nodes have no zone: the scheduler leaves a node that lacks one key out of both.
     """
@@ -268,7 +268,7 @@ def _spread(selector: dict[str, str]) -> Manifest:
 def fetch(
     artifact: Artifact, settings: Settings, pod: PodSettings, beside: Manifest, wanted: tuple[str, str]
 ) -> Manifest:
-    """The only container that sees the store: it fetches the bundle, checks digest, model and version.
+    """Return the init container that fetches the bundle and verifies digest, model and version; only it sees the store.
 
     Its limits are those of the container that follows, unless they are set: a pod takes the larger of both.
     """
@@ -293,7 +293,7 @@ def fetch(
 
 
 def _tracing(settings: Settings) -> list[Manifest]:
-    """OpenTelemetry's own variables."""
+    """Return OpenTelemetry's variables."""
     if settings.tracing_endpoint is None:
         return []
     said = {

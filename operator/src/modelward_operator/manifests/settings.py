@@ -1,4 +1,4 @@
-"""What the installation decides: images, store, accounts. Read once from the environment."""
+"""Settings of the installation: images, store, accounts. Read once from the environment."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ STORE_MOUNT = "/var/lib/modelward/store"
 
 
 class InvalidSettingsError(ValueError):
-    """A variable of the environment is missing or makes no sense."""
+    """An environment variable is missing or invalid."""
 
 
 class Component(Document):
-    """How the pods of one kind run in this installation."""
+    """Settings of the pods of one kind in this installation."""
 
     pod: PodSettings = PodSettings()
     resources: Resources = Resources()
-    """Of the main container, where the object says nothing."""
+    """Resources of the main container, where the object sets none."""
 
 
 class Pods(Document):
-    """How pods run in this installation: what the chart's values say, under what each object says."""
+    """Pod settings of this installation, from the chart's values; each object may override them."""
 
     pod_defaults: PodSettings = PodSettings()
     serving: Component = Component()
@@ -39,7 +39,7 @@ class Pods(Document):
 
     @classmethod
     def read(cls, written: str) -> Pods:
-        """From the JSON that the chart writes.
+        """Parse the JSON that the chart writes.
 
         Raises:
             InvalidSettingsError: with the path of the value that makes no sense.
@@ -69,11 +69,11 @@ class Settings:
     serving_service_account: str = "default"
     training_service_account: str = "default"
     pods: Pods = field(default_factory=Pods)
-    """How pods run, where the objects say nothing."""
+    """Pod settings where the objects set none."""
     tracing_endpoint: str | None = None
-    """Where serving pods send their traces (OTLP over HTTP); None: nowhere."""
+    """The OTLP/HTTP endpoint for serving pods' traces; None for no traces."""
     tracing_ratio: str = "1"
-    """Of the requests whose caller has not decided already, the share that is traced."""
+    """The share of requests that is traced, where the client has not decided."""
     log_level: str = "INFO"
     pod_namespace: str = "default"
     pod_name: str = "modelward"

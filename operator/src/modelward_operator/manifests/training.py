@@ -1,4 +1,4 @@
-"""A TrainingJob's Job, the ConfigMap with its spec, and the ModelVersion that comes of it."""
+"""A TrainingJob's Job, the ConfigMap with its spec, and the ModelVersion that it creates."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DEFAULT_REQUESTS = {"cpu": "250m", "memory": "512Mi"}
 
 
 def document_name(name: str) -> str:
-    """The name of the ConfigMap with a TrainingJob's spec."""
+    """Return the name of the ConfigMap with a TrainingJob's spec."""
     return f"{name}-training"
 
 
@@ -55,7 +55,7 @@ def _labels(name: str, model: str) -> dict[str, str]:
 
 
 def config_map(namespace: str, name: str, uid: str, spec: TrainingJobSpec) -> Manifest:
-    """The spec as the training pod reads it."""
+    """Return the ConfigMap with the spec for the training pod."""
     document = {"name": name, "namespace": namespace, "spec": spec.to_json()}
     return {
         "apiVersion": "v1",
@@ -67,7 +67,7 @@ def config_map(namespace: str, name: str, uid: str, spec: TrainingJobSpec) -> Ma
 
 
 def job(namespace: str, name: str, uid: str, spec: TrainingJobSpec, settings: Settings) -> Manifest:
-    """The Job: bad input fails it at once, anything else is tried again."""
+    """Return the Job. Invalid input fails it at once; anything else is retried."""
     pod = merged(settings.pods.pod_defaults, settings.pods.training.pod, spec.pod)
     bad_input = {"containerName": "training", "operator": "In", "values": [INVALID_INPUT_EXIT_CODE]}
     rules = [
@@ -127,7 +127,7 @@ def _pod(name: str, spec: TrainingJobSpec, settings: Settings, pod: PodSettings)
 
 
 def model_version(namespace: str, name: str, spec: TrainingJobSpec, job_name: str, uri: str, digest: str) -> Manifest:
-    """The ModelVersion of a finished TrainingJob. It has no owner: a model outlives the job that trained it."""
+    """Return the ModelVersion of a finished TrainingJob. It has no owner: a model outlives its training job."""
     template = spec.promote.template.model_dump(mode="json", by_alias=True, exclude_unset=True) if spec.promote else {}
     return {
         "apiVersion": API_VERSION,

@@ -1,1 +1,1 @@
-"""What all decisions share."""
+"""The parts that all decisions share."""

@@ -1,4 +1,4 @@
-"""Whose tokens a version takes: a champion passes its callers' tokens on, so its challenger must take them all."""
+"""Client authentication: a champion forwards its clients' tokens, so its challenger must accept all of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from modelward_api.resources.modelversion import Authentication
 
 
 def fingerprint(authentication: Authentication | None) -> str:
-    """What is the same for pods that take the same tokens; '' for those that want none. Where the keys are does not matter."""
+    """Return a fingerprint of the tokens that pods accept; '' if they need none. It does not depend on where the keys are."""
     if authentication is None:
         return ""
     told = [authentication.issuer, sorted(authentication.audiences), sorted(authentication.subjects)]
@@ -17,7 +17,7 @@ def fingerprint(authentication: Authentication | None) -> str:
 
 
 def refused_for(champion: Authentication | None, challenger: Authentication | None) -> str | None:
-    """Why a caller whom the champion answers would be refused by the challenger; None if none would.
+    """Return why the challenger would reject a client that the champion accepts; None if it accepts them all.
 
     A challenger that takes more tokens, or wants none, refuses nobody; nor does one with the keys from elsewhere.
     """

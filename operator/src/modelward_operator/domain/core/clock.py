@@ -8,12 +8,12 @@ from modelward_api.base import Timestamp
 
 
 def stamp(moment: datetime) -> Timestamp:
-    """RFC 3339 in UTC, to the second."""
+    """Format a time as RFC 3339 in UTC, to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def elapsed(since: Timestamp | None, now: datetime) -> float:
-    """Seconds since then; 0 when there is no such time or the clock went backwards."""
+    """Return the seconds since then; 0 if there is no such time or the clock went backwards."""
     if since is None:
         return 0.0
     return max(0.0, (now - datetime.fromisoformat(since)).total_seconds())

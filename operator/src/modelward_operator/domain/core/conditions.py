@@ -16,14 +16,14 @@ MAX_MESSAGE_LENGTH = 1024
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """The conditions of one object while its next status is made up."""
+    """The conditions of one object while its next status is built."""
 
     all: tuple[Condition, ...]
     generation: int
     now: datetime
 
     def set(self, type_: str, status: State, reason: str, message: str = "") -> Conditions:
-        """With that condition; its transition time moves only if its status does."""
+        """Add or replace a condition; its transition time changes only if its status does."""
         new = Condition(
             type=type_,
             status=status,
@@ -35,7 +35,7 @@ class Conditions:
         return Conditions(upsert(self.all, new), self.generation, self.now)
 
     def drop(self, type_: str) -> Conditions:
-        """Without that condition."""
+        """Remove a condition."""
         return Conditions(without(self.all, type_), self.generation, self.now)
 
 
@@ -50,13 +50,13 @@ class Detail(NamedTuple):
 
 
 def absent(type_: str) -> Detail:
-    """Return that the object has no condition of that type now."""
+    """Return a detail that removes the condition of that type."""
     return Detail(type_, None)
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What kstatus asks of every object."""
+    """The conditions that kstatus expects of every object."""
 
     ready: State
     reason: str
@@ -68,7 +68,7 @@ class Summary:
 
 
 def conclude(old: Sequence[Condition], generation: int, now: datetime, summary: Summary) -> tuple[Condition, ...]:
-    """The next conditions of an object."""
+    """Return the next conditions of an object."""
     conditions = Conditions(tuple(old), generation, now).set("Ready", summary.ready, summary.reason, summary.message)
     for type_, holds in (("Reconciling", summary.reconciling), ("Stalled", summary.stalled)):
         conditions = conditions.set(type_, "True", summary.reason, summary.message) if holds else conditions.drop(type_)

@@ -1,4 +1,4 @@
-"""Why something cannot go on."""
+"""The reason that something fails or waits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why something cannot go on: a CamelCase reason for programs and a sentence for people."""
+    """The reason that something fails or waits: in CamelCase for programs, and a sentence for people."""
 
     reason: str
     message: str

@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """An Event to be written on a transition."""
+    """An Event to write on a transition."""
 
     kind: Literal["ModelVersion", "DriftMonitor", "TrainingJob", "ScoreBatch"]
     name: str

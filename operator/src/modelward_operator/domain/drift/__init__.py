@@ -1,1 +1,1 @@
-"""Whether a model's input, or its score, has drifted."""
+"""Drift of a model's input and score."""

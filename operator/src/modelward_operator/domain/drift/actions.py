@@ -1,4 +1,4 @@
-"""What a DriftMonitor's actions do when it calls drift. A new action is one entry in :data:`ACTIONS`."""
+"""The actions of a DriftMonitor that calls drift. A new action is one entry in :data:`ACTIONS`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from modelward_operator.domain.drift.observation import Monitor
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One monitor's judgement, and what became of the model in the same reconcile."""
+    """One monitor's judgement, and the champions before and after the same reconcile."""
 
     monitor: Monitor
     judgement: Judgement
@@ -56,7 +56,7 @@ def roll_back(alarm: Alarm) -> Taken | None:
 
 
 def alert(alarm: Alarm) -> Taken | None:
-    """Tell people once, when drift is called for the first time: the condition, the Event and the metric do so."""
+    """Record the alert, once, when drift is called first: the condition, the Event and the metric carry it."""
     feature = alarm.judgement.alarm
     if not feature or not alarm.asks_for("alert"):
         return None

@@ -1,4 +1,4 @@
-"""What is seen of a DriftMonitor."""
+"""A DriftMonitor as observed."""
 
 from __future__ import annotations
 

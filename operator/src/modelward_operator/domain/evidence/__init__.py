@@ -1,1 +1,1 @@
-"""Whether a challenger is as good as the champion, from counts."""
+"""Evidence from counts on whether a challenger is as good as the champion."""

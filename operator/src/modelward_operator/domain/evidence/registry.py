@@ -16,9 +16,9 @@ class Signal:
     """One way in which a challenger can be worse than the champion."""
 
     name: str
-    """As the API has it."""
+    """Its name in the API."""
     words: str
-    """What people read: '3% ...'."""
+    """What people read after the rate, as in '3% missed deadlines'."""
     counts: tuple[str, ...]
     """The fields of ``PairedCounts`` that only this signal rests on."""
     allowance: str | None = None

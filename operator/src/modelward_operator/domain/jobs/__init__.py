@@ -1,1 +1,1 @@
-"""Decisions on what runs to its end: training and batch scoring."""
+"""Decisions on Jobs: training and batch scoring."""

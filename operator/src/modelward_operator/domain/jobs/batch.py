@@ -1,4 +1,4 @@
-"""A ScoreBatch's life: the choice of a version, a Job, and what its shards say."""
+"""A ScoreBatch: the choice of a version, the Job, and the results of its shards."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from modelward_operator.domain.rollout.plan import REFUSED
 from modelward_operator.domain.rollout.roles import assign_roles, quarantined
 
 UNTIL_CHOSEN = 10.0
-"""Seconds between two looks for a version: those of a model do not know of the ScoreBatches that wait for it."""
+"""Seconds between two looks for a version: a model's events do not reach the ScoreBatches that wait for it."""
 WHILE_RUNNING = 15.0
-"""Seconds between two looks at a running Job, beside its events."""
+"""Seconds between two reconciles of a running Job without an event."""
 
 PASSING = TROUBLES | {"InternalError", TERMINATED}
-"""Reasons of a pod's failure that another try may mend."""
+"""Reasons for a pod's failure that a retry may resolve."""
 
 UNFETCHED = frozenset(
     {"DigestMismatch", "ArtifactNotFound", "ArtifactUnreadable", "BadSignature", "ModelMismatch", "VersionMismatch"}
 )
-"""Reasons of a bundle that cannot be had."""
+"""Reasons that a bundle cannot be fetched."""
 
 BatchPhase = Literal["Pending", "Running", "Complete", "Failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The version that a ScoreBatch scores with, once and for all."""
+    """The version that a ScoreBatch scores with. It never changes."""
 
     model_version: str
     version: str
@@ -48,24 +48,24 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class BatchJob:
-    """The Job of a ScoreBatch as it is."""
+    """The Job of a ScoreBatch."""
 
     chosen: Chosen | None
-    """What it was made with; None when nobody can tell any more."""
+    """The version that it was created with; None if its annotations are gone."""
     suspended: bool = False
     parallelism: int = 1
     done: int = 0
-    """Shards that are written."""
+    """The number of finished shards."""
     started: str | None = None
     finished: str | None = None
     complete: bool = False
     failure: Failure | None = None
-    """Its own verdict: FailedIndexes, DeadlineExceeded, PodFailurePolicy."""
+    """The Job's own verdict: FailedIndexes, DeadlineExceeded, PodFailurePolicy."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchObservation:
-    """All that one reconcile of one ScoreBatch knows."""
+    """The input of one reconcile of one ScoreBatch."""
 
     namespace: str
     name: str
@@ -74,53 +74,53 @@ class BatchObservation:
     spec: ScoreBatchSpec
     status: ScoreBatchStatus
     model: Observation | Failure | None = None
-    """The model and its versions, while none is chosen; or why they cannot be trusted."""
+    """The model and its versions, while none is chosen; or why the model's record cannot be used."""
     job: BatchJob | None = None
     taken: Failure | None = None
-    """Somebody else's Job stands where ours shall be."""
+    """Why a foreign Job has the name of this one."""
     running: bool = False
-    """Whether a pod runs."""
+    """Whether a pod is running."""
     outcomes: tuple[BatchOutcome, ...] = ()
-    """What the pods that ended have said, in the order of their creation."""
+    """The outcomes of the pods that ended, in the order of their creation."""
     pod_problem: Failure | None = None
-    """Why pods cannot run, or what the newest said that failed, of those that are each shard's last."""
+    """Why pods cannot run, or why the newest failed one failed, among the last pods of each shard."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchDecision:
-    """What shall be, after one reconcile of one ScoreBatch. The status is written first: it holds which version scores."""
+    """The desired state after one reconcile of one ScoreBatch. The status is written first: it fixes the version."""
 
     status: ScoreBatchStatus
     create_job: Chosen | None = None
-    """The version that the Job to make scores with."""
+    """The version to create the Job with."""
     suspend_job: bool | None = None
-    """The Job's spec.suspend, when it shall change."""
+    """The new spec.suspend of the Job, if it must change."""
     parallelism: int | None = None
-    """The Job's spec.parallelism, when it shall change."""
+    """The new spec.parallelism of the Job, if it must change."""
     notes: tuple[Note, ...] = ()
     requeue_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BatchStage:
-    """The next state of a ScoreBatch, and why."""
+    """The next state of a ScoreBatch, and the reason for it."""
 
     phase: BatchPhase
     reason: str
     message: str
     stalled: bool = False
     again: float | None = None
-    """Seconds until the next look."""
+    """Seconds until the next reconcile."""
 
 
 Check = Callable[[BatchObservation], BatchStage | None]
 
 MENDS_ITSELF = ("ArtifactAwaited", "ModelNotFound", "VersionNotFound", "NoChampion")
-"""Why no version is chosen yet, where a version that is applied beside the batch, or promoted, is enough."""
+"""Reasons for having no version that applying or promoting one resolves."""
 
 
 def score(observation: BatchObservation, now: datetime) -> BatchDecision:
-    """What shall be, given what is."""
+    """Return the desired state for an observation."""
     chosen = choice(observation)
     stage = chain.decide(CHECKS, observation)
     active = stage.phase in ("Pending", "Running")
@@ -140,7 +140,7 @@ def score(observation: BatchObservation, now: datetime) -> BatchDecision:
 
 
 def refused(observation: BatchObservation, failure: Failure, now: datetime) -> BatchDecision:
-    """What to say when the API server did not take the Job, or a change of it: it may, the next time."""
+    """Return the decision after the API server refused the Job, or a change of it. It is retried."""
     chosen = choice(observation)
     phase: BatchPhase = observation.status.phase if observation.job and observation.status.phase else "Pending"
     ready = next((c for c in observation.status.conditions if c.type == "Ready"), None)
@@ -155,7 +155,7 @@ def refused(observation: BatchObservation, failure: Failure, now: datetime) -> B
 
 
 def choice(observation: BatchObservation) -> Chosen | Failure | None:
-    """The version: that of the Job, else the one that was written down, else the one to choose now; or why there is none."""
+    """Return the version: the Job's, else the status', else the one to choose now; or why there is none."""
     if observation.job is not None and observation.job.chosen is not None:
         return observation.job.chosen
     status = observation.status
@@ -189,7 +189,7 @@ def _choose(model: Observation, version: str | None) -> Chosen | Failure:
 
 
 def _usable(model: Observation, version: Version, field: str) -> Chosen | Failure:
-    """What was rolled back scores nobody, in batches neither."""
+    """Return the version if it may score: a version that was rolled back may not."""
     artifact, phase = version.artifact, version.status.phase
     if phase in REFUSED or (artifact is not None and quarantined(model, artifact.digest) is not None):
         message = f"{field}: ModelVersion {version.name} is {phase or 'quarantined'}: choose another version"
@@ -202,7 +202,7 @@ def _usable(model: Observation, version: Version, field: str) -> Chosen | Failur
 
 
 def has_ended(observation: BatchObservation) -> BatchStage | None:
-    """It is complete, or has failed: a ScoreBatch is not run again by itself."""
+    """It is complete or has failed: a ScoreBatch never runs twice."""
     status = observation.status
     if status.phase not in ("Complete", "Failed"):
         return None
@@ -212,14 +212,14 @@ def has_ended(observation: BatchObservation) -> BatchStage | None:
 
 
 def is_in_the_way(observation: BatchObservation) -> BatchStage | None:
-    """A Job of that name that is not ours."""
+    """A foreign Job has its Job's name."""
     if observation.taken is None:
         return None
     return BatchStage("Failed", observation.taken.reason, observation.taken.message, stalled=True)
 
 
 def saw_different_inputs(observation: BatchObservation) -> BatchStage | None:
-    """The files changed while the shards read them: rows may be there twice, or not at all."""
+    """The files changed while the shards read them: rows may be duplicated or missing."""
     if len({o.input_digest for o in observation.outcomes if o.succeeded}) <= 1:
         return None
     message = (
@@ -229,7 +229,7 @@ def saw_different_inputs(observation: BatchObservation) -> BatchStage | None:
 
 
 def fails(observation: BatchObservation) -> BatchStage | None:
-    """The Job gave up: what a pod said, else what the Job says."""
+    """The Job has failed: report the pod's reason, else the Job's."""
     if observation.job is None or observation.job.failure is None:
         return None
     # Pods that were stopped for another's bad input have nothing to say.
@@ -241,7 +241,7 @@ def fails(observation: BatchObservation) -> BatchStage | None:
 
 
 def _late(observation: BatchObservation, verdict: Failure) -> Failure:
-    """The Job's verdict; when its time is over, with what stood in the way."""
+    """Return the Job's verdict; for an exceeded deadline, with the last problem."""
     before = next((c for c in observation.status.conditions if c.type == "Ready"), None)
     last = observation.pod_problem or (Failure(before.reason, before.message) if before else None)
     if verdict.reason != "DeadlineExceeded" or last is None or last.reason in ("Starting", "Scoring", "Suspended"):
@@ -250,7 +250,7 @@ def _late(observation: BatchObservation, verdict: Failure) -> Failure:
 
 
 def is_complete(observation: BatchObservation) -> BatchStage | None:
-    """All shards are written."""
+    """All shards are finished."""
     if observation.job is None or not observation.job.complete:
         return None
     counts = _counts(observation)
@@ -261,14 +261,14 @@ def is_complete(observation: BatchObservation) -> BatchStage | None:
 
 
 def is_suspended(observation: BatchObservation) -> BatchStage | None:
-    """spec.suspend."""
+    """spec.suspend is set."""
     if not observation.spec.suspend:
         return None
     return BatchStage("Pending", "Suspended", "Suspended by spec.suspend. Set it to false to continue")
 
 
 def has_no_version(observation: BatchObservation) -> BatchStage | None:
-    """There is nothing to score with yet."""
+    """No version is chosen yet."""
     chosen = choice(observation)
     if isinstance(chosen, Chosen):
         return None
@@ -279,7 +279,7 @@ def has_no_version(observation: BatchObservation) -> BatchStage | None:
 
 
 def is_starting(observation: BatchObservation) -> BatchStage | None:
-    """No pod has run yet."""
+    """No pod has started yet."""
     job = observation.job
     if job is not None and (observation.running or observation.outcomes or job.done):
         return None
@@ -294,7 +294,7 @@ def is_starting(observation: BatchObservation) -> BatchStage | None:
 
 
 def is_running(observation: BatchObservation) -> BatchStage:
-    """Shard after shard."""
+    """Its shards are being scored."""
     done = observation.job.done if observation.job else 0
     message = f"{done} of {observation.spec.shards} shards done"
     if observation.pod_problem is not None:
@@ -316,13 +316,13 @@ CHECKS: tuple[Check, ...] = (
 
 
 def told(outcome: BatchOutcome) -> Failure:
-    """What a pod that failed has said."""
+    """Return the failure that a pod reported."""
     where = f"{outcome.field}: " if outcome.field and not outcome.message.startswith(outcome.field) else ""
     return Failure(outcome.reason, f"{where}{outcome.message}")
 
 
 def _of_bundle(failure: Failure | None, job: BatchJob) -> Failure | None:
-    """What the fetch of a bundle says is about the ModelVersion: whose it is must be said here."""
+    """Return the failure, naming the ModelVersion if it is about fetching the bundle."""
     if failure is None or failure.reason not in UNFETCHED or job.chosen is None:
         return failure
     return Failure(failure.reason, f"ModelVersion {job.chosen.model_version}: {failure.message}")
@@ -333,12 +333,12 @@ def _finished(observation: BatchObservation) -> dict[int, BatchOutcome]:
 
 
 def _heard(observation: BatchObservation) -> int:
-    """Of how many shards the counts are known."""
+    """Return the number of shards whose counts are known."""
     return len(_finished(observation))
 
 
 def _counts(observation: BatchObservation) -> dict[str, int | None]:
-    """Sums over the finished shards; never less than before, as pods may be removed."""
+    """Return the sums over the finished shards. They never decrease, though pods may be removed."""
     shards, old = _finished(observation).values(), observation.status
     rows = sum(o.rows for o in shards)
     if rows < (old.rows or 0):
@@ -396,7 +396,7 @@ def _summary(stage: BatchStage) -> Summary:
 
 
 def _notes(observation: BatchObservation, stage: BatchStage) -> tuple[Note, ...]:
-    """On a new phase, and when a person must act."""
+    """Return Events for a new phase, and when a person must act."""
     ready = next((c for c in observation.status.conditions if c.type == "Ready"), None)
     complains = stage.stalled and (ready is None or ready.reason != stage.reason)
     if observation.status.phase == stage.phase and not complains:

@@ -1,4 +1,4 @@
-"""What the API server refuses, and what keeps a Job from getting pods: told in a status, and tried again more and more seldom."""
+"""Refusals by the API server, and Jobs that get no pods: shown in a status and retried with growing pauses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from modelward_api.resources.conditions import Condition, find
 from modelward_operator.domain.core.failure import Failure
 
 MIN_RETRY, MAX_RETRY = 2.0, 300.0
-"""Seconds until the next try."""
+"""Seconds until the next try: at least and at most."""
 MAX_QUOTE_LENGTH = 700
 
 QUOTA, FORBIDDEN, REFUSED, NO_PODS = "QuotaExceeded", "Forbidden", "ObjectRefused", "PodsRefused"
@@ -17,7 +17,7 @@ REASONS = frozenset({QUOTA, FORBIDDEN, REFUSED, NO_PODS})
 
 
 def refused(what: str, status: int, message: str) -> Failure:
-    """Of an object that the API server did not take, with what it said of it."""
+    """Return the failure for an object that the API server refused, with its message."""
     if "exceeded quota" in message or "failed quota" in message:
         reason, remedy = QUOTA, "request less, set limits in resources, or raise the quota"
     elif status == 403:
@@ -29,7 +29,7 @@ def refused(what: str, status: int, message: str) -> Failure:
 
 
 def without_pods(message: str) -> Failure:
-    """Of a Job whose controller is refused its pods."""
+    """Return the failure for a Job whose controller cannot create pods."""
     said = " ".join(message.split())[:MAX_QUOTE_LENGTH]
     reason = QUOTA if "quota" in said else NO_PODS
     remedy = "request less, set limits in resources, or change the rule"
@@ -37,13 +37,13 @@ def without_pods(message: str) -> Failure:
 
 
 def remembered(conditions: Sequence[Condition]) -> Failure | None:
-    """The refusal that a status tells of."""
+    """Return the refusal that a status shows."""
     ready = find(conditions, "Ready")
     return Failure(ready.reason, ready.message) if ready is not None and ready.reason in REASONS else None
 
 
 def again(conditions: Sequence[Condition], now: datetime) -> float:
-    """Seconds until the next try: as long as it has been going on already."""
+    """Return the seconds until the next try: as long as the refusal has lasted."""
     ready = find(conditions, "Ready")
     if ready is None:
         return MIN_RETRY

@@ -1,4 +1,4 @@
-"""A TrainingJob's life: a Job, its progress, its outcome, and the ModelVersion that comes of it."""
+"""A TrainingJob: the Job, its progress, its outcome, and the ModelVersion that it creates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from modelward_operator.domain.core.note import Note
 from modelward_operator.domain.jobs.refusal import again, remembered
 
 PROGRESS_PERIOD = 2.0
-"""Seconds between two looks at a running training pod."""
+"""Seconds between two requests for a training pod's progress."""
 
 STEPS: Mapping[Step, str] = {
     "load": "loading the data",
@@ -39,7 +39,7 @@ TrainingPhase = Literal["Pending", "Suspended", "Running", "Complete", "Failed"]
 
 @dataclass(frozen=True, slots=True)
 class TrainingObservation:
-    """All that one reconcile of one TrainingJob knows."""
+    """The input of one reconcile of one TrainingJob."""
 
     namespace: str
     name: str
@@ -53,26 +53,26 @@ class TrainingObservation:
     """The Job's own verdict: BackoffLimitExceeded, DeadlineExceeded, PodFailurePolicy."""
     job_complete: bool = False
     pod_problem: Failure | None = None
-    """Why the newest pod does not run: ImagePullBackOff, Unschedulable, OOMKilled, Evicted, QuotaExceeded, or its last words."""
+    """Why the newest pod does not run: ImagePullBackOff, OOMKilled, Evicted ..., or its termination message."""
     progress: TrainingProgress | None = None
     outcome: TrainingOutcome | None = None
     """The termination message of the newest pod that ended, if it could be read."""
     model_version: str | None = None
-    """The name of the ModelVersion that this job has created, when it exists."""
+    """The name of the ModelVersion that this job created, if it exists."""
     name_taken: bool = False
-    """Whether a ModelVersion of the wanted name exists that this job has not created."""
+    """Whether a ModelVersion with that name exists that this job did not create."""
     version_refused: Failure | None = None
-    """Why the API server refuses the ModelVersion that spec.promote asks for, when it was tried."""
+    """Why the API server refused the ModelVersion that spec.promote asks for."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingDecision:
-    """What shall be, after one reconcile of one TrainingJob."""
+    """The desired state after one reconcile of one TrainingJob."""
 
     status: TrainingJobStatus
     create_job: bool = False
     suspend_job: bool | None = None
-    """The Job's spec.suspend, when it shall change."""
+    """The new spec.suspend of the Job, if it must change."""
     create_version: str | None = None
     """The name of the ModelVersion to create from spec.promote and the outcome."""
     notes: tuple[Note, ...] = ()
@@ -81,7 +81,7 @@ class TrainingDecision:
 
 @dataclass(frozen=True, slots=True)
 class TrainingStage:
-    """The next state of a TrainingJob, and why."""
+    """The next state of a TrainingJob, and the reason for it."""
 
     phase: TrainingPhase
     reason: str
@@ -93,7 +93,7 @@ Check = Callable[[TrainingObservation], TrainingStage | None]
 
 
 def train(observation: TrainingObservation, now: datetime) -> TrainingDecision:
-    """What shall be, given what is."""
+    """Return the desired state for an observation."""
     stage = chain.decide(CHECKS, observation)
     running = stage.phase in ("Pending", "Running")
     suspend = observation.spec.suspend
@@ -110,7 +110,7 @@ def train(observation: TrainingObservation, now: datetime) -> TrainingDecision:
 
 
 def refused(observation: TrainingObservation, failure: Failure, now: datetime) -> TrainingDecision:
-    """What to say when the API server did not take what was to be made: it may, the next time."""
+    """Return the decision after the API server refused an object. It is retried."""
     stage = TrainingStage("Pending", failure.reason, failure.message)
     if observation.job_exists and (phase := observation.status.phase) is not None:
         stage = TrainingStage(phase, failure.reason, failure.message, stalled=phase == "Complete")
@@ -125,7 +125,7 @@ def refused(observation: TrainingObservation, failure: Failure, now: datetime) -
 
 
 def version_name(spec: TrainingJobSpec) -> str:
-    """The name of the ModelVersion that the job creates."""
+    """Return the name of the ModelVersion that the job creates."""
     if spec.promote is not None and spec.promote.name:
         return spec.promote.name
     return f"{spec.model}-{spec.version}".replace(".", "-").replace("+", "-").lower()
@@ -137,7 +137,7 @@ def running_or_suspended(stage: TrainingStage) -> bool:
 
 
 def has_failed(observation: TrainingObservation) -> TrainingStage | None:
-    """It failed before: a TrainingJob is not tried again by itself."""
+    """It has failed: a TrainingJob never runs twice."""
     if observation.status.phase != "Failed":
         return None
     ready = next((c for c in observation.status.conditions if c.type == "Failed"), None)
@@ -146,7 +146,7 @@ def has_failed(observation: TrainingObservation) -> TrainingStage | None:
 
 
 def is_complete(observation: TrainingObservation) -> TrainingStage | None:
-    """The Job has succeeded and the bundle is there; what is left is its ModelVersion."""
+    """The Job has succeeded and the bundle exists: create the ModelVersion."""
     if observation.status.phase != "Complete" and not (observation.job_complete and _says_done(observation)):
         return None
     if observation.spec.promote is None or observation.model_version is not None:
@@ -166,7 +166,7 @@ def is_complete(observation: TrainingObservation) -> TrainingStage | None:
 
 
 def fails(observation: TrainingObservation) -> TrainingStage | None:
-    """The Job gave up: what its pod said, else what the Job says. A pod that says 'done' too late changes nothing."""
+    """The Job has failed: report the pod's reason, else the Job's. A pod that finishes too late changes nothing."""
     failure = observation.job_failure
     if failure is None or (observation.status.phase == "Complete" and failure.reason == "NameTaken"):
         return None  # of a Job that came after ours had succeeded
@@ -180,7 +180,7 @@ def fails(observation: TrainingObservation) -> TrainingStage | None:
 
 
 def _cause(verdict: Failure, observation: TrainingObservation) -> Failure:
-    """Why the Job gave up: it says itself how often it has tried, or for how long."""
+    """Return why the Job failed: its own reason says only how often, or for how long, it tried."""
     problem = observation.pod_problem
     if verdict.reason == "BackoffLimitExceeded" and problem is not None:
         return problem
@@ -193,7 +193,7 @@ def _cause(verdict: Failure, observation: TrainingObservation) -> Failure:
 
 
 def lost_its_outcome(observation: TrainingObservation) -> TrainingStage | None:
-    """The Job says complete, and no pod is left to say what came of it."""
+    """The Job is complete, and no pod is left to report the outcome."""
     if not observation.job_complete:
         return None
     message = (
@@ -203,21 +203,21 @@ def lost_its_outcome(observation: TrainingObservation) -> TrainingStage | None:
 
 
 def is_ending(observation: TrainingObservation) -> TrainingStage | None:
-    """Its pod says 'done', and the Job has not judged yet: it may have exceeded its deadline meanwhile."""
+    """Its pod has finished, and the Job is not complete yet: its deadline may have passed meanwhile."""
     if not _says_done(observation) or not observation.job_exists:
         return None
     return TrainingStage("Running", "Ending", "The pod has produced a bundle; waiting for the Job to complete")
 
 
 def is_suspended(observation: TrainingObservation) -> TrainingStage | None:
-    """spec.suspend."""
+    """spec.suspend is set."""
     if not observation.spec.suspend:
         return None
     return TrainingStage("Suspended", "Suspended", "Suspended by spec.suspend. Set it to false to continue")
 
 
 def is_starting(observation: TrainingObservation) -> TrainingStage | None:
-    """No pod runs yet."""
+    """No pod is running yet."""
     problem = observation.pod_problem
     if problem is None and not observation.job_exists:
         problem = remembered(observation.status.conditions)  # it is tried again now
@@ -233,7 +233,7 @@ def is_starting(observation: TrainingObservation) -> TrainingStage | None:
 
 
 def is_running(observation: TrainingObservation) -> TrainingStage | None:
-    """It tells how far it is."""
+    """Its pod reports progress."""
     progress = observation.progress
     if progress is None:
         return None

@@ -1,4 +1,4 @@
-"""The keys by which serving pods know the operator, and when each of them signs. Pure."""
+"""The keys with which the operator signs requests to serving pods, and their rotation. Pure."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from modelward_operator.domain.core.clock import elapsed, stamp
 LIFE = 30 * 24 * 3600.0
 """Seconds for which a key signs."""
 SPREAD = 600.0
-"""Seconds for which a key is published before it signs, and after its successor does: kubelets take a minute or two."""
+"""Seconds for which a key is published before it signs, and after its successor does: kubelets update files late."""
 
 
 class SigningKey(Document):
     """One key pair."""
 
     key: dict[str, str]
-    """As a private JSON Web Key, with its ``kid``."""
+    """The private JSON Web Key, with its ``kid``."""
     since: Timestamp
-    """When it begins to sign."""
+    """The time from which it signs."""
 
 
 class Keyring(Document):
-    """All keys that serving pods shall accept, oldest first."""
+    """All keys that serving pods accept, oldest first."""
 
     keys: tuple[SigningKey, ...] = ()
 
 
 def turned(ring: Keyring, now: datetime, make: Callable[[], dict[str, str]]) -> Keyring:
-    """The ring as it is to be now: a successor in time, and no key that nobody needs. Equal to ``ring`` mostly."""
+    """Return the ring with a successor where one is due, and without expired keys. Mostly equal to ``ring``."""
     keys = ring.keys
     while len(keys) > 1 and elapsed(keys[1].since, now) >= SPREAD:
         keys = keys[1:]
@@ -42,7 +42,7 @@ def turned(ring: Keyring, now: datetime, make: Callable[[], dict[str, str]]) -> 
 
 
 def signs(ring: Keyring, now: datetime) -> dict[str, str]:
-    """The key that signs now: the newest that has begun, else the oldest (a clock went back).
+    """Return the key that signs now: the newest whose time has come, else the oldest (a clock went back).
 
     Raises:
         LookupError: the ring is empty.
@@ -54,6 +54,6 @@ def signs(ring: Keyring, now: datetime) -> dict[str, str]:
 
 
 def published(ring: Keyring) -> dict[str, object]:
-    """The public keys, as a JSON Web Key Set."""
+    """Return the public keys as a JSON Web Key Set."""
     public = ("kty", "crv", "x", "kid", "alg", "use")
     return {"keys": [{name: k.key[name] for name in public if name in k.key} for k in ring.keys]}

@@ -1,4 +1,4 @@
-"""Who leads: what an operator makes of the Lease as it has seen it.
+"""Leader election: decisions on the Lease as an operator has observed it.
 
 Times are seconds of the observer's own monotonic clock: the Lease's times are another machine's, and only for people to read.
 """
@@ -13,60 +13,60 @@ EPOCHS_BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Seconds. ``deadline < duration``: a leader has stopped before another one may begin."""
+    """Durations in seconds. ``deadline < duration``: a leader has stopped before another may begin."""
 
     duration: float = 6.0
-    """A Lease that has not changed for so long may be taken."""
+    """Age after which an unchanged Lease may be taken."""
     deadline: float = 4.5
-    """A leader whose last renewal was asked for so long ago writes nothing more, and ends."""
+    """Age of its last renewal after which a leader stops writing and exits."""
     period: float = 1.0
-    """Between two renewals of a leader."""
+    """Pause between two renewals of a leader."""
     look: float = 0.5
-    """Between two looks of a standby."""
+    """Pause between two looks of a standby."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
-    """What the Lease says."""
+    """The content of the Lease."""
 
     holder: str | None
-    """None: it was handed back."""
+    """None if it was released."""
     epoch: int
-    """Grows each time that it is taken; a pod refuses what an older epoch asks."""
+    """Grows each time that it is taken; pods refuse requests of an older epoch."""
     version: str
     """Its resourceVersion, which changes with each renewal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What an observer knows after its last look."""
+    """An observer's knowledge after its last look."""
 
     record: LeaseRecord | None
-    """None: there is no Lease."""
+    """None if there is no Lease."""
     since: float
-    """When it was first seen as it is."""
+    """The time at which it was first seen in this state."""
     highest: int
-    """Of all epochs that were seen, also in a Lease that is gone."""
+    """The highest epoch seen, including in a Lease that is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Take the Lease now."""
+    """The decision to take the Lease now."""
 
     epoch: int
     version: str | None
-    """The resourceVersion at which it must still be; None: create it."""
+    """The resourceVersion that it must still have; None to create it."""
 
 
 @dataclass(frozen=True, slots=True)
 class StandBy:
-    """Look again later."""
+    """The decision to look again later."""
 
     seconds: float
 
 
 def sighted(before: Sighting | None, record: LeaseRecord | None, now: float) -> Sighting:
-    """What is known after one more look. A Lease that vanished may have been renewed just before: that is a change, too."""
+    """Return the knowledge after one more look. A Lease that vanished may have just been renewed: that is a change, too."""
     unchanged = before is not None and before.record == record
     return Sighting(
         record=record,
@@ -76,7 +76,7 @@ def sighted(before: Sighting | None, record: LeaseRecord | None, now: float) -> 
 
 
 def decide(me: str, seen: Sighting, now: float, today: datetime, terms: Terms) -> Claim | StandBy:
-    """Claim a Lease that is free, one that was this pod's before its container began anew, or one that has run out.
+    """Claim a Lease that is free, that this pod held before its container restarted, or that has expired.
 
     Without a Lease the full duration is waited for, too: somebody may have deleted it under a leader, who will put it back.
     """
@@ -90,12 +90,12 @@ def decide(me: str, seen: Sighting, now: float, today: datetime, terms: Terms) -
 
 
 def may_write(renewed: float, now: float, terms: Terms) -> bool:
-    """Whether a leader that asked for its last renewal then still leads for certain."""
+    """Whether a leader with that last renewal certainly still leads."""
     return now < renewed + terms.deadline
 
 
 def is_ours(record: LeaseRecord, me: str, epoch: int) -> bool:
-    """Whether a Lease that changed unexpectedly still names this leader (somebody labelled it, or an answer was lost)."""
+    """Whether a Lease that changed unexpectedly still names this leader (it was labelled, or a response was lost)."""
     return (record.holder, record.epoch) == (me, epoch)
 
 

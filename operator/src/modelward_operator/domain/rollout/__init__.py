@@ -1,4 +1,4 @@
-"""How versions of one model follow each other: observation in, decision out."""
+"""The rollout of a model's versions: observation in, decision out."""
 
 from modelward_operator.domain.rollout.advance import advance
 

@@ -1,4 +1,4 @@
-"""One model's reconcile: every version's course, and what the cluster must look like for it."""
+"""Decide one model's reconcile: the plan of every version, and the cluster state that it needs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from modelward_operator.domain.rollout.size import so_far
 from modelward_operator.domain.rollout.status import Facts, invalid_status, lost_note, next_status, note
 
 ROLLOUT_PERIOD, START_PERIOD, STANDBY_PERIOD, QUIET_PERIOD, AT_ONCE = 1.0, 3.0, 10.0, 60.0, 0.2
-"""Seconds between two looks at a model that no watch asks for: a challenger's lease lives ten, a standby's thirty."""
+"""Seconds between two reconciles without an event. A challenger's lease lives ten seconds, a standby's thirty."""
 PROFILE_PERIOD = 5.0
-"""The same where a monitor watches: so many seconds of counts, at most, are lost with a pod."""
+"""Seconds between two reconciles while a monitor watches: the most counts, in seconds, that are lost with a pod."""
 
 
 _NONE = PairedCounts()
@@ -37,17 +37,17 @@ _NONE = PairedCounts()
 
 @dataclass(frozen=True, slots=True)
 class ModelPlan:
-    """Every version's course, by name, in the order in which the statuses are to be written."""
+    """The plan of every version, by name, in the order in which statuses are written."""
 
     version_plans: Mapping[str, VersionPlan]
     champion: str | None
-    """Who answers from now on."""
+    """The version that serves traffic from now on."""
     counts: PairedCounts = _NONE
-    """Of the candidate and the champion."""
+    """Paired counts of the candidate and the champion."""
 
 
 def advance(observation: Observation, now: datetime) -> Decision:
-    """What shall be, given what is. Pure and total: same observation and time, same decision."""
+    """Return the desired state for an observation. Pure and total: the same input gives the same decision."""
     if not _anyone_left(observation):
         return _farewell(observation, now)
     roles = assign_roles(observation)
@@ -67,7 +67,7 @@ def _anyone_left(observation: Observation) -> bool:
 
 
 def _farewell(observation: Observation, now: datetime) -> Decision:
-    """The last version goes, and with it the Service; what was rolled back is remembered."""
+    """Delete the Service with the last version, and keep the quarantine."""
     ours = observation.service is not None and observation.service.ours
     record = ModelRecord(quarantined=observation.record.quarantined, decisions=observation.record.decisions)
     monitors = {name: j.status for name, j in _judge(observation, None, now).items()}
@@ -125,7 +125,7 @@ def _candidate_context(
 
 
 def _halt(observation: Observation) -> Failure | None:
-    """Why nothing may move: a person must act first."""
+    """Return why nothing may change until a person acts."""
     if observation.service is not None and not observation.service.ours:
         message = f"Service {observation.model} exists and is not managed by Modelward: choose another spec.model"
         return Failure("NameTaken", message)
@@ -138,7 +138,7 @@ def _halt(observation: Observation) -> Failure | None:
 
 
 def _halted(observation: Observation, roles: Roles, why: Failure) -> ModelPlan:
-    """Nothing moves, and nothing is touched."""
+    """Keep every version as it is."""
     version_plans = {}
     for version in observation.versions:
         phase = version.status.phase or "Pending"
@@ -187,7 +187,7 @@ def _decide(observation: Observation, roles: Roles, plan: ModelPlan, now: dateti
 
 
 def _with_shares(plan: ModelPlan, roles: Roles) -> dict[str, VersionPlan]:
-    """The champion has the share of callers that no challenger has."""
+    """Give the champion the share of traffic that no challenger has."""
     version_plans = dict(plan.version_plans)
     if plan.champion in version_plans:
         taken = max((c.weight for n, c in version_plans.items() if n != plan.champion), default=0.0)
@@ -212,7 +212,7 @@ def _workloads(
     serve: str | None,
     observation: Observation,
 ) -> dict[str, int]:
-    """Replicas by version. Whoever the Service still selects keeps its pods until the Service has turned away."""
+    """Return replicas by version. The version that the Service still selects keeps its pods until the Service has switched."""
     workloads = {name: version_plan.replicas for name, version_plan in version_plans.items() if version_plan.replicas}
     for name, version in versions.items():
         leaving = name not in workloads and selected(observation, version) and serve not in (None, name)
@@ -246,7 +246,7 @@ def _order_of_champion(plan: ModelPlan, champion: Version, versions: Mapping[str
 
 
 def _finalizers_to_drop(observation: Observation, plan: ModelPlan) -> frozenset[str]:
-    """Versions under deletion that no caller depends on any more."""
+    """Return the versions under deletion that serve no traffic any more."""
     released = {
         v.name for v in observation.versions if v.deleting and v.name != plan.champion and not selected(observation, v)
     }

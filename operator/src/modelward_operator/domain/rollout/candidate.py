@@ -1,4 +1,4 @@
-"""The rollout of one version: a chain of small checks, the first that applies decides.
+"""The rollout of one version: a chain of small checks, of which the first that applies decides.
 
 Read :data:`CHECKS` from top to bottom: it is the rollout.
 """
@@ -34,42 +34,42 @@ UNSERVABLE = frozenset(
         "VersionMismatch",
     }
 )
-"""What pods say of a bundle that no retry will mend."""
+"""Reasons that pods report for a bundle that no retry will fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateContext:
-    """All that the checks look at."""
+    """The input of the checks."""
 
     version: Version
     champion: Version | None
-    """The version that it is compared with; None when it is the model's first."""
+    """The version to compare with; None for the model's first version."""
     counts: PairedCounts
-    """Of the requests that it and this champion both scored."""
+    """Counts of the requests that both it and the champion scored."""
     assessment: Assessment
     selected: bool
-    """Whether the Service selects it already."""
+    """Whether the Service already selects it."""
     now: datetime
     documents: BundleDocuments | None = None
-    """Of its bundle, once a pod has told them."""
+    """The documents of its bundle, once a pod has returned them."""
 
 
 Check = Callable[[CandidateContext], VersionPlan | None]
 
 
 def plan(context: CandidateContext) -> VersionPlan:
-    """What becomes of the candidate."""
+    """Return the candidate's next plan."""
     return chain.decide(CHECKS, context)
 
 
 def cannot_be_served(context: CandidateContext) -> VersionPlan | None:
-    """Its bundle is missing, not what it should be, or not servable: it never answers anybody."""
+    """Its bundle is missing, has the wrong digest, or cannot be served."""
     failure = mismatch(context.version, context.documents) or _lasting_failure(context.version)
     return None if failure is None else VersionPlan("Failed", failure.reason, failure.message)
 
 
 def is_withdrawn(context: CandidateContext) -> VersionPlan | None:
-    """A person has taken it out: before the Service turns, that costs nobody anything."""
+    """A person has withdrawn it before the Service selects it, so no request is affected."""
     if not context.version.spec.rollout.withdrawn or context.selected:
         return None
     message = withdrawal(context.version)
@@ -79,7 +79,7 @@ def is_withdrawn(context: CandidateContext) -> VersionPlan | None:
 
 
 def harms(context: CandidateContext) -> VersionPlan | None:
-    """The evidence shows harm, or it failed hard: out at once, and not again."""
+    """The evidence shows harm, or it failed hard: roll it back and quarantine its digest."""
     if (
         context.version.status.phase not in ("Canary", "Promoting")
         or context.selected
@@ -91,7 +91,7 @@ def harms(context: CandidateContext) -> VersionPlan | None:
 
 
 def takes_too_long(context: CandidateContext) -> VersionPlan | None:
-    """Undecided at its deadline: no blame, but no promotion either."""
+    """It is undecided at its deadline: roll it back, but do not quarantine its digest."""
     rollout, status = context.version.spec.rollout, context.version.status
     if (
         context.champion is None
@@ -109,7 +109,7 @@ def takes_too_long(context: CandidateContext) -> VersionPlan | None:
 
 
 def has_taken_over(context: CandidateContext) -> VersionPlan | None:
-    """The Service selects it: it is the champion."""
+    """The Service selects it, so it is the champion."""
     if not context.selected or (context.champion is not None and mismatch(context.version, context.documents)):
         return None
     message = "Serves all traffic" + (f", after {_champion_name(context)}" if context.champion else "")
@@ -117,9 +117,7 @@ def has_taken_over(context: CandidateContext) -> VersionPlan | None:
 
 
 def has_protocol_mismatch(context: CandidateContext) -> VersionPlan | None:
-    """Callers would break at the promotion, and the champion could not ask it until then: https on one side only, or its
-    callers' tokens refused.
-    """
+    """Its protocol or authentication differs from the champion's, so the promotion would break clients."""
     champion, version = context.champion, context.version
     if champion is None or not version.ready_pods:
         return None
@@ -137,7 +135,7 @@ def has_protocol_mismatch(context: CandidateContext) -> VersionPlan | None:
 
 
 def _pods_are_changing(context: CandidateContext, champion: Version) -> VersionPlan | None:
-    """The specs agree, but no pod of it speaks so yet, or one of the champion's from before the change still answers."""
+    """The specs agree, but pods of one of the two still run with older settings."""
     for version, enough in ((context.version, any), (champion, all)):
         if not enough(version.is_current(pod) for pod in version.pods if pod.ready and not pod.deleting):
             message = f"spec.serving of {version.name} was changed: waiting for pods with the new settings"
@@ -146,7 +144,7 @@ def _pods_are_changing(context: CandidateContext, champion: Version) -> VersionP
 
 
 def takes_over(context: CandidateContext) -> VersionPlan | None:
-    """Promoting: as many pods as it will need, all callers by lease, then the Service."""
+    """It is being promoted: scale it up, send it all traffic by lease, then switch the Service."""
     if context.version.status.phase != "Promoting" or context.champion is None:
         return None
     wanted = _all_pods(context)
@@ -158,7 +156,7 @@ def takes_over(context: CandidateContext) -> VersionPlan | None:
 
 
 def is_unverified(context: CandidateContext) -> VersionPlan | None:
-    """Its pods have not yet fetched the bundle and found the digest right."""
+    """None of its pods has fetched the bundle and verified the digest yet."""
     if context.version.status.phase in ("Canary", "Shadow") or any(pod.verified for pod in context.version.pods):
         return None
     return VersionPlan(
@@ -167,7 +165,7 @@ def is_unverified(context: CandidateContext) -> VersionPlan | None:
 
 
 def is_not_ready(context: CandidateContext) -> VersionPlan | None:
-    """Verified; the model is being loaded."""
+    """The bundle is verified, and the model is being loaded."""
     if context.version.status.phase in ("Canary", "Shadow") or context.version.ready_pods >= _first_pods(context):
         return None
     return VersionPlan(
@@ -178,7 +176,7 @@ def is_not_ready(context: CandidateContext) -> VersionPlan | None:
 
 
 def is_the_first(context: CandidateContext) -> VersionPlan | None:
-    """There is nothing to compare it with."""
+    """It is the model's first version: there is nothing to compare it with."""
     if context.champion is not None:
         return None
     return VersionPlan(
@@ -187,7 +185,7 @@ def is_the_first(context: CandidateContext) -> VersionPlan | None:
 
 
 def is_paused_before_it_begins(context: CandidateContext) -> VersionPlan | None:
-    """spec.rollout.paused: deployed, but nobody asks it."""
+    """spec.rollout.paused is set: it is deployed and gets no requests."""
     if not context.version.spec.rollout.paused or context.version.status.phase in ("Canary", "Shadow"):
         return None
     return VersionPlan(
@@ -200,7 +198,7 @@ def is_paused_before_it_begins(context: CandidateContext) -> VersionPlan | None:
 
 
 def needs_no_evidence(context: CandidateContext) -> VersionPlan | None:
-    """Strategy direct: a person vouches for it."""
+    """The strategy is direct: promote it without evidence."""
     if context.version.spec.rollout.strategy != "direct":
         return None
     direct = _trial(context, "Promoting", "Direct", "Taking over without evidence: spec.rollout.strategy is direct", 0)
@@ -208,7 +206,7 @@ def needs_no_evidence(context: CandidateContext) -> VersionPlan | None:
 
 
 def is_a_shadow(context: CandidateContext) -> VersionPlan | None:
-    """Strategy shadow: scored and reported, never answered from."""
+    """The strategy is shadow: score and report, and never return its predictions."""
     if context.version.spec.rollout.strategy != "shadow":
         return None
     return _trial(
@@ -217,7 +215,7 @@ def is_a_shadow(context: CandidateContext) -> VersionPlan | None:
 
 
 def begins(context: CandidateContext) -> VersionPlan | None:
-    """The first step: also when the champion has changed, as evidence against another one says nothing about this one."""
+    """It starts its first step, or starts again because the champion has changed: evidence belongs to a pair of versions."""
     status = context.version.status
     if status.phase == "Canary" and status.champion == _champion_name(context):
         return None
@@ -225,7 +223,7 @@ def begins(context: CandidateContext) -> VersionPlan | None:
 
 
 def is_paused(context: CandidateContext) -> VersionPlan | None:
-    """Held at its weight by a person."""
+    """A person has paused it at its weight."""
     if not context.version.spec.rollout.paused:
         return None
     held = _stay(context, "Paused")
@@ -233,7 +231,7 @@ def is_paused(context: CandidateContext) -> VersionPlan | None:
 
 
 def stays_on_its_step(context: CandidateContext) -> VersionPlan | None:
-    """Too few requests, or too little time, on this step."""
+    """It has had too few requests, or too little time, on this step."""
     step, status = _step(context), context.version.status
     seen = context.counts.pairs - (status.step_pairs or 0)
     if seen >= step.min_requests and elapsed(status.step_since, context.now) >= seconds(step.pause):
@@ -242,7 +240,7 @@ def stays_on_its_step(context: CandidateContext) -> VersionPlan | None:
 
 
 def steps_up(context: CandidateContext) -> VersionPlan | None:
-    """The next weight."""
+    """It moves on to the next weight."""
     step = (context.version.status.step or 0) + 1
     if step >= len(context.version.spec.rollout.steps):
         return None
@@ -250,12 +248,12 @@ def steps_up(context: CandidateContext) -> VersionPlan | None:
 
 
 def needs_more_evidence(context: CandidateContext) -> VersionPlan | None:
-    """All steps are done, and harm is not bounded yet: too little data means hold."""
+    """All steps are done, and harm is not bounded yet: hold."""
     return None if context.assessment.verdict == "Pass" else _stay(context, context.assessment.reason)
 
 
 def is_promoted(context: CandidateContext) -> VersionPlan | None:
-    """Every bound is below its margin."""
+    """Every bound is below its margin: promote it."""
     message = f"{context.assessment.message}. Taking over from {_champion_name(context)}"
     return replace(
         _trial(context, "Promoting", "HarmBounded", message, 100.0), replicas=_all_pods(context), decides="promote"
@@ -286,7 +284,7 @@ CHECKS: tuple[Check, ...] = (
 
 
 def mismatch(version: Version, documents: BundleDocuments | None) -> Failure | None:
-    """Why its bundle is another one than its spec says: its callers would get 404, and its pods refuse their lease."""
+    """Return how its bundle contradicts its spec: clients would get 404, and pods would refuse their lease."""
     if documents is None:
         return None
     said, spec = documents.signature, version.spec
@@ -312,13 +310,13 @@ def _lasting_failure(version: Version) -> Failure | None:
 
 
 def _reason(version: Version, reason: str, message: str) -> tuple[str, str]:
-    """What its pods complain of, else what is being waited for."""
+    """Return reason and message: what its pods report, else what it waits for."""
     failure = version.failure
     return (reason, message) if failure is None else (failure.reason, failure.message)
 
 
 def _first_pods(context: CandidateContext) -> int:
-    """A challenger starts with what its first step takes; what takes over without a canary has all of them at once."""
+    """Return the pods for its first step; all of them if it takes over without a canary."""
     rollout = context.version.spec.rollout
     if context.champion is None or rollout.strategy == "direct":
         return _all_pods(context)
@@ -326,7 +324,7 @@ def _first_pods(context: CandidateContext) -> int:
 
 
 def _all_pods(context: CandidateContext) -> int:
-    """As many as the callers need who will all come at once."""
+    """Return the pods that all traffic needs."""
     return pods(context.version, context.champion.ready_pods if context.champion else 0)
 
 
@@ -380,7 +378,7 @@ def _at_step(context: CandidateContext, step: int, reason: str, pairs: int, sinc
 
 
 def _stay(context: CandidateContext, reason: str) -> VersionPlan:
-    """On the same step. Without a ready pod the champion's answers are the only ones."""
+    """Stay on the same step. Without a ready pod, clients get the champion's predictions only."""
     message = (
         context.assessment.message if context.version.ready_pods else "No pod is ready: " + context.assessment.message
     )

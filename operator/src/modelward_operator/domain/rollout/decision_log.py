@@ -1,4 +1,4 @@
-"""What is remembered of a decision: quarantined digests, and a record of each promotion, rollback and release."""
+"""The log of decisions: quarantined digests, and a record of each promotion, rollback and release."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def next_record(
     counts: PairedCounts,
     now: datetime,
 ) -> ModelRecord:
-    """The record to be written before anything else that these courses ask for.
+    """Return the record to write before anything else that these plans need.
 
     Args:
         observation: What was seen; its record is the one before.
@@ -52,7 +52,7 @@ def next_record(
 
 
 def decided(record: ModelRecord, version: Version) -> Decided | None:
-    """The last decision on a version, as its status tells it."""
+    """Return the last decision on a version, as its status shows it."""
     own = (d for d in reversed(record.decisions) if d.model_version == version.name and _is_about(d, version))
     last = next(own, None)
     if last is None:
@@ -63,7 +63,7 @@ def decided(record: ModelRecord, version: Version) -> Decided | None:
 def _quarantines(
     observation: Observation, plans: Mapping[str, VersionPlan], serving: Digest | None, now: datetime
 ) -> tuple[Quarantine, ...]:
-    """With those that come and without those that are released. What answers now, under whatever name, is none of them."""
+    """Add new entries and drop released ones. The digest that serves now is never quarantined, under any name."""
     versions = {v.name: v for v in observation.versions}
     released = {(versions[n].digest, versions[n].status.rolled_back_at) for n, c in plans.items() if _releases(c)}
     known = [entry for entry in observation.record.quarantined if (entry.digest, entry.time) not in released]
@@ -127,7 +127,7 @@ def _entry(
 
 
 def _is_recorded(entries: Iterable[DecisionRecord], version: Version, plan: VersionPlan) -> bool:
-    """Whether a crash came after this very decision was recorded: the version is still in the phase that it was made in."""
+    """Whether this decision was recorded before a crash: the version is still in the phase in which it was made."""
     since = version.status.phase_since or ""
     return any(
         entry.model_version == version.name

@@ -1,4 +1,4 @@
-"""Why the champion hands back to the version before it, if that is warm: a chain, the first that applies decides."""
+"""Failback: reasons for the champion to hand traffic back to the warm version before it, as a chain of checks."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from modelward_operator.domain.rollout.size import pods
 
 @dataclass(frozen=True, slots=True)
 class FailbackContext:
-    """All that the checks look at."""
+    """The input of the checks."""
 
     observation: Observation
     champion: Version
     standby: Version
     drifting: str | None
-    """The DriftMonitor that asks for a rollback now."""
+    """The DriftMonitor that requests a rollback now."""
 
 
 Check = Callable[[FailbackContext], VersionPlan | None]
 
 
 def fail_back(observation: Observation, roles: Roles, drifting: str | None) -> dict[str, VersionPlan]:
-    """The courses of the standby, which answers again, and of the champion, in that order; empty if all stays as it is."""
+    """Return the plans of the standby, which takes over, and of the champion, in that order; empty without a failback."""
     standby, champion = roles.standby, roles.champion
     if standby is None or not standby.ready_pods:
         return {}
@@ -42,14 +42,14 @@ def fail_back(observation: Observation, roles: Roles, drifting: str | None) -> d
 
 
 def is_deleted(context: FailbackContext) -> VersionPlan | None:
-    """Somebody has deleted it."""
+    """It is being deleted."""
     if not context.champion.deleting:
         return None
     return VersionPlan("RolledBack", "Deleted", f"Being deleted; {context.standby.name} serves all traffic")
 
 
 def is_withdrawn(context: FailbackContext) -> VersionPlan | None:
-    """A person has taken it out, or a program that knows the outcomes."""
+    """A person, or a program that knows the outcomes, has withdrawn it."""
     if not context.champion.spec.rollout.withdrawn:
         return None
     message = f"{withdrawal(context.champion)}. {context.standby.name} serves all traffic again"
@@ -57,7 +57,7 @@ def is_withdrawn(context: FailbackContext) -> VersionPlan | None:
 
 
 def drifts(context: FailbackContext) -> VersionPlan | None:
-    """A DriftMonitor's action says so."""
+    """A DriftMonitor requests a rollback."""
     if context.drifting is None:
         return None
     message = f"DriftMonitor {context.drifting} called drift. {context.standby.name} serves all traffic again"
@@ -65,7 +65,7 @@ def drifts(context: FailbackContext) -> VersionPlan | None:
 
 
 def was_rolled_back(context: FailbackContext) -> VersionPlan | None:
-    """The record says so already: a crash came before the rest was done."""
+    """The record says so: a crash interrupted the rollback."""
     known = quarantined(context.observation, context.champion.digest)
     if known is None:
         return None

@@ -1,4 +1,4 @@
-"""A version that is not the candidate: who answers, stands by, waits, or has ended. A chain like the candidate's.
+"""The incumbents: versions that serve, stand by, wait or have ended. A chain of checks like the candidate's.
 
 Read :data:`CHECKS` from top to bottom.
 """
@@ -23,18 +23,18 @@ from modelward_operator.domain.rollout.withheld import is_refused
 
 @dataclass(frozen=True, slots=True)
 class IncumbentContext:
-    """All that the checks look at."""
+    """The input of the checks."""
 
     observation: Observation
     roles: Roles
     version: Version
     leader: Version | None
-    """Who answers from now on."""
+    """The version that serves traffic from now on."""
     now: datetime
 
     @property
     def quarantine(self) -> Quarantine | None:
-        """The record of its digest's rollback."""
+        """The quarantine entry of its digest."""
         return quarantined(self.observation, self.version.digest)
 
 
@@ -42,12 +42,12 @@ Check = Callable[[IncumbentContext], VersionPlan | None]
 
 
 def plan(context: IncumbentContext) -> VersionPlan:
-    """What becomes of it."""
+    """Return its next plan."""
     return chain.decide(CHECKS, context)
 
 
 def is_champion(context: IncumbentContext) -> VersionPlan | None:
-    """It is the champion, and stays it."""
+    """It is the champion, and remains the champion."""
     version = context.version
     if version is not context.leader:
         return None
@@ -68,7 +68,7 @@ def is_champion(context: IncumbentContext) -> VersionPlan | None:
 
 
 def is_recalled(context: IncumbentContext) -> VersionPlan | None:
-    """The champion is withdrawn and nobody is warm: the one who answered before is made ready again."""
+    """The champion is withdrawn and no version is warm: start the pods of the previous champion."""
     if context.version is not context.roles.predecessor or context.roles.champion is None:
         return None
     message = f"{context.roles.champion.name} is withdrawn; starting pods to take over again"
@@ -76,7 +76,7 @@ def is_recalled(context: IncumbentContext) -> VersionPlan | None:
 
 
 def is_released(context: IncumbentContext) -> VersionPlan | None:
-    """A person rolls it out again, who has named the very rollback that is forgiven."""
+    """A person has released it by naming the time of its rollback."""
     version, status = context.version, context.version.status
     if status.phase not in ("RolledBack", "Quarantined") or version.spec.rollout.withdrawn:
         return None
@@ -87,26 +87,26 @@ def is_released(context: IncumbentContext) -> VersionPlan | None:
 
 
 def has_ended(context: IncumbentContext) -> VersionPlan | None:
-    """Nothing becomes of it any more."""
+    """It has reached a final phase."""
     return as_before(context.version) if context.version.status.phase in ENDED else None
 
 
 def was_rolled_back(context: IncumbentContext) -> VersionPlan | None:
-    """The record says so, and its status does not yet: a crash came in between."""
+    """The record says so and its status does not yet: a crash came in between."""
     if context.quarantine is None or context.version.status.phase not in ("Canary", "Promoting", "Champion"):
         return None
     return VersionPlan("RolledBack", context.quarantine.reason, context.quarantine.message, decides="rollback")
 
 
 def is_withdrawn(context: IncumbentContext) -> VersionPlan | None:
-    """A person has taken it out."""
+    """A person has withdrawn it."""
     if not context.version.spec.rollout.withdrawn:
         return None
     return VersionPlan("RolledBack", "Withdrawn", withdrawal(context.version), quarantine=True, decides="rollback")
 
 
 def has_handed_over(context: IncumbentContext) -> VersionPlan | None:
-    """It says Champion, and another one is: it has just handed over, or a crash came between two status writes."""
+    """Its status says Champion, but another version is: it has just handed over, or a crash came between two status writes."""
     version, leader = context.version, context.leader
     if version.status.phase != "Champion":
         return None
@@ -120,7 +120,7 @@ def has_handed_over(context: IncumbentContext) -> VersionPlan | None:
 
 
 def stands_by(context: IncumbentContext) -> VersionPlan | None:
-    """Warm for as long as the champion's spec says, and for as long as it is needed."""
+    """It stays warm for as long as the champion's spec says, and while a withdrawn champion may need it."""
     version, roles, leader = context.version, context.roles, context.leader
     if version.status.phase != "Standby":
         return None
@@ -133,7 +133,7 @@ def stands_by(context: IncumbentContext) -> VersionPlan | None:
 
 
 def is_quarantined(context: IncumbentContext) -> VersionPlan | None:
-    """Its digest was rolled back: under whatever name, it does not come back by being applied again."""
+    """Its digest was rolled back: applying it again, under any name, does not deploy it."""
     known = context.quarantine
     if known is None:
         return None
@@ -146,13 +146,13 @@ def is_quarantined(context: IncumbentContext) -> VersionPlan | None:
 
 
 def has_no_bundle(context: IncumbentContext) -> VersionPlan | None:
-    """There will never be one."""
+    """It will never have a bundle."""
     failure = context.version.artifact_failure
     return None if failure is None else VersionPlan("Failed", failure.reason, failure.message)
 
 
 def awaits_its_bundle(context: IncumbentContext) -> VersionPlan | None:
-    """The TrainingJob has not made it yet."""
+    """Its TrainingJob has not produced the bundle yet."""
     if context.version.artifact is not None:
         return None
     reference = context.version.spec.training_job_ref
@@ -161,7 +161,7 @@ def awaits_its_bundle(context: IncumbentContext) -> VersionPlan | None:
 
 
 def is_superseded(context: IncumbentContext) -> VersionPlan | None:
-    """A newer version takes its place in the rollout."""
+    """A newer version supersedes it."""
     newer = context.roles.superseded.get(context.version.name)
     if newer is None:
         return None
@@ -170,21 +170,21 @@ def is_superseded(context: IncumbentContext) -> VersionPlan | None:
 
 
 def makes_way(context: IncumbentContext) -> VersionPlan | None:
-    """A shadow would otherwise stand in the way for ever."""
+    """It is a shadow, and another version waits: a shadow never ends by itself."""
     if context.version.status.phase not in UNDER_WAY or context.version.spec.rollout.strategy != "shadow":
         return None
     return VersionPlan("Retired", "Superseded", "Shadowing ended: another version is being rolled out")
 
 
 def was_refused(context: IncumbentContext) -> VersionPlan | None:
-    """The API server refused to deploy it, and another version is tried meanwhile."""
+    """The API server refused to deploy it, and another version is rolled out meanwhile."""
     if not is_refused(context.version.status, context.version.generation):
         return None
     return replace(as_before(context.version), stalled=True)
 
 
 def waits_for_its_turn(context: IncumbentContext) -> VersionPlan:
-    """One rollout at a time."""
+    """Another version is rolling out."""
     other = context.roles.candidate.name if context.roles.candidate else "another version"
     return VersionPlan(
         "Pending",
@@ -213,7 +213,7 @@ CHECKS: tuple[Check, ...] = (
 
 
 def _held(context: IncumbentContext, size: int) -> VersionPlan:
-    """It shall go, and nobody is there yet who answers in its place."""
+    """Return the plan of a champion that is deleted or withdrawn while no version can replace it."""
     version, predecessor = context.version, context.roles.predecessor or context.roles.standby
     others = (v for v in context.observation.versions if v is not version)
     replaced = any(not v.deleting and v.status.phase not in ENDED for v in others)
@@ -235,7 +235,7 @@ def _held(context: IncumbentContext, size: int) -> VersionPlan:
 
 
 def as_before(version: Version) -> VersionPlan:
-    """Its phase, reason and message stay."""
+    """Return a plan that keeps phase, reason and message."""
     phase = version.status.phase or "Pending"
     ready = next((c for c in version.status.conditions if c.type == "Ready"), None)
     return VersionPlan(phase, ready.reason if ready else phase, version.status.message or "")

@@ -1,4 +1,4 @@
-"""What one reconcile of a model sees: frozen values, read once, decided on by pure functions."""
+"""The observation of one model: frozen values, read once, for pure functions to decide on."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ class Pod:
     ip: str | None = None
     ready: bool = False
     tls: bool = False
-    """Whether it speaks TLS."""
+    """Whether it serves TLS."""
     callers: str = ""
-    """The fingerprint of whose tokens it takes."""
+    """The fingerprint of the tokens that it accepts."""
     verified: bool = False
-    """The init container fetched the bundle and found its digest right."""
+    """Whether the init container has fetched the bundle and verified its digest."""
     failure: Failure | None = None
-    """What its containers said when they ended badly (DigestMismatch ...), or why it cannot start (ImagePullBackOff)."""
+    """The failure that its containers reported when they ended (DigestMismatch ...), or why it cannot start
+    (ImagePullBackOff).
+    """
     deleting: bool = False
 
 
@@ -39,15 +41,15 @@ class Workload:
     """The Deployment of one version."""
 
     replicas: int
-    """Wanted by its spec now."""
+    """The replicas in its spec."""
     deleting: bool = False
     failure: Failure | None = None
-    """Why its controller gets no pods: a quota, a policy."""
+    """Why its controller cannot create pods, such as a quota or a policy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One ModelVersion with all that belongs to it."""
+    """One ModelVersion with its Deployment and pods."""
 
     name: str
     uid: str
@@ -56,55 +58,55 @@ class Version:
     spec: ModelVersionSpec
     status: ModelVersionStatus
     deleting: bool = False
-    """Its object is deleted, or is about to be; its pods may answer all the same."""
+    """Whether its object is being deleted or is gone; its pods may still serve."""
     finalizer: bool = False
-    """Whether the finalizer of an earlier release is on it."""
+    """Whether it carries the finalizer of an earlier Modelward release."""
     artifact: Artifact | None = None
-    """spec.artifact, or what the TrainingJob it refers to has made."""
+    """spec.artifact, or the artifact of the TrainingJob in spec.trainingJobRef."""
     artifact_failure: Failure | None = None
-    """Why there will be no artifact (TrainingJobFailed, TrainingJobNotFound); None while it is merely awaited."""
+    """Why there will be no artifact (TrainingJobFailed, TrainingJobNotFound); None while there may still be one."""
     workload: Workload | None = None
     pods: tuple[Pod, ...] = ()
 
     @property
     def digest(self) -> Digest | None:
-        """Its bundle's digest, once that is known."""
+        """The digest of its bundle, once known."""
         return self.artifact.digest if self.artifact else None
 
     @property
     def failure(self) -> Failure | None:
-        """What its pods complain of, or why there are none."""
+        """The failure that a pod reports, or why there are no pods."""
         said = next((pod.failure for pod in self.pods if pod.failure), None)
         return said or (self.workload.failure if self.workload else None)
 
     @property
     def ready_pods(self) -> int:
-        """How many of its pods answer."""
+        """The number of its ready pods."""
         return sum(pod.ready and not pod.deleting for pod in self.pods)
 
     @property
     def tls(self) -> bool:
-        """Whether its pods shall speak TLS."""
+        """Whether its spec asks for TLS."""
         return self.spec.serving.tls is not None
 
     @property
     def callers(self) -> str:
-        """Whose tokens its pods shall take, as a fingerprint."""
+        """The fingerprint of the tokens that its spec accepts."""
         return caller_auth.fingerprint(self.spec.serving.authentication)
 
     def is_current(self, pod: Pod) -> bool:
-        """Whether a pod of it speaks to callers as its spec says now: it may be older than the spec."""
+        """Whether a pod has the TLS and authentication settings of the current spec."""
         return pod.tls == self.tls and pod.callers == self.callers
 
     @property
     def is_autoscaled(self) -> bool:
-        """Whether an autoscaler sets its number of pods while it is the champion."""
+        """Whether an autoscaler sets its replicas while it is the champion."""
         return self.spec.serving.autoscaling is not None
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidVersion:
-    """A ModelVersion whose spec the models refuse though the schema let it through."""
+    """A ModelVersion whose spec passed the schema and fails validation."""
 
     name: str
     generation: int
@@ -116,7 +118,7 @@ class InvalidVersion:
 
 @dataclass(frozen=True, slots=True)
 class ModelService:
-    """The model's Service as it is."""
+    """The model's Service."""
 
     selects: str | None
     """The ModelVersion whose pods it selects."""
@@ -125,21 +127,21 @@ class ModelService:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """All that one reconcile of one model knows."""
+    """The input of one reconcile of one model."""
 
     namespace: str
     model: str
     versions: tuple[Version, ...]
     service: ModelService | None
     record: ModelRecord
-    """The durable record, with this round's counters already merged in."""
+    """The durable record, with the counts of this reconcile merged in."""
     tripped: Mapping[Digest, str] = field(default_factory=dict)
-    """By challenger digest: why a champion pod stopped answering from it."""
+    """By challenger digest: why a champion pod stopped forwarding to it."""
     documents: Mapping[Digest, BundleDocuments] = field(default_factory=dict)
-    """By bundle digest, for those whose pods could be asked."""
+    """By bundle digest, for those whose pods could be reached."""
     monitors: tuple[Monitor, ...] = ()
     invalid: tuple[InvalidVersion, ...] = ()
     lost: str | None = None
-    """What somebody has deleted of the record or the quarantine."""
+    """The part of the record or the quarantine that was deleted by others."""
     refused: Mapping[str, Failure] = field(default_factory=dict)
-    """By ModelVersion name: why one of its pods refused its lease when it was last told."""
+    """By ModelVersion name: why one of its pods refused its last lease."""

@@ -1,4 +1,4 @@
-"""What is remembered of rolled-back digests in several places, each of which somebody may delete."""
+"""The quarantine, kept in several places in case one is deleted."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from modelward_operator.domain.core.record import DecisionRecord, ModelRecord, Q
 from modelward_operator.domain.rollout.observation import Version
 
 NOT_FOR_CAUSE = frozenset({"DeadlineExceeded", "Deleted"})
-"""Rollbacks that blame no digest."""
+"""Reasons for a rollback that do not quarantine the digest."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuarantineSources:
-    """Where a model's quarantine is kept."""
+    """The places where a model's quarantine is kept."""
 
     record: ModelRecord | None
-    """The ConfigMap; None if there is none."""
+    """The record from the ConfigMap; None if there is none."""
     marks: tuple[Quarantine, ...]
-    """The ControllerRevisions."""
+    """The entries in ControllerRevisions."""
     versions: tuple[Version, ...]
-    """The ModelVersions that are there, whose statuses tell of their own rollbacks."""
+    """The existing ModelVersions: their statuses show their own rollbacks."""
 
 
 def remembered(places: QuarantineSources) -> ModelRecord:
-    """The record with all that any place remembers, but for what was released since."""
+    """Return the record with every entry of any place, except those released since."""
     record = places.record or ModelRecord()
     found = {entry.digest: entry for entry in record.quarantined}
     others = [*places.marks, *(_told(places.versions) if places.record is None else ())]
@@ -41,7 +41,7 @@ def remembered(places: QuarantineSources) -> ModelRecord:
 
 
 def lost(places: QuarantineSources) -> str | None:
-    """What somebody has deleted, if that can be told from what was never there."""
+    """Return what others have deleted, where it can be distinguished from what never existed."""
     told = _told(places.versions)
     if places.record is None:
         if places.marks:
@@ -60,7 +60,7 @@ def lost(places: QuarantineSources) -> str | None:
 
 
 def _told(versions: Iterable[Version]) -> tuple[Quarantine, ...]:
-    """Of versions that say of themselves that they were rolled back for cause."""
+    """Return the entries that versions' statuses imply."""
     found = []
     for version in versions:
         status = version.status
@@ -77,7 +77,7 @@ def _told(versions: Iterable[Version]) -> tuple[Quarantine, ...]:
 
 
 def _was_released(entry: Quarantine, decisions: Iterable[DecisionRecord], versions: Iterable[Version]) -> bool:
-    """A release names the time of the rollback that it forgives; what was rolled back again has another time."""
+    """Whether an entry was released. A release names the time of its rollback; a later rollback has another time."""
     named = any(
         v.digest == entry.digest
         and v.spec.rollout.release == entry.time

@@ -1,4 +1,4 @@
-"""Who is what among a model's versions."""
+"""The roles of a model's versions."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from modelward_operator.domain.rollout.withheld import is_refused
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The parts that a model's versions play before this reconcile."""
+    """The roles of a model's versions before this reconcile."""
 
     champion: Version | None
     standby: Version | None
-    """The version before, still warm."""
+    """The previous champion, still warm."""
     candidate: Version | None
-    """The one version whose rollout is under way or next."""
+    """The version whose rollout is under way or next."""
     superseded: Mapping[str, str] = field(default_factory=dict)
-    """By name: versions whose rollout ends, and the newer one that takes their place."""
+    """By name of a version whose rollout ends: the newer version that supersedes it."""
     predecessor: Version | None = None
-    """Who answered before a champion that is withdrawn while nobody is warm."""
+    """The previous champion, if the champion is withdrawn and no version is warm."""
 
 
 def assign_roles(observation: Observation) -> Roles:
-    """Give each version its part, from what the statuses and the Service say."""
+    """Assign a role to each version, from the statuses and the Service."""
     champion = _champion(observation)
     others = [v for v in observation.versions if v is not champion and not v.deleting]
     standby = _newest(v for v in others if v.status.phase == "Standby" and not v.spec.rollout.withdrawn)
@@ -40,24 +40,24 @@ def assign_roles(observation: Observation) -> Roles:
 
 
 def quarantined(observation: Observation, digest: Digest | None) -> Quarantine | None:
-    """The record of that digest's rollback, if it was rolled back for cause."""
+    """Return the quarantine entry of that digest, if there is one."""
     return next((q for q in observation.record.quarantined if q.digest == digest), None)
 
 
 def selected(observation: Observation, version: Version) -> bool:
-    """Whether the Service sends callers to this version's pods."""
+    """Whether the Service selects this version's pods."""
     service = observation.service
     return service is not None and service.ours and service.selects == version.name
 
 
 def age(version: Version) -> tuple[float, tuple[int, ...], str]:
-    """Sorts versions oldest first: by creation, then by SemVer."""
+    """Return a key that sorts versions oldest first: by creation, then by SemVer."""
     numbers = version.spec.version.split("-")[0].split("+")[0].split(".")
     return version.created.timestamp(), tuple(int(n) for n in numbers), version.name
 
 
 def _champion(observation: Observation) -> Version | None:
-    """Two versions say Champion when a crash came between two status writes: the Service then knows."""
+    """Return the champion. If a crash left two versions in phase Champion, the Service decides."""
     crowned = [v for v in observation.versions if v.status.phase == "Champion"]
     crowned = [v for v in crowned if not quarantined(observation, v.digest)] or crowned
     chosen = next((v for v in crowned if selected(observation, v)), None) or _newest(crowned)
@@ -71,7 +71,7 @@ def _newest(versions: Iterable[Version]) -> Version | None:
 
 
 def _candidate(undecided: Sequence[Version]) -> Version | None:
-    """The rollout that has come furthest; else the oldest version that waits for one and has its artifact.
+    """Return the version furthest in its rollout, else the oldest one that waits and has its artifact.
 
     A version that the API server refused to deploy yields: it is tried again when no other one waits.
     """
@@ -90,7 +90,7 @@ def _waits(version: Version) -> bool:
 
 
 def _superseded(undecided: Sequence[Version]) -> dict[str, str]:
-    """Who makes way for whom. A promotion is not undone by a newer version: that one comes next."""
+    """Return the superseded versions, each with its successor. A newer version does not undo a promotion: it comes next."""
     newest_first = sorted(undecided, key=age, reverse=True)
     found = {}
     for position, version in enumerate(newest_first):

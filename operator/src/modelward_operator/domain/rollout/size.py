@@ -1,4 +1,4 @@
-"""How many pods a version has while nobody but us says so."""
+"""The number of pods of a version, where the operator sets it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from modelward_operator.domain.rollout.observation import Version
 
 
 def pods(version: Version, at_least: int = 0) -> int:
-    """The pods of a version that answers, takes over or stands by.
+    """Return the pods of a version that serves, takes over or stands by.
 
     With autoscaling it keeps what it has grown to, and has no fewer than ``at_least``, within its bounds: whoever takes over
     begins with the load that its predecessor had, and whoever stands by can take it back.
@@ -42,10 +42,10 @@ def mirrored(champion: Version, pods: int, weight: float, wanted: float) -> floa
 
 
 def so_far(weight: float, ready: int, pods: int) -> float:
-    """The percentage that a challenger can answer while some of its pods still start; with none at all nothing is held back."""
+    """Return the percentage that a challenger can answer while some of its pods start; the whole weight if none is ready."""
     return weight * min(1.0, ready / pods) if ready and pods else weight
 
 
 def _present(version: Version) -> int:
-    """Its pods, also those that are about to be ready again."""
+    """Return its pods, including those that are about to be ready again."""
     return max(version.ready_pods, version.workload.replicas if version.workload else 0)

@@ -1,4 +1,4 @@
-"""What people read: a version's course as status, conditions and Events."""
+"""A version's plan as people read it: status, conditions and Events."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from modelward_operator.domain.rollout.plan import ENDED, REFUSED, UNDER_WAY, Ve
 
 MAX_TRANSITIONS = 16
 LEASED = "LeaseTaken"
-"""The condition that is False while a pod refuses its lease: of the version that answers, and of the one that it would ask."""
+"""The condition that is False while a pod refuses its lease; set on its version and on the challenger."""
 KEPT = "RecordKept"
-"""The condition that is False for a day after somebody has deleted the record or the quarantine."""
+"""The condition that is False for a day after the record or the quarantine was deleted."""
 LOSS_IS_TOLD = 86_400.0
 """Seconds."""
 _GROWTH_WORTH_TELLING = 1.05
@@ -34,22 +34,22 @@ PASSING: Mapping[Verdict, State] = {"Pass": "True", "Harm": "False", "Hold": "Un
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a status tells beside the course."""
+    """The facts that a status shows beside the plan."""
 
     namespace: str
     now: datetime
     counts: PairedCounts
     documents: BundleDocuments | None
     record: ModelRecord
-    """As it is written before the status."""
+    """The record that is written before the status."""
     lost: str | None = None
-    """What somebody has deleted of the record or the quarantine."""
+    """The part of the record or the quarantine that was deleted by others."""
     refused: Failure | None = None
-    """Why a pod of it, or of the champion that would ask it, refuses its lease."""
+    """Why one of its pods, or of the champion's that would forward to it, refuses its lease."""
 
 
 def next_status(version: Version, plan: VersionPlan, facts: Facts) -> ModelVersionStatus:
-    """The version's next status; equal to the one before when there is nothing to tell."""
+    """Return the version's next status; the old one if nothing worth telling has changed."""
     old = version.status
     quiet = _is_noise(old, plan)
     moved = old.phase != plan.phase
@@ -78,7 +78,7 @@ def next_status(version: Version, plan: VersionPlan, facts: Facts) -> ModelVersi
 
 
 def invalid_status(invalid: InvalidVersion, now: datetime) -> ModelVersionStatus:
-    """Of a version whose spec cannot be read: what is wrong, and nothing else changes."""
+    """Return the status of a version with an invalid spec: only the error is new."""
     summary = Summary("False", "InvalidSpec", invalid.error, stalled=True)
     conditions = conclude(invalid.status.conditions, invalid.generation, now, summary)
     return invalid.status.model_copy(
@@ -87,7 +87,7 @@ def invalid_status(invalid: InvalidVersion, now: datetime) -> ModelVersionStatus
 
 
 def note(version: Version, plan: VersionPlan) -> Note | None:
-    """The Event of a change of phase or step."""
+    """Return the Event of a change of phase or step."""
     old = version.status
     if old.phase == plan.phase and old.step == plan.step:
         return None
@@ -96,7 +96,7 @@ def note(version: Version, plan: VersionPlan) -> Note | None:
 
 
 def _is_noise(old: ModelVersionStatus, plan: VersionPlan) -> bool:
-    """Whether only counts grew, and by little: a status is not rewritten for every request."""
+    """Whether only counts grew, and by little: statuses are not rewritten for every request."""
     if plan.assessment is None or not old.evidence or (old.phase, old.step) != (plan.phase, plan.step):
         return False
     ready = find(old.conditions, "Ready")
@@ -121,7 +121,7 @@ def _weight(plan: VersionPlan, counts: PairedCounts) -> Weight:
 
 
 def _rolled_back_at(version: Version, plan: VersionPlan, facts: Facts) -> str | None:
-    """The time that a person must name to roll it out again."""
+    """Return the time that a person must name to release it."""
     old = version.status
     if plan.phase not in ("RolledBack", "Quarantined") or old.phase == plan.phase:
         return old.rolled_back_at
@@ -164,13 +164,13 @@ def _conditions(version: Version, plan: VersionPlan, facts: Facts) -> tuple[Cond
 
 
 def _is_past(version: Version, facts: Facts) -> bool:
-    """A loss is told for a day."""
+    """Whether a loss was shown for a day."""
     told = find(version.status.conditions, KEPT)
     return told is not None and facts.lost is None and elapsed(told.last_transition_time, facts.now) > LOSS_IS_TOLD
 
 
 def lost_note(observation: Observation) -> Note | None:
-    """The Event of a loss, once: afterwards a condition tells it."""
+    """Return the Event of a loss, once: afterwards a condition shows it."""
     versions = [v for v in observation.versions if not v.deleting]
     told = [find(v.status.conditions, KEPT) for v in versions]
     if observation.lost is None or not versions or any(c and c.message == observation.lost for c in told):
@@ -189,7 +189,7 @@ def _tls(version: Version) -> Detail:
 
 
 def _details(version: Version, plan: VersionPlan, facts: Facts, available: bool) -> tuple[Detail, ...]:
-    """The conditions beside the summary. One that is neither set nor absent here stays as it was."""
+    """Return the conditions beside the summary. One that is neither set nor absent here stays as it was."""
     found: list[Detail] = []
     if any(pod.verified for pod in version.pods):
         found.append(
@@ -214,14 +214,14 @@ def _details(version: Version, plan: VersionPlan, facts: Facts, available: bool)
 
 
 def _retirement(plan: VersionPlan) -> tuple[Detail, ...]:
-    """It is as it shall be, and answers nobody: kstatus reads Ready=False as 'not yet', and no Ready at all as 'done'."""
+    """Return the conditions of a retired version: kstatus reads Ready=False as 'not yet', and no Ready as 'done'."""
     if plan.phase != "Retired":
         return (absent("Retired"),)
     return Detail("Retired", "True", plan.reason, plan.message), absent("Ready")
 
 
 def _losses(version: Version, plan: VersionPlan, facts: Facts) -> tuple[Detail, ...]:
-    """What somebody has deleted of the record, and why a pod refuses its lease."""
+    """Return the conditions about a lost record and a refused lease."""
     found = []
     if facts.lost is not None and plan.phase not in ENDED:
         found.append(Detail(KEPT, "False", "RecordLost", facts.lost))

@@ -1,4 +1,4 @@
-"""Writes that the API server refuses: what is said of them in a version's status, and what of it must not be said yet."""
+"""Writes that the API server refuses, and what a version's status may say meanwhile."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from modelward_operator.domain.core.clock import stamp
 from modelward_operator.domain.core.conditions import Conditions
 
 APPLIED = "Applied"
-"""The condition; there is one only while something is refused."""
+"""The condition that exists only while a write is refused."""
 MAX_MESSAGE_LENGTH = 500
-"""Characters of the API server's message that are told."""
+"""Characters of the API server's message that are quoted."""
 _LASTING = {400: "Invalid", 403: "Forbidden", 404: "NotFound", 405: "NotAllowed", 413: "TooLarge", 422: "Invalid"}
 _PASSING = {0: "ApiServerUnreachable", 409: "Conflict", 429: "TooManyRequests"}
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One write that was not made."""
+    """One refused write."""
 
     what: str
     """Kind and name of the object, such as Deployment mortality-v3."""
     status: int
-    """HTTP; 0 when no answer came."""
+    """The HTTP status; 0 without a response."""
     said: str
-    """By the API server: about a manifest, never about a patient."""
+    """The API server's message: about a manifest, never about a patient."""
     times: int = 1
-    """In a row."""
+    """Refusals in a row."""
 
     @property
     def lasts(self) -> bool:
-        """Whether a person must do something, for all that the API server says."""
+        """Whether a person must act, judging by the status."""
         return self.status in _LASTING
 
     @property
     def is_worth_telling(self) -> bool:
-        """What passes with the next try is not told."""
+        """Whether to show it: one that the next try resolves is not shown."""
         return self.lasts or self.times > 1
 
     @property
     def reason(self) -> str:
-        """CamelCase."""
+        """The reason in CamelCase."""
         if self.status == 403 and "exceeded quota" in self.said:
             return "QuotaExceeded"
         return _LASTING.get(self.status) or _PASSING.get(self.status) or "ApiServerError"
 
     @property
     def message(self) -> str:
-        """The same for each try: a status is not rewritten for it."""
+        """The message. It is the same for each try, so that the status is not rewritten."""
         said = self.said if len(self.said) <= MAX_MESSAGE_LENGTH else self.said[: MAX_MESSAGE_LENGTH - 3] + "..."
         mend = "correct the spec, the quota or the permissions. It is retried" if self.lasts else "it is retried"
         return f"{self.what} is refused: {said.rstrip('.')}. What depends on it waits; {mend}"
@@ -59,21 +59,21 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Attempted:
-    """What became of the writes for one version in this round."""
+    """The result of the writes for one version in this reconcile."""
 
     refusals: Sequence[Refusal] = ()
     withheld: bool = False
-    """Whether its next status rests on a write that was refused: then it is not written."""
+    """Whether its next status depends on a refused write, and is withheld."""
     tried: bool = True
-    """Whether anything was to be written for it; else what was told of an earlier try stays."""
+    """Whether there was anything to write for it; else the message of an earlier try stays."""
     unreachable: bool = False
-    """Whether callers do not come to it, though its status says that it answers them."""
+    """Whether no traffic reaches it, though its status says that it serves."""
 
 
 def told(
     old: ModelVersionStatus, wanted: ModelVersionStatus, attempted: Attempted, generation: int, now: datetime
 ) -> ModelVersionStatus:
-    """The status to write: what is wanted if it is so, what was if it is not; in either case with what is refused."""
+    """Return the status to write: the wanted one, or the old one if it is withheld, each with the refusal."""
     refusal = _worst(attempted.refusals)
     if attempted.withheld:
         return _as_it_was(old, refusal, attempted, generation, now)
@@ -86,20 +86,20 @@ def told(
 
 
 def is_refused(status: ModelVersionStatus, generation: int) -> bool:
-    """Whether the version could not be deployed when it was last tried, and its spec is still the same."""
+    """Whether the last try to deploy the version was refused, and its spec has not changed since."""
     applied = find(status.conditions, APPLIED)
     told_of = applied is not None and applied.status == "False" and applied.observed_generation == generation
     return told_of and find(status.conditions, "Stalled") is not None and status.phase in (None, "Pending")
 
 
 def is_new(old: ModelVersionStatus, refusal: Refusal) -> bool:
-    """Whether the status does not tell of it yet."""
+    """Whether the status does not show it yet."""
     applied = find(old.conditions, APPLIED)
     return applied is None or applied.reason != refusal.reason
 
 
 def _worst(refusals: Sequence[Refusal]) -> Refusal | None:
-    """The one to tell: what lasts comes first."""
+    """Return the refusal to show: a lasting one first."""
     worth = [refusal for refusal in refusals if refusal.is_worth_telling]
     return min(worth, key=lambda refusal: not refusal.lasts, default=None)
 
@@ -129,7 +129,7 @@ def _answers(status: ModelVersionStatus) -> bool:
 def _with(
     status: ModelVersionStatus, refusal: Refusal, generation: int, now: datetime, *, keeps_ready: bool
 ) -> tuple[Condition, ...]:
-    """With what is refused; who answers stays Ready, and is Stalled beside that."""
+    """Return the conditions with the refusal. A version that serves stays Ready and is Stalled as well."""
     found = Conditions(tuple(status.conditions), generation, now)
     if not keeps_ready:
         found = found.set("Ready", "False", refusal.reason, refusal.message)

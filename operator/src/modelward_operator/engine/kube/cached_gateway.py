@@ -1,4 +1,4 @@
-"""A gateway that answers from what the watches have told, where they tell; all else goes to the API server."""
+"""A gateway that reads watched objects from the watch cache, and everything else from the API server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modelward_operator.engine.kube.watch_cache import WatchCache
 
 @dataclass(frozen=True, slots=True)
 class CachedGateway:
-    """Reads of what is kept cost no call, and may be behind; what it writes itself it reads at once."""
+    """Reads of cached objects cost no call and may be stale; its own writes are visible at once."""
 
     direct: Gateway
     cache: WatchCache
@@ -21,7 +21,7 @@ class CachedGateway:
     async def list(
         self, resource: Resource, namespace: str | None, selector: str = "", fields: str = ""
     ) -> list[Manifest]:
-        """The objects of a model as they are known; any other selection directly."""
+        """Return the cached objects of a model; any other selection is read from the API server."""
         model = model_of(selector, fields)
         if model is None or namespace is None or resource not in CACHED:
             return await self.direct.list(resource, namespace, selector, fields)
@@ -29,16 +29,16 @@ class CachedGateway:
         return self.cache.of_model(resource, namespace, model)
 
     def pages(self, resource: Resource, namespace: str | None, selector: str = "") -> AsyncIterator[Page]:
-        """Directly."""
+        """List from the API server."""
         return self.direct.pages(resource, namespace, selector)
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
-        """One object as it is known; directly, if it is not: it may be new, or somebody else's."""
+        """Return the cached object; else read it, as it may be new or not the operator's."""
         known = self.cache.get(resource, namespace, name) if resource in CACHED else None
         return known if known is not None else await self.direct.get(resource, namespace, name)
 
     async def apply(self, resource: Resource, manifest: Manifest, manager: str = names.FIELD_MANAGER) -> Manifest:
-        """Server-side apply."""
+        """Apply server-side."""
         return self._seen(resource, await self.direct.apply(resource, manifest, manager))
 
     async def create(self, resource: Resource, manifest: Manifest) -> Manifest:
@@ -54,12 +54,12 @@ class CachedGateway:
         return self._seen(resource, await self.direct.replace(resource, manifest))
 
     async def patch(self, resource: Resource, namespace: str, name: str, patch: Manifest) -> Manifest | None:
-        """Merge patch; None if the object is gone."""
+        """Apply a merge patch; return None if the object is gone."""
         found = await self.direct.patch(resource, namespace, name, patch)
         return self._seen(resource, found) if found is not None else None
 
     async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
-        """Delete that very object, and see what is left of it: a finalizer may hold it."""
+        """Delete the object with that uid, then read it again: a finalizer may hold it."""
         await self.direct.delete(resource, namespace, name, uid)
         if resource not in CACHED:
             return

@@ -1,4 +1,4 @@
-"""The one door to the API server: plain dictionaries in and out, over the official asynchronous client."""
+"""The only access to the API server: plain dictionaries in and out, over the official asynchronous client."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ Manifest = dict[str, Any]
 Page = list[Manifest]
 REQUEST_TIMEOUT = 15.0
 PAGE = 500
-"""Objects in one answer to a listing: what is decoded at once bounds the memory."""
+"""Objects in one page of a list: this bounds the memory for decoding."""
 
 OURS = f"{names.MANAGED_BY}={names.MANAGER}"
-"""The label selector of all that the operator makes."""
+"""The label selector of all objects that the operator creates."""
 _OURS_OF, _ON_MODEL = f"{OURS},{names.MODEL}=", "spec.model="
 
 
 def ours_of(model: str) -> str:
-    """The label selector of what the operator has made for a model."""
+    """Return the label selector of the objects that the operator creates for a model."""
     return _OURS_OF + model
 
 
 def on_model(model: str) -> str:
-    """The field selector of the objects that people have made on a model: the CRDs have it as a selectable field."""
+    """Return the field selector of the custom resources of a model; the CRDs declare the field as selectable."""
     return _ON_MODEL + model
 
 
 def model_of(selector: str, fields: str) -> str | None:
-    """The model that is asked for by one of these two; None when something else is."""
+    """Return the model that one of these two selectors names; None for any other selector."""
     if selector.startswith(_OURS_OF):
         return selector.removeprefix(_OURS_OF)
     return fields.removeprefix(_ON_MODEL) if fields.startswith(_ON_MODEL) else None
@@ -43,7 +43,7 @@ def model_of(selector: str, fields: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """Where the API server keeps a kind."""
+    """The location of a kind in the API."""
 
     api_version: str
     kind: str
@@ -51,12 +51,12 @@ class Resource:
 
     @property
     def root(self) -> str:
-        """The path of its API group and version."""
+        """The URL path of its API group and version."""
         return f"/api/{self.api_version}" if "/" not in self.api_version else f"/apis/{self.api_version}"
 
     @property
     def group_version(self) -> tuple[str, str]:
-        """Its API group, empty for the first of all, and its version."""
+        """Its API group, empty for the core group, and its version."""
         group, _, version = self.api_version.rpartition("/")
         return group, version
 
@@ -79,7 +79,7 @@ LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
 
 
 class GatewayError(Exception):
-    """The API server refused (an HTTP status), or could not be reached (0)."""
+    """The API server refused a call (an HTTP status), or could not be reached (0)."""
 
     def __init__(self, status: int, message: str, retry_after: float = 0.0) -> None:
         super().__init__(f"{status}: {message}")
@@ -90,33 +90,33 @@ class GatewayError(Exception):
 
 
 class ConflictError(GatewayError):
-    """Somebody else has written meanwhile: look again, then decide again."""
+    """Another writer has changed the object: read again, then decide again."""
 
 
 class InvalidObjectError(GatewayError):
-    """The schema or a rule of it refuses the object: the same object will be refused again."""
+    """The schema or one of its rules refuses the object, and will refuse it again."""
 
 
 class NamespaceEndsError(GatewayError):
-    """The namespace is being deleted: nothing new can be made in it."""
+    """The namespace is being deleted: nothing can be created in it."""
 
 
 class Gateway(Protocol):
-    """What the engine asks of an API server."""
+    """The calls that the engine makes to an API server."""
 
     async def list(
         self, resource: Resource, namespace: str | None, selector: str = "", fields: str = ""
     ) -> list[Manifest]:
-        """All objects (with those labels, and those fields) of a namespace, or of all of them."""
+        """List the objects of a namespace, or of all, that match the selectors."""
 
     def pages(self, resource: Resource, namespace: str | None, selector: str = "") -> AsyncIterator[Page]:
-        """The same, in parts: all of one moment, though they are asked for one after another."""
+        """List in pages, all of the same resourceVersion."""
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
-        """One object, or None."""
+        """Return one object, or None."""
 
     async def apply(self, resource: Resource, manifest: Manifest, manager: str = names.FIELD_MANAGER) -> Manifest:
-        """Server-side apply under a field manager; returns the object."""
+        """Apply server-side under a field manager; return the object."""
 
     async def create(self, resource: Resource, manifest: Manifest) -> Manifest:
         """Create.
@@ -133,13 +133,13 @@ class Gateway(Protocol):
         """
 
     async def replace(self, resource: Resource, manifest: Manifest) -> Manifest:
-        """Replace, at the resourceVersion observed."""
+        """Replace the object at the observed resourceVersion."""
 
     async def patch(self, resource: Resource, namespace: str, name: str, patch: Manifest) -> Manifest | None:
-        """Merge patch; None if the object is gone."""
+        """Apply a merge patch; return None if the object is gone."""
 
     async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
-        """Delete that very object; nothing if it is gone."""
+        """Delete the object with that uid; do nothing if it is gone."""
 
 
 class KubernetesGateway:
@@ -153,7 +153,7 @@ class KubernetesGateway:
     async def connect(
         cls, kubeconfig: str | None = None, permit: Callable[[], None] = lambda: None
     ) -> KubernetesGateway:
-        """Inside a cluster by the pod's account, else by a kubeconfig."""
+        """Connect with the pod's service account, else with a kubeconfig."""
         configuration = client.Configuration()
         try:
             if kubeconfig is not None:
@@ -170,7 +170,7 @@ class KubernetesGateway:
     async def list(
         self, resource: Resource, namespace: str | None, selector: str = "", fields: str = ""
     ) -> list[Manifest]:
-        """All objects of a namespace (None: of all namespaces) that have those labels and fields."""
+        """List the objects of a namespace (None: of all) that match the selectors."""
         found: list[Manifest] = []
         async for page in self.pages(resource, namespace, selector, fields):
             found += page
@@ -179,7 +179,7 @@ class KubernetesGateway:
     async def pages(
         self, resource: Resource, namespace: str | None, selector: str = "", fields: str = ""
     ) -> AsyncIterator[Page]:
-        """The same in parts, as the API server has it at the moment of the first."""
+        """List in pages, all of the first page's resourceVersion."""
         query = {"labelSelector": selector, "fieldSelector": fields, "limit": str(PAGE)}
         query = {key: value for key, value in query.items() if value}
         while True:
@@ -191,12 +191,12 @@ class KubernetesGateway:
             query["continue"] = more
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
-        """One object, or None."""
+        """Return one object, or None."""
         _count("get", resource)
         return await self._call("GET", _path(resource, namespace, name), absent_is_none=True)
 
     async def apply(self, resource: Resource, manifest: Manifest, manager: str = names.FIELD_MANAGER) -> Manifest:
-        """Server-side apply; returns the object."""
+        """Apply server-side; return the object."""
         _count("apply", resource)
         metadata = manifest["metadata"]
         return await self._must(
@@ -228,13 +228,13 @@ class KubernetesGateway:
         return await self._must("PUT", path, {"fieldManager": names.FIELD_MANAGER}, manifest)
 
     async def patch(self, resource: Resource, namespace: str, name: str, patch: Manifest) -> Manifest | None:
-        """Merge patch; None if the object is gone."""
+        """Apply a merge patch; return None if the object is gone."""
         _count("patch", resource)
         path, query = _path(resource, namespace, name), {"fieldManager": names.FIELD_MANAGER}
         return await self._call("PATCH", path, query, patch, "application/merge-patch+json", absent_is_none=True)
 
     async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
-        """Delete that very object, its dependants in the background."""
+        """Delete the object with that uid, and its dependants in the background."""
         _count("delete", resource)
         options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         await self._call("DELETE", _path(resource, namespace, name), {}, options, absent_is_none=True)

@@ -1,4 +1,4 @@
-"""What the watches have told, by model, in little memory. It may be behind the cluster: see docs/adr/0031."""
+"""A compact cache of watched objects, by model. It may be stale: see docs/adr/0031."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from modelward_operator.engine.kube.kinds import BY_RESOURCE, CACHED
 
 @dataclass(frozen=True, slots=True)
 class CachedObject:
-    """One object as it was last seen."""
+    """One object as last seen."""
 
     uid: str
     version: int
     model: str
     packed: bytes
-    """As JSON: a tenth of what the decoded object takes."""
+    """The object as JSON: a tenth of its size in memory when decoded."""
     order: int
-    """When it came, in the order of all that came."""
+    """Its position in the order of all updates."""
     from_watch: bool
-    """Whether a watch has told of it, as it is or newer."""
+    """Whether a watch has delivered it, in this or a newer version."""
 
 
 @dataclass(slots=True)
 class Sweep:
-    """A listing under way: what it does not name, and was there before it began, is gone."""
+    """A listing under way: an object that was cached before it began and that it does not return is gone."""
 
     resource: Resource
     namespace: str | None
@@ -40,37 +40,37 @@ class Sweep:
 
 
 class WatchCache:
-    """Objects by kind, namespace and name, and by model. Of two states of one object the newer is kept, whoever brings it."""
+    """Objects by kind, namespace and name, and by model. The newer version of an object wins, whatever its source."""
 
     def __init__(self) -> None:
         self.filled = asyncio.Event()
-        """Set once everything was listed: before that, what is not here may well exist."""
+        """Set once everything was listed: before that, an object that is missing here may exist."""
         self._kept: defaultdict[Resource, dict[tuple[str, str], CachedObject]] = defaultdict(dict)
         self._of_model: defaultdict[tuple[Resource, str, str], set[str]] = defaultdict(set)
         self._revisions: dict[tuple[str, str], int] = {}
         self._gone: dict[str, int] = {}
-        """By uid, which does not come again: when its end was told. A listing may still name it."""
+        """By uid of a deleted object: the position of its deletion. A listing may still return it."""
         self._order = 0
 
     def __len__(self) -> int:
         return sum(len(kept) for kept in self._kept.values())
 
     def of_model(self, resource: Resource, namespace: str, model: str) -> list[Manifest]:
-        """The objects of a model, by name."""
+        """Return the objects of a model, by name."""
         found = self._of_model.get((resource, namespace, model), ())
         return [json.loads(self._kept[resource][namespace, name].packed) for name in sorted(found)]
 
     def revision(self, namespace: str, model: str) -> int:
-        """A number that grows whenever something of that model changes."""
+        """Return a number that grows whenever an object of that model changes."""
         return self._revisions.get((namespace, model), 0)
 
     def get(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
-        """One object, if it is known."""
+        """Return one object, if it is cached."""
         kept = self._kept[resource].get((namespace, name))
         return json.loads(kept.packed) if kept is not None else None
 
     def put(self, resource: Resource, manifest: Manifest, *, from_watch: bool = False) -> bool:
-        """Take a state of an object, which a watch has told or not; False if it is not kept, or not newer than what is known."""
+        """Store a version of an object, from a watch or not; return False if it is not cached or not newer."""
         model, metadata = _model(resource, manifest), manifest["metadata"]
         if model is None or metadata["uid"] in self._gone:
             return False
@@ -89,7 +89,7 @@ class WatchCache:
         return True
 
     def unconfirmed(self, until: int) -> list[str]:
-        """Kinds of which something came before ``until`` by a listing or as we wrote it, and no watch has told of it yet."""
+        """Return the kinds with an object that was listed or written before ``until`` and that no watch has confirmed."""
         return sorted(
             resource.plural
             for resource, kept in self._kept.items()
@@ -97,7 +97,7 @@ class WatchCache:
         )
 
     def drop(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
-        """An object is gone."""
+        """Remove a deleted object."""
         self._order += 1
         self._gone[uid] = self._order
         kept = self._kept[resource].get((namespace, name))
@@ -105,16 +105,16 @@ class WatchCache:
             self._forget(resource, (namespace, name))
 
     def begin(self, resource: Resource, namespace: str | None) -> Sweep:
-        """A listing of a kind begins."""
+        """Begin a listing of a kind."""
         return Sweep(resource, namespace, self._order)
 
     def take(self, sweep: Sweep, page: Iterable[Manifest]) -> list[Manifest]:
-        """A part of it; returns what was not known, or not so: no watch has told."""
+        """Store one page of it; return the objects that were new: no watch has delivered them."""
         sweep.named |= {(m["metadata"]["namespace"], m["metadata"]["name"]) for m in page}
         return [m for m in page if self.put(sweep.resource, m)]
 
     def end(self, sweep: Sweep) -> list[tuple[str, str]]:
-        """The listing is complete; returns namespaces and models of what is gone, which no watch has told."""
+        """Complete the listing; return namespaces and models of objects that are gone without a watch event."""
         kept = self._kept[sweep.resource]
         lost = [
             (key, entry)
@@ -126,12 +126,12 @@ class WatchCache:
         return [(key[0], entry.model) for key, entry in lost]
 
     def forget_gone(self, until: int) -> None:
-        """Ends that were told before ``until``: no listing that began later names what they ended."""
+        """Forget deletions before ``until``: no later listing returns those objects."""
         self._gone = {uid: order for uid, order in self._gone.items() if order > until}
 
     @property
     def order(self) -> int:
-        """How much has come so far."""
+        """The position of the newest update."""
         return self._order
 
     def _forget(self, resource: Resource, key: tuple[str, str]) -> None:
@@ -146,7 +146,7 @@ class WatchCache:
 
 
 def _model(resource: Resource, manifest: Manifest) -> str | None:
-    """The model that it belongs to; None if it is not to be kept."""
+    """Return the model that an object belongs to; None if it is not cached."""
     labels = manifest["metadata"].get("labels") or {}
     if resource not in CACHED or (BY_RESOURCE[resource].ours and labels.get(names.MANAGED_BY) != names.MANAGER):
         return None
@@ -154,7 +154,7 @@ def _model(resource: Resource, manifest: Manifest) -> str | None:
 
 
 def _pack(resource: Resource, manifest: Manifest) -> bytes:
-    """Without what nobody reads: who owns which field matters of Deployments alone."""
+    """Return the object as JSON, without managedFields where nobody reads them."""
     if resource != api.DEPLOYMENTS:
         metadata = {key: value for key, value in manifest["metadata"].items() if key != "managedFields"}
         manifest = {**manifest, "metadata": metadata}

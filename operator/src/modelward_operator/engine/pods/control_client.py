@@ -1,4 +1,4 @@
-"""Traffic leases out, counts in: the talk with the serving pods."""
+"""The client of the pods' control port: it sends traffic leases and collects counts."""
 
 from __future__ import annotations
 
@@ -27,46 +27,46 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = aiohttp.ClientTimeout(total=2.0, connect=1.0)
 LEASE_SECONDS, STANDBY_LEASE_SECONDS = 10.0, 30.0
-"""How long a lease lives unless it is renewed: a champion's, and a standby's, which has late callers answered by the champion."""
+"""Lifetime of a lease that is not renewed: a champion's, and a standby's, which forwards late clients to the champion."""
 _LASTING = {"WrongModel": "model", "WrongDigest": "bundle"}
-"""What a pod's refusals say that do not mend themselves."""
+"""The lasting reasons of a pod's refusal, and what is wrong."""
 MAX_DOCUMENTS = 4096
-"""Bundles whose documents are remembered, compressed: a few kilobytes each."""
+"""Bundles whose documents are cached, compressed to a few kilobytes each."""
 
 
 @dataclass(slots=True)
 class IssuedLeases:
-    """What one model's pods were last told."""
+    """The leases last issued to one model's pods."""
 
     orders: dict[str, LeaseOrder] = field(default_factory=dict)
-    """By holder."""
+    """The orders by holder."""
     leases: dict[str, TrafficLease] = field(default_factory=dict)
-    """By holder: the lease made of the order, renewed as it is until its content changes."""
+    """By holder: the lease for the order, renewed unchanged until its content changes."""
     ends: dict[str, int] = field(default_factory=dict)
-    """By holder without a lease: the place of that among what it was told."""
+    """By holder without a lease: the sequence number at which its lease ended."""
     refused: dict[str, Failure] = field(default_factory=dict)
-    """By holder: why a pod of it did not take what it was told last."""
+    """By holder: why one of its pods refused the last lease."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignatureRefused:
-    """A pod's answer to a request whose signature it does not know."""
+    """A pod has rejected the signature of a request."""
 
 
 def raises(before: LeaseOrder | None, order: LeaseOrder) -> bool:
-    """Whether an order gives a challenger callers, or more of them than the one before."""
+    """Whether an order gives a challenger traffic, or more than the order before."""
     if order.challenger is None:
         return False
     return before is None or before.challenger != order.challenger or order.weight > before.weight
 
 
 def connections() -> aiohttp.ClientSession:
-    """The connections to all pods, kept between two exchanges: each pod has one, however many there are."""
+    """Return a session that keeps a connection to each pod between two exchanges, however many there are."""
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
 
 class Exchange:
-    """Talks to serving pods. A pod that does not answer is left alone: its lease expires by itself.
+    """The exchange with serving pods. A pod that does not respond is skipped: its lease expires.
 
     ``permit`` is asked before anything goes out, and raises when this process leads no longer: a pod knows of a newer epoch only
     once the next leader has spoken to it.
@@ -91,20 +91,20 @@ class Exchange:
     async def renew(
         self, issued: IssuedLeases, versions: Mapping[str, Version], profile: bool
     ) -> list[ExchangeResponse]:
-        """Tell every pod that can hold a lease what it holds already, and collect what was counted."""
+        """Renew the lease of every pod that can hold one, and collect its counts."""
         holders = set(issued.orders) | {n for n, v in versions.items() if v.status.phase in ("Champion", "Standby")}
         return await self._tell(issued, versions, holders & set(versions), profile)
 
     async def order(
         self, issued: IssuedLeases, versions: Mapping[str, Version], orders: Iterable[LeaseOrder]
     ) -> list[ExchangeResponse]:
-        """Give new orders to their holders' pods."""
+        """Issue new leases to the pods of their holders."""
         chosen = {order.holder: order for order in orders}
         issued.orders.update(chosen)
         return await self._tell(issued, versions, set(chosen), False)
 
     async def documents(self, versions: Iterable[Version]) -> dict[Digest, BundleDocuments]:
-        """The bundle documents of those versions whose pods have told them, now or before; not of what has ended."""
+        """Return the bundle documents of versions whose pods have returned them, now or before; not of ended versions."""
         found = {}
         for version in versions:
             if version.artifact is None or (version.status.phase in ENDED and not version.pods):
@@ -208,7 +208,7 @@ class Exchange:
                 return
 
     async def _ask(self, pod: Pod, method: str, path: str, body: bytes = b"") -> bytes:
-        """One signed request to a pod's control port."""
+        """Send one signed request to a pod's control port."""
         self._permit()
         url = f"http://{pod.ip}:{self._port}{path}"
         headers = {"Authorization": f"Bearer {self.signer.sign(pod.uid, method, path, body)}"}
@@ -225,7 +225,7 @@ class Exchange:
 
 
 def _refusal(pod: Pod, answer: ExchangeResponse | SignatureRefused | None) -> Failure | None:
-    """Why it did not take what it was told; what is only late, or not heard, mends itself."""
+    """Return why a pod refused its lease; None for a late or missing response, which resolves itself."""
     if isinstance(answer, SignatureRefused):
         message = (
             f"Pod {pod.name} rejects the operator's signature, so its lease expires. Check that ConfigMap "
@@ -244,6 +244,6 @@ def _refusal(pod: Pod, answer: ExchangeResponse | SignatureRefused | None) -> Fa
 
 
 def _is_reachable(pod: Pod, version: Version | None = None) -> bool:
-    """Whether it can be asked; as a challenger of that version also, whether it speaks as the version now does."""
+    """Whether a pod can be reached; as a challenger, also whether it has its version's current settings."""
     speaks = version is None or version.is_current(pod)
     return pod.ready and pod.ip is not None and not pod.deleting and speaks

@@ -1,4 +1,4 @@
-"""The operator's signature on what it asks of serving pods: keys kept, published, turned over."""
+"""The operator's signature on its requests to serving pods; keys are stored, published and rotated."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ log = logging.getLogger(__name__)
 
 PERIOD = 60.0
 PUBLISH_PERIOD = 300.0
-"""Seconds after which the public keys are written again, in case somebody has changed them."""
+"""Seconds after which the public keys are written again, in case others have changed them."""
 LOOK_PERIOD, LOOKS_A_SECOND = 5.0, 10
-"""Seconds between two looks at whether they are there still, in each namespace: pods cannot start without them."""
+"""Seconds between two checks that each namespace still has them: pods cannot start without them."""
 
 
 class Signer:
-    """Signs with the key that is in force, and publishes the public ones."""
+    """Signs with the current key, and publishes the public keys."""
 
     def __init__(self, ring: Keyring) -> None:
         self.ring = ring
         self._told: dict[str, tuple[Keyring, float]] = {}
         self._proofs: dict[str, tuple[str, int]] = {}
-        """By a challenger's digest: the newest, and when it was signed."""
+        """By a challenger's digest: the newest proof, and when it was signed."""
         self._loaded: tuple[dict[str, str], jwt.PyJWK] | None = None
 
     def sign(self, pod_uid: str, method: str, path: str, body: bytes, now: datetime | None = None) -> str:
-        """A token for one request to one pod."""
+        """Return a token for one request to one pod."""
         now = now or datetime.now(UTC)
         issued = int(now.timestamp())
         claims = {
@@ -60,7 +60,7 @@ class Signer:
         return self._signed(claims, now)
 
     def prove(self, digest: str, now: datetime | None = None) -> str:
-        """What a champion shows the pods of the challenger with this digest; the same for a while."""
+        """Return the proof that a champion shows the challenger's pods; the same one is returned for a while."""
         now = now or datetime.now(UTC)
         issued = int(now.timestamp())
         known = self._proofs.get(digest)
@@ -85,7 +85,7 @@ class Signer:
         return jwt.encode(said, self._loaded[1], control_token.ALGORITHM, {"kid": key["kid"]})
 
     async def publish(self, gateway: Gateway, namespace: str, clock: float) -> None:
-        """Have the public keys where that namespace's pods read them, before pods begin that need them."""
+        """Publish the public keys in a namespace, before pods start that need them."""
         ring, when = self._told.get(namespace, (None, 0.0))
         if ring == self.ring and clock - when < PUBLISH_PERIOD:
             return
@@ -97,7 +97,7 @@ class Signer:
         self._told[namespace] = (ring, clock)
 
     async def restore(self, gateway: Gateway) -> None:
-        """Put the public keys back wherever somebody has deleted or changed them since they were published."""
+        """Restore the public keys wherever others have deleted or changed them."""
         for namespace, (ring, when) in list(self._told.items()):
             wanted = keys.config_map(namespace, ring)
             found = await gateway.get(CONFIG_MAPS, namespace, names.CONTROL_KEYS)
@@ -115,12 +115,12 @@ class Signer:
 
     @property
     def look_period(self) -> float:
-        """Seconds until the next look: a few calls a second, however many namespaces there are."""
+        """Seconds until the next check, so that many namespaces cost a few calls a second."""
         return max(LOOK_PERIOD, len(self._told) / LOOKS_A_SECOND)
 
 
 async def watch_over(gateway: Gateway, signer: Signer) -> None:
-    """Put public keys back that somebody has deleted. For ever."""
+    """Restore deleted public keys, forever."""
     while True:
         await asyncio.sleep(signer.look_period)
         try:
@@ -130,13 +130,13 @@ async def watch_over(gateway: Gateway, signer: Signer) -> None:
 
 
 def new_key() -> dict[str, str]:
-    """A key pair, as a private JSON Web Key."""
+    """Return a new key pair as a private JSON Web Key."""
     found: dict[str, str] = json.loads(OKPAlgorithm.to_jwk(Ed25519PrivateKey.generate()))
     return {**found, "kid": secrets.token_hex(8), "alg": control_token.ALGORITHM, "use": "sig"}
 
 
 async def begin(gateway: Gateway, namespace: str) -> Signer:
-    """A signer with the keys of this installation, which are made when there are none."""
+    """Return a signer with the keys of this installation; create them if there are none."""
     while True:
         try:
             return Signer(await _look(gateway, namespace))
@@ -145,7 +145,7 @@ async def begin(gateway: Gateway, namespace: str) -> Signer:
 
 
 async def hold(gateway: Gateway, namespace: str, signer: Signer, period: float = PERIOD) -> None:
-    """Turn the keys over when it is time; begin with new ones when somebody has deleted them. For ever."""
+    """Rotate the keys when it is time, and create new ones if they were deleted, forever."""
     while True:
         await asyncio.sleep(period)
         try:

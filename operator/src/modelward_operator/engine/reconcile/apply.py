@@ -1,4 +1,4 @@
-"""Carrying a decision out, in the order that is safe at every step (domain/decision.py)."""
+"""Carry out a decision, in an order that is safe at every step (domain/rollout/decision.py)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from modelward_operator.manifests import record as records
 
 
 async def carry_out(context: ReconcileContext, decision: Decision) -> Outcome:
-    """Make it so, and say only then that it is. Whatever is so already costs no call.
+    """Carry out a decision, and report a state only once it is reached. A state that is already reached costs no call.
 
     A refusal stops what depends on it and nothing else: it stands in the conditions of the version that it is about.
     """
@@ -65,7 +65,7 @@ def _names(context: ReconcileContext) -> set[str]:
 
 
 def _callers_first(decision: Decision) -> list[str]:
-    """Who answers comes before who is tried out."""
+    """Return the workloads, those that serve traffic first."""
     answers = {name for name, status in decision.statuses.items() if status.phase in ("Champion", "Standby")}
     return sorted(decision.workloads, key=lambda name: (name != decision.serve, name not in answers))
 
@@ -77,7 +77,7 @@ async def _raise(
     versions: Mapping[str, Version],
     raising: list[LeaseOrder],
 ) -> None:
-    """More callers for a challenger: only when its status says so, and all that was decided is recorded."""
+    """Give a challenger more traffic, once its status says so and every decision is recorded."""
     if not outcome.serves or context.memory.attempts.conflicts:
         return
     orders = [
@@ -91,7 +91,7 @@ async def _raise(
 
 
 async def _drop_finalizers(context: ReconcileContext, decision: Decision, outcome: Outcome) -> None:
-    """Take off the finalizer of an earlier release, once the garbage collector would not take callers' pods with the object."""
+    """Remove an earlier Modelward release's finalizer, once the garbage collector would not delete serving pods with it."""
     if decision.drop_service and not outcome.serves:
         return  # nobody would look at the Service any more
     for name, manifest in outcome.objects.items():

@@ -1,4 +1,4 @@
-"""Writes that may be refused: each by itself, with a back-off, so that one object never stops what does not depend on it."""
+"""Writes that may be refused, each with its own back-off: one object never stops writes that do not depend on it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from modelward_operator.engine.kube.gateway import ConflictError, GatewayError
 
 Made = TypeVar("Made")
 What = tuple[str, str]
-"""Kind and name of an object, or of a part of it."""
+"""The kind and name of an object, or of a part of it."""
 
 FIRST_WAIT, FIRST_LOOK, MAX_WAIT = 1.0, 0.05, 30.0
-"""Seconds until the next try: after a refusal, after somebody else's write, and at most. Doubled each time."""
+"""Seconds until the next try, doubled each time: after a refusal, after a conflict, and at most."""
 CONFLICT_RETRY = 0.05
 """Seconds until a second look after another writer has changed an object meanwhile."""
 MAX_UNANSWERED = 3
-"""Writes in one round without any answer: after so many the API server itself is taken to be away."""
+"""Writes without a response in one reconcile, after which the API server counts as unreachable."""
 
 
 class RefusedError(Exception):
-    """That write was not made."""
+    """A write was refused."""
 
     def __init__(self, refusal: Refusal, again: float) -> None:
         super().__init__(refusal.message)
         self.refusal = refusal
         self.again = again
-        """Monotonic, in seconds: then it is tried again."""
+        """Monotonic time of the next try, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +40,21 @@ class _Failed:
 
 @dataclass(slots=True)
 class Attempts:
-    """What was refused of one model's writes, and when it is tried again."""
+    """The refused writes of one model, and when each is retried."""
 
     failed: dict[What, _Failed] = field(default_factory=dict)
     next: float | None = None
-    """When something that this round wanted is to be tried again, monotonic."""
+    """Monotonic time of the next retry of a write that this reconcile wanted."""
     conflicts: int = 0
-    """In this round."""
+    """Conflicts in this reconcile."""
     _unheard: int = 0
 
     def begin(self) -> None:
-        """A round begins."""
+        """Begin a reconcile."""
         self.next, self.conflicts, self._unheard = None, 0, 0
 
     async def make(self, what: What, content: str, clock: float, write: Callable[[], Awaitable[Made]]) -> Made:
-        """Write, unless the same was refused a moment ago. Another content is tried at once.
+        """Write, unless the same write was refused a moment ago. Changed content is tried at once.
 
         Raises:
             RefusedError: it is not written; everything that does not depend on it can go on.
@@ -76,7 +76,7 @@ class Attempts:
         return made
 
     def forget(self, names: set[str]) -> None:
-        """Of objects with other names nothing is wanted any more."""
+        """Forget refusals of all objects but those with these names."""
         self.failed = {what: failed for what, failed in self.failed.items() if what[1] in names}
 
     def _refused(self, failed: _Failed) -> RefusedError:

@@ -1,4 +1,4 @@
-"""One reconcile of a ScoreBatch: look, decide, carry out."""
+"""One reconcile of a ScoreBatch: observe, decide, apply."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ Score = Callable[[BatchObservation, datetime], BatchDecision]
 INDEX = "batch.kubernetes.io/job-completion-index"
 """Label of an indexed Job's pods: the shard."""
 UNTIL_COLLECTED = 1.0
-"""Seconds until a second look at what the garbage collector is about to remove."""
+"""Seconds until the next look at objects that the garbage collector is about to remove."""
 
 
 @dataclass(slots=True)
 class BatchReconciler:
-    """Works on ScoreBatches; the decision is given to it as a function."""
+    """The reconciler of ScoreBatches; the decision is a function passed to it."""
 
     gateway: Gateway
     settings: Settings
@@ -147,7 +147,7 @@ def _outcome(status: dict[str, Any]) -> BatchOutcome | None:
 
 
 def _problem(pods: Iterable[Manifest]) -> Failure | None:
-    """Of the newest pod that has one, among those that are the last of their shard."""
+    """Return the problem of the newest pod that has one, among the last pods of each shard."""
     last = {(pod["metadata"].get("labels") or {}).get(INDEX): pod.get("status") or {} for pod in pods}
     for status in reversed(last.values()):
         outcome = _outcome(status)

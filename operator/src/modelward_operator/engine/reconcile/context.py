@@ -1,4 +1,4 @@
-"""What one reconcile of a model works with, remembers, and has achieved."""
+"""The tools, the memory and the results of one reconcile of a model."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ from modelward_operator.manifests.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class IdleState:
-    """Nothing is to be done for a model until something is heard of it, but to renew the leases that its pods hold."""
+    """An idle model: until something changes, its reconcile only renews the leases of its pods."""
 
     revision: int
     until: float
-    """Monotonic, in seconds: then it is looked at in any case."""
+    """Monotonic time in seconds of the next full reconcile."""
     again: float
-    """Seconds between two renewals."""
+    """Seconds between two lease renewals."""
     versions: Mapping[str, Version]
-    """Whose pods hold leases, and whom they ask."""
+    """The versions whose pods hold leases, and those they forward to."""
     profile: bool = False
-    """Whether a monitor watches, so that pods are asked for their counts, too."""
+    """Whether a monitor watches, so that the exchange also collects profile counts."""
 
     def lasts(self, revision: int, clock: float) -> bool:
-        """Whether nothing was heard, and it is not time to look."""
+        """Whether nothing has changed, and no full reconcile is due."""
         return revision == self.revision and clock < self.until
 
 
 @dataclass(slots=True)
 class ModelMemory:
-    """What the engine remembers of one model between two reconciles; losing it costs a few reads and writes."""
+    """The memory of one model between two reconciles; losing it costs a few reads and writes."""
 
     issued: IssuedLeases = field(default_factory=IssuedLeases)
     record: ModelRecord | None = None
-    """As it was last written."""
+    """The record as last written."""
     latest: ModelRecord | None = None
-    """As it was last decided: counts may be ahead of what is written, windows and quarantine never are."""
+    """The record as last decided: counts may be ahead of the written ones, windows and quarantine never are."""
     record_written: float = float("-inf")
     idle: IdleState | None = None
     applied: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
-    """By kind and name: what was applied (a hash), and the state of the object that came of it."""
+    """By kind and name: a hash of the applied manifest, and the state of the resulting object."""
     attempts: Attempts = field(default_factory=Attempts)
     marks: Sequence[Manifest] | None = None
-    """The quarantine's ControllerRevisions as they were last read; None when they are to be read again."""
+    """The quarantine's ControllerRevisions as last read; None to read them again."""
     unkept: tuple[Quarantine, ...] = ()
-    """Digests that are quarantined although the API server lets nobody write that down."""
+    """Quarantined digests that the API server refused to store."""
     marks_read: float = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
 class ReconcileContext:
-    """One reconcile's tools and inputs."""
+    """The tools and inputs of one reconcile."""
 
     gateway: Gateway
     exchange: Exchange
@@ -69,28 +69,28 @@ class ReconcileContext:
     snapshot: ModelSnapshot
     memory: ModelMemory
     clock: float
-    """Monotonic, in seconds."""
+    """Monotonic time in seconds."""
     now: datetime
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one round's writes, by ModelVersion where they are one's."""
+    """The results of one reconcile's writes, by ModelVersion where they concern one."""
 
     refusals: dict[str, list[Refusal]] = field(default_factory=dict)
     without_pods: set[str] = field(default_factory=set)
-    """Their Deployment was refused."""
+    """Versions whose Deployment was refused."""
     serves: bool = True
-    """Whether callers come to whom they shall come to."""
+    """Whether the Service selects the version that it should."""
     records: bool = True
-    """Whether the record is written, with what was decided in this round."""
+    """Whether the record is written, including this reconcile's decisions."""
     statuses: dict[str, ModelVersionStatus] = field(default_factory=dict)
-    """As they stand in the cluster now."""
+    """The statuses as they are in the cluster now."""
     monitors: set[str] = field(default_factory=set)
     """DriftMonitors whose status was refused."""
     objects: dict[str, Manifest] = field(default_factory=dict)
 
     def of(self, names: Iterable[str], error: RefusedError) -> None:
-        """A write for those versions was refused."""
+        """Note that a write for those versions was refused."""
         for name in names:
             self.refusals.setdefault(name, []).append(error.refusal)

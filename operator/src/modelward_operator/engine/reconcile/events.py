@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 async def write_events(context: ReconcileContext, decision: Decision, outcome: Outcome) -> None:
-    """Of what has happened; and of what was refused, when no status has told of it yet."""
+    """Write Events for what has happened, and for refusals that no status shows yet."""
     for note in decision.notes:
         wanted, now = decision.statuses.get(note.name), outcome.statuses.get(note.name)
         is_so = wanted is None or now is None or (now.phase, now.step) == (wanted.phase, wanted.step)
@@ -45,7 +45,7 @@ def _object(context: ReconcileContext, note: Note) -> Manifest | None:
 
 
 async def write_event(gateway: Gateway, namespace: str, note: Note, manifest: Manifest | None) -> None:
-    """An Event on a transition, as `kubectl describe` shows it. It is told by the way: its loss mends nothing."""
+    """Write an Event, as `kubectl describe` shows it. A failure is logged and not retried."""
     if manifest is None:
         return
     now, metadata = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), manifest["metadata"]

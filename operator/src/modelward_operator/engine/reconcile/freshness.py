@@ -1,4 +1,4 @@
-"""What must not be done on what was heard, only on what was seen: see docs/adr/0031.
+"""Decisions that need a fresh read of the cluster before they are carried out: see docs/adr/0031.
 
 A look from the watches may be behind. A status that is written on such a look is refused; what is listed here would not be.
 """
@@ -17,7 +17,7 @@ Check = Callable[[ModelSnapshot, IssuedLeases, Decision], bool]
 
 
 def requires_fresh_read(snapshot: ModelSnapshot, issued: IssuedLeases, decision: Decision) -> bool:
-    """Whether the cluster is to be asked once more before this is carried out."""
+    """Whether the cluster must be read again before this decision is carried out."""
     return any(check(snapshot, issued, decision) for check in CHECKS)
 
 
@@ -41,18 +41,18 @@ def remembers(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> b
 
 
 def turns_callers(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
-    """The Service is made, selects another version, or goes."""
+    """The Service is created, deleted, or selects another version."""
     selects = snapshot.service.selects if snapshot.service is not None else None
     return decision.drop_service or decision.serve not in (None, selects)
 
 
 def gives_callers(_: ModelSnapshot, issued: IssuedLeases, decision: Decision) -> bool:
-    """A challenger gets callers, or more of them. That a standby's late callers get the champion's answer is no such gift."""
+    """A challenger gets traffic, or more of it. A standby that forwards to the champion does not count."""
     return any(raises(issued.orders.get(order.holder), order) for order in decision.leases if not order.turn_away)
 
 
 def makes_or_scales(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
-    """Pods are to be had that are not there, or fewer, or more."""
+    """A Deployment is created or scaled."""
     return any(
         name not in snapshot.deployments
         or (name not in decision.autoscaled and snapshot.deployments[name]["spec"].get("replicas", 1) != replicas)
@@ -61,13 +61,13 @@ def makes_or_scales(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision
 
 
 def drops(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
-    """Pods are no longer to be had."""
+    """A Deployment is deleted."""
     going = snapshot.deployments.keys() - decision.workloads.keys() - decision.keep
     return any("deletionTimestamp" not in snapshot.deployments[name]["metadata"] for name in going)
 
 
 def drops_finalizers(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
-    """A version's deletion is no longer held up."""
+    """A finalizer is removed, so that a version's deletion completes."""
     issued = {n for n, m in snapshot.manifests.items() if names.FINALIZER in m["metadata"].get("finalizers", ())}
     return bool(decision.drop_finalizers & issued)
 

@@ -1,4 +1,4 @@
-"""What TrainingJobs and ScoreBatches ask of their Job."""
+"""The Jobs of TrainingJobs and ScoreBatches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from modelward_operator.engine.reconcile.ownership import is_left_over, owned_by
 
 
 class RefusedError(Exception):
-    """The API server did not take what a TrainingJob or a ScoreBatch needs."""
+    """The API server refused an object that a TrainingJob or a ScoreBatch needs."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
@@ -29,7 +29,7 @@ class RefusedError(Exception):
 
 @contextmanager
 def refusals(what: str, *, invalid: bool = True) -> Iterator[None]:
-    """Tell a refusal of the API server, which belongs in a status, from a conflict or an outage, which passes.
+    """Turn a refusal by the API server into RefusedError; conflicts and outages pass through.
 
     Without ``invalid`` an object that its schema refuses is left to the caller: the same one is refused for ever.
 
@@ -47,7 +47,7 @@ def refusals(what: str, *, invalid: bool = True) -> Iterator[None]:
 
 
 async def without_pods(gateway: Gateway, job: Manifest | None, pods: list[Manifest]) -> Failure | None:
-    """Why a Job has got no pod: a quota or a policy refuses them to its controller, which says so in an Event alone."""
+    """Return why a Job has no pods: its controller reports a quota or policy in an Event only."""
     if job is None or pods or job["spec"].get("suspend") or has_condition(job, "Complete") or failure(job):
         return None
     metadata = job["metadata"]
@@ -58,7 +58,7 @@ async def without_pods(gateway: Gateway, job: Manifest | None, pods: list[Manife
 
 
 def left_over(manifest: Manifest, *made: Manifest | None) -> str | None:
-    """What an earlier object of that kind and name has left, if anything."""
+    """Return what an earlier object of that kind and name has left behind, if anything."""
     metadata = manifest["metadata"]
     for found in made:
         if found is not None and is_left_over(found, manifest["kind"], metadata["name"], metadata["uid"]):
@@ -67,7 +67,7 @@ def left_over(manifest: Manifest, *made: Manifest | None) -> str | None:
 
 
 def taken(manifest: Manifest, *made: Manifest | None) -> Failure | None:
-    """What stands where the object's own shall be, and is somebody else's."""
+    """Return the failure if a foreign object has the name that this one needs."""
     for found in made:
         if found is not None and not owned_by(found, manifest["metadata"]["uid"]):
             what = f"{found['kind']} {found['metadata']['name']}"
@@ -78,18 +78,18 @@ def taken(manifest: Manifest, *made: Manifest | None) -> Failure | None:
 
 
 def has_condition(job: Manifest | None, type_: str) -> bool:
-    """Whether the Job says so of itself."""
+    """Whether the Job has that condition."""
     conditions = ((job or {}).get("status") or {}).get("conditions") or []
     return any(c["type"] == type_ and c["status"] == "True" for c in conditions)
 
 
 def is_complete(job: Manifest | None) -> bool:
-    """Whether the Job has succeeded. One that fails never has, whatever its pods say while they end."""
+    """Whether the Job has succeeded. A Job that fails never has, whatever its pods report."""
     return has_condition(job, "Complete") and failure(job) is None
 
 
 def failure(job: Manifest | None) -> Failure | None:
-    """Why the Job gave up, if it did: FailureTarget says so while its pods still end, Failed once they have."""
+    """Return why the Job failed, if it did: FailureTarget while its pods still terminate, Failed afterwards."""
     for condition in ((job or {}).get("status") or {}).get("conditions") or []:
         if condition["type"] in ("Failed", "FailureTarget") and condition["status"] == "True":
             return Failure(condition.get("reason") or "JobFailed", condition.get("message") or "The Job failed")

@@ -1,4 +1,4 @@
-"""One reconcile of a model: look, exchange, decide, carry out."""
+"""One reconcile of a model: observe, exchange, decide, apply."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from modelward_operator.manifests.settings import Settings
 
 Advance = Callable[[Observation, datetime], Decision]
 MARKS_PERIOD = 60.0
-"""Seconds between two looks at the quarantine's ControllerRevisions while nothing moves."""
+"""Seconds between two reads of the quarantine's ControllerRevisions while nothing changes."""
 UNTIL_MENDED = 15.0
-"""Seconds until a second look at what a person must mend and no watch tells of."""
+"""Seconds until the next look at what a person must fix and no watch reports."""
 
 
 @dataclass(slots=True)
 class ModelReconciler:
-    """Works on models; the decision is given to it as a function."""
+    """The reconciler of models; the decision is a function passed to it."""
 
     gateway: Gateway
     exchange: Exchange
@@ -54,9 +54,9 @@ class ModelReconciler:
     monotonic: Callable[[], float]
     """Seconds."""
     fresh: Gateway | None = None
-    """Where to look again before anything of consequence is done, when ``gateway`` may be behind."""
+    """The gateway for fresh reads, if ``gateway`` may be stale: see ``freshness``."""
     cache: WatchCache | None = None
-    """What ``gateway`` reads from; None if it reads from the API server."""
+    """The cache that ``gateway`` reads from; None if it reads from the API server."""
     memories: dict[Key, ModelMemory] = field(default_factory=dict)
 
     async def __call__(self, key: Key) -> float | None:
@@ -103,14 +103,14 @@ class ModelReconciler:
         return decision.requeue_after
 
     async def _renew(self, memory: ModelMemory, idle: IdleState) -> None:
-        """Leases, and the counts of a model that is watched: what a pod told last is not lost with it."""
+        """Renew the leases, and merge the counts of a watched model: a pod's last counts are not lost with it."""
         answers = await self.exchange.renew(memory.issued, idle.versions, profile=idle.profile)
         if idle.profile and memory.latest is not None:
             counts = ledger.merge(memory.latest.ledger, answers)
             memory.latest = memory.latest.model_copy(update={"ledger": counts})
 
     def _marks(self, memory: ModelMemory) -> Sequence[Manifest] | None:
-        """The quarantine's ControllerRevisions, where reading them again can wait: nothing of consequence rests on them."""
+        """Return the cached ControllerRevisions of the quarantine, or None if it is time to read them again."""
         if self.fresh is None or self.monotonic() - memory.marks_read > MARKS_PERIOD:
             memory.marks_read = self.monotonic()
             return None
@@ -139,7 +139,7 @@ class ModelReconciler:
         return self.advance(observation, self.now())
 
     async def _hold(self, key: Key, snapshot: ModelSnapshot, failure: Failure) -> float:
-        """Decide nothing without the record: a digest that was rolled back might return. Leases run out by themselves."""
+        """Report that the record is unusable, and decide nothing: a rolled-back digest might return. Leases expire."""
         for name, manifest in snapshot.manifests.items():
             status = tolerant(ModelVersionStatus, manifest.get("status"))
             if _is_deleting(manifest) or status.phase in ENDED or status.phase == "Standby":
@@ -175,7 +175,7 @@ def _is_deleting(manifest: Manifest) -> bool:
 
 
 def _idle_state(snapshot: ModelSnapshot, decision: Decision, revision: int, clock: float) -> IdleState | None:
-    """How long to rest where no rollout is under way or waits for one."""
+    """Return the idle state of a model without a rollout under way or waiting; else None."""
     if snapshot.invalid or any(v.status.phase not in ("Champion", "Standby", *ENDED) for v in snapshot.versions):
         return None
     period = min([QUIET_PERIOD, *(seconds(monitor.spec.interval) for monitor in snapshot.monitors)])
@@ -184,7 +184,7 @@ def _idle_state(snapshot: ModelSnapshot, decision: Decision, revision: int, cloc
 
 
 def _record(snapshot: ModelSnapshot, memory: ModelMemory, answers: Iterable[ExchangeResponse]) -> ModelRecord:
-    """Quarantine as the cluster has it (a person may release a digest there); counts as we have them, which is more."""
+    """Return the record: the quarantine from the cluster, where a person may release a digest, and the newest counts."""
     written = snapshot.record if isinstance(snapshot.record, ModelRecord) else ModelRecord()
     if memory.record is None and snapshot.record_manifest is not None:
         memory.record = snapshot.written

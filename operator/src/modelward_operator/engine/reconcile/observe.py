@@ -1,4 +1,4 @@
-"""Reading the cluster into frozen values. No decision is made here."""
+"""Read the cluster into frozen values. No decision is made here."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ class ModelSnapshot:
     monitor_manifests: Mapping[str, Manifest]
     deployments: Mapping[str, Manifest]
     autoscalers: Mapping[str, Manifest]
-    """HorizontalPodAutoscalers of ours by name, which is that of their Deployment."""
+    """The operator's HorizontalPodAutoscalers, by the name of their Deployment."""
     service_manifest: Manifest | None
     record_manifest: Manifest | None
     record: ModelRecord | Failure
-    """The record, with the quarantine that other places remember; or why it cannot be used."""
+    """The record, with the quarantine entries of other places; or why it cannot be used."""
     waiting: Mapping[str, Manifest]
-    """ModelVersion objects, by name, that wait until the pods of a deleted one of their name are gone."""
+    """By name: ModelVersions that wait until the pods of a deleted one with the same name are gone."""
     unreadable_monitors: Mapping[str, str]
-    """DriftMonitors whose spec the models refuse though the schema let it through, by name: what is wrong."""
+    """By name: what is wrong with DriftMonitors whose spec passed the schema and fails validation."""
     written: ModelRecord | None = None
-    """The record as the ConfigMap has it; None if there is none, or none that can be used."""
+    """The record in the ConfigMap; None if there is no usable one."""
     marks: Sequence[Manifest] = ()
     """The quarantine's ControllerRevisions."""
     lost: str | None = None
-    """What of the quarantine somebody has deleted."""
+    """The part of the quarantine that was deleted by others."""
 
 
 async def observe(
@@ -129,7 +129,7 @@ async def observe(
 
 
 def model_record(manifest: Manifest | None) -> ModelRecord | Failure:
-    """The model's record, or why that ConfigMap is none."""
+    """Return the model's record, or why the ConfigMap cannot be used."""
     if manifest is not None and not is_ours(manifest):
         name = manifest["metadata"]["name"]
         message = f"ConfigMap {name} exists and is {whose(manifest)}: choose another spec.model, as the record needs that name"
@@ -141,7 +141,7 @@ def model_record(manifest: Manifest | None) -> ModelRecord | Failure:
 
 
 def model_service(manifest: Manifest | None) -> ModelService | None:
-    """The Service, if there is one, and whether it is ours."""
+    """Return the Service, if there is one."""
     if manifest is None:
         return None
     selector = manifest["spec"].get("selector") or {}
@@ -149,7 +149,7 @@ def model_service(manifest: Manifest | None) -> ModelService | None:
 
 
 def version(manifest: Manifest) -> Version | InvalidVersion:
-    """One ModelVersion, without its Deployment and pods."""
+    """Parse a ModelVersion, without its Deployment and pods."""
     metadata = manifest["metadata"]
     name = metadata["name"]
     status = tolerant(ModelVersionStatus, manifest.get("status"))
@@ -173,7 +173,7 @@ def version(manifest: Manifest) -> Version | InvalidVersion:
 
 
 def departed(deployment: Manifest, service: ModelService | None) -> Version | InvalidVersion:
-    """The version that a Deployment was made for and whose object is gone: callers may still depend on its pods."""
+    """Return the version whose object is gone and whose Deployment remains: its pods may still serve traffic."""
     metadata = deployment["metadata"]
     answers = service is not None and service.ours and service.selects == metadata["name"]
     status = ModelVersionStatus(phase="Champion" if answers else "Retired")
@@ -195,7 +195,7 @@ def departed(deployment: Manifest, service: ModelService | None) -> Version | In
 
 
 def _pods_of(version: Version, pods: Iterable[Manifest]) -> tuple[Pod, ...]:
-    """Its pods by name; not those of an earlier ModelVersion of that name with another bundle."""
+    """Return its pods by name, without those of an earlier ModelVersion of that name with another bundle."""
     if version.artifact is None:
         return ()
     wanted = {names.MODEL_VERSION: version.name, names.DIGEST: short(version.artifact.digest)}
@@ -213,7 +213,7 @@ def _workload(manifest: Manifest) -> Workload:
 async def _of_that_name(
     gateway: Gateway, namespace: str, version: Version, deployments: Mapping[str, Manifest]
 ) -> Manifest | None:
-    """The Deployment of the version's name, whosever it is."""
+    """Return the Deployment with the version's name, whoever owns it."""
     taken = deployments.get(version.name)
     if taken is None and version.status.phase in (None, "Pending", "Verifying"):
         taken = await gateway.get(api.DEPLOYMENTS, namespace, version.name)
@@ -230,7 +230,7 @@ def _with_workload(version: Version, taken: Manifest | None) -> Version:
 
 
 async def _with_artifact(gateway: Gateway, namespace: str, version: Version, taken: Manifest | None) -> Version:
-    """Resolve trainingJobRef: what was resolved once holds, though the status and the TrainingJob may be gone."""
+    """Resolve trainingJobRef. A result is kept, even if the status and the TrainingJob are gone."""
     reference = version.spec.training_job_ref
     if reference is None:
         return version
@@ -253,7 +253,7 @@ async def _with_artifact(gateway: Gateway, namespace: str, version: Version, tak
 
 
 def _of_another(version: Version, name: str, job: Manifest) -> Failure | None:
-    """Why that TrainingJob makes no bundle for the version. Its spec does not change."""
+    """Return why the TrainingJob cannot make the version's bundle: it trains another model or version."""
     for reason, what in (("ModelMismatch", "model"), ("VersionMismatch", "version")):
         trains, wanted = (job.get("spec") or {}).get(what), getattr(version.spec, what)
         if trains != wanted:
@@ -266,7 +266,7 @@ def _of_another(version: Version, name: str, job: Manifest) -> Failure | None:
 
 
 def _monitor(manifest: Manifest) -> Monitor | str:
-    """A DriftMonitor, or what is wrong with it."""
+    """Parse a DriftMonitor, or return what is wrong with it."""
     try:
         spec = DriftMonitorSpec.model_validate(manifest["spec"])
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Whose an object is: ours, a version's, or somebody else's."""
+"""Ownership of objects: the operator's, a version's, or foreign."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from modelward_operator.manifests.serving import short
 
 
 def is_ours(manifest: Manifest) -> bool:
-    """Whether we have made it."""
+    """Whether the operator created it."""
     return bool((manifest["metadata"].get("labels") or {}).get(names.MANAGED_BY) == names.MANAGER)
 
 
 def whose(manifest: Manifest) -> str:
-    """Whose an object is, as far as it says so itself."""
+    """Return the owner of an object in words, from its labels, annotations and owner references."""
     metadata = manifest["metadata"]
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     for owner in metadata.get("ownerReferences") or ():
@@ -29,12 +29,12 @@ def whose(manifest: Manifest) -> str:
 
 
 def owned_by(manifest: Manifest, uid: str) -> bool:
-    """Whether that object is its controller."""
+    """Whether the object with that uid owns it."""
     return any(owner.get("uid") == uid for owner in manifest["metadata"].get("ownerReferences", []))
 
 
 def owns_replicas(deployment: Manifest) -> bool:
-    """Whether the number of its pods is ours to say: we have applied it, and not let go of it."""
+    """Whether the operator's field manager owns spec.replicas."""
     entries = deployment["metadata"].get("managedFields") or ()
     applied = (
         e.get("fieldsV1") or {} for e in entries if (e["manager"], e["operation"]) == (names.FIELD_MANAGER, "Apply")
@@ -43,14 +43,14 @@ def owns_replicas(deployment: Manifest) -> bool:
 
 
 def is_left_over(manifest: Manifest, kind: str, name: str, uid: str) -> bool:
-    """Whether it belonged to an object of that kind and name that is gone: the garbage collector is on its way."""
+    """Whether it belonged to a deleted object of that kind and name: the garbage collector will remove it."""
     owners = manifest["metadata"].get("ownerReferences", [])
     same = [owner for owner in owners if (owner.get("kind"), owner.get("name")) == (kind, name)]
     return bool(same) and all(owner.get("uid") != uid for owner in same)
 
 
 def is_a_versions(manifest: Manifest) -> bool:
-    """Whether we have made that Deployment for a ModelVersion."""
+    """Whether the operator created that Deployment for a ModelVersion."""
     return is_ours(manifest) and names.MODEL_VERSION in (manifest["metadata"].get("labels") or {})
 
 
@@ -71,7 +71,7 @@ def made_for(deployment: Manifest) -> str | None:
 
 
 def is_of(deployment: Manifest, version: Version) -> bool:
-    """Whether it was made for that version, or runs its bundle: a deleted one of the same name may have had another."""
+    """Whether it was created for that version or runs its bundle: a deleted one of the same name may differ."""
     if made_for(deployment) == version.uid or owned_by(deployment, version.uid):
         return True
     said = deployment["metadata"].get("labels") or {}

@@ -1,4 +1,4 @@
-"""Parse what objects hold, and explain what is wrong with it."""
+"""Parse the content of objects, and explain what is wrong with it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def tolerant(model: type[Model], written: Any) -> Model:
-    """A status as written, or an empty one where it cannot be read: it is rewritten in any case."""
+    """Parse a status; return an empty one if it is invalid, as it is rewritten anyway."""
     try:
         return model.model_validate(written or {})
     except ValidationError:
@@ -18,7 +18,7 @@ def tolerant(model: type[Model], written: Any) -> Model:
 
 
 def explain(error: ValidationError, at: str = "spec") -> str:
-    """The first problems of a document, with their paths and without the values."""
+    """Return the first problems of a document, with their paths and without values."""
     told = []
     for problem in error.errors(include_input=False, include_url=False)[:3]:
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])

@@ -20,7 +20,7 @@ _WAITING = frozenset(
 
 
 def pod(manifest: Manifest) -> Pod:
-    """One serving pod, with what its containers say of a failure."""
+    """Parse a serving pod, with the failure that its containers report."""
     status = manifest.get("status") or {}
     conditions = {c["type"]: c for c in status.get("conditions", [])}
     inits, labels = status.get("initContainerStatuses") or [], manifest["metadata"].get("labels") or {}
@@ -39,7 +39,7 @@ def pod(manifest: Manifest) -> Pod:
 
 
 def problem(status: Mapping[str, Any]) -> Failure | None:
-    """Why a pod does not get on: what its containers said at their end, or why they cannot start."""
+    """Return why a pod fails: its containers' termination messages, or why they cannot start."""
     containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
     if (ended := _ended_by_the_cluster(status)) is not None:
         return ended
@@ -55,7 +55,7 @@ def problem(status: Mapping[str, Any]) -> Failure | None:
 
 
 def training_problem(status: Mapping[str, Any], outcome: TrainingOutcome | None) -> Failure | None:
-    """Why a training pod does not run, or how it ended if not well."""
+    """Return why a training pod does not run, or why it failed."""
     if status.get("phase") in ("Running", "Succeeded"):
         return None
     if outcome is not None:
@@ -64,7 +64,7 @@ def training_problem(status: Mapping[str, Any], outcome: TrainingOutcome | None)
 
 
 def _ended_by_the_cluster(status: Mapping[str, Any]) -> Failure | None:
-    """Evicted, preempted, or ended with its node."""
+    """Return why the cluster terminated the pod: eviction, preemption, or loss of its node."""
     if status.get("phase") != "Failed":
         return None
     if status.get("reason"):
@@ -116,7 +116,7 @@ def _unschedulable(conditions: Iterable[Mapping[str, Any]]) -> Failure | None:
 
 
 def training_outcome(status: Mapping[str, Any]) -> TrainingOutcome | None:
-    """What a training pod said at its end."""
+    """Return the outcome in a training pod's termination message."""
     for container in status.get("containerStatuses") or []:
         ended = (container.get("state") or {}).get("terminated") or {}
         try:

@@ -29,7 +29,7 @@ def _now() -> datetime:
 
 
 class Reconciler:
-    """All reconcilers, one a kind of key; the decisions are given to them as functions."""
+    """The reconcilers of all kinds of keys; the decisions are functions passed to them."""
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ async def _write_config_map(context: ReconcileContext, decision: Decision, outco
 
 
 async def _write_marks(context: ReconcileContext, decision: Decision, outcome: Outcome) -> tuple[str, ...]:
-    """The quarantine's second place, which nobody deletes together with the ConfigMap; returns the digests that stand in it."""
+    """Write the quarantine's ControllerRevisions, kept in case the ConfigMap is deleted; return the digests that they hold."""
     wanted = {entry.digest: entry for entry in decision.record.quarantined}
     have = {m["metadata"]["name"]: (m, marks.read([m])) for m in context.snapshot.marks}
     for manifest, entries in have.values():
@@ -88,7 +88,7 @@ async def _mark(
 
 
 def _is_due(context: ReconcileContext, decision: Decision) -> bool:
-    """Whether the record must be written now: at once when it matters, now and then while only counts grow."""
+    """Whether to write the record now: at once for a decision, periodically while only counts grow."""
     written = context.memory.record
     if context.snapshot.written is None and decision.record.quarantined:
         return True  # somebody has deleted it
@@ -108,7 +108,7 @@ def _is_due(context: ReconcileContext, decision: Decision) -> bool:
 
 
 def _counted(record: ModelRecord) -> ModelRecord:
-    """The record without whose instances there are: that is of use beside their counts alone, and is written with those."""
+    """Return the record without the list of instances, which is written only along with their counts."""
     ledger = record.ledger.model_copy(update={"instances": {}, "gone": ()})
     return record.model_copy(update={"ledger": ledger})
 

@@ -1,4 +1,4 @@
-"""Saying in an object's conditions why the operator does nothing with it: a person must act, and nothing loops."""
+"""Conditions of an object that the operator cannot work on: stalled until a person acts, or waiting."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Status = TypeVar("Status", ModelVersionStatus, DriftMonitorStatus, TrainingJobSt
 
 
 def stalled(status: Status, generation: int, failure: Failure, now: datetime, ready: State = "False") -> Status:
-    """The status with what is wrong; nothing else of it changes."""
+    """Return the status with the failure; nothing else changes."""
     return _said(status, generation, now, Summary(ready, failure.reason, failure.message, stalled=True))
 
 
 def waiting(status: Status, generation: int, failure: Failure, now: datetime) -> Status:
-    """The status with what is in the way and goes away by itself."""
+    """Return the status with an obstacle that resolves itself."""
     return _said(status, generation, now, Summary("False", failure.reason, failure.message, reconciling=True))
 
 

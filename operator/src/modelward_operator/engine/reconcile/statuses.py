@@ -22,7 +22,7 @@ from modelward_operator.engine.reconcile.writes import make
 async def write_statuses(context: ReconcileContext, decision: Decision, outcome: Outcome) -> None:
     """Write those statuses that changed and that are true after this round's other writes."""
     uncrowned: Refusal | None = None
-    """Why who becomes the champion is not written down as such: until then nobody else stops being one."""
+    """Why the new champion's status could not be written: until it is, the old champion's stays."""
     for name, wanted in decision.statuses.items():
         manifest = outcome.objects.get(name)
         if manifest is None:  # it is deleted, and its pods answer on
@@ -69,7 +69,7 @@ async def write_statuses(context: ReconcileContext, decision: Decision, outcome:
 def _rests_on_what_is_refused(
     context: ReconcileContext, decision: Decision, outcome: Outcome, name: str, old: ModelVersionStatus
 ) -> bool:
-    """Whether the next status of a version would say what is not so."""
+    """Whether the next status of a version depends on a write that was refused."""
     wanted = decision.statuses[name]
     moves = wanted.phase != old.phase
     if name in outcome.without_pods and moves:
@@ -81,7 +81,7 @@ def _rests_on_what_is_refused(
 
 
 def _is_decided_now(context: ReconcileContext, decision: Decision, name: str, wanted: ModelVersionStatus) -> bool:
-    """Whether it is a promotion or a release that the record must know of first. A rollback waits for nothing."""
+    """Whether it is a promotion or a release, which the record must contain first. A rollback does not wait."""
     before = context.snapshot.record.decisions if isinstance(context.snapshot.record, ModelRecord) else ()
     new = [entry for entry in decision.record.decisions if entry not in before and entry.model_version == name]
     return any(entry.outcome == "release" or wanted.phase == "Promoting" for entry in new)
@@ -95,7 +95,7 @@ async def _write_status(
 
 
 async def write_status(gateway: Gateway, resource: Resource, manifest: Manifest, status: Document) -> Manifest:
-    """Write a status unless it says the same already; returns the object as it is then."""
+    """Write a status unless it is unchanged; return the object."""
     wanted = status.to_json()
     if manifest.get("status") == wanted:
         return manifest

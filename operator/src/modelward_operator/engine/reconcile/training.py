@@ -1,4 +1,4 @@
-"""One reconcile of a TrainingJob: look, decide, carry out."""
+"""One reconcile of a TrainingJob: observe, decide, apply."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from modelward_operator.manifests.settings import Settings
 
 Train = Callable[[TrainingObservation, datetime], TrainingDecision]
 UNTIL_COLLECTED = 1.0
-"""Seconds until a second look at what the garbage collector is about to remove."""
+"""Seconds until the next look at objects that the garbage collector is about to remove."""
 
 
 @dataclass(slots=True)
 class TrainingReconciler:
-    """Works on TrainingJobs; the decision is given to it as a function."""
+    """The reconciler of TrainingJobs; the decision is a function passed to it."""
 
     gateway: Gateway
     session: aiohttp.ClientSession
@@ -44,7 +44,7 @@ class TrainingReconciler:
     now: Callable[[], datetime]
     progress_port: int = names.PROGRESS_PORT
     refused: dict[str, Failure] = field(default_factory=dict)
-    """By TrainingJob's uid: why its ModelVersion was refused. It would be again: the spec is immutable."""
+    """By TrainingJob uid: why its ModelVersion was refused. The spec is immutable, so it would be refused again."""
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile one TrainingJob; return the seconds until the next look."""
@@ -83,7 +83,7 @@ class TrainingReconciler:
         return CONFLICT_RETRY if newly_refused else decision.requeue_after
 
     async def _document(self, key: Key, job: Manifest | None) -> Manifest | None:
-        """The ConfigMap with the spec; of interest only while the Job is not made."""
+        """Return the ConfigMap with the spec, while there is no Job."""
         if job is not None:
             return None
         return await self.gateway.get(api.CONFIG_MAPS, key.namespace, manifests.document_name(key.name))

@@ -71,7 +71,7 @@ async def _ensure_autoscaler(context: ReconcileContext, version: Version, autosc
 
 
 async def _ensure_budget(context: ReconcileContext, version: Version, replicas: int) -> None:
-    """A disruption budget where there is more than one pod; nobody else touches it, so it is looked at once a process."""
+    """Have a disruption budget where there is more than one pod. Nobody else changes it, so it is applied once a process."""
     key = (api.DISRUPTION_BUDGETS.kind, version.name)
     told = "" if replicas > 1 else "none"
     if context.memory.applied.get(key) == (told, version.uid):
@@ -88,7 +88,7 @@ async def _ensure_budget(context: ReconcileContext, version: Version, replicas: 
 async def _left_to_the_autoscaler(
     context: ReconcileContext, name: str, replicas: int, current: Manifest | None
 ) -> Manifest | None:
-    """The Deployment, if we say nothing of the number of its pods any more.
+    """Hand spec.replicas over to the autoscaler; return the Deployment once that is done.
 
     What an apply leaves out, and nobody else owns, falls back to its default: one pod. So the number is first applied in another
     manager's name, from whom the autoscaler takes it with its first change. Of a Deployment that is not there yet, or has no
@@ -104,7 +104,7 @@ async def _left_to_the_autoscaler(
 
 
 async def select_version(context: ReconcileContext, outcome: Outcome, version: str) -> None:
-    """Callers come to that version, or the outcome says that they do not."""
+    """Have the Service select that version, or note in the outcome that it does not."""
     service = context.snapshot.service_manifest
     if service is not None and not is_ours(service):
         return

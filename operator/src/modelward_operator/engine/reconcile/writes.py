@@ -1,4 +1,4 @@
-"""Single writes: made unless they are made already, each with its own back-off."""
+"""Single writes: skipped if already done, each with its own back-off."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def make(context: ReconcileContext, what: What, content: str, write: Calla
 
 
 async def ensure(context: ReconcileContext, resource: Resource, wanted: Manifest, current: Manifest | None) -> None:
-    """Apply, unless the same was applied before and nobody has touched the object since."""
+    """Apply, unless the same was applied before and the object has not changed since."""
     key = (resource.kind, wanted["metadata"]["name"])
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
     if current is not None and context.memory.applied.get(key) == (digest, _state(current)):
@@ -31,7 +31,7 @@ async def ensure(context: ReconcileContext, resource: Resource, wanted: Manifest
 
 
 def as_seen(wanted: Manifest, seen: Manifest | None) -> Manifest:
-    """On condition that the object is still what the decision rests on: whoever was asleep meanwhile is refused."""
+    """Return the manifest with the uid and resourceVersion that the decision is based on: a stale write is refused."""
     if seen is None:
         return wanted
     condition = {name: seen["metadata"][name] for name in ("uid", "resourceVersion")}
@@ -39,14 +39,14 @@ def as_seen(wanted: Manifest, seen: Manifest | None) -> Manifest:
 
 
 def _state(manifest: Manifest) -> str:
-    """What changes when somebody changes what is wanted of an object: its generation, else its spec."""
+    """Return a value that changes with an object's desired state: its generation, else its spec."""
     metadata = manifest["metadata"]
     spec: Any = metadata.get("generation") or json.dumps(manifest.get("spec"), sort_keys=True)
     return f"{metadata.get('uid')} {spec} {sorted((metadata.get('labels') or {}).items())}"
 
 
 async def delete(context: ReconcileContext, resource: Resource, manifest: Manifest | None) -> None:
-    """Delete that very object, if there is one."""
+    """Delete the object with its uid, if there is one."""
     if manifest is None:
         return
     name, uid = manifest["metadata"]["name"], manifest["metadata"]["uid"]

@@ -1,1 +1,1 @@
-"""What the operator tells of itself: metrics, logs, health."""
+"""Telemetry of the operator: metrics, logs, health."""

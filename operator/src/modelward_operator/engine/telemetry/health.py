@@ -1,4 +1,4 @@
-"""The operator's own health endpoint: alive means that the watchers watch and the workers work."""
+"""The operator's health endpoint: alive means that the watchers run and no worker hangs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ STUCK = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a probe is told."""
+    """The answer to a probe."""
 
     ok: bool
     text: str = "ok"
 
 
 class Watchdog:
-    """Remembers the watchers that were seen: one that is missing later is dead."""
+    """Remembers the watchers it has seen: one that is missing later has died."""
 
     def __init__(self) -> None:
         self._seen: dict[str, asyncio.Task[object]] = {}
 
     def failed(self) -> list[str]:
-        """Names of the watchers that have ended and were not replaced."""
+        """Return the names of watchers that have ended and were not replaced."""
         for task in asyncio.all_tasks():
             if task.get_name().startswith(WATCHER):
                 self._seen[task.get_name()] = task
@@ -36,12 +36,12 @@ class Watchdog:
 
     @property
     def watching(self) -> int:
-        """How many watchers were seen."""
+        """The number of watchers seen."""
         return len(self._seen)
 
 
 async def serve(port: int, alive: Callable[[], Health], ready: Callable[[], Health]) -> web.AppRunner:
-    """Answer /livez and /readyz."""
+    """Serve /livez and /readyz."""
 
     def handler(check: Callable[[], Health]) -> Callable[[web.Request], object]:
         async def answer(_: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""Log lines as key=value pairs, one a record: for people to read and for programs to split."""
+"""Log lines of key=value pairs, one a record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class KeyValues(logging.Formatter):
     """time, level, logger, message; a traceback becomes one more pair on the same line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Format one record as a line."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         pairs = {"time": time, "level": record.levelname.lower(), "logger": record.name}
         line = " ".join(f"{key}={value}" for key, value in pairs.items())
@@ -23,7 +23,7 @@ class KeyValues(logging.Formatter):
 
 
 def begin(level: str) -> None:
-    """Log to stderr from now on; kopf only when something is wrong."""
+    """Log to stderr from now on; kopf from WARNING."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(KeyValues())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

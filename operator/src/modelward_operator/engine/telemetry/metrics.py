@@ -1,4 +1,4 @@
-"""What Prometheus may ask of the operator. Counts and states only."""
+"""The operator's Prometheus metrics: counts and states only."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DRIFTING = Gauge("modelward_drift", "1 while a monitor calls drift.", ["namespac
 TRANSITIONS = Counter("modelward_transitions", "Transitions of versions, by reason.", ["namespace", "model", "reason"])
 
 _phases: dict[tuple[str, str], dict[str, str]] = {}
-"""By namespace and model: the phase that is told of each version."""
+"""By namespace and model: the phase that is exported for each version."""
 _signals: dict[tuple[str, str, str], set[str]] = {}
 _strata: dict[tuple[str, str, str], set[str]] = {}
 _monitors: dict[tuple[str, str], set[str]] = {}
@@ -61,7 +61,7 @@ def reconcile(kind: str) -> Iterator[None]:
 
 
 def tell(namespace: str, model: str, decision: Decision) -> None:
-    """The state of a model after a decision; what is gone is no longer told."""
+    """Export the state of a model after a decision, and remove the series of what is gone."""
     told = _phases.setdefault((namespace, model), {})
     for name in told.keys() - decision.statuses.keys():
         PHASE.remove(namespace, model, name, told.pop(name))

@@ -1,1 +1,1 @@
-"""What happens in the cluster, and the keys that it concerns."""
+"""Events of the cluster, and the keys that they concern."""

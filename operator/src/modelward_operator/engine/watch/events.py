@@ -1,4 +1,4 @@
-"""The edge to kopf: events are remembered and become keys, and nothing else happens here."""
+"""The edge to kopf: events go into the cache and the queue, and nothing else happens here."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from modelward_operator.engine.queue import WorkQueue
 from modelward_operator.engine.watch.resync import keys_of
 
 SETTLE = 0.05
-"""Seconds in which events of one key become one reconcile."""
+"""Seconds within which events of one key are merged into one reconcile."""
 
 
 def registry(queue: WorkQueue, cache: WatchCache) -> kopf.OperatorRegistry:
-    """A registry whose handlers only remember and enqueue."""
+    """Return a registry whose handlers only cache and enqueue."""
     found = kopf.OperatorRegistry()
     for kind in KINDS:
         _watch(found, queue, cache, kind.resource)
@@ -26,12 +26,12 @@ def registry(queue: WorkQueue, cache: WatchCache) -> kopf.OperatorRegistry:
 
 
 def _login(**arguments: Any) -> kopf.ConnectionInfo | None:
-    """By the pod's account, else by a kubeconfig."""
+    """Log in with the pod's service account, else with a kubeconfig."""
     return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
 
 
 class _NothingRemembered(kopf.DiffBaseStorage):
-    """kopf compares each object with the one before, for handlers that we have none of: a copy of each, for each event."""
+    """A storage that keeps nothing: kopf would copy each object for each event, for handlers that do not exist here."""
 
     def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:
         return kopf.BodyEssence()
@@ -44,7 +44,7 @@ class _NothingRemembered(kopf.DiffBaseStorage):
 
 
 def settings() -> kopf.OperatorSettings:
-    """kopf as it is safe to use: bounded requests, no Events, no peering, no finalizers of its own."""
+    """Return kopf's settings: bounded requests, no Events, no peering, no finalizers."""
     chosen = kopf.OperatorSettings()
     chosen.watching.server_timeout = 240
     chosen.watching.client_timeout = 300

@@ -1,4 +1,4 @@
-"""Levels, not edges: every key is asked for again now and then, whatever events were lost."""
+"""Level-triggered resync: every key is reconciled periodically, even if events were lost."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ PERIOD_AFTER_FAILURE = 2.0
 
 
 class StaleWatchError(Exception):
-    """A watch looks alive and tells nothing: the process must be started anew."""
+    """A watch seems alive and delivers nothing: the process must be restarted."""
 
 
 async def run(
     gateway: Gateway, queue: WorkQueue, cache: WatchCache, namespaces: Iterable[str | None], period: float
 ) -> None:
-    """List all and enqueue, for ever, with jitter. The first time at once; sooner while the API server is away.
+    """List everything and enqueue it, forever, with jitter: at once the first time, sooner while the API server is away.
 
     What a watch has missed is worked on at once; from the second time on, all else is spread over the period.
 
