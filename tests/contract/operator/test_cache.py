@@ -81,8 +81,8 @@ async def test_a_watched_model_at_rest_keeps_what_its_pods_told_last(hearsay):
         await hearsay.listen()
         await hearsay.reconcile()
     memory = hearsay.operate.model.memories[place.key]
-    assert memory.rest is not None
-    assert memory.rest.again <= PROFILE_PERIOD
+    assert memory.idle is not None
+    assert memory.idle.again <= PROFILE_PERIOD
     hearsay.pod.profile = ProfileCounts(rows=7)
     assert await hearsay.reconcile() == []
     assert ledger.profile_totals(memory.latest.ledger, digest("1")).rows == 7
@@ -101,7 +101,7 @@ async def test_a_look_that_has_heard_something_is_one_call(hearsay):
 async def test_what_no_watch_tells_of_is_looked_at_after_a_while(hearsay):
     """The record: a person may edit it."""
     memory = hearsay.operate.model.memories[hearsay.place.key]
-    memory.rest = replace(memory.rest, until=0.0)
+    memory.idle = replace(memory.idle, until=0.0)
     before = hearsay.place.gateway.reads
     assert await hearsay.reconcile() == []
     assert hearsay.place.gateway.reads == before + 1
