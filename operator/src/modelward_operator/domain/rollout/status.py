@@ -207,9 +207,10 @@ def _details(version: Version, plan: VersionPlan, facts: Facts, available: bool)
     found.append(_tls(version) if version.tls and plan.replicas else absent("TlsReady"))
     if plan.assessment is not None:
         found.append(Detail("AnalysisPassing", PASSING[plan.assessment.verdict], plan.assessment.reason, plan.message))
-    if plan.phase in ("Champion", "RolledBack"):
-        type_ = "Promoted" if plan.phase == "Champion" else "RolledBack"
-        found.append(Detail(type_, "True", plan.reason, plan.message))
+    if plan.phase == "Champion":
+        found.append(Detail("Promoted", "True", plan.reason, plan.message))
+    if plan.phase == "RolledBack":
+        found.append(Detail("RolledBack", "True", plan.reason, plan.message))
     return (*found, *_retirement(plan), *_losses(version, plan, facts), _pause(plan))
 
 
