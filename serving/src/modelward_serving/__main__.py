@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from modelward_api import job_process
 from modelward_serving.observability import logs
 
-STOPPED = "Scoring was stopped before it ended (a deadline, a suspension, a deletion or a drained node)"
-KILLED = "scoring was killed while it ran: if memory ran out, raise spec.resources.limits.memory"
+STOPPED = "Scoring was stopped before it finished: by a deadline, a suspension, a deletion or a drained node"
+KILLED = "scoring was killed; if it ran out of memory, raise spec.resources.limits.memory"
 
 if TYPE_CHECKING:
     from modelward_serving.security.authentication import TokenPolicy
@@ -30,12 +30,12 @@ def main(*, supervised: bool = False) -> int:
     parser = _parser()
     options = parser.parse_args()
     if options.command == "serve" and (options.tls_cert is None) != (options.tls_key is None):
-        parser.error("--tls-cert and --tls-key go together")
+        parser.error("set both --tls-cert and --tls-key, or neither")
     if options.command == "serve" and options.callers_issuer is not None:
         if not options.callers_audience:
-            parser.error("--callers-issuer needs --callers-audience")
+            parser.error("--callers-issuer requires --callers-audience")
         if (options.callers_jwks is None) == (options.callers_jwks_url is None):
-            parser.error("--callers-issuer needs either --callers-jwks or --callers-jwks-url")
+            parser.error("--callers-issuer requires either --callers-jwks or --callers-jwks-url")
     logs.begin()
     if options.command == "version":
         sys.stdout.write(version("modelward-serving") + "\n")
@@ -77,7 +77,7 @@ def _batch(options: argparse.Namespace) -> int:
 
 
 def _supervised_batch(options: argparse.Namespace) -> int:
-    """The process that waits imports no library: one with threads cannot be copied safely, and it stays small."""
+    """Run the batch in a child process. This process imports no library: threads would make the fork unsafe."""
     from modelward_api.wire.exchange import TERMINATED, BatchOutcome
     from modelward_serving.termination import tell
 
@@ -119,56 +119,95 @@ def _parser() -> argparse.ArgumentParser:
     environ = os.environ
     parser = argparse.ArgumentParser(prog="modelward_serving", description="Modelward's model server.")
     commands = parser.add_subparsers(dest="command", required=True)
-    log: dict[str, Any] = {"type": Path, "default": Path("/dev/termination-log"), "help": "where the last words go"}
-    fetch = commands.add_parser("fetch", help="fetch a bundle, check its digest, unpack it")
-    fetch.add_argument("--uri", required=True, help="store://PATH, s3://, or file:// below the store")
-    fetch.add_argument("--digest", required=True, help="sha256:... of the bundle")
-    fetch.add_argument("--model", help="the model that the bundle must be of")
-    fetch.add_argument("--version", help="the version that the bundle must be of")
-    fetch.add_argument("--into", type=Path, required=True, help="an empty directory")
-    fetch.add_argument("--store", default=environ.get("MODELWARD_STORE"), help="where store:// is (MODELWARD_STORE)")
+    log: dict[str, Any] = {
+        "type": Path,
+        "default": Path("/dev/termination-log"),
+        "help": "file for the termination message (default: %(default)s)",
+    }
+    fetch = commands.add_parser("fetch", help="fetch a bundle, verify its digest and unpack it")
+    fetch.add_argument(
+        "--uri", required=True, help="address of the bundle: store://PATH, s3://, or file:// below the store"
+    )
+    fetch.add_argument("--digest", required=True, help="expected digest of the bundle, sha256:...")
+    fetch.add_argument("--model", help="expected model of the bundle")
+    fetch.add_argument("--version", help="expected version of the bundle")
+    fetch.add_argument("--into", type=Path, required=True, help="empty directory to unpack into")
+    fetch.add_argument(
+        "--store", default=environ.get("MODELWARD_STORE"), help="address that store:// stands for (MODELWARD_STORE)"
+    )
     fetch.add_argument("--termination-log", **log)
     serve = commands.add_parser("serve", help="serve an unpacked bundle until SIGTERM")
     serve.add_argument(
-        "--bundle", type=Path, default=environ.get("MODELWARD_BUNDLE", "/bundle"), help="(MODELWARD_BUNDLE)"
+        "--bundle",
+        type=Path,
+        default=environ.get("MODELWARD_BUNDLE", "/bundle"),
+        help="directory of the unpacked bundle (MODELWARD_BUNDLE)",
     )
-    serve.add_argument("--digest", default=environ.get("MODELWARD_DIGEST"), help="what it must be (MODELWARD_DIGEST)")
-    serve.add_argument("--pod", default=environ.get("MODELWARD_POD", "local"), help="this pod's name (MODELWARD_POD)")
     serve.add_argument(
-        "--request-timeout", type=float, default=environ.get("MODELWARD_REQUEST_TIMEOUT", "10"), help="seconds"
+        "--digest", default=environ.get("MODELWARD_DIGEST"), help="expected digest of the bundle (MODELWARD_DIGEST)"
+    )
+    serve.add_argument("--pod", default=environ.get("MODELWARD_POD", "local"), help="name of this pod (MODELWARD_POD)")
+    serve.add_argument(
+        "--request-timeout",
+        type=float,
+        default=environ.get("MODELWARD_REQUEST_TIMEOUT", "10"),
+        help="seconds until a request times out (MODELWARD_REQUEST_TIMEOUT)",
     )
     serve.add_argument("--host", default="0.0.0.0")  # noqa: S104
-    serve.add_argument("--port", type=int, default=8080, help="Open Inference Protocol (default: %(default)s)")
-    serve.add_argument("--grpc-port", type=int, default=9000, help="the same over gRPC (default: %(default)s)")
-    serve.add_argument("--control-port", type=int, default=8090, help="leases and counts (default: %(default)s)")
+    serve.add_argument(
+        "--port", type=int, default=8080, help="port of the Open Inference Protocol over REST (default: %(default)s)"
+    )
+    serve.add_argument(
+        "--grpc-port",
+        type=int,
+        default=9000,
+        help="port of the Open Inference Protocol over gRPC (default: %(default)s)",
+    )
+    serve.add_argument("--control-port", type=int, default=8090, help="port for the operator (default: %(default)s)")
     serve.add_argument(
         "--control-keys",
         type=Path,
         default=environ.get("MODELWARD_CONTROL_KEYS") or None,
-        help="public keys (JWKS) of who may use the control port; without them everybody may (MODELWARD_CONTROL_KEYS)",
+        help="the operator's public keys (JWKS); without them the control port is unauthenticated (MODELWARD_CONTROL_KEYS)",
     )
     serve.add_argument(
-        "--pod-uid", default=environ.get("MODELWARD_POD_UID", "local"), help="whom tokens are for (MODELWARD_POD_UID)"
+        "--pod-uid",
+        default=environ.get("MODELWARD_POD_UID", "local"),
+        help="expected audience of control tokens: the UID of this pod (MODELWARD_POD_UID)",
     )
-    serve.add_argument("--tls-cert", type=Path, help="a certificate: callers must then use https; read again on change")
-    serve.add_argument("--tls-key", type=Path, help="its key")
-    serve.add_argument("--tls-ca", type=Path, help="whom to believe that a challenger is one (default: the system's)")
-    serve.add_argument("--tls-client-ca", type=Path, help="answer only callers with a certificate of this authority")
-    serve.add_argument("--tls-server-name", default="localhost", help="what a challenger's certificate must be for")
-    serve.add_argument("--callers-issuer", help="answer only callers with a token (JWT) of this issuer")
     serve.add_argument(
-        "--callers-audience", action="append", default=[], help="whom tokens must be for; may be repeated"
+        "--tls-cert", type=Path, help="certificate (PEM); clients must then use TLS; reloaded when it changes"
     )
-    serve.add_argument("--callers-subject", action="append", default=[], help="who alone may ask; may be repeated")
-    serve.add_argument("--callers-jwks", type=Path, help="the issuer's public keys (JWKS), read again on change")
-    serve.add_argument("--callers-jwks-url", help="where they are fetched instead")
+    serve.add_argument("--tls-key", type=Path, help="private key of --tls-cert (PEM)")
+    serve.add_argument("--tls-ca", type=Path, help="CA certificates that verify challengers (default: the system's)")
+    serve.add_argument(
+        "--tls-client-ca", type=Path, help="CA certificates that verify clients; a client certificate is then required"
+    )
+    serve.add_argument(
+        "--tls-server-name",
+        default="localhost",
+        help="expected server name in a challenger's certificate (default: %(default)s)",
+    )
+    serve.add_argument("--callers-issuer", help="require a bearer token (JWT) of this issuer")
+    serve.add_argument(
+        "--callers-audience", action="append", default=[], help="accepted audience of tokens; may be repeated"
+    )
+    serve.add_argument(
+        "--callers-subject", action="append", default=[], help="allowed sub claim; may be repeated (default: any)"
+    )
+    serve.add_argument(
+        "--callers-jwks", type=Path, help="file with the issuer's public keys (JWKS); reloaded when it changes"
+    )
+    serve.add_argument("--callers-jwks-url", help="URL of the issuer's public keys, instead of --callers-jwks")
     serve.add_argument(
         "--grpc-connection-seconds",
         type=float,
         default=60.0,
-        help="how long a gRPC connection lasts before its caller is asked for a new one (default: %(default)s)",
+        help="seconds until a gRPC client is asked to reconnect (default: %(default)s)",
     )
-    serve.add_argument("--drain-seconds", type=float, default=5.0, help="how long to answer on after SIGTERM")
+    serve.add_argument(
+        "--drain-seconds", type=float, default=5.0, help="seconds to keep serving after SIGTERM (default: %(default)s)"
+    )
     serve.add_argument("--termination-log", **log)
     _add_batch(commands, log)
     commands.add_parser("version", help="print the version")
@@ -179,25 +218,38 @@ def _add_batch(commands: Any, log: dict[str, Any]) -> None:
     environ = os.environ
     batch = commands.add_parser(
         "batch",
-        help="score files with an unpacked bundle; exits with 65 when its input is wrong",
-        description="Scores one shard: reads, checks as a request is checked, scores, counts, writes a file of scores.",
+        help="score files with an unpacked bundle; exit status 65 means invalid input",
+        description="Score one shard: read its rows, validate them as requests are validated, and write a file of scores.",
     )
     batch.add_argument(
-        "--bundle", type=Path, default=environ.get("MODELWARD_BUNDLE", "/bundle"), help="(MODELWARD_BUNDLE)"
+        "--bundle",
+        type=Path,
+        default=environ.get("MODELWARD_BUNDLE", "/bundle"),
+        help="directory of the unpacked bundle (MODELWARD_BUNDLE)",
     )
-    batch.add_argument("--digest", required=True, help="what it must be")
+    batch.add_argument("--digest", required=True, help="expected digest of the bundle")
     batch.add_argument(
-        "--input", required=True, help="a file, a folder, or names with *: store://, s3://, or file:// below the store"
+        "--input", required=True, help="file, folder, or pattern with *: store://, s3://, or file:// below the store"
     )
     batch.add_argument("--format", choices=["csv", "parquet"], required=True)
-    batch.add_argument("--output", required=True, help="a folder: store://, s3://, or file:// below the store")
-    batch.add_argument("--keep", action="append", default=[], metavar="COLUMN", help="copied beside the scores")
+    batch.add_argument(
+        "--output", required=True, help="folder for the scores: store://, s3://, or file:// below the store"
+    )
+    batch.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="input column to copy to the output; may be repeated",
+    )
     batch.add_argument("--on-invalid-row", choices=["fail", "skip", "null"], default="null")
     batch.add_argument("--shards", type=int, default=1)
     batch.add_argument(
         "--shard", type=int, default=environ.get("JOB_COMPLETION_INDEX", "0"), help="(JOB_COMPLETION_INDEX)"
     )
-    batch.add_argument("--store", default=environ.get("MODELWARD_STORE"), help="where store:// is (MODELWARD_STORE)")
+    batch.add_argument(
+        "--store", default=environ.get("MODELWARD_STORE"), help="address that store:// stands for (MODELWARD_STORE)"
+    )
     batch.add_argument("--termination-log", **log)
 
 

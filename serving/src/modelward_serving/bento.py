@@ -1,9 +1,9 @@
-"""The BentoML service behind the hot path: its documentation page, its own API, and every path that is not the protocol's.
+"""The BentoML service: documentation page, its own API, and all paths outside the Open Inference Protocol.
 
-It is loaded for the first request that is for it, in a thread: that takes a second and 60 MB, and most pods are never asked.
+It is loaded on first use, in a thread: loading takes a second and 60 MB, and most pods never need it.
 
-BentoML itself tells its log, and callers, what was wrong with a request, values included, and takes more kinds of content than
-JSON. So it is given only what was checked here by the rules for all requests, and what it answers to an error is not passed on.
+BentoML writes invalid requests, values included, to its log and to clients, and accepts other content than JSON. So it only gets
+requests that were validated here, and its error responses are not passed on.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PASSED_ON = frozenset({b"host", b"accept", b"user-agent"})
 
 
 class ByColumn(msgspec.Struct):
-    """What /predict takes."""
+    """Request body of /predict."""
 
     inputs: dict[str, list[bool | int | float | str | None]]
 
@@ -55,7 +55,7 @@ _decoder = msgspec.json.Decoder(ByColumn)
 
 
 class BentoApp:
-    """BentoML's application, once somebody asks for it."""
+    """BentoML's ASGI application, loaded on first use."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
@@ -65,7 +65,7 @@ class BentoApp:
         self._life: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as BentoML does, if the request is one that it may see."""
+        """Pass a valid request to BentoML; refuse all others."""
         path, body = scope["path"], b""
         try:
             refusal = _wrong_path(scope["method"], path)
@@ -82,14 +82,14 @@ class BentoApp:
         await self._ask(_plain(scope, body), body, send)
 
     def _checked(self, path: str, headers: dict[bytes, bytes], body: bytes) -> bytes:
-        """The body that BentoML gets: right, or it would not come to that.
+        """Validate a body and return it as BentoML gets it.
 
         Raises:
-            RefusedError: what is wrong.
+            RefusedError: the body is invalid.
         """
         kind = headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
         if kind != b"application/json":
-            raise RefusedError(415, "UnsupportedContent", "Content-Type", "application/json")
+            raise RefusedError(415, "UnsupportedContent", "Content-Type", "must be application/json")
         content = plain(body, headers.get(ENCODING))
         if path == SIGNATURE:
             return b"{}"
@@ -97,13 +97,13 @@ class BentoApp:
         try:
             asked = _decoder.decode(content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            rule = 'JSON with each column\'s values under "inputs": {"inputs": {"age": [61], "sex": ["f"]}}'
+            rule = 'the body must be JSON with the values of each column: {"inputs": {"age": [61], "sex": ["f"]}}'
             raise RefusedError(400, "NotARequest", "", rule) from error
         self._predictor.checked(asked.inputs)
         return msgspec.json.encode(asked)
 
     async def _ask(self, scope: Scope, body: bytes, send: Send) -> None:
-        """Pass its answer on, unless that tells of an error."""
+        """Pass BentoML's response on, unless it is an error."""
         given = [{"type": "http.request", "body": body, "more_body": False}]
         never: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         status = 0
@@ -123,12 +123,12 @@ class BentoApp:
             log.error("BentoML failed: %s", type(error).__name__)
             status = status or 500
         if status == 404:
-            await send_reply(send, failed(404, "NotFound", "there is no such path"))
+            await send_reply(send, failed(404, "NotFound", "no such path"))
         elif status >= 400:
-            await send_reply(send, failed(500, "InternalError", "the model could not answer"))
+            await send_reply(send, failed(500, "InternalError", "the model failed"))
 
     async def close(self) -> None:
-        """Let it end as a server would."""
+        """Shut the application down."""
         if self._life is not None:
             self._said.put_nowait({"type": "lifespan.shutdown"})
             await self._life
@@ -152,16 +152,16 @@ class BentoApp:
 
 
 def _wrong_path(method: str, path: str) -> Reply | None:
-    """The refusal of what BentoML is not asked."""
+    """Return the refusal of a path that BentoML does not serve."""
     if path in (PREDICT, SIGNATURE):
         return None if method == "POST" else wrong_method("POST")
     if path in PAGES or path.startswith(FILES):
         return None if method in ("GET", "HEAD") else wrong_method("GET, HEAD")
-    return failed(404, "NotFound", "there is no such path")
+    return failed(404, "NotFound", "no such path")
 
 
 def _plain(scope: Scope, body: bytes) -> Scope:
-    """The request with nothing but what BentoML needs of it."""
+    """Return the request with only what BentoML needs."""
     headers = [(name, value) for name, value in scope["headers"] if name in PASSED_ON]
     if body:
         headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
@@ -169,12 +169,12 @@ def _plain(scope: Scope, body: bytes) -> Scope:
 
 
 def bento_service(predictor: Predictor) -> Any:
-    """A BentoML service that answers from the same model; ``to_asgi()`` of it is the application behind the hot path."""
+    """Return a BentoML service for the same model; its ``to_asgi()`` is the application."""
     import bentoml
 
     @bentoml.service(name=predictor.model, traffic={"timeout": 60}, metrics={"enabled": False})
     class Model:
-        """A Modelward model. Callers use the Open Inference Protocol at /v2; this API is for trying things out."""
+        """A Modelward model. Clients use the Open Inference Protocol at /v2; this API is for trying the model out."""
 
         @bentoml.api(route=PREDICT)  # type: ignore[untyped-decorator]
         def predict(self, inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -183,7 +183,7 @@ def bento_service(predictor: Predictor) -> Any:
 
         @bentoml.api(route=SIGNATURE)  # type: ignore[untyped-decorator]
         def signature(self) -> dict[str, Any]:
-            """What the model takes and gives."""
+            """Return the model's inputs and outputs."""
             return predictor.bundle.signature.to_json()
 
     return Model

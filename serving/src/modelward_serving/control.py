@@ -1,4 +1,4 @@
-"""The control port: traffic leases in, counts out, for the operator only."""
+"""The control port: the operator sends traffic leases and reads counts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger("modelward.serving")
 
 
 class Control:
-    """Answers the operator."""
+    """The control port's application."""
 
     def __init__(
         self,
@@ -51,12 +51,12 @@ class Control:
         self._trust = trust
         self._tls = tls
         self.port = port or Port(Connections(CONTROL), Budget(), MAX_BODY)
-        """The limits of the port that this is served on."""
+        """Limits of the port that serves this application."""
         self.ready: Callable[[], bool] = lambda: False
-        """Whether the inference port answers: for probes, where callers need a certificate there."""
+        """Whether the inference port is ready. Probes ask here if clients need a certificate on that port."""
 
     def exchange(self, request: ExchangeRequest) -> ExchangeResponse:
-        """Take the lease, and tell all counts."""
+        """Take the lease and return all counts."""
         now = self._clock()
         refused = None if request.keep else self._take(request, now)
         return ExchangeResponse(
@@ -75,11 +75,11 @@ class Control:
 
     def _take(self, request: ExchangeRequest, now: float) -> str | None:
         if request.lease is not None and request.lease.challenger.tls != self._tls:
-            return "TlsDiffers"  # values of patients do not leave this pod in plain text while it has a certificate
+            return "TlsDiffers"  # patient values must not leave this pod unencrypted if it has a certificate
         return self._holder.take(request.epoch, request.lease, now, request.sequence)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer over ASGI: probes anybody, all else only whom we trust."""
+        """Answer probes from anyone, and other requests only from the operator."""
         method, path = scope["method"], scope["path"]
         if path in (LIVE, READY) and method in ("GET", "HEAD"):
             await send_reply(send, self._health(path))
@@ -89,7 +89,7 @@ class Control:
         if refusal is not None:
             await send_reply(send, refusal)
         elif path not in METHODS:
-            await send_reply(send, failed(404, "NotFound", "there is no such path"))
+            await send_reply(send, failed(404, "NotFound", "no such path"))
         elif method != METHODS[path]:
             await send_reply(send, wrong_method(METHODS[path]))
         else:
@@ -106,21 +106,21 @@ class Control:
             asked = ExchangeRequest.model_validate_json(body)
         except ValidationError as error:
             fields = [".".join(map(str, e["loc"])) for e in error.errors(include_input=False)]
-            return _json(400, {"error": f"wrong: {', '.join(fields)}"})
+            return _json(400, {"error": f"invalid fields: {', '.join(fields)}"})
         return _json(200, self.exchange(asked).to_json())
 
     def _documents(self) -> Reply:
         return _json(200, self._predictor.bundle.documents.to_json())
 
     def _distrusted(self, scope: Scope, method: str, path: str, body: bytes) -> Reply | None:
-        """The refusal of a request that is not the operator's."""
+        """Return the refusal of a request that is not the operator's."""
         if self._trust is None:
             return None
         authorization = dict(scope["headers"]).get(b"authorization")
         try:
             self._trust.check(None if authorization is None else authorization.decode("latin-1"), method, path, body)
         except UnauthorizedControlError as error:
-            caller = scope["client"][0] if scope["client"] else "somebody"
+            caller = scope["client"][0] if scope["client"] else "unknown"
             log.warning("control port: refused %s: %s", caller, error.reason)
             return failed(401, error.reason, str(error), b"www-authenticate: Bearer\r\n")
         return None

@@ -1,4 +1,4 @@
-"""Errors of a request, whichever protocol it came by."""
+"""Errors of a request, independent of its protocol."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class RefusedError(Exception):
-    """A request that is wrong, and where."""
+    """An invalid request: status, CamelCase reason, field and rule."""
 
     def __init__(self, status: int, reason: str, field: str, rule: str) -> None:
         super().__init__(rule)
@@ -17,9 +17,9 @@ class RefusedError(Exception):
 
     @property
     def message(self) -> str:
-        """The field and the rule that it breaks."""
+        """Field and broken rule."""
         return f"{self.field}: {self.rule}" if self.field else self.rule
 
     def body(self) -> bytes:
-        """The error as JSON."""
+        """Return the error as JSON."""
         return msgspec.json.encode({"error": self.message, "reason": self.reason, "field": self.field})

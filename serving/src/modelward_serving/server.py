@@ -1,4 +1,4 @@
-"""The process of a serving pod: verify, load, listen; at the end, drain."""
+"""The server process: verify and load the bundle, listen, and drain at the end."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ log = logging.getLogger("modelward.serving")
 
 @dataclass(frozen=True)
 class Options:
-    """What the server is told."""
+    """Options of the server."""
 
     directory: Path
     digest: str
@@ -64,27 +64,27 @@ class Options:
     grpc_connection_seconds: float = MAX_CONNECTION_SECONDS
     termination_log: Path = Path("/dev/termination-log")
     control_keys: Path | None = None
-    """The operator's public keys; None opens the control port to everybody."""
+    """The operator's public keys; None leaves the control port unauthenticated."""
     pod_uid: str = ""
     tls: Files | None = None
     callers: TokenPolicy | None = None
-    """Whose tokens callers need; None lets everybody ask."""
+    """Tokens that clients need; None accepts all clients."""
 
 
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are ours: uvicorn would stop listening before the endpoints have turned away."""
+        """Leave signals to us: uvicorn would stop listening before the endpoints are updated."""
         yield
 
     async def listen(self) -> None:
-        """Answer from now on, until shutdown()."""
+        """Start listening; end with shutdown()."""
         self.config.load()
         self.lifespan = self.config.lifespan_class(self.config)
         await self.startup()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen; uvicorn would let a caller take a minute for the handshake of TLS."""
+        """Start listening, with a shorter TLS handshake timeout than uvicorn's."""
         config = self.config
 
         def connected() -> asyncio.Protocol:
@@ -108,14 +108,12 @@ class _Server(uvicorn.Server):
 
 
 def run(options: Options) -> int:
-    """Serve until SIGTERM; 1 when the bundle cannot be served, with the reason in the termination log."""
+    """Serve until SIGTERM; return 1 if the bundle cannot be served, with the reason in the termination log."""
     started = time.monotonic()
     try:
         certificates = Certificates(options.tls) if options.tls else None
         predictor = Predictor(bundle.load(options.directory, options.digest))
-    except UnverifiedBundleError as error:
-        return _give_up(options, "DigestMismatch", str(error))
-    except (UnservableError, UnusableFilesError) as error:
+    except (UnverifiedBundleError, UnservableError, UnusableFilesError) as error:
         return _give_up(options, error.reason, str(error))
     uvloop.run(_serve(options, predictor, started, certificates))
     return 0
@@ -149,7 +147,7 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
         grpc_server.connections = grpc
         await grpc_server.start(options.host, options.grpc_port, certificates.grpc if certificates else None)
         if trust is None:
-            log.info("control port: open to everybody, as no --control-keys are given")
+            log.info("control port: unauthenticated, because --control-keys is not set")
         control = Control(
             predictor,
             holder,
@@ -170,9 +168,9 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         draining = asyncio.create_task(_drain(options, app, server, grpc_server, stop))
-        log.info("%s %s: serving after %.2f s", predictor.model, predictor.version, time.monotonic() - started)
+        log.info("%s %s: ready after %.2f s", predictor.model, predictor.version, time.monotonic() - started)
         gc.collect()
-        gc.freeze()  # what the start made stays: no collection while serving need look at it
+        gc.freeze()  # objects from startup stay: exclude them from later collections
         await server.serve()
         draining.cancel()
         for task in beside:
@@ -212,7 +210,7 @@ def _config(
 async def _drain(
     options: Options, app: App, server: uvicorn.Server, grpc_server: GrpcServer, stop: asyncio.Event
 ) -> None:
-    """Answer on until nobody is sent here any more; every answer asks its caller to connect anew."""
+    """Keep serving until the endpoints are updated; each response asks its client to reconnect."""
     await stop.wait()
     app.terminating = True
     grpc_server.drain()

@@ -1,4 +1,4 @@
-"""The last words of a container, in its termination log."""
+"""The termination message of a container."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ log = logging.getLogger("modelward.serving")
 
 
 def tell(termination_log: Path, document: dict[str, object]) -> None:
-    """Last words, for the operator to read."""
+    """Write the termination message, for the operator."""
     try:
         termination_log.write_text(json.dumps(document))
     except OSError:
-        log.warning("the outcome could not be written to %s", termination_log)
+        log.warning("cannot write the outcome to %s", termination_log)

@@ -129,21 +129,21 @@ def shared_output():
 INVALID, UNKNOWN = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
 UNSUPPORTED = grpc.StatusCode.UNIMPLEMENTED
 REFUSED = {
-    "another model": (typed(model="other"), UNKNOWN, "the model is mortality"),
-    "another version": (typed(model_version="9.9.9"), UNKNOWN, "the version is 1.0.0"),
-    "no inputs": (pb.ModelInferRequest(model_name="mortality"), INVALID, "inputs: at least one"),
+    "another model": (typed(model="other"), UNKNOWN, "no such model; this pod serves mortality"),
+    "another version": (typed(model_version="9.9.9"), UNKNOWN, "no such version; this pod serves 1.0.0"),
+    "no inputs": (pb.ModelInferRequest(model_name="mortality"), INVALID, "inputs: must have at least one input"),
     "an unknown datatype": (typed(datatype=MARK), INVALID, r"inputs\[0\].datatype"),
     "contents of another datatype": (typed(datatype="INT64"), INVALID, r"inputs\[0\].data"),
     "raw contents beside typed ones": (
         both(),
         INVALID,
-        r"inputs\[0\].contents: no contents where there are raw_input_contents",
+        r"inputs\[0\].contents: must be empty if raw_input_contents is set",
     ),
-    "contents of two datatypes": (two(), INVALID, r"inputs\[0\].contents: fp32_contents alone"),
+    "contents of two datatypes": (two(), INVALID, r"inputs\[0\].contents: must have values in fp32_contents only"),
     "an input in shared memory": (
         shared(),
         UNSUPPORTED,
-        "inputs.0..parameters.shared_memory_region: tensors in shared memory",
+        "inputs.0..parameters.shared_memory_region: shared memory is not supported",
     ),
     "an output in shared memory": (shared_output(), UNSUPPORTED, "outputs.0..parameters.shared_memory_region"),
     "raw contents for one input only": (typed(raw_input_contents=[b"1"]), INVALID, "raw_input_contents"),
@@ -171,7 +171,7 @@ def test_bytes_that_are_no_message_are_refused(channel):
 
 @pytest.mark.parametrize(
     ("method", "said"),
-    [("ModelStreamInfer", "no such method"), ("SystemSharedMemoryRegister", "shared memory are not supported")],
+    [("ModelStreamInfer", "no such method"), ("SystemSharedMemoryRegister", "shared memory is not supported")],
 )
 def test_a_method_that_is_not_there_is_refused_at_once_though_its_caller_says_more_to_come(channel, method, said):
     def messages():
@@ -188,7 +188,7 @@ def test_a_method_that_is_not_there_is_refused_at_once_though_its_caller_says_mo
 
 
 def test_a_health_watch_takes_one_message(channel):
-    with pytest.raises(grpc.RpcError, match="one message") as caught:
+    with pytest.raises(grpc.RpcError, match="exactly one message") as caught:
         list(channel.stream_stream("/grpc.health.v1.Health/Watch")(iter([b"", b""]), timeout=9))
     assert caught.value.code() == INVALID
 

@@ -55,7 +55,7 @@ async def taken(predictor, callers, slow=False):
     router = Router(LeaseHolder(predictor.model, predictor.bundle.digest), Challengers(), predictor.model)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predictor.session, "slow", slow)
-        inference = Inference(predictor, router, metrics, callers=callers)
+        inference = Inference(predictor, router, metrics, authenticator=callers)
     call = Recorded({})
     inference.take(call)
     for task in list(inference._tasks):

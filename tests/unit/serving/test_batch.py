@@ -309,7 +309,7 @@ def test_a_kept_column_has_one_type_or_it_is_told(tmp_path, run):
     pq.write_table(rows(10).set_column(0, "id", pa.array([1.5] * 10)), tmp_path / "input/1.parquet")
     assert run(keep=("id",))[0]["id"].to_pylist()[-1] == "1.5"
     pq.write_table(rows(10).set_column(0, "id", pa.array([[1]] * 10)), tmp_path / "input/1.parquet")
-    with pytest.raises(InvalidInputError, match="column id has not the same type"):
+    with pytest.raises(InvalidInputError, match="column id has different types"):
         run(keep=("id",))
 
 

@@ -178,8 +178,8 @@ def test_what_a_datatype_cannot_hold_is_refused_in_packed_binary_and_typed_tenso
 SAID = {
     "shared memory": ({"shared_memory_region": "r", "shared_memory_byte_size": 4}, "shared memory is not supported"),
     "an offset": ({"shared_memory_offset": 4}, "shared memory is not supported"),
-    "base64": ({"content_type": "base64"}, "send texts as they are"),
-    "another encoding": ({"content_type": ["x"]}, "send texts as they are"),
+    "base64": ({"content_type": "base64"}, "send texts unencoded"),
+    "another encoding": ({"content_type": ["x"]}, "send texts unencoded"),
 }
 
 

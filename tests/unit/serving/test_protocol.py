@@ -234,7 +234,7 @@ def test_a_binary_request_is_refused_for(made, field):
 
 def test_a_unit_that_the_caller_names_must_be_the_models():
     assert rows_of(named(1, 2, 3, parameters={"unit": "mmol/L"}), validator=numeric()).count == 1
-    with pytest.raises(RefusedError, match="a is in mmol/L") as caught:
+    with pytest.raises(RefusedError, match="a must be in mmol/L") as caught:
         rows_of(named(1, 2, 3, parameters={"unit": "mg/dL"}), validator=numeric())
     assert caught.value.field == "inputs[0].parameters.unit"
 

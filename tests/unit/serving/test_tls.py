@@ -170,7 +170,7 @@ def test_a_file_that_is_missing_is_named(tmp_path, missing):
 def test_a_key_of_another_certificate_is_told(tmp_path):
     write(tmp_path, trustme.CA())
     trustme.CA().issue_cert(NAME).private_key_pem.write_to_path(tmp_path / "tls.key")
-    with pytest.raises(UnusableFilesError, match="no certificate with its key") as told:
+    with pytest.raises(UnusableFilesError, match="not a certificate and its key") as told:
         Certificates(files(tmp_path))
     assert told.value.reason == "TlsSecretUnusable"
     assert "BEGIN" not in str(told.value)

@@ -316,7 +316,11 @@ class BundleDocuments(Document):
 
 
 class UnverifiedBundleError(ValueError):
-    """A file of the bundle is missing, unlisted, or differs from the manifest."""
+    """A bundle that cannot be read, or is not the one that was asked for: a CamelCase reason and a sentence."""
+
+    def __init__(self, message: str, reason: str = "ArtifactUnreadable") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def file_digest(content: bytes) -> str:

@@ -1,1 +1,1 @@
-"""Batches: files of rows scored by the same model, under the same rules, as requests are."""
+"""Batch scoring: files of rows, scored by the same model and under the same rules as requests."""

@@ -1,4 +1,4 @@
-"""What a reader is asked for, and what it gives: some rows at a time, each with its verdict."""
+"""Chunks of rows between a reader and the scorer, each row with its verdict."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from modelward_serving.counting.dictionary import DictionaryArray
 from modelward_serving.validation.rules import Fault
 
 ROWS = 65_536
-"""Rows a chunk, about: enough that a call of the model costs little, few enough that its columns stay in the cache."""
+"""Approximate rows per chunk: enough to amortise a call of the model, few enough for the columns to stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is read of a file."""
+    """The columns to read from a file, and how."""
 
     features: tuple[Column, ...]
     keep: tuple[str, ...] = ()
     skip_malformed: bool = False
-    """Whether a line without its fields is left out; else the file cannot be read."""
+    """Skip lines with a wrong number of fields, instead of failing."""
     rows: int = ROWS
-    """At a time, where the reader can choose."""
+    """Rows per chunk, where the reader can choose."""
 
     @property
     def names(self) -> list[str]:
@@ -37,7 +37,7 @@ class Wanted:
         return list(dict.fromkeys([*(column.name for column in self.features), *self.keep]))
 
     def check(self, told: str, present: Iterable[str]) -> None:
-        """Raise MissingColumn, or DuplicateColumn, when a file has not what is wanted; ``told`` names the file for people."""
+        """Raise MissingColumn or DuplicateColumn if the file, named ``told``, lacks a column or has it twice."""
         counts = Counter(present)
         for column in self.features:
             self._check(told, counts, column.name, "spec.input.uri", "an input of the model")
@@ -50,12 +50,12 @@ class Wanted:
             message = f"{told} has no column {name}, which is {role}; {hint}"
             raise InvalidInputError("MissingColumn", message, where)
         if counts[name] > 1:
-            raise InvalidInputError("DuplicateColumn", f"{told} has column {name} twice: rename or remove one", where)
+            raise InvalidInputError("DuplicateColumn", f"{told} has column {name} twice. Rename or remove one", where)
 
 
 @dataclass(slots=True)
 class Chunk:
-    """Some rows: their features, what is kept of them, and which of them may be scored."""
+    """Rows of a file: their features, the columns to keep, and which rows are valid."""
 
     rows: int
     values: dict[str, Values]
@@ -63,15 +63,15 @@ class Chunk:
     valid: np.ndarray
     """[rows] of bool."""
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By column and reason: rows refused for it. A row counts for the first rule that it breaks."""
+    """Refused rows by column and reason. A row counts for the first rule that it breaks."""
     malformed: int = 0
-    """Lines that were no rows, beside those that are counted in ``rows``."""
+    """Lines that are not rows; ``rows`` does not count them."""
 
     @classmethod
     def of(
         cls, rows: int, checked: Mapping[str, tuple[Values, list[Fault]]], kept: list[pa.Array], malformed: int = 0
     ) -> Chunk:
-        """The verdict on each row."""
+        """Build a chunk from its checked columns."""
         chunk = cls(rows, {name: values for name, (values, _) in checked.items()}, kept, np.ones(rows, bool))
         chunk.malformed = malformed
         for name, (_, faults) in checked.items():
@@ -80,14 +80,14 @@ class Chunk:
         return chunk
 
     def refuse(self, column: str, reason: str, rows: np.ndarray) -> None:
-        """Those rows are not scored, or must not have been."""
+        """Mark rows as invalid, with a reason."""
         new = int(np.count_nonzero(rows & self.valid))
         if new:
             self.reasons[column, reason] += new
             self.valid &= ~rows
 
     def scorable(self) -> dict[str, Values]:
-        """The features of the valid rows."""
+        """Return the features of the valid rows."""
         if self.valid.all():
             return self.values
         return {

@@ -1,4 +1,4 @@
-"""Columns of a file as the graph takes them, and which of their rows it may see."""
+"""Columns of a file, converted for the model, with the rows that break a rule."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Values = np.ndarray | DictionaryArray
 
 
 def from_text(column: Column, array: pa.Array) -> tuple[Values, list[rules.Fault]]:
-    """A column that was read as text, as all of a CSV file can be: stripped, with what it calls missing left out."""
+    """Convert a column that was read as text; strip it and apply the column's missing values."""
     coded = _coded(column, array, strip=True)
     if column.kind == "categorical":
         return _checked_texts(column, coded)
@@ -33,7 +33,7 @@ def from_text(column: Column, array: pa.Array) -> tuple[Values, list[rules.Fault
 
 
 def from_numbers(column: Column, array: pa.Array) -> tuple[Values, list[rules.Fault]]:
-    """A column that a CSV reader has found to be numbers throughout; 'nan' is no number."""
+    """Convert a column that a CSV reader parsed as numbers; 'nan' does not count as a number."""
     raw, gaps = _raw(array), _gaps(array)
     unnamed = np.isnan(raw) if gaps is None else np.isnan(raw) & ~gaps
     raw = _without_missing(column, raw)
@@ -42,10 +42,10 @@ def from_numbers(column: Column, array: pa.Array) -> tuple[Values, list[rules.Fa
 
 
 def from_typed(column: Column, array: pa.Array, told: str) -> tuple[Values, list[rules.Fault]]:
-    """A column of a file with types.
+    """Convert a column of a typed file.
 
     Raises:
-        InvalidInputError: WrongKind: a number where the model wants text, or the other way round.
+        InvalidInputError: WrongKind, if the types of the file and of the model differ.
     """
     kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
     if column.kind == "categorical":
@@ -60,12 +60,12 @@ def from_typed(column: Column, array: pa.Array, told: str) -> tuple[Values, list
 
 
 def texts_for_missing(column: Column) -> tuple[str, ...]:
-    """What the column calls missing and is no number, such as nk."""
+    """Return the column's missing values that are not numbers, such as nk."""
     return tuple(text for text in column.missing_values if _as_number(text) is None)
 
 
 def _other_type(column: Column, told: str, wanted: str) -> InvalidInputError:
-    message = f"column {column.name} of {told} holds something else, and the model wants {wanted}: convert it"
+    message = f"column {column.name} of {told} must contain {wanted}. Convert it"
     return InvalidInputError("WrongKind", message, "spec.input.uri")
 
 
@@ -87,7 +87,7 @@ def _gaps(array: pa.Array) -> np.ndarray | None:
 
 
 def _raw(array: pa.Array) -> np.ndarray:
-    """Float64, or the float32 that it is; NaN for null."""
+    """Return float64, or float32 if the array is float32; NaN for null."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if not (pa.types.is_float64(array.type) or pa.types.is_float32(array.type)):
@@ -96,7 +96,7 @@ def _raw(array: pa.Array) -> np.ndarray:
 
 
 def _without_missing(column: Column, raw: np.ndarray) -> np.ndarray:
-    """The same, NaN for what the column calls missing."""
+    """Replace the column's missing values by NaN."""
     codes = [number for text in column.missing_values if (number := _as_number(text)) is not None]
     if codes:
         raw = np.where(np.isin(raw, codes), np.nan, raw)
@@ -104,7 +104,7 @@ def _without_missing(column: Column, raw: np.ndarray) -> np.ndarray:
 
 
 def _rounded(raw: np.ndarray) -> np.ndarray:
-    """As the model takes them: float32."""
+    """Round to float32, as the model takes it."""
     with np.errstate(over="ignore"):  # what does not fit is infinite, and refused as such
         return raw.astype(np.float32)
 
@@ -143,7 +143,7 @@ def _faults(column: Column, values: np.ndarray) -> Iterator[rules.Fault]:
 
 
 def _parsed(column: Column, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Texts as numbers, and which of them are none."""
+    """Parse texts as numbers; also return which texts are not numbers."""
     array = pa.array(texts, pa.string())
     if column.kind == "boolean":
         lowered = ["" if t == "" else str(BOOLEANS.get(t.lower(), t)) for t in texts]

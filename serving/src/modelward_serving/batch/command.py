@@ -1,4 +1,4 @@
-"""The batch command: one shard, and how it ended in the termination log."""
+"""The batch command: score one shard and write the outcome to the termination log."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from modelward_serving.termination import tell
 log = logging.getLogger("modelward.batch")
 
 MAX_MESSAGE = 1024
-"""Characters of a message: Kubernetes keeps 4096 bytes of all."""
+"""Characters of a message: Kubernetes keeps 4096 bytes of a termination message."""
 
 
 def run(options: argparse.Namespace) -> int:
-    """Score a shard; 0 when its scores are there, 65 when the input is wrong, 1 when another try may help."""
+    """Score a shard; return 0 if it is scored, 65 if the input is invalid, 1 if a retry may help."""
     with job_process.silence():
         outcome, code = _scored(options)
     _tell(options, outcome)
@@ -51,9 +51,7 @@ def _scored(options: argparse.Namespace) -> tuple[BatchOutcome, int]:
         return score.run(task, Predictor(bundle.load(options.bundle, options.digest), by_stratum=False)), 0
     except InvalidInputError as error:
         return _failed(error.reason, error.message, error.field), INVALID_INPUT_EXIT_CODE
-    except UnverifiedBundleError as error:
-        return _failed("DigestMismatch", str(error)), INVALID_INPUT_EXIT_CODE
-    except UnservableError as error:
+    except (UnverifiedBundleError, UnservableError) as error:
         return _failed(error.reason, str(error)), INVALID_INPUT_EXIT_CODE
     except UnreachableError as error:
         return _failed(error.reason, str(error)), 1

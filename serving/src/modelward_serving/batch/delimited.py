@@ -1,7 +1,7 @@
-"""CSV, shared out by bytes: a row belongs to the shard that its first byte falls into.
+"""CSV files, sharded by bytes: a row belongs to the shard that contains its first byte.
 
-A line break inside quotes ends no row. Whether a byte is inside quotes is the parity of the quotes before it, so a shard counts
-the quotes of the bytes before its own; that is as fast as reading them.
+A line break inside quotes does not end a row. A byte is inside quotes if the number of quotes before it is odd, so a shard counts
+the quotes before its own bytes; that is as fast as reading them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from modelward_serving.batch.store import File, Input
 from modelward_serving.validation.rules import Fault
 
 BLOCK = 16 * 1024 * 1024
-"""Bytes read at a time. No row may be longer."""
+"""Bytes per read, and so the longest row."""
 MARK = b"\xef\xbb\xbf"
 
 
 def chunks(given: Input, wanted: Wanted, shard: int, shards: int) -> Iterator[Chunk]:
-    """The rows of one shard.
+    """Yield the rows of one shard.
 
     Raises:
         InvalidInputError: UnreadableFile, EmptyFile, MissingColumn, DuplicateColumn.
@@ -49,13 +49,13 @@ def chunks(given: Input, wanted: Wanted, shard: int, shards: int) -> Iterator[Ch
 
 
 def rows_between(file: File, start: int, end: int) -> Iterator[bytes]:
-    """Whole rows, some at a time: those whose first byte is in [start, end). The header must lie before ``start``."""
+    """Yield blocks of whole rows whose first byte is in [start, end). The header must lie before ``start``."""
     position, quoted = _row_start(file, start)
     rest = b""
     while position < end:
         content = rest + file.read(position + len(rest), min(position + len(rest) + BLOCK, file.size))
         is_last = position + len(content) >= file.size
-        # The row that holds the byte before `end` is the last one.
+        # The last row is the one with the byte before `end`.
         cut = _row_end(content, quoted, end - position - 1)
         if cut is None and is_last:
             cut = len(content)
@@ -63,7 +63,7 @@ def rows_between(file: File, start: int, end: int) -> Iterator[bytes]:
         if cut is None:
             cut = _last_row_end(content, quoted)
         if cut is None:
-            raise _malformed(file, f"a row is longer than {BLOCK} bytes, or a quote is not closed")
+            raise _malformed(file, f"a row is longer than {BLOCK} bytes, or has an unclosed quote")
         if cut:
             yield content[:cut]
         position, rest = position + cut, content[cut:]
@@ -72,7 +72,7 @@ def rows_between(file: File, start: int, end: int) -> Iterator[bytes]:
 
 
 def _row_start(file: File, start: int) -> tuple[int, bool]:
-    """Where the first row at or after ``start`` begins. Rows begin outside quotes."""
+    """Return where the first row at or after ``start`` begins. Rows begin outside quotes."""
     quoted, position = False, 0
     while position < start - 1:
         content = file.read(position, min(position + BLOCK, start - 1))
@@ -89,7 +89,7 @@ def _row_start(file: File, start: int) -> tuple[int, bool]:
 
 
 def _row_end(content: bytes, quoted: bool, after: int) -> int | None:
-    """Behind the first line break at or after an index that is outside quotes."""
+    """Return the position after the first unquoted line break at or after an index."""
     if after >= len(content):
         return None
     inside, position = quoted ^ bool(content.count(b'"', 0, max(after, 0)) & 1), max(after, 0)
@@ -102,7 +102,7 @@ def _row_end(content: bytes, quoted: bool, after: int) -> int | None:
 
 
 def _last_row_end(content: bytes, quoted: bool) -> int | None:
-    """Behind the last line break that is outside quotes."""
+    """Return the position after the last unquoted line break."""
     inside, position = quoted ^ bool(content.count(b'"') & 1), len(content)
     while (found := content.rfind(b"\n", 0, position)) >= 0:
         inside ^= bool(content.count(b'"', found, position) & 1)
@@ -113,23 +113,23 @@ def _last_row_end(content: bytes, quoted: bool) -> int | None:
 
 
 def _header(file: File) -> tuple[list[str], int]:
-    """The columns' names, and where the rows begin."""
+    """Return the column names, and where the rows begin."""
     content = file.read(0, min(BLOCK, file.size))
     end = _row_end(content, False, 0) or len(content)
     try:
         text = content[:end].removeprefix(MARK).decode()
         names = next(csv.reader(io.StringIO(text, newline="")), [])
     except (UnicodeDecodeError, csv.Error):
-        raise _malformed(file, "its header is no UTF-8 text") from None
+        raise _malformed(file, "the header is not valid UTF-8") from None
     if not names:
-        raise InvalidInputError("EmptyFile", f"{file.told} has no header", "spec.input.uri")
+        raise InvalidInputError("EmptyFile", f"{file.told} is empty: it must have a header", "spec.input.uri")
     if "\0" in text or (len(names) == 1 and csv_errors.separator(names[0])):
-        raise _malformed(file, "its header has NUL bytes or another separator")
+        raise _malformed(file, "the header has a NUL byte or another separator than a comma")
     return names, end
 
 
 def _malformed(file: File, otherwise: str) -> InvalidInputError:
-    """What is wrong, by its line in the file: it is read once more, from its beginning."""
+    """Return the error with its line number, by reading the file again from the start."""
     try:
         csv_errors.check(cast(BinaryIO, file.open()))
     except csv_errors.MalformedError as error:
@@ -140,23 +140,23 @@ def _malformed(file: File, otherwise: str) -> InvalidInputError:
 def _chunk(content: bytes, names: list[str], wanted: Wanted, file: File) -> Chunk:
     texts = _read_as_text(wanted)
     if b"\0" in content:
-        raise _malformed(file, "it has a NUL byte")
+        raise _malformed(file, "it contains a NUL byte")
     try:
         table, malformed = _parse(content, names, wanted, texts)
-    except pa.ArrowInvalid:  # a number is none, at a guess: look at each
+    except pa.ArrowInvalid:  # some value is not a number: read all columns as text
         texts = {column.name for column in wanted.features} | texts
         try:
             table, malformed = _parse(content, names, wanted, texts)
         except pa.ArrowInvalid as error:
-            raise _malformed(file, f"it is no UTF-8 text in columns ({type(error).__name__})") from None
+            raise _malformed(file, f"it is not UTF-8 text in columns ({type(error).__name__})") from None
     if malformed and not wanted.skip_malformed:
-        raise _malformed(file, f"{malformed} lines have other fields than the header")
+        raise _malformed(file, f"{malformed} lines have more or fewer fields than the header")
     checked = {column.name: _check(column, table, texts) for column in wanted.features}
     return Chunk.of(table.num_rows, checked, [_one(table, name) for name in wanted.keep], malformed)
 
 
 def _read_as_text(wanted: Wanted) -> set[str]:
-    """Columns that are not read as numbers at once."""
+    """Return the columns to read as text."""
     odd = (c.name for c in wanted.features if c.kind in ("categorical", "boolean") or texts_for_missing(c))
     return {*odd, *wanted.keep}
 

@@ -1,4 +1,4 @@
-"""Bad input: said with a reason, the field that is wrong, and what to do. Never with a value of the data."""
+"""Errors of invalid input: a reason, the field, and what to do; never a value of the data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from modelward_api.store import UNAVAILABLE
 
 
 class InvalidInputError(Exception):
-    """The ScoreBatch or its files cannot be scored; trying again would not help."""
+    """The ScoreBatch or its files are invalid; a retry would not help."""
 
     def __init__(self, reason: str, message: str, field: str | None = None) -> None:
         super().__init__(message)
@@ -16,7 +16,7 @@ class InvalidInputError(Exception):
 
 
 class UnreachableError(Exception):
-    """A store cannot be used: another try may help. No OSError, as readers take those for the file's fault."""
+    """A store cannot be used; a retry may help. Not an OSError, because readers take those as an invalid file."""
 
     def __init__(self, message: str, reason: str = UNAVAILABLE) -> None:
         super().__init__(message)
@@ -24,6 +24,6 @@ class UnreachableError(Exception):
 
 
 def unreadable(told: str, form: str, why: str) -> InvalidInputError:
-    """A file, as it is named for people, is not of its format."""
-    message = f"{told} cannot be read as {form}: {why}: check the file and spec.input.format"
+    """Return the error of a file that is not in its format."""
+    message = f"{told} cannot be read as {form}: {why}. Check the file and spec.input.format"
     return InvalidInputError("UnreadableFile", message, "spec.input.format")

@@ -1,4 +1,4 @@
-"""Parquet, shared out by row groups: a group belongs to the shard that its first row falls into."""
+"""Parquet files, sharded by row groups: a group belongs to the shard that contains its first row."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Groups:
 
 
 def chunks(given: Input, wanted: Wanted, shard: int, shards: int) -> Iterator[Chunk]:
-    """The rows of one shard.
+    """Yield the rows of one shard.
 
     Raises:
         InvalidInputError: UnreadableFile, MissingColumn, DuplicateColumn, WrongKind.
@@ -41,7 +41,7 @@ def chunks(given: Input, wanted: Wanted, shard: int, shards: int) -> Iterator[Ch
 
 
 def share(opened: list[tuple[File, pq.ParquetFile]], shard: int, shards: int) -> list[Groups]:
-    """What is one shard's of all row groups, in their order."""
+    """Return the row groups of one shard, in order."""
     total, before, found = sum(source.metadata.num_rows for _, source in opened), 0, []
     for file, source in opened:
         numbers = []

@@ -1,4 +1,4 @@
-"""What one shard leaves behind: shard-NNNNN.parquet, then shard-NNNNN.json, which says that it is done."""
+"""The output of one shard: shard-NNNNN.parquet, then shard-NNNNN.json, which marks the shard as done."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from modelward_serving.batch.errors import InvalidInputError
 from modelward_serving.batch.store import Output
 
 MIN_CELL = 11
-"""Cells of 1 to 10 rows are not told: they might be people that somebody knows."""
+"""Counts of 1 to 10 rows are suppressed, because they might identify people."""
 
 
 class Refused(Document):
@@ -28,7 +28,7 @@ class Refused(Document):
     column: str
     reason: str
     rows: int | None
-    """None when they are few."""
+    """None if fewer than MIN_CELL."""
 
 
 class ShardResult(Document):
@@ -36,7 +36,7 @@ class ShardResult(Document):
 
     shard: int
     task: Digest
-    """SHA-256 over the bundle, the input files and all that shapes the output."""
+    """SHA-256 over the bundle, the input files and every setting that shapes the output."""
     model: str
     version: SemVer
     digest: Digest
@@ -45,17 +45,17 @@ class ShardResult(Document):
     invalid: int
     refused: tuple[Refused, ...] = ()
     profile: dict[str, tuple[int | None, ...]] = {}
-    """Per feature, and the score: scored rows in each cell of the reference profile; None where they are few."""
+    """Scored rows per cell of the reference profile, by feature and score; None if fewer than MIN_CELL."""
     seconds: float
 
 
 def name(shard: int, ending: str) -> str:
-    """The name of a shard's file."""
+    """Return the name of a shard's file."""
     return f"shard-{shard:05d}.{ending}"
 
 
 def finished(output: Output, shard: int, task: str) -> ShardResult | None:
-    """What was made of this very task before, if it is all there."""
+    """Return the earlier result of the same task, if it is complete."""
     content = output.get(name(shard, "json"))
     if content is None or not output.has(name(shard, "parquet")):
         return None
@@ -67,7 +67,7 @@ def finished(output: Output, shard: int, task: str) -> ShardResult | None:
 
 
 def refused(reasons: Counter[tuple[str, str]]) -> tuple[Refused, ...]:
-    """The counted reasons, without small cells."""
+    """Return the counts by reason, with small counts suppressed."""
     return tuple(
         Refused(column=column, reason=reason, rows=count if count >= MIN_CELL else None)
         for (column, reason), count in sorted(reasons.items())
@@ -75,12 +75,12 @@ def refused(reasons: Counter[tuple[str, str]]) -> tuple[Refused, ...]:
 
 
 def suppressed(counts: ProfileCounts) -> dict[str, tuple[int | None, ...]]:
-    """The cells without small ones."""
+    """Return the counts per cell, with small counts suppressed."""
     return {feature: _suppressed(cells) for feature, cells in counts.features.items()}
 
 
 def _suppressed(cells: Sequence[int]) -> tuple[int | None, ...]:
-    """The number of all rows is known: a single small cell would follow from the others, so the next one is left out, too."""
+    """Hide small cells, and a second one if only one is small: the total is known, so it would reveal a single hidden cell."""
     hidden = {i for i, cell in enumerate(cells) if 0 < cell < MIN_CELL}
     if len(hidden) == 1 and (others := [i for i, cell in enumerate(cells) if cell >= MIN_CELL]):
         hidden.add(min(others, key=lambda i: cells[i]))
@@ -88,14 +88,14 @@ def _suppressed(cells: Sequence[int]) -> tuple[int | None, ...]:
 
 
 class Scores:
-    """The Parquet file of one shard, while it is written."""
+    """Writer of one shard's Parquet file."""
 
     def __init__(self, path: Path, keep: Sequence[str], version: str) -> None:
         self._path, self._keep, self._version = path, keep, version
         self._writer: pq.ParquetWriter | None = None
 
     def write(self, kept: Sequence[pa.Array], scores: pa.Array, decisions: pa.Array) -> None:
-        """Some rows."""
+        """Write rows."""
         codes = pa.array(np.zeros(len(scores), dtype=np.int8))
         version = pa.DictionaryArray.from_arrays(codes, pa.array([self._version]))
         table = pa.table([*kept, scores, decisions, version], names=[*self._keep, SCORE, DECISION, VERSION])
@@ -111,15 +111,15 @@ class Scores:
 
 
 def _alike(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The kept columns as they were in the first file."""
+    """Cast the kept columns to their types in the first file."""
     try:
         return table if table.schema.equals(schema) else table.cast(schema)
     except (pa.ArrowException, ValueError):
         odd = next(f.name for f in schema if table.schema.field(f.name).type != f.type)
-        message = f"column {odd} has not the same type in all files: convert it, or do not keep it"
+        message = f"column {odd} has different types in different files. Convert it, or remove it from spec.keepColumns"
         raise InvalidInputError("WrongKind", message, "spec.keepColumns") from None
 
 
 def canonical(document: Document) -> bytes:
-    """The result as it is written."""
+    """Return the result as it is stored."""
     return json.dumps(document.to_json(), sort_keys=True, indent=1).encode()

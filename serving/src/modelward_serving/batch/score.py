@@ -1,4 +1,4 @@
-"""One shard, from its files to its scores."""
+"""Score one shard: read files, score rows, write the result."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MALFORMED = ("", "WrongFields")
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is to be scored, and how."""
+    """What to score, and how."""
 
     input: str
     format: str
@@ -44,17 +44,17 @@ class Task:
     on_invalid_row: OnInvalidRow = "null"
     store: str | None = None
     rows: int = ROWS
-    """At a time."""
+    """Rows per chunk."""
 
     def digest(self, given: Input, bundle: str) -> str:
-        """What must be the same for a result to be this task's."""
+        """Return the digest of everything that determines the result."""
         told = [bundle, given.digest, self.format, self.shards, self.keep, self.on_invalid_row]
         return "sha256:" + hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 @dataclass(slots=True)
 class Tally:
-    """Rows so far."""
+    """Counts of rows so far."""
 
     rows: int = 0
     scored: int = 0
@@ -62,7 +62,7 @@ class Tally:
 
 
 def run(task: Task, predictor: Predictor) -> BatchOutcome:
-    """Score a shard, unless that was done before.
+    """Score a shard, unless its result exists.
 
     Raises:
         InvalidInputError: the input is not what the model takes.
@@ -72,7 +72,7 @@ def run(task: Task, predictor: Predictor) -> BatchOutcome:
     output = Output(task.output, task.store)
     digest = task.digest(given, predictor.bundle.digest)
     if (before := result.finished(output, task.shard, digest)) is not None:
-        log.info("shard %d was scored before", task.shard)
+        log.info("shard %d is already scored", task.shard)
         return _outcome(before, given)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -128,7 +128,7 @@ def _score(task: Task, predictor: Predictor, given: Input, file: Path) -> Tally:
 
 
 def score(chunk: Chunk, predictor: Predictor) -> np.ndarray:
-    """The scores of a chunk, [rows] of float32; its invalid rows have none, and what is no probability makes a row invalid."""
+    """Return the scores of a chunk, [rows] of float32; invalid rows get 0, and an invalid score makes its row invalid."""
     scores = np.zeros(chunk.rows, dtype=np.float32)
     if not chunk.valid.any():
         return scores
@@ -146,7 +146,7 @@ def score(chunk: Chunk, predictor: Predictor) -> np.ndarray:
 
 
 def _arranged(chunk: Chunk, predictor: Predictor) -> tuple[np.ndarray, list[DictionaryArray]]:
-    """The valid rows as the session takes them: [n, features] of float32, and texts by column."""
+    """Return the valid rows as the session takes them: [n, features] of float32, and texts by column."""
     columns, checker = chunk.scorable(), predictor.validator
     numbers = np.array([columns[column.name] for column in checker.numeric], dtype=np.float32)
     by_column = numbers.reshape(len(checker.numeric), int(np.count_nonzero(chunk.valid)))
@@ -167,5 +167,5 @@ def _written(
 
 def _invalid_rows(chunk: Chunk) -> InvalidInputError:
     told = "; ".join(f"{column}: {reason}" for column, reason in sorted(chunk.reasons))
-    message = f"rows cannot be scored ({told}): correct them, or set spec.onInvalidRow to null or skip"
+    message = f"rows cannot be scored ({told}). Correct them, or set spec.onInvalidRow to null or skip"
     return InvalidInputError("InvalidRows", message, "spec.input.uri")

@@ -1,4 +1,4 @@
-"""The files of a batch: which there are, and reading and writing them."""
+"""The files of a batch: find, read and write them."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ class File:
     size: int
     tag: str
     told: str = "the input"
-    """The file for people: by the declared address and its place among the files, as its name may hold an identifier."""
+    """How messages name the file: by the declared address and its position, because a file name may contain an identifier."""
 
     def open(self) -> Reader:
-        """A file to seek in."""
+        """Open the file for random access."""
         return Reader(self)
 
     def read(self, start: int, end: int) -> bytes:
-        """Those bytes."""
+        """Return the bytes from start to end."""
         with reachable(self.told, "input"):
             return bytes(obstore.get_range(self.store, self.path, start=start, end=end)) if end > start else b""
 
 
 class Reader(io.RawIOBase):
-    """A file of the input as Python's files are. Each read is one request: for those who ask for much at a time."""
+    """An input file as a Python file object. Each read is one request to the store, so read large blocks."""
 
     def __init__(self, file: File) -> None:
         self._file, self._position = file, 0
@@ -67,11 +67,11 @@ class Reader(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Where the next read begins."""
+        """Return the position of the next read."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go there."""
+        """Move to a position."""
         self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
         return self._position
 
@@ -82,7 +82,7 @@ class Reader(io.RawIOBase):
         return len(content)
 
     def read(self, size: int | None = -1) -> bytes:
-        """That many bytes; all that are left by default."""
+        """Return that many bytes; by default, the rest."""
         end = self._file.size if size is None or size < 0 else min(self._position + size, self._file.size)
         content = self._file.read(self._position, end)
         self._position += len(content)
@@ -97,18 +97,18 @@ class Input:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over what tells whether the files are still the same."""
+        """SHA-256 over the names, sizes and tags of the files."""
         told = [(file.path, file.size, file.tag) for file in self.files]
         return "sha256:" + hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 @contextmanager
 def reachable(uri: str, which: str) -> Iterator[None]:
-    """Tell what is missing from what cannot be reached now.
+    """Map store errors: distinguish a missing file from an unreachable store.
 
     Raises:
         InvalidInputError: MissingFile, StoreFull.
-        UnreachableError: the store does not answer; it is worth another try.
+        UnreachableError: the store does not answer; a retry may help.
     """
     uri = shown(uri)
     try:
@@ -116,15 +116,17 @@ def reachable(uri: str, which: str) -> Iterator[None]:
     except (OSError, obstore.exceptions.BaseError, ValueError) as error:
         text = str(error)
         if is_full(error):
-            message = f"there is no room left at {uri}: make some, then delete this ScoreBatch and apply it again"
+            message = f"no space left at {uri}. Free space, then delete this ScoreBatch and apply it again"
             raise InvalidInputError("StoreFull", message, FIELD[which]) from None
         if isinstance(error, FileNotFoundError) or any(
             s in text for s in ("not found", "No such file", "canonicalize")
         ):
-            message = f"there is nothing at {uri}: upload it, or correct the address"
+            message = f"nothing found at {uri}. Upload it, or correct the address"
             raise InvalidInputError("MissingFile", message, FIELD[which]) from None
         if isinstance(error, ValueError):
-            raise InvalidInputError("InvalidAddress", f"{uri} is no address of a store", FIELD[which]) from None
+            raise InvalidInputError(
+                "InvalidAddress", f"{uri} is not a valid address of a store", FIELD[which]
+            ) from None
         raise _unreachable(error, uri) from None
 
 
@@ -141,7 +143,7 @@ def _address(uri: str, store: str | None, which: str) -> str:
 
 
 def find(uri: str, form: str, output: str, store: str | None) -> Input:
-    """The files at an address: itself, those with names like it, or those below it; what the batch writes is none of them.
+    """Return the files at an address: the file, the matches of a pattern, or the files of a folder; never the batch's own output.
 
     Raises:
         InvalidInputError: MissingFile, InvalidAddress.
@@ -150,14 +152,14 @@ def find(uri: str, form: str, output: str, store: str | None) -> Input:
     address, target = _address(uri, store, "input"), _address(output, store, "output")
     folder, name = split(address)
     if target in (address, folder if "*" in name else None):
-        raise InvalidInputError("InvalidAddress", "the output must be another folder than the input's", FIELD["output"])
+        raise InvalidInputError("InvalidAddress", "must be another folder than the input's", FIELD["output"])
     with reachable(uri, "input"):
         if "*" in name:
             found = [f for f in _below(folder, target) if fnmatchcase(f.path, name)]
         else:
             found = _single(folder, name) or [f for f in _below(address, target) if f.path.endswith(f".{form}")]
     if not found:
-        message = f"there is no .{form} file at {shown(uri)}: upload it, or correct the address"
+        message = f"no .{form} file found at {shown(uri)}. Upload it, or correct the address"
         raise InvalidInputError("MissingFile", message, FIELD["input"])
     found.sort(key=lambda file: file.path)
     many = len(found) > 1 or "*" in name
@@ -174,12 +176,12 @@ def _single(folder: str, name: str) -> list[File]:
 
 
 def _below(folder: str, target: str) -> list[File]:
-    """The files of a folder; none that is hidden, and none of the output's."""
+    """Return the files of a folder, without hidden files and the output's."""
     store = from_url(folder, **patient(folder))
     inside = target.removeprefix(f"{folder}/") + "/" if target.startswith(f"{folder}/") else None
     metas = [meta for chunk in obstore.list(store) for meta in chunk]
     visible = [m for m in metas if not any(part.startswith((".", "_")) for part in m["path"].split("/"))]
-    # A link in the folder may lead out of it: that is not read.
+    # Links that lead out of the folder are not read.
     safe = [
         m
         for m in visible
@@ -193,7 +195,7 @@ def _file(store: Any, meta: Any) -> File:
 
 
 class Output:
-    """The folder of the scores. A file is there whole or not at all."""
+    """The output folder. Files appear in it atomically."""
 
     def __init__(self, uri: str, store: str | None) -> None:
         self.uri = uri
@@ -205,12 +207,12 @@ class Output:
             )
 
     def put(self, name: str, content: bytes | Path) -> None:
-        """Write a file: under another name first, or as one upload."""
+        """Write a file atomically: under a temporary name first, or as one upload."""
         with reachable(self.uri, "output"):
             obstore.put(self._store, name, content)
 
     def get(self, name: str) -> bytes | None:
-        """A file that was written before, or None."""
+        """Return a file, or None if it does not exist."""
         try:
             return bytes(obstore.get(self._store, name).bytes())
         except FileNotFoundError:
@@ -219,7 +221,7 @@ class Output:
             raise _unreachable(error, self.uri) from None
 
     def has(self, name: str) -> bool:
-        """Whether that file is there."""
+        """Return whether a file exists."""
         try:
             return bool(obstore.head(self._store, name))
         except FileNotFoundError:

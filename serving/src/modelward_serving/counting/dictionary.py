@@ -1,4 +1,4 @@
-"""Texts of many rows, most of them the same."""
+"""Dictionary-encoded texts: few distinct values, many rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class DictionaryArray:
-    """Texts as few texts and one code a row."""
+    """Texts as distinct values, and one index per row."""
 
     values: np.ndarray
     """[k] of object (str); '' is missing."""
@@ -17,14 +17,14 @@ class DictionaryArray:
     """[n] of integers into ``values``."""
 
     def item(self, row: int) -> str:
-        """The text of one row, as NumPy's arrays tell it."""
+        """Return the text of one row."""
         return str(self.values[self.indices[row]])
 
     def take(self, rows: np.ndarray) -> DictionaryArray:
-        """Those rows only."""
+        """Return the array of some rows."""
         return DictionaryArray(self.values, self.indices[rows])
 
     def plain(self) -> np.ndarray:
-        """[n, 1] of object. The texts are shared: making ten million of them would cost more than the model."""
+        """Return [n, 1] of object. Rows share the texts: creating ten million of them would cost more than the model."""
         found: np.ndarray = self.values[self.indices].reshape(-1, 1)
         return found

@@ -1,6 +1,6 @@
-"""Which encounters were counted lately: many rows of one patient are not many observations of what the model is asked.
+"""Recently counted encounters: repeated rows of one patient are not independent observations.
 
-Nothing of it leaves the pod. An encounter is remembered as a hash under a key that the process draws when it starts.
+Nothing of it leaves the pod. An encounter is stored as a hash under a key that the process draws at startup.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 
 REMEMBERED = 32_768
-"""Encounters of a generation, of which there are two: some 7 MB."""
+"""Encounters per generation; two generations take about 7 MB."""
 LASTS = 7 * 24 * 3600.0
-"""Seconds that a generation takes in encounters; each is remembered for one to two times that, or until there are too many."""
+"""Seconds of a generation. An encounter is remembered for one to two generations, or until there are too many."""
 
 
 class Encounters:
-    """The encounters of one header, in bounded memory."""
+    """Encounters named by one header, in bounded memory."""
 
     def __init__(self, header: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.header = header.lower().encode()
@@ -31,7 +31,7 @@ class Encounters:
         return len(self._now) + len(self._before)
 
     def is_new(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether the request's encounter was not seen lately; it has been now. A request without the header is always new."""
+        """Return whether the request's encounter is new, and remember it. A request without the header is always new."""
         value = headers.get(self.header)
         if value is None:
             return True

@@ -9,26 +9,26 @@ import msgspec
 from modelward_api.wire.exchange import PairedCounts
 
 OPENING = 20
-"""The first pairs of a challenger, of which at most half may fail."""
+"""The first pairs of a challenger; at most half of them may fail."""
 _COUNTED = tuple(name for name, field in PairedCounts.model_fields.items() if field.annotation is int)
 _BY_LEVEL = {name: field.default for name, field in PairedCounts.model_fields.items() if name not in _COUNTED}
 
 
 @dataclass(slots=True)
 class Counts:
-    """Those of PairedCounts."""
+    """The counts of PairedCounts, while counting."""
 
     plain: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTED, 0))
     by_level: dict[str, list[int]] = field(default_factory=lambda: {name: [*zero] for name, zero in _BY_LEVEL.items()})
 
     def to_wire(self) -> PairedCounts:
-        """As they travel."""
+        """Return the counts for the operator."""
         return PairedCounts(**self.plain, **self.by_level)
 
 
 @dataclass(slots=True)
 class Tally:
-    """What is known of one challenger."""
+    """Counts of one challenger."""
 
     whole: Counts
     strata: dict[str, Counts]
@@ -36,7 +36,7 @@ class Tally:
 
 
 class PairedResult(msgspec.Struct, frozen=True):
-    """What happened on one request that both scored."""
+    """Outcome of one request that both versions scored."""
 
     error_challenger: bool = False
     error_champion: bool = False
@@ -44,13 +44,13 @@ class PairedResult(msgspec.Struct, frozen=True):
     late_champion: bool = False
     invalid: bool = False
     flip: bool | None = None
-    """None when there was nothing to compare."""
+    """Whether the decisions differ; None without two predictions."""
     slower: tuple[int, int] = (0, 0)
-    """How many of LATENCY_LEVELS the challenger's answer took longer than, and the champion's; only if both answered."""
+    """Levels of LATENCY_LEVELS that the challenger's and the champion's latency exceed; only if both answered."""
     higher: tuple[int, int] = (0, 0)
-    """How many of SCORE_LEVELS the first row's score reaches, the challenger's and the champion's; only if both answered."""
+    """Levels of SCORE_LEVELS that the first row's scores of challenger and champion reach; only if both answered."""
     strata: tuple[str, ...] = ()
-    """The strata that the first row is in."""
+    """Return the strata of the first row."""
 
 
 def count_pair(counts: Counts, pair: PairedResult) -> None:
@@ -81,7 +81,7 @@ def _count(counts: dict[str, int], what: str, challenger: bool, champion: bool) 
 
 
 def _count_crossed(by_level: dict[str, list[int]], what: str, challenger: int, champion: int) -> None:
-    """Count a pair at the levels that only one of the two passed: those from the lower number up to the higher."""
+    """Count a pair at the levels that only one version passed: from the lower number up to the higher."""
     crossed = by_level[f"{what}_challenger" if challenger > champion else f"{what}_champion"]
     for level in range(min(challenger, champion), max(challenger, champion)):
         crossed[level] += 1

@@ -1,4 +1,4 @@
-"""Counts of what was served, in the frozen bins of the reference profile. No value is kept."""
+"""Histograms of served rows, in the bins of the reference profile. No value is kept."""
 
 from __future__ import annotations
 
@@ -13,15 +13,24 @@ from modelward_serving.counting.dictionary import DictionaryArray
 from modelward_serving.counting.subgroups import Strata
 
 MAX_AT_ONCE = 255
-"""Rows that are compared at once: how many of them reach a cut fits a byte."""
+"""Rows compared at once: the number that reaches a cut must fit a byte."""
 
 
 class NumberCounter:
-    """The cells of several numeric features at once, each in the order of FeatureReference.counts, by slot (see Strata).
+    """Counts of several numeric features, each in the order of FeatureReference.counts, by slot (see Strata).
 
-    The limits of a feature's range and the edges of its bins cut the line into pieces. While serving, only how many values reach
-    each cut is counted; what lies between two cuts is the difference, and a table says which cell that is. A value that reaches
-    no cut lies below the range, or is missing.
+    The limits of a feature's range and the edges of its bins are cuts, which divide the numbers into pieces. With one cut at 40,
+    the values 35 and 55 give::
+
+        cut        reached by
+        (any)      2   \\
+                        > 2 - 1 = 1 value in the piece below 40
+        40         1   <
+                        > 1 - 0 = 1 value in the piece from 40
+        (none)     0   /
+
+    While serving, only the number of values that reach each cut is counted. A piece's count is the difference of its two cuts,
+    and a table maps pieces to cells. A value that reaches no cut is below the range, or missing.
     """
 
     def __init__(self, references: list[FeatureReference], slots: int = 1) -> None:
@@ -41,12 +50,12 @@ class NumberCounter:
         self._rows = [0] * slots
         self._reached = np.zeros((slots, *self._cuts.shape), dtype=np.int64)
         self._lately = list(np.zeros((slots, *self._cuts.shape), dtype=np.uint8))
-        """By slot: of single rows, before they are added to the others; bytes are added to bytes in a third of the time."""
+        """By slot: counts of single rows, before they are added to _reached. Adding bytes takes a third of the time."""
         self._single_rows = [0] * slots
         self._missing = np.zeros((slots, len(references)), dtype=np.int64)
 
     def count_row(self, row: np.ndarray, slots: Sequence[int]) -> None:
-        """Count a row alone, [features] of float32, NaN for missing, in its slots."""
+        """Count one row, [features] of float32, NaN for missing, in its slots."""
         reached = (self._cuts <= row).view(np.uint8)
         for slot in slots:
             if self._single_rows[slot] == MAX_AT_ONCE:
@@ -92,7 +101,7 @@ class NumberCounter:
         self._single_rows[slot] = 0
 
     def read(self) -> list[dict[str, tuple[int, ...]]]:
-        """By slot: the cells by feature."""
+        """Return the counts by slot and feature."""
         slots, _, features = self._reached.shape
         for slot in range(slots):
             self._settle(slot)
@@ -108,7 +117,7 @@ class NumberCounter:
 
 
 class CellCounter:
-    """The cells of one column, in the order of FeatureReference.counts, by slot (see Strata)."""
+    """Counts of one column, in the order of FeatureReference.counts, by slot (see Strata)."""
 
     def __init__(self, reference: FeatureReference, slots: int) -> None:
         self._cells = np.zeros((slots, reference.bins + 3), dtype=np.int64)
@@ -125,13 +134,13 @@ class CellCounter:
             self._cells += found.reshape(slots, size)
 
     def read(self) -> list[tuple[int, ...]]:
-        """By slot: the cells."""
+        """Return the counts by slot."""
         cells = self._cells + np.array(self._of_single_rows, dtype=np.int64)
         return [tuple(own) for own in cells.tolist()]
 
 
 class TextCounter(CellCounter):
-    """The cells of one categorical feature."""
+    """Counts of one categorical feature."""
 
     def __init__(self, reference: FeatureReference, slots: int = 1) -> None:
         super().__init__(reference, slots)
@@ -151,13 +160,13 @@ class TextCounter(CellCounter):
 
 
 class ScoreCounter(CellCounter):
-    """The cells of the score."""
+    """Counts of the score."""
 
     def __init__(self, reference: FeatureReference, slots: int = 1) -> None:
         super().__init__(reference, slots)
         self._cuts = _cuts(reference)
         self._missing = len(self._cuts) + 1
-        """Where the table has the missing scores' cell, after those of the pieces."""
+        """Index of the cell of missing scores in the table."""
         self._table = np.array([*_cells_of_pieces(reference, self._cuts), reference.bins], dtype=np.intp)
         self._listed = self._cuts.tolist(), self._table.tolist()
 
@@ -176,7 +185,7 @@ class ScoreCounter(CellCounter):
 
 
 class ProfileCounter:
-    """All features and the score of one model: of all rows, and of those of each stratum."""
+    """Counts of all features and the score, over all rows and by stratum."""
 
     def __init__(self, reference: ReferenceProfile, numeric: list[str], categorical: list[str], strata: Strata) -> None:
         features = {feature.name: feature for feature in reference.features}
@@ -189,7 +198,7 @@ class ProfileCounter:
         self._rows = 0
 
     def count(self, numbers: np.ndarray, texts: Sequence[np.ndarray | DictionaryArray], scores: np.ndarray) -> None:
-        """Count the rows of one request, or of a part of a batch, as they came: [n, features], texts by column, [n]."""
+        """Count rows of a request or a batch, before clipping: [n, features], texts by column, scores [n]."""
         self._rows += len(scores)
         if len(scores) == 1:
             slots = self._strata.of_row(numbers, texts)
@@ -205,7 +214,7 @@ class ProfileCounter:
         self._score.count(scores, places)
 
     def read(self) -> ProfileCounts:
-        """All counts since the start."""
+        """Return all counts since the start."""
         columns = {name: counter.read() for name, counter in self._columns.items()}
         by_slot = [
             {**numbers, **{name: cells[slot] for name, cells in columns.items()}}
@@ -226,7 +235,7 @@ def _cuts(reference: FeatureReference) -> np.ndarray:
 
 
 def _cells_of_pieces(reference: FeatureReference, cuts: np.ndarray) -> list[int]:
-    """The cell of each piece, by the value that it begins with."""
+    """Return the cell of each piece, by its first value."""
     low = -np.inf if reference.minimum is None else np.float32(reference.minimum)
     high = np.inf if reference.maximum is None else np.float32(reference.maximum)
     edges = np.array(reference.edges, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""In which strata of the declared subgroups a row is. The names are declared ones; no value of a request becomes one."""
+"""The declared subgroups and strata of a row. Names come from the declaration, never from a request."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Texts = Sequence[np.ndarray | DictionaryArray]
 class Strata:
     """The subgroups of one signature.
 
-    Counters have slots: one a stratum, and in each subgroup one more for the rows that are in none of its strata. So each row is
-    in one slot a subgroup, and what one subgroup's slots hold together is the whole. Without subgroups there is one slot.
+    Counters have one slot per stratum, and one more per subgroup for rows in none of its strata. So each row is in one slot of
+    each subgroup, and the slots of one subgroup add up to all rows. Without subgroups there is one slot.
     """
 
     def __init__(self, signature: Signature) -> None:
@@ -30,7 +30,7 @@ class Strata:
         categorical = [c.name for c in signature.inputs if c.kind == "categorical"]
         self.names = signature.strata
         self.slots: list[str | None] = []
-        """By slot: the stratum, or None."""
+        """Stratum of each slot, or None."""
         self._subgroups: list[_ByText | _ByNumber] = []
         for subgroup in signature.subgroups:
             name, first = subgroup.column, len(self.slots)
@@ -41,18 +41,18 @@ class Strata:
             self.slots += [*subgroup.strata, None]
         self.slots = self.slots or [None]
         self.whole = range(len(signature.subgroups[0].strata) + 1 if signature.subgroups else 1)
-        """The slots that together hold each row once."""
+        """Slots that together contain each row once."""
 
     def of_row(self, numbers: np.ndarray, texts: Texts) -> list[int]:
-        """The slots of the first row, one a subgroup, of [n, numeric columns] and texts."""
+        """Return the slots of the first row, one per subgroup."""
         return [subgroup.of_row(numbers, texts) for subgroup in self._subgroups] or [0]
 
     def of_rows(self, numbers: np.ndarray, texts: Texts, count: int) -> list[np.ndarray]:
-        """By subgroup: the slots of all ``count`` rows, [n]."""
+        """Return the slots of all ``count`` rows, [n] per subgroup."""
         return [s.of_rows(numbers, texts) for s in self._subgroups] or [np.zeros(count, dtype=np.intp)]
 
     def names_of_row(self, numbers: np.ndarray, texts: Texts) -> tuple[str, ...]:
-        """The strata that the first row is in."""
+        """Return the strata of the first row."""
         found = (self.slots[slot] for slot in self.of_row(numbers, texts))
         return tuple(name for name in found if name is not None)
 
@@ -86,7 +86,7 @@ class _ByText:
 class _ByNumber:
     column: int
     cuts: list[float]
-    """Of FP32, as the values are."""
+    """Rounded to FP32, as the values are."""
     low: float
     high: float
     first: int

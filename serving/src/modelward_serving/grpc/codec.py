@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over gRPC: its messages into requests, and answers into its messages."""
+"""The Open Inference Protocol over gRPC: decode requests, encode responses."""
 
 from __future__ import annotations
 
@@ -29,60 +29,60 @@ CONTENTS = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
-"""Where a datatype's values stand in a tensor's contents."""
+"""Field of a tensor's contents for each datatype."""
 
 
-NO_SHARED_MEMORY = "tensors in shared memory are not supported; send their contents in the request"
+NO_SHARED_MEMORY = "shared memory is not supported; send the values in the request"
 SHARED_MEMORY = "shared_memory_region"
-"""The parameter of a tensor that is in shared memory, or that the caller wants there."""
+"""Parameter that asks for shared memory."""
 SMALL = 256 * 1024
-"""Bytes of a message that cannot become so large that it need be looked at before."""
+"""Bytes of a message that is too small to need a check before parsing."""
 MAX_WEIGHT = 2_000_000
-"""Of what a message is made into: a number weighs 1."""
+"""Limit of a message's size in memory; one number weighs 1."""
 _FIELD, _PART = 8, 16
-"""What a field weighs, and what a message within the message does."""
+"""Weight of a field, and of a nested message."""
 _PARTS = {(5,), (5, 5), (6,), (4,), (5, 4), (6, 4)}
-"""Where there are messages within a request: inputs, their contents, outputs, and the parameters of each."""
+"""Field paths of nested messages: inputs, their contents, outputs, and the parameters of each."""
 _VARINTS = {(5, 3), *((5, 5, field) for field in range(1, 6))}
-"""Where there are packed numbers of any length: shapes and contents."""
+"""Field paths of packed varints: shapes and contents."""
 _FIXED = {(5, 5, 6): 4, (5, 5, 7): 8}
-"""Where there are numbers of one length."""
+"""Field paths of packed numbers of fixed size."""
 _CONTINUED = bytes(range(0x80, 0x100))
 
 
 def parse(content: bytes) -> pb.ModelInferRequest:
-    """A request's message.
+    """Parse a request's message.
 
     Raises:
-        RefusedError: the bytes are none, or would be made into a hundred times as many.
+        RefusedError: the bytes are not a message, or would take a hundred times their size in memory.
     """
     if len(content) > SMALL and _weight(content, 0, len(content), ()) > MAX_WEIGHT:
-        rule = f"a message may have {MAX_WEIGHT} values at most, counted with its fields; raw contents count as one"
+        rule = f"a message may have at most {MAX_WEIGHT} values, fields included; raw contents count as one value"
         raise RefusedError(413, "TooLarge", "", rule)
     try:
         message: pb.ModelInferRequest = pb.ModelInferRequest.FromString(content)
     except DecodeError as error:
-        raise RefusedError(400, "NotARequest", "", "the message is no inference.ModelInferRequest") from error
+        raise RefusedError(400, "NotARequest", "", "the message is not a valid inference.ModelInferRequest") from error
     return message
 
 
 def decode(message: pb.ModelInferRequest) -> InferenceRequest:
-    """The request in a message.
+    """Convert a message to a request.
 
     Raises:
-        RefusedError: 400 when raw contents and inputs do not match.
+        RefusedError: raw contents and inputs do not match, or a value is invalid.
     """
     raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
-        raise RefusedError(400, "NotARequest", "raw_input_contents", "one for each input, or none at all")
+        raise RefusedError(400, "NotARequest", "raw_input_contents", "must have one entry for each input, or none")
     if not message.inputs:
-        raise RefusedError(422, "MissingInput", "inputs", "at least one")
+        raise RefusedError(422, "MissingInput", "inputs", "must have at least one input")
     tensors: list[Any] = []
     for index, given in enumerate(message.inputs):
         said = _parameters(given.parameters, f"inputs[{index}].") if given.parameters else None
         if raw:
             if given.HasField("contents") and given.contents.ListFields():
-                rule = "no contents where there are raw_input_contents: the tensor would have two values"
+                rule = "must be empty if raw_input_contents is set"
                 raise RefusedError(400, "NotARequest", f"inputs[{index}].contents", rule)
             tensors.append(BinaryTensor(given.name, list(given.shape), given.datatype, raw[index], said))
         else:
@@ -99,9 +99,9 @@ def decode(message: pb.ModelInferRequest) -> InferenceRequest:
 def _values(given: Any, where: str) -> list[Any]:
     field = CONTENTS.get(given.datatype)
     if field is None:
-        raise RefusedError(422, "WrongDatatype", f"{where}.datatype", f"one of {', '.join(CONTENTS)}")
+        raise RefusedError(422, "WrongDatatype", f"{where}.datatype", f"must be one of {', '.join(CONTENTS)}")
     if len(given.contents.ListFields()) > 1:
-        rule = f"{field} alone: the tensor would have two values"
+        rule = f"must have values in {field} only"
         raise RefusedError(400, "NotARequest", f"{where}.contents", rule)
     values = getattr(given.contents, field)
     if given.datatype != "BYTES":
@@ -109,7 +109,7 @@ def _values(given: Any, where: str) -> list[Any]:
     try:
         return [value.decode() for value in values]
     except UnicodeDecodeError as error:
-        raise RefusedError(422, "WrongKind", f"{where}.contents", "texts are UTF-8") from error
+        raise RefusedError(422, "WrongKind", f"{where}.contents", "must be valid UTF-8") from error
 
 
 def _parameters(found: Any, where: str = "") -> dict[str, Any] | None:
@@ -121,7 +121,7 @@ def _parameters(found: Any, where: str = "") -> dict[str, Any] | None:
 
 
 def encode(rows: ValidatedRows, given: ServedPrediction, *, raw: bool) -> bytes:
-    """The response's message: raw contents to those who sent raw contents, typed ones to others."""
+    """Return the response's message: raw contents if the request had them, else typed contents."""
     response = pb.ModelInferResponse(
         model_name=given.model, model_version=given.version, id=rows.id or "", outputs=_outputs(rows, given, raw)
     )
@@ -149,9 +149,9 @@ def _outputs(rows: ValidatedRows, given: ServedPrediction, raw: bool) -> Iterabl
 
 
 def _weight(content: bytes, at: int, end: int, where: tuple[int, ...]) -> int:
-    """What a message weighs once it is made into objects, from its bytes alone; beyond the limit it is counted no further.
+    """Return the weight of a message in memory, from its bytes alone; stop counting beyond the limit.
 
-    Bytes that are no message weigh what was counted before them: the parser refuses them.
+    Counting stops at invalid bytes: the parser refuses them.
     """
     total = 0
     while at < end and total <= MAX_WEIGHT:
@@ -178,7 +178,7 @@ def _weight(content: bytes, at: int, end: int, where: tuple[int, ...]) -> int:
 
 
 def _varint(content: bytes, at: int, end: int) -> tuple[int, int]:
-    """A number of seven bits a byte, and where it ends."""
+    """Return a varint, and where it ends."""
     value = shift = 0
     while at < end and shift < 64:
         byte = content[at]

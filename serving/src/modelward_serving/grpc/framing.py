@@ -1,4 +1,4 @@
-"""gRPC over HTTP/2: statuses, messages in their frames, deadlines. https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md"""
+"""gRPC over HTTP/2: statuses, message framing, deadlines. https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from modelward_serving.protocol.compression import decompress
 from modelward_serving.transport.http2 import Stream, literal
 
 PREFIX = 5
-"""Bytes before each message: whether it is compressed, and how long it is."""
+"""Bytes before each message: compression flag and length."""
 TIMEOUT = b"grpc-timeout"
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
@@ -26,7 +26,7 @@ NOT_GRPC = literal(b":status", b"415") + literal(b"content-type", b"text/plain")
 
 
 class Code(IntEnum):
-    """How a call ended."""
+    """gRPC status codes."""
 
     OK = 0
     INVALID_ARGUMENT = 3
@@ -41,7 +41,7 @@ class Code(IntEnum):
 
 
 class StatusError(Exception):
-    """A call that ends otherwise than well."""
+    """A call that ends with an error status."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)
@@ -49,38 +49,38 @@ class StatusError(Exception):
         self.message = message
 
     def trailers(self) -> bytes:
-        """What is said of it."""
+        """Return the status as trailers."""
         message = quote(self.message, safe=_PRINTABLE).encode()
         return literal(b"grpc-status", b"%d" % self.code) + literal(b"grpc-message", message)
 
 
 def refuse(stream: Stream, error: StatusError) -> None:
-    """End a call that ends otherwise than well."""
+    """End a call with an error status."""
     stream.end(error.trailers() if stream.has_begun else HEAD + error.trailers())
 
 
 def framed(message: bytes) -> bytes:
-    """A message as it goes over the wire."""
+    """Return a message with its prefix."""
     return b"\0" + len(message).to_bytes(4) + message
 
 
 def message_of(stream: Stream) -> bytes:
-    """The one message of a call that has one.
+    """Return the only message of a unary call.
 
     Raises:
-        StatusError: none, or several.
+        StatusError: there is no message, or more than one.
     """
     found = next_message(stream)
     if found is None or stream.body:
-        raise StatusError(Code.INVALID_ARGUMENT, "NotARequest: the call takes one message, whole")
+        raise StatusError(Code.INVALID_ARGUMENT, "NotARequest: the call takes exactly one complete message")
     return found
 
 
 def next_message(stream: Stream, largest: int = MAX_BODY) -> bytes | None:
-    """The next message that is there as a whole; it is taken off the stream.
+    """Take the next complete message off the stream; None if there is none yet.
 
     Raises:
-        StatusError: compressed in a way that is not known, or larger than it may be.
+        StatusError: unknown compression, or a message over the limit.
     """
     body = stream.body
     if len(body) < PREFIX:
@@ -105,14 +105,17 @@ def _decompressed(stream: Stream, content: bytes, largest: int) -> bytes:
 
 
 def declared_timeout(stream: Stream) -> float | None:
-    """Seconds that the caller said it would wait from the call's beginning on; None for ever.
+    """Return the client's timeout in seconds from the call's start; None for no timeout.
 
     Raises:
-        StatusError: a timeout that is none.
+        StatusError: the timeout is invalid.
     """
     said = stream.head.headers.get(TIMEOUT)
     if said is None:
         return None
     if said[-1:] not in _UNITS or not said[:-1].isdigit() or len(said) > 9:
-        raise StatusError(Code.INVALID_ARGUMENT, "NotARequest: grpc-timeout: up to eight digits and a unit")
+        raise StatusError(
+            Code.INVALID_ARGUMENT,
+            "NotARequest: grpc-timeout: must be up to eight digits and a unit (H, M, S, m, u or n)",
+        )
     return int(said[:-1]) * _UNITS[said[-1:]]

@@ -1,4 +1,4 @@
-"""gRPC's reflection: what services there are, and their messages. Its versions differ in nothing but their name."""
+"""gRPC server reflection: services and their messages. Its versions differ only in name."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ PATHS = tuple(
     f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo".encode() for version in ("v1", "v1alpha")
 )
 MAX_QUESTION = 1024
-"""Bytes of a question: a name."""
+"""Bytes of a request: a name."""
 MAX_QUESTIONS = 100
-"""Questions in one call: clients that ask for everything ask about one for each file."""
+"""Requests per call: clients send about one for each file."""
 _NOT_FOUND = 5
 
 
 def respond(content: bytes, services: Iterable[str]) -> bytes:
-    """The response to one request.
+    """Return the response to one request.
 
     Raises:
-        google.protobuf.message.DecodeError: the bytes are no request.
+        google.protobuf.message.DecodeError: the bytes are not a request.
     """
     request = pb.ServerReflectionRequest.FromString(content)
     response = pb.ServerReflectionResponse(valid_host=request.host, original_request=request)
@@ -35,7 +35,7 @@ def respond(content: bytes, services: Iterable[str]) -> bytes:
     found = _file(request)
     if found is None:
         response.error_response.error_code = _NOT_FOUND
-        response.error_response.error_message = "there is no such file, symbol or extension"
+        response.error_response.error_message = "no such file, symbol or extension"
         return _bytes(response)
     return _bytes(response) + _described(found.name)
 
@@ -54,7 +54,7 @@ def _file(request: pb.ServerReflectionRequest) -> FileDescriptor | None:
 
 @lru_cache(maxsize=64)
 def _described(name: str) -> bytes:
-    """The part of a response that has a file and all that it needs: the fields of a message may come in any pieces."""
+    """Return the part of a response with a file and its dependencies: serialized messages can be concatenated."""
     response = pb.ServerReflectionResponse()
     wanted, files = [descriptor_pool.Default().FindFileByName(name)], dict[str, FileDescriptor]()
     while wanted:

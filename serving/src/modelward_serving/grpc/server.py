@@ -1,4 +1,4 @@
-"""gRPC: the Open Inference Protocol's service, health and reflection, on the same loop and through the same code as REST."""
+"""The gRPC server: Open Inference Protocol, health and reflection, on the same event loop as REST."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ log = logging.getLogger("modelward.serving")
 SERVICE, HEALTH = "inference.GRPCInferenceService", "grpc.health.v1.Health"
 SERVICES = (SERVICE, HEALTH, reflection.SERVICE)
 MAX_CONNECTION_SECONDS = 60.0
-"""Seconds after which a connection is asked to end, give or take a tenth, so that new pods get their share of the callers."""
+"""Seconds until a client is asked to reconnect, plus or minus 10%, so that new pods get their share of connections."""
 MAX_FAREWELL_SECONDS = 2.0
-"""Seconds that a caller is given to hear that it should go, once nothing of its is under way."""
+"""Seconds that an idle client has to see GOAWAY."""
 PERIOD = 0.5
 MAX_HANDSHAKE_SECONDS = 10.0
 _CODES = {413: Code.RESOURCE_EXHAUSTED, 404: Code.NOT_FOUND, 401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED}
@@ -59,7 +59,7 @@ Handler = Callable[[Stream], None]
 
 
 class GrpcServer:
-    """One pod's gRPC server."""
+    """The gRPC server of a pod."""
 
     largest = PREFIX + MAX_BODY
 
@@ -75,9 +75,9 @@ class GrpcServer:
         self._signature = inference.predictor.bundle.signature
         self._ready = True
         self._leaves: dict[Connection, float] = {}
-        """When each connection is asked to end."""
+        """When each connection gets GOAWAY."""
         self.connections = connections.Connections(connections.GRPC)
-        """How many callers may be connected."""
+        """Limit of connections."""
         self._memory = Memory(getattr(inference, "budget", None))
         self._watchers: set[Stream] = set()
         self._empty = asyncio.Event()
@@ -88,10 +88,10 @@ class GrpcServer:
         self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
-        """Listen.
+        """Start listening.
 
         Raises:
-            OSError: the address is taken.
+            OSError: the address is in use.
         """
         loop = asyncio.get_running_loop()
 
@@ -104,7 +104,7 @@ class GrpcServer:
         self._sweeping = loop.create_task(self._sweep())
 
     def drain(self) -> None:
-        """Ask all callers to connect anew, which leads them elsewhere once the Service knows; answer all the same."""
+        """Ask all clients to reconnect, and keep serving: they reach other pods once the Service is updated."""
         self._ready = False
         for stream in list(self._watchers):
             stream.send(framed(self._health()))
@@ -112,7 +112,7 @@ class GrpcServer:
             connection.go_away()
 
     async def stop(self) -> None:
-        """Listen no more, finish what has begun, end."""
+        """Stop listening, finish open calls, and close."""
         if self._server is None or self._sweeping is None:
             return
         self._server.close()
@@ -126,21 +126,21 @@ class GrpcServer:
         self._sweeping.cancel()
 
     def connected(self, connection: Connection) -> None:
-        """A caller came."""
+        """Handle a new connection."""
         self._empty.clear()
         if not self.connections.admit(connection, connection.peer()):
             connection.abort()
         self._leaves[connection] = connection.began + self._oldest * random.uniform(0.9, 1.1)
 
     def disconnected(self, connection: Connection) -> None:
-        """A caller is gone."""
+        """Handle a closed connection."""
         self.connections.leave(connection)
         self._leaves.pop(connection, None)
         if not self._leaves:
             self._empty.set()
 
     def begun(self, stream: Stream) -> None:
-        """A call's head came."""
+        """Handle the headers of a call."""
         head = stream.head
         if head.method != b"POST" or not head.headers.get(b"content-type", b"").startswith(b"application/grpc"):
             _not_grpc(stream)
@@ -152,35 +152,35 @@ class GrpcServer:
             self._may_reflect(stream)
 
     def came(self, stream: Stream) -> None:
-        """A part of a call came: methods that answer every message at once do so."""
+        """Handle a part of a call: streaming methods answer each message at once."""
         if stream.about in self._streaming:
             stream.about(stream)
 
     def completed(self, stream: Stream) -> None:
-        """A call is there as a whole."""
+        """Handle a complete call."""
         stream.about(stream)
 
     def drained(self, stream: Stream) -> None:
-        """The caller has read the answers so far: the next message may be answered."""
+        """Answer the next message: the client has read all responses so far."""
         if stream.about == self._reflect:
             self._reflect(stream)
 
     def too_large(self, stream: Stream) -> None:
-        """A call's message is too large."""
-        rule = f"TooLarge: a message may have {MAX_BODY} bytes at most"
+        """Refuse a call whose message is too large."""
+        rule = f"TooLarge: a message may have at most {MAX_BODY} bytes"
         refuse(stream, StatusError(Code.RESOURCE_EXHAUSTED, rule))
 
     def too_much(self, stream: Stream) -> None:
-        """The largest of too many messages at once."""
-        rule = "TooBusy: the calls under way have too many bytes together; send fewer at once"
+        """Refuse the largest call, because the open calls are too large together."""
+        rule = "TooBusy: the open calls have too many bytes together; send fewer at once"
         refuse(stream, StatusError(Code.RESOURCE_EXHAUSTED, rule))
 
     def dropped(self, stream: Stream) -> None:
-        """The caller waits no longer."""
+        """Handle a cancelled call."""
         self._watchers.discard(stream)
 
     async def _sweep(self) -> None:
-        """Ask old connections to end, and end calls that never become whole."""
+        """End old connections and slow calls, twice a second."""
         while True:
             await asyncio.sleep(PERIOD)
             now = time.monotonic()
@@ -224,7 +224,10 @@ class GrpcServer:
             try:
                 response = answer(message.FromString(message_of(stream)))
             except DecodeError:
-                refuse(stream, StatusError(Code.INVALID_ARGUMENT, f"the message is no {message.DESCRIPTOR.full_name}"))
+                refuse(
+                    stream,
+                    StatusError(Code.INVALID_ARGUMENT, f"the message is not a valid {message.DESCRIPTOR.full_name}"),
+                )
             except StatusError as error:
                 refuse(stream, error)
             else:
@@ -236,48 +239,50 @@ class GrpcServer:
         self._inference.take(_GrpcCall(self, stream))
 
     def asked(self, stream: Stream) -> tuple[pb.ModelInferRequest, InferenceRequest, ValidatedRows]:
-        """A call's message, its request, and its rows, checked.
+        """Decode and check a call: its message, request and rows.
 
         Raises:
-            RefusedError: it is wrong.
-            StatusError: it is no call, or its caller waits no longer.
+            RefusedError: the request is invalid.
+            StatusError: the call is invalid, or its timeout has passed.
         """
         said = declared_timeout(stream) if TIMEOUT in stream.head.headers else None
         if said is not None and time.monotonic() - stream.begun >= said:
-            raise StatusError(Code.DEADLINE_EXCEEDED, "not answered in time")
+            raise StatusError(Code.DEADLINE_EXCEEDED, "the request timed out")
         message = codec.parse(message_of(stream))
         self._check_model(message.model_name, message.model_version)
         request = codec.decode(message)
         return message, request, self._inference.predictor.validator.rows(request)
 
     def failed(self, stream: Stream, error: Exception) -> int:
-        """End a call that failed; returns what REST would have said."""
+        """End a failed call; return the HTTP status of the same error."""
         if isinstance(error, RefusedError):
             told = StatusError(_CODES.get(error.status, Code.INVALID_ARGUMENT), f"{error.reason}: {error.message}")
             status = error.status
         elif isinstance(error, StatusError):
             told, status = error, 504 if error.code == Code.DEADLINE_EXCEEDED else 400
         elif isinstance(error, TimeoutError):
-            told, status = StatusError(Code.DEADLINE_EXCEEDED, "not answered in time"), 504
+            told, status = StatusError(Code.DEADLINE_EXCEEDED, "the request timed out"), 504
         elif isinstance(error, NoAnswerError):
-            told, status = StatusError(Code.INTERNAL, "InvalidScore: the model gave no probability"), 500
+            told, status = StatusError(Code.INTERNAL, "InvalidScore: the model returned an invalid score"), 500
         else:
-            # Its message may hold values: only its type is told.
+            # Its message may contain values: log only its type.
             log.error("inference failed: %s", type(error).__name__)
-            told, status = StatusError(Code.INTERNAL, "InternalError: the model could not answer"), 500
+            told, status = StatusError(Code.INTERNAL, "InternalError: the model failed"), 500
         refuse(stream, told)
         return status
 
     def maybe_away(self, stream: Stream) -> None:
-        """Ask the caller to connect anew, if it should."""
+        """Ask the client to reconnect if this pod drains."""
         if not self._ready or self._inference.draining():
             stream.connection.go_away()
 
     def _check_model(self, model: str, version: str) -> None:
         if model != self._signature.model:
-            raise RefusedError(404, "NotFound", "model_name", f"the model is {self._signature.model}")
+            raise RefusedError(404, "NotFound", "model_name", f"no such model; this pod serves {self._signature.model}")
         if version not in ("", self._signature.version):
-            raise RefusedError(404, "NotFound", "model_version", f"the version is {self._signature.version}")
+            raise RefusedError(
+                404, "NotFound", "model_version", f"no such version; this pod serves {self._signature.version}"
+            )
 
     def _model_ready(self, request: Any) -> Any:
         self._known(request)
@@ -295,7 +300,7 @@ class GrpcServer:
 
     def _check(self, request: Any) -> Any:
         if request.service not in ("", *SERVICES):
-            raise StatusError(Code.NOT_FOUND, "NotFound: there is no such service")
+            raise StatusError(Code.NOT_FOUND, "NotFound: no such service")
         return health_pb2.HealthCheckResponse.FromString(self._health())
 
     def _health(self) -> bytes:
@@ -304,7 +309,7 @@ class GrpcServer:
         return content
 
     def _watch(self, stream: Stream) -> None:
-        """Tell the status now, and whenever it changes, until the caller goes."""
+        """Send the status now and on each change, until the client disconnects."""
         try:
             if stream in self._watchers:
                 is_wrong = bool(stream.body)
@@ -315,13 +320,13 @@ class GrpcServer:
                 stream.send(framed(self._health()))
                 self._watchers.add(stream)
             if is_wrong:
-                raise StatusError(Code.INVALID_ARGUMENT, "NotARequest: the call takes one message")
+                raise StatusError(Code.INVALID_ARGUMENT, "NotARequest: the call takes exactly one message")
         except StatusError as error:
             refuse(stream, error)
             self._watchers.discard(stream)
 
     def _may_reflect(self, stream: Stream) -> None:
-        """Let those ask who may ask the model."""
+        """Authenticate a client of reflection."""
         stream.about = self._reflect
         try:
             self._inference.authenticate(stream.head.headers)
@@ -329,20 +334,20 @@ class GrpcServer:
             self.failed(stream, error)
 
     def _reflect(self, stream: Stream) -> None:
-        """Answer message after message, as fast as the caller reads."""
+        """Answer each message, as fast as the client reads."""
         try:
             while not stream.pending and (content := next_message(stream, reflection.MAX_QUESTION)) is not None:
                 stream.asked += 1
                 if stream.asked > reflection.MAX_QUESTIONS:
                     raise StatusError(
-                        Code.RESOURCE_EXHAUSTED, f"TooMany: a call may ask {reflection.MAX_QUESTIONS} times"
+                        Code.RESOURCE_EXHAUSTED, f"TooMany: a call may have at most {reflection.MAX_QUESTIONS} requests"
                     )
                 stream.begin(HEAD)
                 stream.send(framed(reflection.respond(content, SERVICES)))
             if len(stream.body) > reflection.MAX_QUESTIONS * (PREFIX + reflection.MAX_QUESTION):
-                raise StatusError(Code.RESOURCE_EXHAUSTED, "TooMany: read the answers before you ask more")
+                raise StatusError(Code.RESOURCE_EXHAUSTED, "TooMany: read the responses before sending more requests")
         except DecodeError:
-            refuse(stream, StatusError(Code.INVALID_ARGUMENT, "the message is no ServerReflectionRequest"))
+            refuse(stream, StatusError(Code.INVALID_ARGUMENT, "the message is not a valid ServerReflectionRequest"))
         except StatusError as error:
             refuse(stream, error)
         else:
@@ -368,7 +373,7 @@ class _GrpcCall(Call):
     def respond(self, outcome: ServedPrediction | Exception) -> int:
         stream, code = self._stream, 200
         if stream.is_over:
-            return 499  # the caller is gone
+            return 499  # the client disconnected
         try:
             if isinstance(outcome, Exception):
                 raise outcome
@@ -388,13 +393,13 @@ class _GrpcCall(Call):
 
 def _not_grpc(stream: Stream) -> None:
     stream.begin(NOT_GRPC)
-    stream.send(b"application/grpc is spoken here\n")
+    stream.send(b"this port serves application/grpc only\n")
     stream.end(b"")
 
 
 def _unknown(stream: Stream) -> None:
-    """Refuse a method that is not there at once: one that streams would never be complete."""
-    rule = "NotFound: there is no such method; inference is ModelInfer, without a stream"
+    """Refuse an unknown method at once: a streaming call would never be complete."""
+    rule = "NotFound: no such method; for inference, call the unary method ModelInfer"
     if b"SharedMemory" in stream.head.path:
         rule = f"Unsupported: {codec.NO_SHARED_MEMORY}"
     refuse(stream, StatusError(Code.UNIMPLEMENTED, rule))

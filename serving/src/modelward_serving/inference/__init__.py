@@ -1,1 +1,1 @@
-"""One request, whichever protocol it came over."""
+"""Handling of one request, independent of its protocol."""

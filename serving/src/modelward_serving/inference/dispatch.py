@@ -1,4 +1,4 @@
-"""What is done with an inference request, whichever protocol it came by: check, score, route, answer, measure, count."""
+"""The life of an inference request: authenticate, validate, score, route, respond, measure, count."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ log = logging.getLogger("modelward.serving")
 
 CHAMPION, CHALLENGER, ROUTED = "champion", "challenger", "routed"
 WAIT = 0.8
-"""The part of a caller's patience that the challenger may use up: what is left is for the champion's answer to arrive in."""
+"""Fraction of the remaining timeout that the challenger may use; the rest is for sending the champion's prediction."""
 _ROUTED_KEY = names.ROUTED_HEADER.encode()
 
 
 class NoAnswerError(Exception):
-    """The model could not answer; says nothing of why, because why may hold values."""
+    """The model failed. The cause is omitted because it may contain values."""
 
 
 def forget(error: Exception) -> None:
-    """Drop what an error came from: else a body of megabytes waits with it for the collector of cycles."""
+    """Drop an error's traceback and causes: they keep the request's body alive until the next garbage collection."""
     error.__traceback__ = error.__cause__ = error.__context__ = None
 
 
 class Call(ABC):
-    """One request, until its caller is answered."""
+    """One inference request, until it is answered."""
 
     protocol: ClassVar[str]
     route = ALONE
@@ -49,39 +49,39 @@ class Call(ABC):
     span: Any = None
     is_answered = False
     is_under_way = False
-    """Whether it is among the metrics' requests in flight."""
+    """Whether the metrics count it as in flight."""
 
     def __init__(self, headers: Mapping[bytes, bytes]) -> None:
         self.headers = headers
         self.started = time.perf_counter()
         self.says_routed = _ROUTED_KEY in headers
-        """Whether it says that a champion put it to this pod: it gets the whole answer, which is no harm to anybody."""
+        """Whether it claims to come from a champion. It then gets all outputs, which needs no proof."""
         self.routed = False
-        """Whether that is proven: it is counted and routed there."""
+        """Whether the claim is proven: the champion then counts and routes it."""
 
     @abstractmethod
     def read(self) -> ValidatedRows:
-        """The request, decoded and checked; its caller is authenticated by then.
+        """Decode and check the request. Its client is authenticated before.
 
         Raises:
-            Exception: whatever respond() has words for.
+            Exception: any error that respond() can report.
         """
 
     @abstractmethod
     def respond(self, outcome: ServedPrediction | Exception) -> int:
-        """Tell the caller what came of it; returns what REST calls the status."""
+        """Send the outcome to the client; return its HTTP status."""
 
     @abstractmethod
     def forward(self, context: dict[bytes, bytes]) -> Forward:
-        """The request as a challenger is to get it, with the headers of a trace's context."""
+        """Return the request for a challenger, with the headers of the trace context."""
 
     @abstractmethod
     def remaining_timeout(self) -> float:
-        """Seconds that the caller still waits."""
+        """Return the seconds until the request times out."""
 
 
 class Inference:
-    """Answers requests to one model."""
+    """Inference with one model."""
 
     def __init__(
         self,
@@ -92,22 +92,22 @@ class Inference:
         budget: Budget | None = None,
         proves: Callable[[bytes], bool] = lambda _: False,
         encounters: Encounters | None = None,
-        callers: Authenticator | None = None,
+        authenticator: Authenticator | None = None,
     ) -> None:
         """Serve one model.
 
         Args:
             encounters: Count only the first row of each encounter; None counts every row.
-            callers: Whose tokens callers need; None lets everybody ask.
+            authenticator: Checks clients' tokens; None accepts all clients.
         """
-        self._callers = callers
+        self._authenticator = authenticator
         self._encounters = encounters
         self.predictor = predictor
         self.budget = budget or Budget()
-        """The bytes that callers may have this process hold, over all protocols."""
+        """Memory that clients' requests may use, over all protocols."""
         self._router = router
         self.draining = router.draining
-        """Whether callers shall connect anew: they will come to another pod."""
+        """Whether clients should reconnect, to reach another pod."""
         self._metrics = metrics
         self._tracing = tracing
         bundle = predictor.bundle
@@ -117,16 +117,16 @@ class Inference:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def authenticate(self, headers: Mapping[bytes, bytes]) -> None:
-        """Let a caller ask: the one place for all that needs a token, before anything of a body is decoded.
+        """Authenticate a client: the only such place, called before a body is decoded.
 
         Raises:
             RefusedError: 401, 403 or 503; see Authenticator.check().
         """
-        if self._callers is not None:
-            self._callers.check(headers.get(AUTHORIZATION))
+        if self._authenticator is not None:
+            self._authenticator.check(headers.get(AUTHORIZATION))
 
     def take(self, call: Call) -> None:
-        """Answer a request: in this step, unless that takes a challenger or a thread. Then call.is_answered is false yet."""
+        """Handle a request. It is answered on return, unless that needs a challenger or a thread; see call.is_answered."""
         if call.says_routed:
             call.routed = self._proves(call.headers[_ROUTED_KEY])
         if not call.routed:
@@ -154,7 +154,7 @@ class Inference:
         self._decide(call, ChampionResult(answer, time.perf_counter() - call.started))
 
     async def _take_beside(self, call: Call) -> None:
-        """The same with a slow model, which is run beside the event loop."""
+        """Handle a request to a slow model, which runs in a thread."""
         try:
             self.authenticate(call.headers)
             rows = call.rows = call.read()
@@ -167,7 +167,7 @@ class Inference:
         self._decide(call, ChampionResult(answer, time.perf_counter() - call.started))
 
     def _decide(self, call: Call, own: ChampionResult) -> None:
-        """The champion's answer is there, or it has none: whose does the caller get?"""
+        """Choose between the champion's prediction, which exists or failed, and the challenger's."""
         route, plan = call.route, call.route.plan
         if plan is None or call.rows.abstained:
             self._tell(call, self._given(own, ROUTED if call.routed else CHAMPION))
@@ -184,7 +184,7 @@ class Inference:
             self._router.mirror(plan, self._forward(call), call.rows, own)
 
     def _ask(self, call: Call, own: ChampionResult, plan: RoutingPlan) -> None:
-        """Have the challenger answer, and the champion if it does not."""
+        """Ask the challenger; use the champion's prediction if it fails."""
 
         def found(answer: Prediction | None) -> None:
             if answer is None:
@@ -228,8 +228,8 @@ class Inference:
         try:
             return self.predictor.predict(rows)
         except InvalidScoreError:
-            log.error("the model gave no probability")
+            log.error("the model returned an invalid score")
         except Exception as error:
-            # Its message may hold values: only its type is told.
+            # Its message may contain values: log only its type.
             log.error("the model failed: %s", type(error).__name__)
         return None

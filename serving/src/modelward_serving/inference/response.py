@@ -1,4 +1,4 @@
-"""What a response says beside its tensors, over REST and gRPC alike."""
+"""Parameters of a response, common to REST and gRPC."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from modelward_serving.validation.request import ValidatedRows
 
 
 def parameters(rows: ValidatedRows, given: ServedPrediction) -> dict[str, str]:
-    """What is said of an answer beside its tensors: texts, as the protocol wants them."""
+    """Return the parameters of a response: strings, as the protocol requires."""
     said = {"arm": given.arm, "digest": given.digest}
     if rows.flagged:
         said["out_of_range"] = ",".join(rows.flagged)

@@ -1,1 +1,1 @@
-"""A bundle: fetched, verified, loaded, asked."""
+"""The model of a bundle: fetch, verify, load, predict, explain."""

@@ -1,4 +1,4 @@
-"""The bundle: unpacked with suspicion, verified file by file, never executed."""
+"""Bundles: unpack, verify and load them. A bundle is untrusted until verified, and never executed."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from modelward_api.bundle.documents import (
 UNLISTED = frozenset({names.MANIFEST_FILE, "model.yaml"})
 """What a bundle may hold beside the files of its manifest: model.yaml makes it a BentoML model archive; we do not read it."""
 MAX_FILE = 2 * 1024**3
+DIGEST_MISMATCH = "DigestMismatch"
+"""Reason of a readable bundle that is not the requested one."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,14 @@ class Bundle:
     golden: Golden
     documents: BundleDocuments
     explainer: Explainer | None = None
-    """Bundles of before there were explanations have none."""
+    """None in bundles from before explanations existed."""
 
 
 def unpack(content: bytes, digest: str) -> dict[str, bytes]:
-    """The files of an archive whose digest is this.
+    """Return the files of an archive, after verifying its digest.
 
     Raises:
-        UnverifiedBundleError: it is no archive, holds what it must not, or its digest is another.
+        UnverifiedBundleError: it is not a bundle archive, or has another digest.
     """
     files: dict[str, bytes] = {}
     try:
@@ -56,48 +58,48 @@ def unpack(content: bytes, digest: str) -> dict[str, bytes]:
                 if member.isdir():
                     continue
                 if not member.isfile() or path.is_absolute() or ".." in path.parts or member.size > MAX_FILE:
-                    message = "the archive holds a link, a path outside of it or a huge file, which is no plain file of a bundle"
+                    message = "the archive contains a link, a path outside the bundle, or a file over 2 GiB"
                     raise UnverifiedBundleError(message)
                 file = archive.extractfile(member)
                 files[str(path)] = file.read() if file else b""
     except tarfile.TarError as error:
-        raise UnverifiedBundleError(f"it is no bundle archive: {type(error).__name__}") from error
+        raise UnverifiedBundleError(f"it is not a bundle archive: {type(error).__name__}") from error
     verify(files, digest)
     return files
 
 
 def verify(files: dict[str, bytes], digest: str) -> Manifest:
-    """The manifest, after every file and the digest were found right.
+    """Verify every file and the digest; return the manifest.
 
     Raises:
-        UnverifiedBundleError: they were not.
+        UnverifiedBundleError: a file or the digest is wrong.
     """
     if names.MANIFEST_FILE not in files:
-        raise UnverifiedBundleError(f"it has no {names.MANIFEST_FILE}")
+        raise UnverifiedBundleError(f"{names.MANIFEST_FILE} is missing")
     try:
         manifest = Manifest.model_validate_json(files[names.MANIFEST_FILE])
     except ValidationError as error:
-        raise UnverifiedBundleError(f"its {names.MANIFEST_FILE} cannot be read") from error
+        raise UnverifiedBundleError(f"{names.MANIFEST_FILE} cannot be read") from error
     if manifest.digest != digest:
-        raise UnverifiedBundleError(f"its digest is {manifest.digest}, not {digest}")
+        raise UnverifiedBundleError(f"its digest is {manifest.digest}, expected {digest}", DIGEST_MISMATCH)
     present = set(files) - UNLISTED
     if extra := present - set(manifest.files):
-        raise UnverifiedBundleError(f"it holds {len(extra)} files that its manifest does not list")
+        raise UnverifiedBundleError(f"{len(extra)} files are not listed in the manifest")
     for name, expected in manifest.files.items():
         if name not in files:
             raise UnverifiedBundleError(f"{_told(name)} is missing")
         if file_digest(files[name]) != expected:
-            raise UnverifiedBundleError(f"{_told(name)} is not the file that the manifest lists")
+            raise UnverifiedBundleError(f"{_told(name)} differs from the manifest", DIGEST_MISMATCH)
     return manifest
 
 
 def _told(name: str) -> str:
-    """A file's name, if it is one that bundles have: any other is what somebody wrote."""
+    """Return a file's name for messages, if it is a known one: an unknown name is untrusted text."""
     return name if name in names.BUNDLE_FILES else "a file of its manifest"
 
 
 def load(directory: Path, digest: str) -> Bundle:
-    """Read and verify a bundle that was unpacked into a directory.
+    """Read and verify an unpacked bundle.
 
     Raises:
         UnverifiedBundleError: a file is missing, unlisted, unreadable or different.
@@ -118,12 +120,12 @@ def load(directory: Path, digest: str) -> Bundle:
         explainer = _explainer(files.get(names.EXPLAINER_FILE), signature)
         return Bundle(digest, files[names.MODEL_FILE], signature, reference, golden, documents, explainer)
     except KeyError as error:
-        raise UnverifiedBundleError(f"a document is missing or cannot be read: {type(error).__name__}") from error
+        raise UnverifiedBundleError(f"{_told(str(error.args[0]))} is missing") from error
     except ValidationError as error:
         wrong = error.errors(include_input=False, include_url=False)[0]
-        # Our own sentences hold declared names and counts alone; pydantic's may hold what was read.
+        # Our own messages contain declared names and counts only; pydantic's may contain what was read.
         why = wrong["msg"] if wrong["type"] == "value_error" else wrong["type"]
-        raise UnverifiedBundleError(f"its {error.title} cannot be read: {why}") from error
+        raise UnverifiedBundleError(f"the {error.title} cannot be read: {why}") from error
 
 
 def _explainer(content: bytes | None, signature: Signature) -> Explainer | None:
@@ -131,5 +133,5 @@ def _explainer(content: bytes | None, signature: Signature) -> Explainer | None:
         return None
     explainer = Explainer.model_validate_json(content)
     if explainer.features != tuple(column.name for column in signature.inputs):
-        raise UnverifiedBundleError(f"{names.EXPLAINER_FILE} explains other features than those of the signature")
+        raise UnverifiedBundleError(f"{names.EXPLAINER_FILE} explains other features than the signature's")
     return explainer

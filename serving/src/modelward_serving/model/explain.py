@@ -25,7 +25,7 @@ from modelward_serving.validation.request import ValidatedRows
 
 MAX_ROWS = 256
 TOLERANCE = 1e-4
-"""Between a golden score and what its base and contributions come to."""
+"""Between a golden score and the sum of its base and contributions."""
 CONTRIBUTIONS = "contributions"
 
 
@@ -34,13 +34,13 @@ class UnexplainableError(Exception):
 
 
 class Explainer:
-    """Explains rows, once its contributions were found to add up to the golden scores."""
+    """Explains rows. Its contributions are checked against the golden scores."""
 
     def __init__(self, document: Document, session: Session, signature: Signature, golden: Golden) -> None:
-        """Prepare, and check the golden rows as the session does.
+        """Load the explainer and check it on the golden rows.
 
         Raises:
-            UnexplainableError: base and contributions come to other scores.
+            UnexplainableError: base and contributions add up to other scores.
         """
         self.document = document
         self._attributor = attributor(document, session.score_columns)
@@ -50,12 +50,12 @@ class Explainer:
             raise UnexplainableError
 
     def explain(self, columns: Columns) -> Attribution:
-        """The base, and contributions [n, features] in the signature's order."""
+        """Return the base, and contributions [n, features] in the signature's order."""
         return self._attributor.explain(columns)
 
 
 class Explanations:
-    """Answers requests for explanations, beside the event loop: scores do not wait for them."""
+    """Explanations, computed in a thread so that predictions do not wait for them."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
@@ -63,16 +63,18 @@ class Explanations:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="explain")
 
     async def explain(self, rows: ValidatedRows, arm: str) -> bytes:
-        """The response's document.
+        """Explain rows; return the response as JSON.
 
         Raises:
             RefusedError: 404 NoExplainer, 422 TooManyRows.
         """
         if self._predictor.bundle.explainer is None:
-            rule = "this version has no explainer: train it again, or read the warnings of its TrainingJob"
+            rule = "this version has no explainer; see the warnings of its TrainingJob, or train it again"
             raise RefusedError(404, "NoExplainer", "", rule)
         if rows.count > MAX_ROWS:
-            raise RefusedError(422, "TooManyRows", "inputs[0].shape", f"at most {MAX_ROWS} rows an explanation")
+            raise RefusedError(
+                422, "TooManyRows", "inputs[0].shape", f"an explanation may have at most {MAX_ROWS} rows"
+            )
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._answered, rows, arm)
 
     def _answered(self, rows: ValidatedRows, arm: str) -> bytes:
@@ -94,7 +96,7 @@ class Explanations:
         return msgspec.json.encode(document)
 
     def _ready(self) -> Explainer:
-        """Made for the first request: a start does not wait for it."""
+        """Return the explainer, created on first use so that startup does not wait for it."""
         bundle = self._predictor.bundle
         if self._explainer is None and bundle.explainer is not None:
             session = self._predictor.session
@@ -110,7 +112,7 @@ def _output(name: str, values: np.ndarray) -> dict[str, Any]:
 
 
 def _parameters(document: Document, found: Attribution) -> dict[str, Any]:
-    """What the contributions are of, and how base and their sum become the score."""
+    """Return the meaning of the contributions, and how base and sum become the score."""
     link = document.link
     parameters: dict[str, Any] = {
         "features": document.features,

@@ -1,4 +1,4 @@
-"""The init container: fetches a bundle, checks its digest, unpacks it. The only one that sees the store."""
+"""The init container: fetch, verify and unpack a bundle. Only this container can access the store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger("modelward.fetch")
 def fetch(
     uri: str, digest: str, into: Path, store: str | None, model: str | None = None, version: str | None = None
 ) -> FetchOutcome:
-    """Fetch, verify, unpack; says what came of it and raises nothing. The bundle must be of that model and version, if given."""
+    """Fetch, verify and unpack a bundle of the given model and version, if any; never raise."""
     told = shown(uri)
     try:
         folder, name = split(resolve(uri, store))
@@ -31,21 +31,17 @@ def fetch(
     except InvalidAddressError as error:
         return FetchOutcome(verified=False, reason="ArtifactNotFound", message=f"spec.artifact.uri: {error}")
     except UnverifiedBundleError as error:
-        reason = (
-            "DigestMismatch" if "digest is" in str(error) or "is not the file" in str(error) else "ArtifactUnreadable"
-        )
-        return FetchOutcome(
-            verified=False, reason=reason, message=f"The bundle at {told} is not what was asked for: {error}"
-        )
+        message = f"The bundle at {told} cannot be used: {error}"
+        return FetchOutcome.model_validate({"verified": False, "reason": error.reason, "message": message})
     except (OSError, obstore.exceptions.BaseError) as error:
         missing = (
             isinstance(error, FileNotFoundError) or "not found" in str(error).lower() or "No such file" in str(error)
         )
         if missing:
-            message = f"spec.artifact.uri: there is nothing at {told}: upload the bundle, or correct the address"
+            message = f"spec.artifact.uri: nothing found at {told}. Upload the bundle, or correct the address"
             return FetchOutcome(verified=False, reason="ArtifactNotFound", message=message)
         found = trouble(error, uri)
-        document = {"verified": False, "reason": found.reason, "message": f"{found.sentence}; it is tried again"}
+        document = {"verified": False, "reason": found.reason, "message": f"{found.sentence}; the fetch is retried"}
         return FetchOutcome.model_validate(document)
     if (mismatch := _mismatch(files, model, version)) is not None:
         return mismatch
@@ -57,13 +53,13 @@ def fetch(
 
 
 def _mismatch(files: dict[str, bytes], model: str | None, version: str | None) -> FetchOutcome | None:
-    """Why the bundle is another one than the object asks for, though its digest is right."""
+    """Return the outcome of a bundle whose model or version is not the requested one."""
     try:
         signature = Signature.model_validate_json(files.get(names.SIGNATURE_FILE, b""))
     except ValidationError:
         if model is None and version is None:
             return None
-        message = "The bundle's signature cannot be read: train it again with this release of Modelward"
+        message = "The bundle's signature cannot be read. Train the model again with this release of Modelward"
         return FetchOutcome(verified=False, reason="ArtifactUnreadable", message=message)
     for reason, field, wanted, found in (
         ("ModelMismatch", "model", model, signature.model),
@@ -71,8 +67,8 @@ def _mismatch(files: dict[str, bytes], model: str | None, version: str | None) -
     ):
         if wanted is not None and wanted != found:
             message = (
-                f"The bundle is of {field} '{found}', spec.{field} is '{wanted}': "
-                f"correct spec.{field}, or name the bundle of {field} '{wanted}'"
+                f"The bundle has {field} '{found}', but spec.{field} is '{wanted}'. "
+                f"Correct spec.{field}, or set spec.artifact to the bundle of {field} '{wanted}'"
             )
             return FetchOutcome(verified=False, reason=reason, message=message)
     return None
@@ -87,10 +83,10 @@ def run(
     model: str | None = None,
     version: str | None = None,
 ) -> int:
-    """Fetch and leave the outcome in the termination log; 0 when verified, 1 when another try may help, else 65."""
+    """Fetch and write the outcome to the termination log; return 0 if verified, 1 if a retry may help, else 65."""
     try:
         outcome = fetch(uri, digest, into, store, model, version)
-    except Exception as error:  # its text may hold anything of the bundle
+    except Exception as error:  # its text may contain anything of the bundle
         message = f"The bundle could not be fetched ({job_process.where(error)})"
         outcome = FetchOutcome(verified=False, reason="StoreUnavailable", message=message)
     log.info("%s: %s", outcome.reason, outcome.message)

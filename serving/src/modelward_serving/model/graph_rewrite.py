@@ -1,7 +1,7 @@
-"""A model's graph as it is run: all its numbers as one input, where the file has an input for each column.
+"""Rewriting of a model's graph: one input for all numeric columns, instead of one per column.
 
-A run of ONNX Runtime takes longer for each input that it is given. Graphs from training begin with a Concat of the numeric
-columns: without that node, what it made is the input. The model stays the same, which the golden rows prove after this.
+Each input makes a run of ONNX Runtime slower. Graphs from training start with a Concat of the numeric columns; without that node,
+its output becomes the input. The model stays the same, which the golden rows prove.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from google.protobuf.message import DecodeError
 from modelward_serving._generated import graph_pb2 as pb
 
 FLOAT = 1
-"""ONNX's number of float32."""
+"""ONNX's enum value of float32."""
 ONNX = ("", "ai.onnx")
-"""The names of its own domain."""
+"""Names of ONNX's default domain."""
 
 
 def merged(graph: bytes, columns: Sequence[str]) -> tuple[bytes, str | None]:
-    """The graph with one input [n, columns] of float32 in their place, and its name; as it was, and None, if that cannot be.
+    """Return the graph with one input [n, columns] of float32, and its name; unchanged, with None, if it cannot be rewritten.
 
     Args:
         graph: An ONNX file.
@@ -29,7 +29,7 @@ def merged(graph: bytes, columns: Sequence[str]) -> tuple[bytes, str | None]:
     try:
         model = pb.Model.FromString(graph)
     except DecodeError:
-        return graph, None  # ONNX Runtime says what is wrong
+        return graph, None  # ONNX Runtime reports the error
     join = _join(model.graph, columns)
     others = [value for value in model.graph.input if value.name not in columns]
     if join is None or len(others) + len(columns) != len(model.graph.input):
@@ -42,7 +42,7 @@ def merged(graph: bytes, columns: Sequence[str]) -> tuple[bytes, str | None]:
 
 
 def _join(graph: Any, columns: Sequence[str]) -> Any:
-    """The node that puts the columns side by side, if nothing else in the graph reads any of them; else None."""
+    """Return the node that concatenates the columns, if no other node reads them; else None."""
     known, nodes = set(columns), graph.node
     readers = [node for node in nodes if not known.isdisjoint(node.input)]
     if len(columns) < 2 or len(readers) != 1 or any(_has_graphs(node) for node in nodes):
@@ -57,7 +57,7 @@ def _join(graph: Any, columns: Sequence[str]) -> Any:
 
 
 def _has_graphs(node: Any) -> bool:
-    """Whether it has a graph within, which could read the columns, too."""
+    """Return whether the node has a subgraph, which could also read the columns."""
     return any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
 
 

@@ -1,4 +1,4 @@
-"""One verified model, ready to score and to count."""
+"""The model of a pod: validation, scoring and counting."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from modelward_serving.validation.request import RequestValidator, ValidatedRows
 
 
 class InvalidScoreError(Exception):
-    """The model gave something that is no probability."""
+    """The model returned something other than a probability."""
 
 
 class Predictor:
     """The model of this pod.
 
     Args:
-        bundle: Verified.
-        by_stratum: Whether the rows of each stratum are counted apart, too.
+        bundle: A verified bundle.
+        by_stratum: Whether to count the rows of each stratum separately, too.
     """
 
     def __init__(self, bundle: Bundle, *, by_stratum: bool = True) -> None:
@@ -45,7 +45,7 @@ class Predictor:
         """Score checked rows.
 
         Raises:
-            InvalidScoreError: not a number, not in [0, 1], or not one a row.
+            InvalidScoreError: a score is not in [0, 1], or there is not one per row.
         """
         scores = self.session.score(rows.numbers, rows.texts)
         if rows.abstained:
@@ -55,7 +55,7 @@ class Predictor:
         return Prediction(scores, self.decide(scores))
 
     def decide(self, scores: np.ndarray) -> np.ndarray:
-        """Whether each score is positive at the operating threshold."""
+        """Return whether each score reaches the operating threshold."""
         decisions: np.ndarray = scores >= self._threshold
         return decisions
 
@@ -68,10 +68,10 @@ class Predictor:
         return Prediction(scores, scores >= self._threshold)
 
     def checked(self, inputs: Mapping[str, list[Any]]) -> ValidatedRows:
-        """Rows given by column, through the same checks as a request of the protocol.
+        """Validate rows given by column, as a request of the protocol is validated.
 
         Raises:
-            RefusedError: they are wrong.
+            RefusedError: the rows are invalid.
         """
         kinds = {name: column.kind for name, column in self.validator.columns.items()}
         tensors: list[Any] = [
@@ -79,7 +79,7 @@ class Predictor:
             for name, values in inputs.items()
         ]
         if not tensors:
-            raise RefusedError(422, "MissingInput", "inputs", "at least one")
+            raise RefusedError(422, "MissingInput", "inputs", "must have at least one input")
         return self.validator.rows(InferenceRequest(tensors))
 
     def by_column(self, inputs: Mapping[str, list[Any]]) -> dict[str, list[Any]]:

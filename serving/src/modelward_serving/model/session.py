@@ -1,4 +1,4 @@
-"""The model: one ONNX Runtime session on one thread."""
+"""The model as an ONNX Runtime session on one thread."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Columns = Mapping[str, np.ndarray]
 WARM_UPS = 8
 MAX_BOUND_ROWS = 256
 MAX_BINDINGS = 8
-"""Numbers of rows that memory is kept for; callers use few, again and again."""
+"""Distinct row counts with bound memory; clients reuse few."""
 SLOW = 0.005
-"""A model that takes more seconds than this for its golden rows is run beside the event loop."""
+"""Seconds for the golden rows above which a model runs in a thread."""
 
 
 class UnservableError(Exception):
-    """The bundle is what it should be, and cannot be served all the same."""
+    """A verified bundle that cannot be served: a CamelCase reason and a sentence."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class Session:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 4  # its messages may hold values
+        options.log_severity_level = 4  # its messages may contain values
         self._numeric = [c.name for c in bundle.signature.inputs if c.kind != "categorical"]
         self._categorical = [c.name for c in bundle.signature.inputs if c.kind == "categorical"]
         graph, self._merged = graph_rewrite.merged(bundle.graph, self._numeric)
@@ -60,7 +60,7 @@ class Session:
         self.slow = self._warm_up(bundle.golden, bundle.signature) > SLOW
 
     def score(self, numbers: np.ndarray, texts: list[np.ndarray]) -> np.ndarray:
-        """P(positive) of each row, [n] of float32, from [n, features] of float32 and [n, 1] of texts for each category."""
+        """Return P(positive), [n] of float32, of [n, features] of float32 and [n, 1] of texts per categorical column."""
         count = len(numbers)
         if not self._categorical and count <= MAX_BOUND_ROWS and (bound := self._bound_to(count)) is not None:
             return bound.score(numbers)
@@ -82,7 +82,7 @@ class Session:
         return scores.reshape(-1)
 
     def by_name(self, numbers: np.ndarray, texts: list[np.ndarray]) -> dict[str, np.ndarray]:
-        """Columns as score() takes them, each as [n, 1] under its name."""
+        """Return the inputs of score() as [n, 1] by column name."""
         columns = np.ascontiguousarray(numbers.T)
         found = {name: values.reshape(-1, 1) for name, values in zip(self._numeric, columns, strict=True)}
         found.update(zip(self._categorical, texts, strict=True))
@@ -97,7 +97,7 @@ class Session:
         wanted = {*([self._merged] if self._merged else self._numeric), *self._categorical}
         present = {node.name for node in self._session.get_inputs()}
         if wanted != present or SCORE not in {node.name for node in self._session.get_outputs()}:
-            message = "the graph's inputs and outputs are not those of the signature"
+            message = "the graph's inputs and outputs differ from the signature's"
             raise UnservableError("ModelUnloadable", message)
 
     def _warm_up(self, golden: Golden, signature: Signature) -> float:
@@ -115,15 +115,15 @@ class Session:
             ) from error
         expected = np.array(golden.scores, dtype=np.float32)
         if scores.shape != expected.shape or not np.all(np.abs(scores - expected) <= golden.tolerance):
-            message = "the model's scores of the golden rows are not those of its training"
+            message = "the scores of the golden rows differ from those at training"
             raise UnservableError("ParityFailed", message)
         if first.shape != (1,) or not np.abs(first[0] - expected[0]) <= golden.tolerance:
-            raise UnservableError("ParityFailed", "the model scores a row alone otherwise than among others")
+            raise UnservableError("ParityFailed", "the model scores a row differently alone than in a batch")
         return elapsed
 
 
 class _Bound:
-    """So many rows of numbers at a time through memory that is bound to the session once.
+    """Memory bound to the session once, for a fixed number of rows.
 
     ONNX Runtime cannot bind texts.
     """
@@ -140,8 +140,8 @@ class _Bound:
             self._numbers = columns.T
             for name, column in zip(names, columns, strict=True):
                 self._binding.bind_input(name, "cpu", 0, np.float32, [count, 1], column.ctypes.data)
-        # The graph decides the output's shape, and a wrong one must be seen: memory is bound for what it has made of zeros, and
-        # ONNX Runtime fails if it makes another of other numbers.
+        # The graph determines the output's shape, and a wrong one must be noticed: memory is bound for the output of zeros, and
+        # ONNX Runtime fails if other numbers give another shape.
         self._binding.bind_output(SCORE)
         session.run_with_iobinding(self._binding)
         made = self._binding.get_outputs()[0].numpy()
@@ -149,7 +149,7 @@ class _Bound:
         self._binding.bind_output(SCORE, "cpu", 0, made.dtype, list(made.shape), self._scores.ctypes.data)
 
     def score(self, numbers: np.ndarray) -> np.ndarray:
-        """As Session.score."""
+        """Score rows, as Session.score() does."""
         with self._lock:
             self._numbers[:] = numbers
             self._session.run_with_iobinding(self._binding)
@@ -157,7 +157,7 @@ class _Bound:
 
 
 def as_columns(signature: Signature, golden: Golden) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Golden rows as the session takes them."""
+    """Return the golden rows as the session takes them."""
     numeric = [golden.inputs[c.name] for c in signature.inputs if c.kind != "categorical"]
     categorical = [golden.inputs[c.name] for c in signature.inputs if c.kind == "categorical"]
     numbers = np.array(numeric, dtype=np.float32).reshape(len(numeric), len(golden.scores)).T

@@ -1,4 +1,4 @@
-"""What the process writes: never what a library says in an exception, because that may repeat a patient's value."""
+"""Logging. Text of library exceptions is never logged, because it may contain a patient's value."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ LIBRARIES = ("bentoml", "_bentoml_sdk", "_bentoml_impl", "uvicorn", "asyncio", "
 
 
 class Formatter(logging.Formatter):
-    """An exception's type, and where it came from, without its message."""
+    """Formats exceptions without their messages."""
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
-        """The frames and the type of each exception of the chain, the innermost first."""
+        """Return frames and type of each exception in the chain, innermost first."""
         said: list[str] = []
         error: BaseException | None = ei[1]
         while error is not None:
@@ -27,7 +27,7 @@ class Formatter(logging.Formatter):
 
 
 class _Quiet(logging.Filter):
-    """Of libraries' records only the place and the type of the exception are kept: their arguments may be values."""
+    """Reduces library records to the place and the exception's type: their arguments may be values."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith(LIBRARIES):
@@ -40,7 +40,7 @@ class _Quiet(logging.Filter):
 
 
 def begin() -> None:
-    """Write to the standard output."""
+    """Configure logging to standard output."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(Formatter("%(asctime)s %(levelname)s %(message)s"))
     handler.addFilter(_Quiet())
@@ -50,7 +50,7 @@ def begin() -> None:
 
 
 def adopt() -> None:
-    """Take libraries' own handlers away, so that all they say comes through ours."""
+    """Remove the handlers of libraries, so that their records pass ours."""
     for name in list(logging.root.manager.loggerDict):
         if name.startswith(LIBRARIES):
             found = logging.getLogger(name)
@@ -59,6 +59,6 @@ def adopt() -> None:
 
 
 def of_loop(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-    """The event loop's exception handler: its own would write the callback's arguments, which are what a caller sent."""
+    """Log an event-loop error. The default handler would log callback arguments, which may hold a request."""
     error = context.get("exception")
     log.error("an error in the event loop: %s", type(error).__name__ if error is not None else "no exception")

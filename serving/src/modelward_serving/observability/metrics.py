@@ -1,4 +1,4 @@
-"""What Prometheus may ask of a serving pod: counts and durations, no values."""
+"""Prometheus metrics of a serving pod: counts and durations, no values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 
 
 class Metrics:
-    """The metrics of one server: plain numbers while it serves, families only when it is asked."""
+    """Metrics of one server: plain numbers while serving, metric families on scrape."""
 
     def __init__(self, model: str, version: str, digest: str) -> None:
         self.requests = 0
@@ -32,7 +32,7 @@ class Metrics:
         self._registry.register(self)
 
     def record(self, protocol: str, arm: str, code: int, seconds: float, rows: int) -> None:
-        """One inference request was answered."""
+        """Record an answered inference request."""
         self.requests += 1
         self.failures += code >= 500
         self._answers[protocol, arm, code] += 1
@@ -41,7 +41,7 @@ class Metrics:
         self._rows += rows
 
     def collect(self) -> Iterator[Metric]:
-        """The families, for prometheus_client."""
+        """Yield the metric families."""
         info = GaugeMetricFamily("modelward_serving_info", "The model that is served.", labels=list(self._labels))
         info.add_metric(list(self._labels.values()), 1)
         yield info
@@ -64,9 +64,9 @@ class Metrics:
         yield GaugeMetricFamily(names.IN_FLIGHT_METRIC, "Inference requests that are not answered yet.", self.in_flight)
 
     def explained(self, code: int) -> None:
-        """One request for an explanation was answered; it is no inference request, and says nothing of a rollout."""
+        """Record an answered explanation. It does not count as an inference request or as evidence."""
         self._explanations[code] += 1
 
     def text(self) -> bytes:
-        """All metrics in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self._registry)

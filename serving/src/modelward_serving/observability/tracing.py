@@ -16,14 +16,14 @@ WHERE = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
 def passed_on(headers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """A caller's own trace context, for the challenger."""
+    """Return the client's trace context, for the challenger."""
     if HEADERS.isdisjoint(headers):
         return {}
     return sendable(headers, HEADERS)
 
 
 class Tracing:
-    """Makes spans, and sends them in the background. Loaded only where it is wanted."""
+    """Creates spans and exports them in the background. OpenTelemetry is imported only if tracing is enabled."""
 
     def __init__(self, model: str, version: str, digest: str) -> None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -41,13 +41,13 @@ class Tracing:
         self._context = TraceContextTextMapPropagator()
 
     def begin(self, protocol: str, headers: Mapping[bytes, bytes]) -> Any:
-        """A span for a request that came by ``protocol``; a child of the caller's, if it has one."""
+        """Start a span for a request, as a child of the client's span if it has one."""
         told = {name.decode(): value.decode("latin-1") for name, value in passed_on(headers).items()}
         parent = self._context.extract(told)
         return self._tracer.start_span(f"infer {protocol}", context=parent, kind=self._kind)
 
     def end(self, span: Any, arm: str, version: str | None, code: int, rows: int) -> None:
-        """The request was answered, with what REST calls the status."""
+        """End the span of an answered request."""
         from opentelemetry.trace import Status, StatusCode
 
         span.set_attribute("modelward.arm", arm)
@@ -60,7 +60,7 @@ class Tracing:
         span.end()
 
     def context(self, span: Any) -> dict[bytes, bytes]:
-        """What the challenger gets, so that its span is a child of this one."""
+        """Return the headers that make the challenger's span a child of this one."""
         from opentelemetry.trace import set_span_in_context
 
         carrier: dict[str, str] = {}
@@ -68,12 +68,12 @@ class Tracing:
         return {name.encode(): value.encode("latin-1") for name, value in carrier.items()}
 
     def close(self) -> None:
-        """Send what is left."""
+        """Export the remaining spans."""
         self._provider.shutdown()
 
 
 def from_environment(environ: Mapping[str, str], model: str, version: str, digest: str) -> Tracing | None:
-    """Tracing, if the environment says where to."""
+    """Return tracing if the environment names a collector."""
     if any(environ.get(name) for name in WHERE):
         return Tracing(model, version, digest)
     return None

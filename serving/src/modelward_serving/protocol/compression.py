@@ -1,4 +1,4 @@
-"""Compressed bodies and messages, unpacked up to a limit."""
+"""Decompression of bodies and messages, up to a size limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from modelward_serving.limits import MAX_BODY
 
 
 def plain(body: bytes | bytearray, encoding: bytes | None) -> bytes | bytearray:
-    """A body, without the encoding that Content-Encoding names.
+    """Decompress a body, if Content-Encoding is set.
 
     Raises:
         RefusedError: see decompress().
@@ -20,23 +20,25 @@ def plain(body: bytes | bytearray, encoding: bytes | None) -> bytes | bytearray:
 
 
 def decompress(body: bytes, encoding: bytes, largest: int = MAX_BODY) -> bytes:
-    """A body in the encoding that Content-Encoding names; names are the same in any case (RFC 9110, 8.4.1).
+    """Decompress a body. Names of encodings are case-insensitive (RFC 9110, 8.4.1).
 
     Raises:
-        RefusedError: another encoding, damaged, or too large when unpacked.
+        RefusedError: unknown encoding, corrupt data, or too large when decompressed.
     """
     encoding = encoding.strip().lower().removeprefix(b"x-")
     if encoding not in (b"gzip", b"deflate"):
-        raise RefusedError(415, "UnsupportedEncoding", "Content-Encoding", "gzip, deflate or identity")
+        raise RefusedError(415, "UnsupportedEncoding", "Content-Encoding", "must be gzip, deflate or identity")
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
     try:
         content = unpacker.decompress(body, largest)
     except zlib.error as error:
-        raise RefusedError(400, "NotARequest", "Content-Encoding", f"the body is no {encoding.decode()}") from error
+        raise RefusedError(
+            400, "NotARequest", "Content-Encoding", f"the body is not valid {encoding.decode()}"
+        ) from error
     if unpacker.unconsumed_tail:
-        raise RefusedError(413, "TooLarge", "", f"a body may have {largest} bytes at most")
+        raise RefusedError(413, "TooLarge", "", f"a body may have at most {largest} bytes")
     if not unpacker.eof:
         raise RefusedError(
-            400, "NotARequest", "Content-Encoding", f"the body is no {encoding.decode()}: it ends too early"
+            400, "NotARequest", "Content-Encoding", f"the body is not valid {encoding.decode()}: it is truncated"
         )
     return content

@@ -1,8 +1,7 @@
-"""HTTP fields: which names and values there are, and the only way in which lines for another server are written.
+"""HTTP fields: valid names and values, and the only place that writes header lines for another server.
 
-A caller's value that reaches another server's connection raw is a request of the caller's own making there: CR and LF end a line,
-and the next caller's answer is lost to whoever wrote it. So what comes is checked where it comes in (RFC 9113 section 8.2.1), and
-what goes out is checked where it is written, whoever checked it before.
+An unchecked value that is forwarded to another server can smuggle a request: CR and LF end a header line, and the smuggler gets
+the next client's response. So fields are checked on arrival (RFC 9113 section 8.2.1) and again when they are written.
 """
 
 from __future__ import annotations
@@ -11,47 +10,47 @@ from collections.abc import Iterable, Mapping
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 _NAME = b"!#$%&'*+-.^_`|~0123456789" + _LETTERS
-"""Characters of a token (RFC 9110 section 5.6.2), without capitals: HTTP/2 has none, and we write none."""
+"""Characters of a lower-case token (RFC 9110 section 5.6.2)."""
 _NAME_OR_COLON = b":" + _NAME
 VISIBLE = bytes(range(0x21, 0x7F))
 _VALUE = b"\t " + VISIBLE + bytes(range(0x80, 0x100))
 _WRITTEN = b"\t " + VISIBLE
-"""What we write: bytes beyond ASCII mean something else to every reader."""
+"""Characters that we write: servers disagree on bytes beyond ASCII."""
 _OF_THE_MESSAGE = frozenset(
     b"connection content-length expect host keep-alive te trailer transfer-encoding upgrade".split()
 )
-"""Names that say where a message ends and whom it is for: whoever makes the message says so, and no caller."""
+"""Fields that frame or route a message: set by whoever builds it, never copied from a client."""
 
 
 class UnsendableError(ValueError):
-    """A field, path or address that must not be written; it says which, and never what is in it."""
+    """A field, path or address that must not be sent. The message names it without its content."""
 
 
 def are_of_names(names: Iterable[bytes]) -> bool:
-    """Whether these have no characters but those of names, and the colon of HTTP/2's own."""
+    """Return whether all are valid field names; a colon is allowed for HTTP/2's pseudo-headers."""
     return not b"".join(names).translate(None, _NAME_OR_COLON)
 
 
 def are_of_values(values: Iterable[bytes]) -> bool:
-    """Whether these have no characters but those of values: no control characters."""
+    """Return whether all are valid field values."""
     return not b"".join(values).translate(None, _VALUE)
 
 
 def are_visible(texts: Iterable[bytes]) -> bool:
-    """Whether there is nothing but visible ASCII: methods, schemes, paths and authorities."""
+    """Return whether all consist of visible ASCII, as methods, schemes, paths and authorities must."""
     return not b"".join(texts).translate(None, VISIBLE)
 
 
 def sendable(headers: Mapping[bytes, bytes], names: Iterable[bytes]) -> dict[bytes, bytes]:
-    """Of these headers those that may be passed on: one that cannot be written is left out."""
+    """Return the named headers that may be forwarded; omit those that cannot be written."""
     return {name: headers[name] for name in names if name in headers and _is_written(headers[name])}
 
 
 def lines(headers: Mapping[bytes, bytes]) -> bytes:
-    """Headers as lines of a request.
+    """Return headers as lines of a request.
 
     Raises:
-        UnsendableError: one would write anything but its own line, or say where the request ends.
+        UnsendableError: a header would write more than its own line, or frame the request.
     """
     for name, value in headers.items():
         if not name or name.translate(None, _NAME) or name in _OF_THE_MESSAGE:
@@ -62,10 +61,10 @@ def lines(headers: Mapping[bytes, bytes]) -> bytes:
 
 
 def beginning(path: str, host: str) -> bytes:
-    """A POST's first two lines.
+    """Return the first two lines of a POST request.
 
     Raises:
-        UnsendableError: a path or a host that would write anything else.
+        UnsendableError: the path or the host is invalid.
     """
     if not path.startswith("/") or not path.isascii() or not are_visible((path.encode(),)):
         raise UnsendableError("a path that must not be written")

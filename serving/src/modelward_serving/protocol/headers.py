@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 AUTHORIZATION = b"authorization"
-"""The header that has the caller's token."""
+"""Carries the client's token."""
 ENCODING = b"content-encoding"
 JSON_HEAD = b"content-type: application/json\r\n"
 JSON_LENGTH = b"inference-header-content-length"
-"""The length of a body's JSON, where binary tensors follow it."""
+"""Length of the JSON part, if binary tensors follow it."""
 INVALID_HEADER = "x-modelward-invalid"
 """Set on a 500 of a model that returned no probability."""

@@ -1,4 +1,4 @@
-"""How many values a JSON document may have, counted before it is parsed."""
+"""Limit on the number of values in a JSON document, checked before it is parsed."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from modelward_serving.errors import RefusedError
 from modelward_serving.limits import MAX_ROWS
 
 SMALL = 64 * 1024
-"""Bytes of a document that can become no more than a few megabytes."""
+"""Bytes of a document that stays within a few megabytes when parsed."""
 
 
 def max_values(columns: int) -> int:
-    """How many values the document of a model with so many columns may have, with room for what is said beside them."""
+    """Return the limit of values in a document for a model with so many columns, with room for names and parameters."""
     return MAX_ROWS * max(columns, 1) + 4096
 
 
 def check_values(content: bytes | bytearray | memoryview, most: int) -> None:
-    """Refuse what would become more objects than any request has, before it does: each takes up to 30 times its bytes.
+    """Refuse a document with more values than any valid request: each takes up to 30 times its bytes in memory.
 
-    A category may hold a comma, so twice as many of them are let through as there are values.
+    A category may contain a comma, so twice as many commas as values are allowed.
 
     Raises:
         RefusedError: 413 TooManyValues.
@@ -27,5 +27,5 @@ def check_values(content: bytes | bytearray | memoryview, most: int) -> None:
     if isinstance(content, memoryview):
         content = bytes(content)
     if content.count(b",") > 2 * most or content.count(b"[") + content.count(b"{") > most:
-        rule = f"a request may have {MAX_ROWS} rows at most, and has more values than fit in those"
+        rule = f"a request may have at most {MAX_ROWS} rows; this one has more values than fit in them"
         raise RefusedError(413, "TooManyValues", "inputs", rule)

@@ -1,4 +1,4 @@
-"""What the server and the model say of themselves, for REST and gRPC."""
+"""Metadata of the server and the model, for REST and gRPC."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ EXTENSIONS = ("binary_tensor_data",)
 
 
 def server_metadata() -> dict[str, Any]:
-    """The server's name, version and extensions."""
+    """Return the server's name, version and extensions."""
     return {"name": "modelward", "version": version("modelward-serving"), "extensions": list(EXTENSIONS)}
 
 
 def model_metadata(signature: Signature) -> dict[str, Any]:
-    """The model's inputs and outputs."""
+    """Return the model's inputs and outputs."""
     inputs = [
         {"name": c.name, "datatype": "BYTES" if c.kind == "categorical" else "FP32", "shape": [-1, 1]}
         for c in signature.inputs

@@ -1,4 +1,4 @@
-"""What a pod answers over HTTP, as an OpenAPI 3.1 document made from its model's signature."""
+"""The OpenAPI 3.1 document of a pod, from its model's signature."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores and decisions, and whose they are."""
+"""Predictions: scores and decisions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Prediction(msgspec.Struct, frozen=True):
 
 
 class ServedPrediction(msgspec.Struct, frozen=True):
-    """The answer that a caller gets, and the version that gave it."""
+    """A prediction, with the version and the arm that served it."""
 
     prediction: Prediction
     model: str
@@ -26,11 +26,11 @@ class ServedPrediction(msgspec.Struct, frozen=True):
 
 
 def is_valid(scores: np.ndarray, count: int) -> bool:
-    """Whether scores are probabilities, one a row."""
+    """Return whether scores are probabilities, one per row."""
     if scores.shape != (count,):
         return False
     if count == 1:
         score: float = scores.item()
         return 0.0 <= score <= 1.0
-    # NaN is the least and the most of what it is among, and neither.
+    # A NaN makes minimum and maximum NaN, and both comparisons false.
     return bool(np.minimum.reduce(scores, initial=0.0) >= 0.0 and np.maximum.reduce(scores, initial=0.0) <= 1.0)

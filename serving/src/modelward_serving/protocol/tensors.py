@@ -1,6 +1,6 @@
-"""The Open Inference Protocol's tensors, as REST and gRPC both carry them, and what is said of those that are wrong.
+"""Tensors of the Open Inference Protocol, independent of REST and gRPC.
 
-An error says which field breaks which rule; it never repeats a value.
+An error names the field and the rule that it breaks, and never a value.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ DTYPES = {
     "UINT64": "<u8",
     "BOOL": "?",
 }
-"""How the numbers of a datatype lie in a binary tensor."""
+"""NumPy dtype of each datatype in a binary tensor."""
 FLOATS = frozenset({"FP32", "FP64"})
-"""Datatypes that hold any number that JSON or a column may have."""
+"""Datatypes without a range check."""
 LIMITS: dict[str, tuple[float, float]] = {
     name: (float(np.iinfo(kind).min), float(np.iinfo(kind).max))
     for name, kind in DTYPES.items()
     if kind[-2:-1] in ("i", "u")
 }
 LIMITS |= {"BOOL": (0.0, 1.0), "FP16": (-65504.0, 65504.0)}
-"""The least and the greatest number of the others; all but FP16 are whole."""
+"""Minimum and maximum of the other datatypes; all but FP16 are integers."""
 
 
 class InputTensor(msgspec.Struct):
@@ -51,14 +51,14 @@ class InputTensor(msgspec.Struct):
 
 
 class RequestedOutput(msgspec.Struct):
-    """One output that the caller wants."""
+    """One requested output."""
 
     name: str
     parameters: dict[str, Any] | None = None
 
 
 class InferenceRequest(msgspec.Struct):
-    """A request, whatever carried it."""
+    """An inference request, independent of its protocol."""
 
     inputs: list[InputTensor]
     id: str | None = None
@@ -68,7 +68,7 @@ class InferenceRequest(msgspec.Struct):
 
 @dataclass(slots=True)
 class BinaryTensor:
-    """One input whose values came as bytes. It takes an InputTensor's place and looks like one."""
+    """One input as bytes. It stands in for an InputTensor."""
 
     name: str
     shape: list[int]
@@ -80,7 +80,7 @@ class BinaryTensor:
 
 @dataclass(slots=True)
 class NumberTensor:
-    """One input whose values are numbers in one array. It takes an InputTensor's place and looks like one."""
+    """One input as an array of numbers. It stands in for an InputTensor."""
 
     name: str
     shape: list[int]
@@ -91,7 +91,7 @@ class NumberTensor:
 
     @property
     def data(self) -> list[float]:
-        """The values, for those who want objects."""
+        """The values as a list."""
         found: list[float] = self.numbers.tolist()
         return found
 
@@ -100,35 +100,35 @@ Tensor = InputTensor | BinaryTensor | NumberTensor
 
 
 def binary_numbers(tensor: BinaryTensor, where: str) -> np.ndarray:
-    """The numbers of a binary tensor, flat, of the tensor's own type; BOOL as the bytes that they are, of which 7 is none.
+    """Return the values of a binary tensor, flat, in its own dtype; BOOL as bytes, which may be invalid, such as 7.
 
     Raises:
-        RefusedError: its length is not a multiple of the type's.
+        RefusedError: the length is not a multiple of the datatype's.
     """
     dtype = np.dtype("u1" if tensor.datatype == "BOOL" else DTYPES[tensor.datatype])
     if len(tensor.content) % dtype.itemsize:
-        rule = f"{tensor.datatype} takes {dtype.itemsize} bytes a value"
+        rule = f"{tensor.datatype} must have {dtype.itemsize} bytes per value"
         raise RefusedError(422, "WrongShape", f"{where}.data", rule)
     return np.frombuffer(tensor.content, dtype)
 
 
 def binary_texts(content: bytes | memoryview, where: str) -> list[str]:
-    """The texts of a BYTES tensor: each its length, as four bytes, the least first, and then its UTF-8.
+    """Return the strings of a BYTES tensor: each is its length, as a little-endian uint32, then UTF-8.
 
     Raises:
-        RefusedError: lengths that do not add up, or bytes that are no UTF-8.
+        RefusedError: the lengths do not add up, or a string is not UTF-8.
     """
     raw, at, texts = bytes(content), 0, []
     while at < len(raw):
         if at + 4 > len(raw):
-            raise RefusedError(422, "WrongShape", f"{where}.data", "each text follows its length in four bytes")
+            raise RefusedError(422, "WrongShape", f"{where}.data", "each string must follow its length, as four bytes")
         (length,) = struct.unpack_from("<I", raw, at)
         at += 4
         if at + length > len(raw):
-            raise RefusedError(422, "WrongShape", f"{where}.data", "a text is shorter than its length says")
+            raise RefusedError(422, "WrongShape", f"{where}.data", "a string is shorter than its length")
         try:
             texts.append(raw[at : at + length].decode())
         except UnicodeDecodeError as error:
-            raise RefusedError(422, "WrongKind", f"{where}.data", "texts are UTF-8") from error
+            raise RefusedError(422, "WrongKind", f"{where}.data", "must be valid UTF-8") from error
         at += length
     return texts

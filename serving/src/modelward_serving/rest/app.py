@@ -37,7 +37,7 @@ class App:
     ) -> None:
         self.terminating = False
         self.port = Port(Connections(HTTP) if connections is None else connections, inference.budget, MAX_BODY)
-        """The limits of the port that this is served on."""
+        """Limits of the port that serves this application."""
         self.codec = RestCodec(inference.predictor, timeout)
         self._inference = inference
         self._bento = bento
@@ -45,20 +45,20 @@ class App:
         self.routes = endpoints.routes()
         self._by_path = {path: route for route in self.routes for path in (route.path, *route.aliases)}
         self.infer_paths = {route.path.encode() for route in self.routes if route.handler == endpoints.infer}
-        """Paths of inference, which the server's protocol answers by itself."""
+        """Inference paths, which InferenceHttpProtocol answers directly."""
         self.heads = RequestHeaderCache()
-        """Of requests to those paths: what the server's protocol need not parse."""
+        """Parsed headers of requests to those paths."""
 
     def draining(self) -> bool:
-        """Whether callers shall connect anew: they will come to another pod."""
+        """Whether clients should reconnect, to reach another pod."""
         return self.terminating or self._inference.draining()
 
     def infer(self, call: RestCall) -> None:
-        """Answer an inference request, now or later: call.is_answered says which."""
+        """Handle an inference request; see Inference.take()."""
         self._inference.take(call)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer all that the server's protocol leaves: pipelined inference, the other endpoints, BentoML."""
+        """Answer what InferenceHttpProtocol leaves: pipelined inference, the other endpoints, BentoML."""
         reply = await self._replied(scope, receive)
         if reply is None:
             await self._bento(scope, receive, send)
@@ -66,12 +66,12 @@ class App:
             await send_reply(send, reply, close=self.draining())
 
     async def _replied(self, scope: Scope, receive: Receive) -> Reply | None:
-        """The response, unless the request is for BentoML."""
+        """Return the response; None if the request is for BentoML."""
         path, headers = scope["path"], dict(scope["headers"])
         route = self._by_path.get(path)
         if route is None and path.startswith("/v2"):
             model = self._inference.predictor.model
-            return failed(404, "NotFound", f"there is no such path; the model is {model}")
+            return failed(404, "NotFound", f"no such path; this pod serves the model {model}")
         if route is not None and scope["method"] not in route.methods:
             return wrong_method(", ".join(route.methods))
         try:

@@ -15,7 +15,7 @@ from modelward_serving.transport.reply import Reply
 from modelward_serving.validation.request import ValidatedRows
 
 FORWARDED = frozenset((JSON_LENGTH, ENCODING, AUTHORIZATION))
-"""Headers of a request that its challenger gets, too."""
+"""Headers that a challenger also gets."""
 
 
 class RestCall(Call):
@@ -56,7 +56,7 @@ class RestCall(Call):
         return Forward(bytes(self._body), sendable(self.headers, FORWARDED) | context)
 
     def remaining_timeout(self) -> float:
-        """Return the seconds until the caller is told that the request timed out."""
+        """Return the seconds until the client is told that the request timed out."""
         return self._codec.timeout - (time.perf_counter() - self.started)
 
 

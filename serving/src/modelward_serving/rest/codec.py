@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over HTTP: JSON, and binary tensors behind it."""
+"""The Open Inference Protocol over HTTP: JSON, optionally followed by binary tensors."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ _encoder = msgspec.json.Encoder()
 
 
 def decode(body: bytes | bytearray, json_length: bytes | None = None, most: int = max_values(1000)) -> InferenceRequest:
-    """A request's document; its binary tensors, if any, follow after ``json_length`` bytes.
+    """Decode a request; binary tensors follow after ``json_length`` bytes.
 
     Args:
-        body: Not compressed any more.
-        json_length: Of the document, if more follows; as the header says it.
-        most: Values that the document may have: see max_values().
+        body: The decompressed body.
+        json_length: Length of the JSON, if binary tensors follow; the header's value.
+        most: Limit of values in the document; see max_values().
 
     Raises:
-        RefusedError: 400 when it is no request, 413 when its document has more values than the largest request.
+        RefusedError: 400 if it is not a request, 413 if it has more values than the largest request.
     """
     if json_length is None:
         return matrix_json.read(body) or _document(body, most)
     if not json_length.isdigit() or int(json_length) > len(body):
-        rule = "the length in bytes of the JSON that the body begins with"
+        rule = "must be the length in bytes of the JSON at the start of the body"
         raise RefusedError(400, "NotARequest", "Inference-Header-Content-Length", rule)
     view, at = memoryview(body), int(json_length)
     request = _document(view[:at], most)
@@ -54,12 +54,12 @@ def decode(body: bytes | bytearray, json_length: bytes | None = None, most: int 
             continue
         if type(size) is not int or not 0 <= size <= len(body) - at:
             field = f"inputs[{index}].parameters.binary_data_size"
-            raise RefusedError(400, "NotARequest", field, "the tensors' sizes must add up to the body's")
+            raise RefusedError(400, "NotARequest", field, "the tensors' sizes must add up to the size of the body")
         content = view[at : at + size]
         inputs[index] = BinaryTensor(tensor.name, tensor.shape, tensor.datatype, content, tensor.parameters)
         at += size
     if at != len(body):
-        raise RefusedError(400, "NotARequest", "inputs", "the tensors' sizes must add up to the body's")
+        raise RefusedError(400, "NotARequest", "inputs", "the tensors' sizes must add up to the size of the body")
     return request
 
 
@@ -73,21 +73,21 @@ def _document(content: bytes | bytearray | memoryview, most: int) -> InferenceRe
         field = text.rpartition("`$")[2].rstrip("`").lstrip(".") if "`$" in text else ""
         raise RefusedError(400, "NotARequest", field, text.partition(" - at")[0]) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RefusedError(400, "NotJson", "", "the body is no JSON document") from error
+        raise RefusedError(400, "NotJson", "", "the body is not valid JSON") from error
     if not request.inputs:
-        raise RefusedError(422, "MissingInput", "inputs", "at least one")
+        raise RefusedError(422, "MissingInput", "inputs", "must have at least one input")
     return request
 
 
 class Encoded(msgspec.Struct, frozen=True):
-    """A response's body, and how much of it is JSON when binary tensors follow."""
+    """A response's body, and the length of its JSON if binary tensors follow."""
 
     content: bytes
     json_length: int | None = None
 
 
 def encode(rows: ValidatedRows, given: ServedPrediction) -> Encoded:
-    """The response to a request."""
+    """Encode a response."""
     shape = [rows.count, 1]
     outputs: list[dict[str, Any]] = []
     binary = b""
@@ -111,15 +111,15 @@ def encode(rows: ValidatedRows, given: ServedPrediction) -> Encoded:
 
 
 class RestCodec:
-    """Requests to one model, and responses of it."""
+    """Decoding of requests and encoding of responses, for one model."""
 
     def __init__(self, predictor: Predictor, timeout: float) -> None:
         self.timeout = timeout
-        """Seconds until a caller is told that its request timed out."""
+        """Seconds until a request times out."""
         self._validator = predictor.validator
         self._most_values = max_values(len(predictor.validator.columns))
         self._heads: dict[tuple[str, str], bytes] = {}
-        """Of responses, by digest and arm."""
+        """Response headers by digest and arm."""
 
     def rows(
         self, headers: Mapping[bytes, bytes], body: bytes | bytearray, *, all_outputs: bool = False
@@ -127,7 +127,7 @@ class RestCodec:
         """Decode and check a request.
 
         Raises:
-            RefusedError: it is wrong.
+            RefusedError: the request is invalid.
         """
         content = plain(body, headers.get(ENCODING))
         request = decode(content, headers.get(JSON_LENGTH), self._most_values)
@@ -142,14 +142,14 @@ class RestCodec:
         except RefusedError as error:
             return refused(error)
         except TimeoutError:
-            return failed(504, "DeadlineExceeded", f"not answered within {self.timeout:g} s")
+            return failed(504, "DeadlineExceeded", f"the request timed out after {self.timeout:g} s")
         except NoAnswerError:
             head = f"{INVALID_HEADER}: 1\r\n".encode() if routed else b""
-            return failed(500, "InvalidScore", "the model gave no probability", head)
+            return failed(500, "InvalidScore", "the model returned an invalid score", head)
         except Exception as error:
-            # Its message may hold values: only its type is told.
+            # Its message may contain values: log only its type.
             log.error("inference failed: %s", type(error).__name__)
-            return failed(500, "InternalError", "the model could not answer")
+            return failed(500, "InternalError", "the model failed")
 
     def head(self, model: str, version: str, digest: str, arm: str) -> bytes:
         """Return the head of a JSON response, which names the version that answered."""

@@ -40,7 +40,7 @@ class Route:
     aliases: tuple[str, ...] = ()
     """Other spellings of the path, which the document leaves out."""
     needs_token: bool = True
-    """Whether App authenticates the caller before the handler is called."""
+    """Whether App authenticates the client before the handler is called."""
     count: Callable[[int], None] | None = None
     """Called with the status of each response."""
 
@@ -76,7 +76,7 @@ class Endpoints:
             routes += [
                 Route(GET, base, self.model, openapi.model(f"metadata{of}"), needs_token=False),
                 Route(GET, f"{base}/ready", self.ready, openapi.ready(f"modelReady{of}"), needs_token=False),
-                # Inference authenticates the caller itself, where a refusal is measured, too.
+                # Inference authenticates the client itself, where a refusal is measured, too.
                 Route(POST, f"{base}/infer", self.infer, infer, needs_token=False),
                 Route(POST, f"{base}/explain", self.explain, explain, count=counted),
             ]
@@ -128,10 +128,10 @@ class Endpoints:
         except RefusedError:
             raise
         except TimeoutError:
-            return failed(504, "DeadlineExceeded", f"not answered within {timeout:g} s")
+            return failed(504, "DeadlineExceeded", f"the request timed out after {timeout:g} s")
         except Exception as error:
             log.error("explanation failed: %s", type(error).__name__)
-            return failed(500, "InternalError", "the model could not be explained")
+            return failed(500, "InternalError", "the explanation failed")
 
 
 def _json(document: object) -> Reply:

@@ -1,7 +1,7 @@
-"""The HTTP server: uvicorn, with inference requests answered in its protocol and everything else passed to the application.
+"""The HTTP server: uvicorn's protocol, which answers inference itself and passes other requests to the application.
 
-A request that needs neither a challenger nor a thread is answered in the call that delivered its last byte: no task, no ASGI
-message, no queue. That is most of what a Python server costs. Repeated heads are not even parsed.
+A request that needs neither a challenger nor a thread is answered in the call that delivers its last byte, without a task, ASGI
+messages or a queue, which are most of a Python server's cost. Repeated request headers are parsed once.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from modelward_serving.transport.http1 import LimitedHttpProtocol
 from modelward_serving.transport.reply import Reply
 
 TURN = 0.002
-"""Seconds that one connection may answer requests that came together, before others are looked at."""
+"""Seconds that one connection may use for pipelined requests before others get a turn."""
 
 
 class _Answering:
-    """Stands for a request that is being answered, where uvicorn has its cycle: what comes behind it on the connection waits."""
+    """Takes the place of uvicorn's cycle while a request is answered, so that pipelined requests wait."""
 
     response_complete = False
     keep_alive = True
@@ -40,12 +40,12 @@ class InferenceHttpProtocol(LimitedHttpProtocol):
         self._heads = self.app.heads
         self._codec = self.app.codec
         self._read: tuple[Mapping[bytes, bytes], bytes | bytearray] | None = None
-        """While bytes are parsed: headers and body of the last request, if it is inference and leaves the connection open."""
+        """While parsing: headers and body of the last inference request on a kept connection."""
         self._standing: Any = None
-        """While a request is answered later: the _Answering that stands for it."""
+        """The _Answering of a request that is answered later."""
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came; answers what they complete."""
+        """Parse bytes; answer the requests that they complete."""
         is_first = not self._partial
         if is_first and self._may_answer() and (known := self._heads.split(data)) is not None:
             self._is_new = False
@@ -57,7 +57,7 @@ class InferenceHttpProtocol(LimitedHttpProtocol):
         self._read = None
 
     def _completed(self, body: bytes | bytearray) -> None:
-        """Answer inference at once, unless that would be at the expense of others."""
+        """Answer inference at once, unless other connections had to wait for it."""
         is_inference = self.url in self.app.infer_paths and self.parser.get_method() == b"POST"
         if not is_inference or not self._may_answer() or self.loop.time() - self._came > TURN:
             super()._completed(body)
@@ -76,7 +76,7 @@ class InferenceHttpProtocol(LimitedHttpProtocol):
                 self._holds.append(len(body) if self._port.budget.take(len(body)) else 0)
 
     def _may_answer(self) -> bool:
-        """Asked for each request, so what it is made of is written out: see _is_idle() and _is_shut()."""
+        """Return whether a request may be answered now. Inlines _is_idle() and _is_shut(), because it runs on each request."""
         return (
             (self.cycle is None or self.cycle.response_complete)
             and not self.flow.write_paused

@@ -1,7 +1,7 @@
-"""Many numbers in one JSON array, read without making an object of each: a third of the time.
+"""Fast path for one numeric matrix in JSON: it is read without an object per number, in a third of the time.
 
-Only a request that is nothing but one such tensor is read so. All others, right or wrong, are left to the general decoder, which
-knows what to say of them: what is read here means the same there.
+Only a request that consists of one such tensor takes this path. All others, valid or not, go to the general decoder, which
+reports their errors. Both give the same result.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _parser = simdjson.Parser()
 
 
 def read(body: bytes | bytearray) -> InferenceRequest | None:
-    """The request, or None if it is not of this kind, or may be wrong."""
+    """Return the request; None if it has another form or may be invalid."""
     if not MIN_BYTES <= len(body) <= MAX_BYTES:
         return None
     arrays = _brackets(body)
@@ -39,7 +39,7 @@ def _read(document: Any, arrays: int) -> InferenceRequest | None:
     numbers = np.frombuffer(given["data"].as_buffer(of_type="d"))
     said, tensor = _fields(document, "inputs"), _fields(given, "data")
     is_flat = arrays == ARRAYS + ("outputs" in said)
-    if not is_flat or len(said) + 1 != len(document) or len(tensor) + 1 != len(given):  # a name that is given twice
+    if not is_flat or len(said) + 1 != len(document) or len(tensor) + 1 != len(given):  # a name occurs twice
         return None
     request = msgspec.convert({**said, "inputs": [tensor]}, InferenceRequest)
     head = request.inputs[0]
@@ -49,7 +49,7 @@ def _read(document: Any, arrays: int) -> InferenceRequest | None:
 
 
 def _brackets(body: bytes | bytearray) -> int:
-    """How many arrays begin, as far as it matters; a search for each is faster than a count."""
+    """Count opening brackets, up to the limit; repeated find() is faster than count()."""
     found, at = 0, body.find(b"[")
     while at >= 0 and found <= ARRAYS + 1:
         found, at = found + 1, body.find(b"[", at + 1)

@@ -1,1 +1,1 @@
-"""Which version answers a request, and what a challenger is asked."""
+"""Routing: which version answers a request, and requests to challengers."""

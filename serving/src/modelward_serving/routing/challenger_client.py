@@ -1,7 +1,7 @@
-"""Requests to challenger pods over kept connections, at a fraction of what a general HTTP client takes from the champion's core.
+"""HTTP client for challenger pods: pooled connections, at a fraction of the CPU of a general client.
 
-Whoever asks is called back in the step that delivered the answer's last byte: no task, no future, and one timer for all requests
-that are waited for equally long. A head that came before is looked up and not parsed again: a pod's differ in the length alone.
+The callback runs in the call that delivers the response's last byte, without a task or a future, and one timer serves all
+requests with the same timeout. Repeated response headers are parsed once: those of a pod differ in the length only.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from modelward_serving.security.tls import Certificates
 from modelward_serving.transport.header_cache import HeaderCache
 
 POOLED_SECONDS = 15.0
-"""Idle connections are kept for less long than the challengers keep theirs: neither finds them closed."""
+"""Seconds that idle connections are kept; less than challengers keep theirs, so that none is found closed."""
 MAX_POOLED = 128
-"""Idle connections to one pod: as many as are under way at once, so that few are ever made anew."""
+"""Idle connections per pod: as many as there are concurrent requests."""
 MAX_RESPONSE = 16 * 1024 * 1024
 MAX_HEADS = 256
-"""Heads of answers that are remembered, and beginnings of requests."""
+"""Cached response headers, and cached request heads."""
 _ALWAYS = {b"content-type": b"application/json"}
 """Headers of every request."""
 _ResponseHeaderCache = HeaderCache[tuple[int, dict[str, str]]]
-"""Those of answers: the status and the headers."""
+"""Status and headers of responses."""
 
 
 class Response(msgspec.Struct, frozen=True):
-    """What a challenger answered."""
+    """A challenger's response."""
 
     status: int
     headers: dict[str, str]
@@ -46,7 +46,7 @@ class Response(msgspec.Struct, frozen=True):
 
 
 class Ask(ABC):
-    """One request under way, to be subclassed by whoever asks."""
+    """One pending request; subclass it to handle the response."""
 
     __slots__ = ("connection", "is_over", "started", "until")
 
@@ -57,23 +57,23 @@ class Ask(ABC):
 
     @abstractmethod
     def on_response(self, outcome: Response | OSError) -> None:
-        """Called once with the answer, with TimeoutError if none came in time, or with an OSError for want of a connection."""
+        """Handle the outcome, once: the response, TimeoutError, or an OSError without a connection."""
 
     def tell(self, outcome: Response | OSError) -> None:
-        """Let it be heard, unless something was before."""
+        """Report the outcome, unless one was reported."""
         if not self.is_over:
             self.is_over, self.connection = True, None
             self.on_response(outcome)
 
     def expire(self) -> None:
-        """It is waited for no longer."""
+        """Give up waiting."""
         if self.connection is not None:
             self.connection.abandon()
         self.tell(TimeoutError())
 
 
 class _Waiting:
-    """The requests that are waited for equally long, in the order in which their time is over."""
+    """Pending requests with the same timeout, in order of their deadlines."""
 
     def __init__(self, timeout: float, clock: Callable[[], float], emptied: Callable[[float], object]) -> None:
         self._timeout = timeout
@@ -117,7 +117,7 @@ class _Connection(asyncio.Protocol):
         self._parser: Any = None
         self._messages = self._received = 0
         self._is_strange = False
-        """Whether something came that our server never says."""
+        """Whether the response breaks the rules of our own server."""
         self._response: Response | None = None
         self._headers: dict[str, str] = {}
         self._content = bytearray()
@@ -127,7 +127,7 @@ class _Connection(asyncio.Protocol):
         self.transport.write(request)
 
     def abandon(self) -> None:
-        """What was asked is waited for no longer: its answer, late, would be taken for that of the next request."""
+        """Drop the connection: a late response would be taken for the next one."""
         self.is_open, self._ask = False, None
         self.transport.abort()
 
@@ -137,7 +137,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._ask is None:
-            self.abandon()  # nothing was asked
+            self.abandon()  # no request is pending
             return
         if self._parser is not None:
             self._parse(data)
@@ -160,7 +160,7 @@ class _Connection(asyncio.Protocol):
         self._messages += 1
 
     def on_headers_complete(self) -> None:
-        """Informational statuses (1xx) are no answers: the answer behind one would be taken for that of the next request."""
+        """Reject 1xx statuses: the final response would be taken for that of the next request."""
         self._is_strange = self._is_strange or self._parser.get_status_code() < 200
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -175,7 +175,7 @@ class _Connection(asyncio.Protocol):
             self.is_open = self.is_open and self._parser.should_keep_alive()
 
     def _parse(self, data: bytes) -> Response | None:
-        """Take a part of an answer; the answer, if it is complete now."""
+        """Parse bytes; return the response if it is complete."""
         self._received += len(data)
         try:
             self._parser.feed_data(data)
@@ -188,7 +188,7 @@ class _Connection(asyncio.Protocol):
         response = self._response
         if response is not None:
             self._parser = self._response = None
-            self.is_open = self.is_open and self._messages == 1  # more came than was asked for
+            self.is_open = self.is_open and self._messages == 1  # more than one response
             self._complete(response)
         return response
 
@@ -217,10 +217,10 @@ class Challengers:
         self._connecting: set[asyncio.Task[None]] = set()
         self._heads: _ResponseHeaderCache = HeaderCache(MAX_HEADS)
         self._beginnings: dict[tuple[str, str, str], bytes] = {}
-        """Of requests, by endpoint, path and proof."""
+        """First lines of requests, by endpoint, path and proof."""
 
     def ask(self, endpoint: str, path: str, forward: Forward, timeout: float, ask: Ask, proof: str = "1") -> None:
-        """POST a request to ``ip:port``; never tried again. ``ask`` hears what came of it within ``timeout`` seconds."""
+        """POST a request to ``ip:port``, without retry; report the outcome to ``ask`` within ``timeout`` seconds."""
         try:
             head = self._beginnings.get((endpoint, path, proof)) or self._begin(endpoint, path, proof)
             more = lines(forward.headers) if forward.headers else b""
@@ -241,7 +241,7 @@ class Challengers:
         task.add_done_callback(self._connecting.discard)
 
     def close(self) -> None:
-        """End all that is idle."""
+        """Close idle connections."""
         for pool in self._pools.values():
             for connection in pool:
                 connection.transport.abort()
@@ -275,7 +275,7 @@ class Challengers:
             connection.transport.close()
 
     def _forget_old(self) -> None:
-        """A pod that was not there before came: others may be gone."""
+        """Close expired pools; called when a new pod appears."""
         now = self._clock()
         for endpoint, pool in list(self._pools.items()):
             if all(now - connection.idle_since >= POOLED_SECONDS for connection in pool):
@@ -284,7 +284,7 @@ class Challengers:
                 del self._pools[endpoint]
 
     async def _connect(self, endpoint: str, request: bytes, ask: Ask, limit: float) -> None:
-        """Ask over a new connection, if it comes in time."""
+        """Send a request over a new connection."""
         host, _, port = endpoint.rpartition(":")
         secured = self._certificates.outgoing() if self._certificates else {}
 

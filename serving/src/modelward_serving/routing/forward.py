@@ -1,4 +1,4 @@
-"""Requests to another server, and what it answers."""
+"""Forwarding of requests to a challenger, and parsing of its responses."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _encoder = msgspec.json.Encoder()
 
 
 class Forward(msgspec.Struct, frozen=True):
-    """A request as the challenger is to get it, whichever protocol it came by."""
+    """A request for a challenger, always over HTTP."""
 
     body: bytes
     headers: Mapping[bytes, bytes]
-    """Beside those that every request to a challenger has."""
+    """In addition to those of every request to a challenger."""
 
 
 class OutputTensor(msgspec.Struct):
-    """What is read of one output of another server's response."""
+    """One output of a challenger's response."""
 
     name: str
     data: list[Any]
 
 
 class InferenceResponse(msgspec.Struct):
-    """Another server's response."""
+    """A challenger's response."""
 
     outputs: list[OutputTensor]
 
@@ -41,7 +41,7 @@ _responses = msgspec.json.Decoder(InferenceResponse)
 
 
 def parse_answer(body: bytes, count: int) -> Prediction | None:
-    """A challenger's answer; None if it is none: not JSON, not as many values as rows, not a probability."""
+    """Parse a challenger's prediction; None if it is invalid: not JSON, not one value per row, not a probability."""
     try:
         outputs = {output.name: output.data for output in _responses.decode(body).outputs}
         scores = np.array(outputs[SCORE], dtype=np.float32).reshape(-1)
@@ -54,7 +54,7 @@ def parse_answer(body: bytes, count: int) -> Prediction | None:
 
 
 def forward(request: InferenceRequest, headers: dict[bytes, bytes]) -> Forward:
-    """A request as another server takes it over HTTP, with more headers: binary tensors stay binary."""
+    """Encode a request for a challenger over HTTP, with extra headers; binary tensors stay binary."""
     inputs: list[dict[str, Any]] = []
     binary: list[bytes | memoryview] = []
     tensors: list[Any] = request.inputs

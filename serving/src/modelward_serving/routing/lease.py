@@ -1,4 +1,4 @@
-"""Which requests the challenger gets: pure, with the clock and chance as arguments."""
+"""The traffic lease: which requests a challenger gets. Pure, with clock and chance as arguments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_CHALLENGERS = 8
 
 
 class LeaseHolder:
-    """The lease in force, and the tallies of the challengers so far, of all requests and by stratum."""
+    """The lease in force, and the counts of challengers, overall and by stratum."""
 
     def __init__(self, model: str, digest: str, strata: tuple[str, ...] = ()) -> None:
         self._model = model
@@ -19,16 +19,16 @@ class LeaseHolder:
         self._strata = strata
         self._lease: TrafficLease | None = None
         self._routes_by: TrafficLease | None = None
-        """The lease, unless its challenger was found to fail hard: looked at for each request, so not derived for each."""
+        """The lease, unless its challenger tripped; kept ready because each request reads it."""
         self.may_drain = False
-        """Whether the lease says so, in force or not."""
+        """Whether the lease, in force or expired, asks to drain."""
         self._until = 0.0
         self._newest = (0, 0)
-        """Epoch and sequence of the newest that was told: what comes late is older."""
+        """Epoch and sequence of the newest lease; older ones are stale."""
         self._tallies: dict[str, Tally] = {}
 
     def take(self, epoch: int, lease: TrafficLease | None, now: float, end: int | None = None) -> str | None:
-        """Hold a lease from now on (None: none; ``end`` is its sequence). Returns why it was refused, or None."""
+        """Take a lease, or end it (None, with ``end`` as sequence); return the reason for a refusal, or None."""
         if epoch < self._newest[0]:
             return "StaleEpoch"
         if lease is not None and lease.model != self._model:
@@ -49,15 +49,15 @@ class LeaseHolder:
         return None
 
     def active(self, now: float) -> TrafficLease | None:
-        """The lease that is in force, unless its challenger was found to fail hard."""
+        """Return the lease in force, unless its challenger tripped."""
         return self._routes_by if self._routes_by is not None and now < self._until else None
 
     def draining(self, now: float) -> bool:
-        """Whether callers shall connect anew, because the Service selects this pod no longer."""
+        """Return whether clients should reconnect because the Service no longer selects this pod."""
         return self.may_drain and now < self._until
 
     def state(self, now: float) -> LeaseState | None:
-        """What is done with the lease now."""
+        """Return the state of the lease, for the operator."""
         if self._lease is None or now >= self._until:
             return None
         tripped = self._tallies[self._lease.challenger.digest].tripped
@@ -69,15 +69,15 @@ class LeaseHolder:
         )
 
     def counts_of(self, digest: str) -> dict[str, int]:
-        """The plain counts of one challenger, to count in; they are its counts for as long as it holds the lease."""
+        """Return the plain counts of one challenger, to be updated in place while it holds the lease."""
         return self._tally(digest).whole.plain
 
     def record_response(self, digest: str, fallback: bool) -> None:
-        """A request was the challenger's by weight: its caller got its answer, or the champion's."""
+        """Count a request routed to the challenger: it answered, or the champion did."""
         self._tally(digest).whole.plain["fallbacks" if fallback else "answered"] += 1
 
     def record_pair(self, digest: str, pair: PairedResult) -> None:
-        """Count one pair; trip on a hard failure."""
+        """Count one pair; trip the challenger on a hard failure."""
         tally = self._tally(digest)
         count_pair(tally.whole, pair)
         for stratum in pair.strata:
@@ -88,7 +88,7 @@ class LeaseHolder:
             self._trip(digest, tally, "OpeningErrors")
 
     def evidence(self) -> tuple[PairedEvidence, ...]:
-        """All tallies."""
+        """Return the counts of all challengers."""
         return tuple(
             PairedEvidence(
                 challenger=digest,
@@ -115,7 +115,7 @@ class LeaseHolder:
 
 
 def draw(model: str, sticky: str | None, chance: float) -> float:
-    """A number in [0, 1) for a request: always the same for the same sticky value, else by chance."""
+    """Return a number in [0, 1): fixed for a sticky value, else random."""
     if sticky is None:
         return chance
     hashed = hashlib.blake2b(f"{model}\0{sticky}".encode(), digest_size=8).digest()

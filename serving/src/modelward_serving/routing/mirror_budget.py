@@ -1,20 +1,20 @@
-"""How much evidence a champion may gather beside its own work: pure, with the clock as an argument."""
+"""Rate limit of mirrored requests: pure, with the clock as an argument."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 A_SECOND = 1000.0
-"""Requests. A rollout is decided by thousands, so that more would only take from what the callers are owed."""
+"""Requests per second. Thousands decide a rollout; more would only slow clients' requests."""
 AT_ONCE = 64.0
 
 
 @dataclass(slots=True)
 class TokenBucket:
-    """Fills with time, up to AT_ONCE; each request takes one.
+    """Token bucket that holds up to AT_ONCE; each mirrored request takes one token.
 
-    Once it is empty, it is left to fill up again: requests that are asked about one after another find what they run in the
-    core's caches, and cost less than as many that come one by one between others; each is a pair of its own either way.
+    Once it is empty, it fills up completely before it gives another token. Consecutive mirrored requests run from warm CPU caches
+    and cost less than the same number spread out.
     """
 
     left: float = AT_ONCE
@@ -22,7 +22,7 @@ class TokenBucket:
     is_filling: bool = False
 
     def try_take(self, now: float) -> bool:
-        """Whether one more may be asked for evidence alone now."""
+        """Take a token; return whether there was one."""
         self.left = min(AT_ONCE, self.left + (now - self.since) * A_SECOND)
         self.since = now
         if self.left < (AT_ONCE if self.is_filling else 1):

@@ -1,4 +1,4 @@
-"""The champion as the router: it always has its own answer, and asks the challenger on the same request."""
+"""The router in the champion: it always scores a request itself, and may also ask the challenger."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from modelward_serving.routing.mirror_budget import TokenBucket
 from modelward_serving.validation.request import ValidatedRows
 
 MAX_MIRRORED = 64
-"""Requests that may be under way to the challenger for evidence alone; beyond that, evidence waits."""
+"""Concurrent mirrored requests; further requests are not mirrored."""
 MIRROR_TIMEOUT = 2.0
-"""How many deadlines an answer for evidence alone is waited for."""
+"""Timeout of a mirrored request, in deadlines of the lease."""
 
 _SCORES: list[float] = np.array(SCORE_LEVELS, np.float32).tolist()
-"""The levels as scores are given: 0.7 reaches 0.7."""
+"""The levels, rounded to float32 as scores are: 0.7 reaches 0.7."""
 
 
 class ChallengerResult(msgspec.Struct, frozen=True):
-    """What came of asking the challenger."""
+    """Outcome of a request to the challenger."""
 
     prediction: Prediction | None
     seconds: float
@@ -45,19 +45,19 @@ class ChallengerResult(msgspec.Struct, frozen=True):
 
 
 class ChampionResult(msgspec.Struct, frozen=True):
-    """The champion's own answer, or that it has none."""
+    """The champion's prediction, or None if the model failed."""
 
     prediction: Prediction | None
     seconds: float
 
 
 class RoutingPlan:
-    """What a lease says to all its requests, made out once: what is looked at for each request is a plain attribute."""
+    """What a lease means for its requests, computed once so that each request reads plain attributes."""
 
     def __init__(self, lease: TrafficLease, counts: dict[str, int]) -> None:
         self.lease = lease
         self.counts = counts
-        """The challenger's, for what is counted of each request: see LeaseHolder.counts_of()."""
+        """Counts of the challenger; see LeaseHolder.counts_of()."""
         self.digest, self.version = lease.challenger.digest, lease.challenger.version
         self.endpoints = lease.challenger.endpoints
         self.deadline = lease.deadline_ms / 1000
@@ -72,23 +72,23 @@ class RoutingPlan:
 
 
 class Route(msgspec.Struct, frozen=True):
-    """What is planned for one request, and under which lease's terms: unless it says otherwise, the champion answers alone."""
+    """The route of one request: by default, the champion answers alone."""
 
     plan: RoutingPlan | None
     mirrors: bool = False
-    """The champion answers; the challenger is asked for evidence alone."""
+    """The champion answers; the request is mirrored to the challenger."""
     asks: bool = False
-    """The challenger answers, the champion if it does not."""
+    """The challenger answers; the champion is the fallback."""
 
 
 ALONE = Route(None)
 
 Found = Callable[[Prediction | None], None]
-"""Called once with the challenger's answer, or with None: the caller gets the champion's."""
+"""Called once with the challenger's prediction, or with None to fall back to the champion's."""
 
 
 class Router:
-    """Routes by the lease, and counts."""
+    """Routes requests by the lease, and counts the outcomes."""
 
     def __init__(
         self,
@@ -108,13 +108,13 @@ class Router:
         self._chance = chance
         self._turn = itertools.count()
         self.mirrored = 0
-        """Requests that are under way to the challenger for evidence alone."""
+        """Mirrored requests in flight."""
         self._plan: RoutingPlan | None = None
         self._breaker = Breaker()
         self._allowance = TokenBucket()
 
     def route(self, headers: Mapping[bytes, bytes]) -> Route:
-        """What is to become of a request with these headers, under the lease in force."""
+        """Return the route of a request under the lease in force."""
         lease = self._holder.active(self._clock())
         if lease is None:
             return ALONE
@@ -126,11 +126,11 @@ class Router:
         return plan.mirrored_route if plan.mirror > 0 and self._chance() < plan.mirror else plan.champion_route
 
     def draining(self) -> bool:
-        """Whether callers shall connect anew: they will come to another pod."""
+        """Whether clients should reconnect, to reach another pod."""
         return self._holder.may_drain and self._holder.draining(self._clock())
 
     def has_room(self, plan: RoutingPlan) -> bool:
-        """Whether the challenger may be asked for evidence now; to be asked only if it then is."""
+        """Return whether a request may be mirrored now. A True must be followed by mirror(), as it takes a token."""
         now = self._clock()
         return (
             bool(plan.endpoints)
@@ -140,18 +140,18 @@ class Router:
         )
 
     def mirror(self, plan: RoutingPlan, forward: Forward, rows: ValidatedRows, own: ChampionResult) -> None:
-        """Have the challenger score a request that the champion answered, for evidence alone, if has_room()."""
+        """Mirror a request that the champion answered; call it only if has_room()."""
         self.mirrored += 1
         self._ask(_MirroredRequest(self, self._clock(), plan, rows, own), forward, MIRROR_TIMEOUT * plan.deadline)
 
     def ask(
         self, plan: RoutingPlan, forward: Forward, rows: ValidatedRows, own: ChampionResult, limit: float, found: Found
     ) -> None:
-        """Have the challenger answer a caller who waits ``limit`` seconds at most, and the champion if it does not.
+        """Ask the challenger to answer a client within ``limit`` seconds; the champion is the fallback.
 
-        While the challenger has no pod, as in a drain, nobody blames it for what nobody asked.
-        A caller who waits for less than the lease's deadline gets the champion's answer sooner; what the challenger is waited
-        for, and so what is counted of it, depends on no caller.
+        While the challenger has no pods, as during a drain, nothing is counted against it.
+        A client with a shorter timeout than the lease's deadline gets the champion's prediction earlier. The challenger's own
+        deadline, and so its counts, depend on no client.
         """
         now = self._clock()
         if not plan.endpoints or not self._breaker.lets_through(plan.digest, now):
@@ -163,7 +163,7 @@ class Router:
         self._ask(turn, forward, plan.deadline)
 
     def record(self, asking: _Asking, outcome: Response | OSError) -> Prediction | None:
-        """Count what came of asking the challenger; its answer, if it is one."""
+        """Count the outcome of a request to the challenger; return its prediction, if valid."""
         now, plan, rows = self._clock(), asking.plan, asking.rows
         asked = _understood(outcome, plan, rows.count, now - asking.started)
         strata = self._strata.names_of_row(rows.seen, rows.texts) if self._strata is not None else ()
@@ -172,7 +172,7 @@ class Router:
         return asked.prediction
 
     def record_response(self, plan: RoutingPlan, *, fallback: bool) -> None:
-        """A caller got the challenger's answer, or the champion's instead."""
+        """Count whose prediction the client got."""
         self._holder.record_response(plan.digest, fallback)
 
     def _drawn(self, plan: RoutingPlan, headers: Mapping[bytes, bytes]) -> float:
@@ -186,7 +186,7 @@ class Router:
 
 
 class _Asking(Ask):
-    """A request that both score."""
+    """A request that both versions score."""
 
     __slots__ = ("own", "plan", "router", "rows")
 
@@ -201,7 +201,7 @@ class _Asking(Ask):
 
 
 class _MirroredRequest(_Asking):
-    """Its caller has the champion's answer: the challenger is asked for evidence alone."""
+    """A mirrored request: its client already has the champion's prediction."""
 
     __slots__ = ()
 
@@ -211,7 +211,7 @@ class _MirroredRequest(_Asking):
 
 
 class _RoutedRequest(_Asking):
-    """Its caller waits for the challenger."""
+    """A routed request: its client waits for the challenger."""
 
     __slots__ = ("found",)
 
@@ -225,7 +225,7 @@ class _RoutedRequest(_Asking):
         self.end(self.router.record(self, outcome))
 
     def end(self, answer: Prediction | None) -> None:
-        """Tell the caller, if it waits."""
+        """Answer the client, once."""
         found, self.found = self.found, None
         if found is not None:
             self.router.record_response(self.plan, fallback=answer is None)
@@ -233,7 +233,7 @@ class _RoutedRequest(_Asking):
 
 
 def _understood(outcome: Response | OSError, plan: RoutingPlan, count: int, seconds: float) -> ChallengerResult:
-    """What a challenger's response is worth."""
+    """Interpret a challenger's response."""
     if isinstance(outcome, TimeoutError):
         return ChallengerResult(None, math.inf)
     if isinstance(outcome, OSError):
@@ -241,7 +241,7 @@ def _understood(outcome: Response | OSError, plan: RoutingPlan, count: int, seco
     if outcome.status != 200:
         return ChallengerResult(None, seconds, error=True, invalid=outcome.headers.get(INVALID_HEADER) == "1")
     if outcome.headers.get(names.DIGEST_HEADER) != plan.digest:
-        return ChallengerResult(None, seconds, error=True)  # an address that belongs to another pod by now
+        return ChallengerResult(None, seconds, error=True)  # the address belongs to another pod by now
     answer = parse_answer(outcome.content, count)
     if answer is None:
         return ChallengerResult(None, seconds, error=True, invalid=True)

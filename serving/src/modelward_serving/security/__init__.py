@@ -1,1 +1,1 @@
-"""Who may ask: callers, the operator, and TLS."""
+"""Security: authentication of clients and of the operator, and TLS."""

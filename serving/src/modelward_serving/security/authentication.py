@@ -1,4 +1,4 @@
-"""Who may ask for inference: callers with a bearer token that an issuer signed, verified offline by its public keys."""
+"""Authentication of clients by bearer tokens (JWT), verified offline with the issuer's public keys."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from modelward_serving.security.key_set import Keys, KeySetFile, parse
 log = logging.getLogger("modelward.serving")
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-"""Signatures by a private key alone: a secret that both know, or none at all, proves nothing here."""
+"""Asymmetric signatures only: neither shared secrets (HS256) nor unsigned tokens."""
 SKEW = 10.0
-"""Seconds that clocks may differ."""
+"""Tolerated clock skew, in seconds."""
 REMEMBERED = 60.0
-"""Seconds for which a token is not verified again."""
+"""Seconds that a verified token is cached."""
 MAX_REMEMBERED = 10_000
 PERIOD = 60.0
-"""Seconds between two fetches of an issuer's keys."""
+"""Seconds between two fetches of the issuer's keys."""
 SOON = 2.0
-"""The same while there are none."""
+"""Seconds between two fetches while there are no keys."""
 MAX_KEY_SET = 256 * 1024
 
 
 @dataclass(frozen=True)
 class TokenPolicy:
-    """What a token must say."""
+    """Required claims of a token, and the issuer's keys."""
 
     issuer: str
     audiences: tuple[str, ...]
-    """One of these."""
+    """One of these must match."""
     subjects: tuple[str, ...] = ()
-    """One of these, if there are any."""
+    """One of these must match; empty allows any."""
     file: Path | None = None
-    """Where the issuer's keys are (JWKS),"""
+    """File with the issuer's keys (JWKS),"""
     url: str | None = None
-    """or where they are fetched."""
+    """or their URL."""
 
 
 class KeySource(Protocol):
@@ -55,7 +55,7 @@ class KeySource(Protocol):
         """Return the keys known now; none until they were read once."""
 
     async def follow(self) -> None:
-        """Keep them up to date, for ever."""
+        """Keep the keys up to date, until cancelled."""
 
 
 class KeysInFile(KeySetFile):
@@ -69,7 +69,7 @@ class KeysInFile(KeySetFile):
 
 
 class KeysAtUrl:
-    """Keys that are fetched now and then. A failure changes nothing."""
+    """Keys at a URL, fetched periodically. On failure, the previous keys stay in use."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -80,7 +80,7 @@ class KeysAtUrl:
         return self._keys
 
     async def follow(self) -> None:
-        """Fetch, for ever."""
+        """Fetch the keys periodically, until cancelled."""
         timeout = aiohttp.ClientTimeout(total=10)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
@@ -89,12 +89,12 @@ class KeysAtUrl:
                         answer.raise_for_status()
                         self._keys = parse(await answer.content.read(MAX_KEY_SET))
                 except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-                    log.warning("callers: the keys at %s cannot be fetched: %s", self._url, type(error).__name__)
+                    log.warning("callers: cannot fetch the keys at %s: %s", self._url, type(error).__name__)
                 await asyncio.sleep(PERIOD if self._keys else SOON)
 
 
 class Authenticator:
-    """Judges callers. A token that was verified is remembered for a minute, by its hash."""
+    """Authenticates clients. A verified token is cached for a minute, by its hash."""
 
     def __init__(self, rules: TokenPolicy, keys: KeySource, clock: Callable[[], float] = time.time) -> None:
         self._rules = rules
@@ -103,20 +103,20 @@ class Authenticator:
         self._known: dict[bytes, float] = {}
 
     def check(self, authorization: bytes | None) -> None:
-        """Let a request through.
+        """Authenticate a request by its Authorization header.
 
         Raises:
-            RefusedError: 401 without a token that holds, 403 for a subject that may not ask, 503 without the issuer's keys.
+            RefusedError: 401 without a valid token, 403 for a subject that is not allowed, 503 without the issuer's keys.
         """
         if authorization is None or not authorization[:7].lower() == b"bearer ":
-            raise _refused("NoToken", "a bearer token is needed")
+            raise _refused("NoToken", "a bearer token is required")
         name = hashlib.sha256(authorization).digest()
         now = self._clock()
         if self._known.get(name, 0.0) > now:
             return
         claims = self._claims(authorization[7:].strip())
         if self._rules.subjects and claims.get("sub") not in self._rules.subjects:
-            raise RefusedError(403, "WrongSubject", "authorization", "the token's subject may not ask this model")
+            raise RefusedError(403, "WrongSubject", "authorization", "the token's subject may not use this model")
         if len(self._known) >= MAX_REMEMBERED:
             self._known.clear()
         self._known[name] = min(float(claims["exp"]) + SKEW, now + REMEMBERED)
@@ -124,7 +124,7 @@ class Authenticator:
     def _claims(self, token: bytes) -> Mapping[str, Any]:
         keys = self._keys.current()
         if not keys:
-            raise RefusedError(503, "NoKeys", "authorization", "the issuer's keys are not known yet")
+            raise RefusedError(503, "NoKeys", "authorization", "the issuer's keys are not available yet; retry later")
         try:
             key = keys.get(str(jwt.get_unverified_header(token).get("kid")))
             if key is None:
@@ -139,11 +139,11 @@ class Authenticator:
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
         except (jwt.ExpiredSignatureError, jwt.ImmatureSignatureError) as error:
-            raise _refused("OutOfTime", "the token does not hold any more, or not yet") from error
+            raise _refused("OutOfTime", "the token is expired or not yet valid") from error
         except jwt.InvalidAudienceError as error:
             raise _refused("WrongAudience", f"the token is not for {' or '.join(self._rules.audiences)}") from error
         except jwt.InvalidIssuerError as error:
-            raise _refused("WrongIssuer", f"the token is not from {self._rules.issuer}") from error
+            raise _refused("WrongIssuer", f"the token was not issued by {self._rules.issuer}") from error
         except (jwt.InvalidTokenError, TypeError, ValueError) as error:
             raise _refused("BadToken", "the token cannot be verified") from error
 
@@ -153,6 +153,6 @@ def _refused(reason: str, rule: str) -> RefusedError:
 
 
 def callers(rules: TokenPolicy) -> tuple[Authenticator, KeySource]:
-    """Who judges by these rules, and the keys that have to be followed."""
+    """Return the authenticator of a policy, and the keys to keep up to date."""
     keys: KeySource = KeysInFile(rules.file) if rules.file is not None else KeysAtUrl(rules.url or "")
     return Authenticator(rules, keys), keys

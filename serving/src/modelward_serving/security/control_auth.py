@@ -1,4 +1,4 @@
-"""Who may use the control port: whoever signs with a key that the operator has published."""
+"""Authentication of the operator on the control port, by requests signed with a key that it published."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from modelward_api.wire import control_token
 from modelward_serving.security.key_set import KeySetFile
 
 MIN_PROOF, MAX_PROOF = 64, 1024
-"""Bytes; what is no token is not looked at further."""
+"""Bytes of a routing proof; anything else is rejected unread."""
 log = logging.getLogger("modelward.serving")
 
 
 class UnauthorizedControlError(Exception):
-    """A request that is not the operator's, and why: a CamelCase reason and a sentence."""
+    """A request that is not the operator's: a CamelCase reason and a sentence."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -28,7 +28,7 @@ class UnauthorizedControlError(Exception):
 
 
 class ProofVerifier:
-    """Tells a champion's requests from those of callers, who may send any header."""
+    """Distinguishes requests of a champion from those of clients, which can send any header."""
 
     def __init__(self, trust: ControlAuthenticator | None, digest: str, clock: Callable[[], float] = time.time) -> None:
         self._trust = trust
@@ -37,7 +37,7 @@ class ProofVerifier:
         self._known, self._until = b"", 0.0
 
     def proves(self, proof: bytes) -> bool:
-        """Whether it is the operator's, for this bundle, and holds still. Without the operator's keys nothing is proven."""
+        """Return whether a proof was signed by the operator for this bundle, and is still valid. Without keys, none is."""
         if self._known and hmac.compare_digest(proof, self._known):
             return self._clock() < self._until
         if self._trust is None or not MIN_PROOF <= len(proof) <= MAX_PROOF:
@@ -51,7 +51,7 @@ class ProofVerifier:
 
 
 class ControlAuthenticator:
-    """Judges requests by the public keys in a file, which is read again when it changes."""
+    """Authenticates control requests with the operator's public keys, from a file that is reloaded when it changes."""
 
     def __init__(self, path: Path, pod_uid: str, clock: Callable[[], float] = time.time) -> None:
         self._keys = KeySetFile(path, "control port")
@@ -60,23 +60,25 @@ class ControlAuthenticator:
         self._seen: dict[str, float] = {}
 
     def check(self, authorization: str | None, method: str, path: str, body: bytes) -> None:
-        """Accept a request, once.
+        """Authenticate a request; a token is valid once.
 
         Raises:
-            DistrustedError: it is not from the operator, not for this pod, not this request, too old, or a repetition.
+            UnauthorizedControlError: not from the operator, for another pod or request, expired, or already used.
         """
         if authorization is None or not authorization.startswith("Bearer "):
-            raise UnauthorizedControlError("Unsigned", "only the operator may ask: no bearer token was sent")
+            raise UnauthorizedControlError(
+                "Unsigned", "only the operator may use this port: the request has no bearer token"
+            )
         claims = self._claims(authorization.removeprefix("Bearer "), self._pod_uid, control_token.REQUIRED)
         if any(claims.get(name) != value for name, value in control_token.bound(method, path, body).items()):
             raise UnauthorizedControlError("AnotherRequest", "the token was signed for another request")
         self._only_once(claims)
 
     def routed(self, proof: str, digest: str) -> float:
-        """Until when a champion's proof holds for the challenger with this digest.
+        """Return when a champion's proof for the challenger with this digest expires.
 
         Raises:
-            DistrustedError: it does not.
+            UnauthorizedControlError: the proof is invalid.
         """
         claims = self._claims(proof, digest, ("iss", "aud", "exp", "sub"))
         if claims["sub"] != control_token.ROUTED:
@@ -96,17 +98,19 @@ class ControlAuthenticator:
                 options={"require": list(required)},
             )
         except (jwt.ExpiredSignatureError, jwt.ImmatureSignatureError) as error:
-            message = f"the token holds for {control_token.SECONDS} s: are the clocks of the nodes right?"
+            message = (
+                f"token expired or not yet valid (lifetime {control_token.SECONDS} s): check clock skew between nodes"
+            )
             raise UnauthorizedControlError("OutOfTime", message) from error
         except jwt.InvalidAudienceError as error:
             raise UnauthorizedControlError("AnotherPod", "the token was signed for another pod") from error
-        except (jwt.InvalidTokenError, TypeError, ValueError) as error:  # text beyond ASCII, numbers beyond all time
-            raise UnauthorizedControlError("BadToken", "the token is none of the operator's") from error
+        except (jwt.InvalidTokenError, TypeError, ValueError) as error:  # non-ASCII text, numbers out of range
+            raise UnauthorizedControlError("BadToken", "the token was not signed by the operator") from error
 
     def _key(self, kid: str) -> jwt.PyJWK:
         keys = self._keys.current()
         if kid not in keys:
-            message = f"{len(keys)} keys are known, and the token's is not one of them"
+            message = f"the token's key is not one of the {len(keys)} known keys"
             raise UnauthorizedControlError("UnknownKey", message)
         return keys[kid]
 
@@ -114,5 +118,5 @@ class ControlAuthenticator:
         now = self._clock()
         self._seen = {jti: until for jti, until in self._seen.items() if until >= now}
         if claims["jti"] in self._seen:
-            raise UnauthorizedControlError("Repeated", "the token was used before")
+            raise UnauthorizedControlError("Repeated", "the token was already used")
         self._seen[claims["jti"]] = float(claims["exp"]) + control_token.SKEW

@@ -1,4 +1,4 @@
-"""TLS for callers and towards challengers: contexts made from files, and made anew when the files change."""
+"""TLS contexts for clients and challengers, reloaded when their files change."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ log = logging.getLogger("modelward.serving")
 
 HTTP_1, HTTP_2 = "http/1.1", "h2"
 PERIOD = 5.0
-"""Seconds between two looks at the files."""
+"""Seconds between two checks of the files."""
 
 
 class UnusableFilesError(Exception):
-    """The files are missing or do not fit each other: a CamelCase reason and a sentence."""
+    """Files that are missing or inconsistent: a CamelCase reason and a sentence."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -26,23 +26,23 @@ class UnusableFilesError(Exception):
 
 @dataclass(frozen=True)
 class Files:
-    """Where certificates are, as PEM."""
+    """Paths of PEM files."""
 
     certificate: Path
     key: Path
     authority: Path | None = None
-    """Whom to believe that a challenger is one; where there is no such file, whom the system believes."""
+    """CA certificates that verify challengers; without this file, the system's."""
     client_authority: Path | None = None
-    """Whose clients alone may connect; None: everybody may."""
+    """CA certificates that verify clients; None accepts clients without a certificate."""
     server_name: str = "localhost"
-    """What a challenger's certificate must be for: the name of the model's Service, as its address is that of a pod."""
+    """Expected name in a challenger's certificate: that of the model's Service, because the address is a pod's."""
 
 
 class Certificates:
-    """The contexts of now.
+    """The current TLS contexts.
 
-    A listening socket keeps its context, so ``server`` and ``grpc`` are outer ones that give each new connection the newest
-    inner one: not only certificates change that way, an authority can be withdrawn, too. Connections that exist stay.
+    A listening socket keeps its context, so ``server`` and ``grpc`` are outer contexts that give each new connection the newest
+    inner one. So certificates can change, and CAs can be withdrawn. Existing connections stay open.
     """
 
     def __init__(self, files: Files) -> None:
@@ -54,11 +54,11 @@ class Certificates:
         self.grpc.sni_callback = lambda connection, _name, _outer: _replace(connection, self._inner_grpc)
 
     def outgoing(self) -> dict[str, Any]:
-        """What a request to a challenger needs beside its address."""
+        """Return the TLS arguments of a connection to a challenger."""
         return {"ssl": self._client, "server_hostname": self._files.server_name}
 
     def refresh(self) -> bool:
-        """Take changed files over, if they are usable; otherwise what is in force stays. Whether anything changed."""
+        """Reload changed files, if they are usable; return whether the contexts changed."""
         content = self._content()
         if content == self._seen:
             return False
@@ -66,13 +66,13 @@ class Certificates:
         try:
             self._load()
         except UnusableFilesError as error:
-            log.error("tls: %s; the certificate before stays in force", error)
+            log.error("tls: %s; the previous certificate stays in use", error)
             return False
-        log.info("tls: the certificate has changed")
+        log.info("tls: certificate reloaded")
         return True
 
     async def follow(self, period: float = PERIOD) -> None:
-        """Refresh for ever."""
+        """Reload changed files periodically, until cancelled."""
         while True:
             await asyncio.sleep(period)
             self.refresh()
@@ -96,7 +96,7 @@ def _server(files: Files, protocol: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     _load_own(context, files)
     if files.client_authority is not None:
-        # A resumed session would not be asked for its certificate again, though its authority may be withdrawn.
+        # A resumed session would not present its certificate again, though its CA may be withdrawn.
         context.num_tickets = 0
         context.options |= ssl.OP_NO_TICKET
         _believe(context, files.client_authority)
@@ -118,23 +118,23 @@ def _client(files: Files) -> ssl.SSLContext:
 def _load_own(context: ssl.SSLContext, files: Files) -> None:
     for path in (files.certificate, files.key):
         if not path.is_file():
-            message = f"{path} is missing: spec.serving.tls.secretName must be a Secret with tls.crt and tls.key"
+            message = f"{path} is missing: the Secret of spec.serving.tls.secretName must have tls.crt and tls.key"
             raise UnusableFilesError("TlsSecretMissing", message)
     try:
         context.load_cert_chain(files.certificate, files.key)
     except (ssl.SSLError, OSError) as error:
-        message = f"{files.certificate} and {files.key} are no certificate with its key: {_why(error)}"
+        message = f"{files.certificate} and {files.key} are not a certificate and its key: {_why(error)}"
         raise UnusableFilesError("TlsSecretUnusable", message) from error
 
 
 def _believe(context: ssl.SSLContext, authority: Path) -> None:
     if not authority.is_file():
-        message = f"{authority} is missing: with clientAuthentication the Secret needs a ca.crt, too"
+        message = f"{authority} is missing: with clientAuthentication, the Secret must also have ca.crt"
         raise UnusableFilesError("TlsSecretMissing", message)
     try:
         context.load_verify_locations(authority)
     except (ssl.SSLError, OSError) as error:
-        raise UnusableFilesError("TlsSecretUnusable", f"{authority} holds no certificates: {_why(error)}") from error
+        raise UnusableFilesError("TlsSecretUnusable", f"{authority} contains no certificate: {_why(error)}") from error
 
 
 def _why(error: OSError) -> str:

@@ -1,6 +1,6 @@
-"""The bytes that strangers may have this process hold at once, over all its ports: bodies that are being read, answers that wait.
+"""Memory budget for clients' data over all ports: bodies being read and responses waiting to be sent.
 
-A limit on each request or connection alone bounds nothing while there may be many of them.
+Limits per request or connection are not enough, because there may be many of them.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from pathlib import Path
 from modelward_serving.limits import MAX_BODY
 
 UNLIMITED = 256 * 1024 * 1024
-"""Where the container has no limit."""
+"""Budget of a container without a memory limit."""
 MIN_BUDGET = 2 * MAX_BODY
-"""However small the container is: one request at a time must go through."""
+"""Minimum of a small container: enough for one request at a time."""
 SHARE = 0.5
-"""Of what the container may use and does not use yet; the rest is for what requests are made into, one at a time."""
+"""Share of the container's free memory; the rest is for parsing requests, one at a time."""
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 class Budget:
-    """A number of bytes, to be taken and given back."""
+    """A number of bytes to take and give back."""
 
     __slots__ = ("left", "total")
 
@@ -28,19 +28,19 @@ class Budget:
         self.total = self.left = total
 
     def take(self, count: int) -> bool:
-        """Take so many bytes, if there are as many: if not, nothing is taken, and the caller is to be turned away."""
+        """Take bytes; return False, and take none, if there are too few."""
         if count > self.left:
             return False
         self.left -= count
         return True
 
     def give(self, count: int) -> None:
-        """Give back what was taken."""
+        """Give bytes back."""
         self.left += count
 
 
 def of_this_process(limits: tuple[Path, ...] = LIMITS, statm: Path = Path("/proc/self/statm")) -> Budget:
-    """A budget below what the container may still use; to be asked once the model is loaded."""
+    """Return a budget within the container's free memory; call it once the model is loaded."""
     limit = min((found for path in limits if (found := _number(path)) is not None), default=None)
     used = _number(statm, 1)
     if limit is None or used is None:
@@ -49,7 +49,7 @@ def of_this_process(limits: tuple[Path, ...] = LIMITS, statm: Path = Path("/proc
 
 
 def _number(path: Path, word: int = 0) -> int | None:
-    """A number in a file of the kernel's; None where there is none, or it says 'max'."""
+    """Read a number from a kernel file; None if there is no file or no number."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         return int(path.read_text().split()[word])
     return None

@@ -1,7 +1,7 @@
-"""How many connections a port has, and which one ends when another caller comes and there is no room.
+"""Limits on connections per port, and eviction when a port is full.
 
-The newcomer may be the kubelet that asks whether the pod lives, so it is let in, and the peer with the most connections loses the
-one that has done nothing for the longest. One that waits for its answer is never ended.
+The new connection may be a kubelet's liveness probe, so it is admitted, and the peer with the most connections loses the one that
+has been idle for longest. A connection that waits for a response is never evicted.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from typing import Protocol
 from modelward_serving.transport.budget import Budget
 
 BACK = 72
-"""File descriptors that are for other things: the model, the loop, challengers, logs."""
+"""File descriptors reserved for other uses: the model, the event loop, challengers, logs."""
 HTTP, GRPC, CONTROL = 4096, 2048, 64
-"""Connections to each port, where there are as many file descriptors."""
+"""Maximum of connections per port, if there are enough file descriptors."""
 MIN_CONNECTIONS = 8
 
 
 class Connection(Protocol):
-    """What is asked of one."""
+    """What Connections needs of a connection."""
 
     def idle_since(self) -> float | None:
-        """Since when it has done nothing that would be lost; None while a caller waits for an answer."""
+        """Return since when the connection is idle; None while a client waits for a response."""
 
     def evict(self) -> None:
-        """End it at once. leave() is called in it, or later."""
+        """Close the connection at once; leave() follows."""
 
     def look(self, now: float) -> None:
-        """End it if something takes too long; asked twice a second."""
+        """Close the connection if a limit on time is exceeded; called twice a second."""
 
 
 class Connections:
-    """Those of one port."""
+    """The connections of one port."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -48,7 +48,7 @@ class Connections:
         return iter(list(self._peers))
 
     def admit(self, newcomer: Connection, peer: str) -> bool:
-        """Take a connection in; False, and it is not in, if there is no room and nobody can make any."""
+        """Admit a connection; return False if the port is full and none can be evicted."""
         if len(self._peers) >= self.most and not self._make_room():
             return False
         self._peers[newcomer] = peer
@@ -56,7 +56,7 @@ class Connections:
         return True
 
     def leave(self, connection: Connection) -> None:
-        """It has ended; nothing happens if it was not in."""
+        """Remove a closed connection, if it was admitted."""
         peer = self._peers.pop(connection, None)
         if peer is None:
             return
@@ -77,7 +77,7 @@ class Connections:
 
 
 def shares(descriptors: int | None = None) -> tuple[int, int, int]:
-    """How many connections the ports may have, HTTP, gRPC and control: together fewer than there are file descriptors."""
+    """Return the limits of connections for HTTP, gRPC and control, within the limit of file descriptors."""
     if descriptors is None:
         descriptors = _raised()
     free = max(descriptors - BACK, 0)
@@ -87,7 +87,7 @@ def shares(descriptors: int | None = None) -> tuple[int, int, int]:
 
 
 def _raised() -> int:
-    """The process's limit, raised as far as it may be and is of use."""
+    """Raise the limit of file descriptors as far as useful; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = BACK + HTTP + GRPC + CONTROL
     allowed = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
@@ -103,5 +103,5 @@ class Port:
 
     connections: Connections
     budget: Budget
-    """Of the whole process."""
+    """Shared by all ports of the process."""
     largest_body: int

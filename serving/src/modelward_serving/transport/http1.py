@@ -1,7 +1,7 @@
-"""One HTTP/1.1 connection with limits: uvicorn's protocol has none for who sends much, slowly or nothing, or does not read.
+"""HTTP/1.1 connections with limits: uvicorn's protocol has none on sizes, slow clients, or clients that do not read.
 
-A request reaches the application as a whole, so nothing there waits for a caller. Times are looked at by a sweep over all
-connections twice a second, as a timer for each request would cost more than the rest of this together.
+A request reaches the application complete, so the application never waits for a client. A sweep over all connections enforces
+time limits twice a second; a timer per request would cost more than all other limits together.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from modelward_serving.transport.reply import Reply, refused
 
 MAX_HEADERS = 100
 MAX_READ_SECONDS = 15.0
-"""Seconds in which a caller must take enough of an answer for the rest to fit the transport's buffer."""
+"""Seconds in which a client must read enough of a response for the rest to fit the transport's buffer."""
 LINGER = 3.0
-"""Seconds that a refused caller is given to stop sending: it would not read the refusal if it were reset."""
+"""Seconds for a refused client to stop sending: a reset would keep it from reading the refusal."""
 PERIOD = 0.5
 KEEP_ALIVE = 75.0
 """Seconds that a connection may be idle between two requests."""
@@ -40,40 +40,40 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._port: Port = self.app.port
         self._partial = False
-        """Whether a request has begun that is not whole yet."""
+        """Whether a request is partly received."""
         self._in_head = False
         self._head = 0
-        """Bytes of the head so far, but for those that came with its first."""
+        """Bytes of the headers so far, without the first read."""
         self._is_fresh = False
-        """Whether the head began with what came last."""
+        """Whether the headers began in the last read."""
         self._lines = 0
-        """Of the head, and after it of the trailers."""
+        """Lines of the headers, then of the trailers."""
         self._came = 0.0
-        """When the last bytes came."""
+        """Time of the last read."""
         self._began = 0.0
-        """When the request that is partial began."""
+        """Start of the partly received request."""
         self._body: bytes | bytearray = b""
         self._upgrades = False
         self._refusal: RefusedError | None = None
-        """Why the parser was stopped."""
+        """Error that stopped the parser."""
         self._doomed: Reply | None = None
-        """The last response, once those before it are sent."""
+        """The final response, sent after those before it."""
         self._leaving: float | None = None
-        """Since when nothing is read any more."""
+        """Since when the connection is closing and reads nothing."""
         self._is_new = True
         self._last = 0.0
-        """When it was opened, or the last response was given."""
+        """Time of the last response, or of opening."""
         self._holds: deque[int] = deque()
-        """Bytes taken from the budget for each request that is not answered yet, in their order."""
+        """Budget taken by each unanswered request, in order."""
         self._taken = 0
-        """The same for the request that is partial."""
+        """Budget taken by the partly received request."""
         self._waiting = 0
-        """The same for answers that the caller does not read."""
+        """Budget taken by responses that the client does not read."""
         self._paused = 0.0
-        """Since when it does not."""
+        """Since when the client does not read."""
 
     def connection_made(self, transport: Any) -> None:
-        """A caller came."""
+        """Handle a new connection."""
         super().connection_made(transport)
         self._last = self.loop.time()
         if not self._port.connections.admit(self, self.client[0] if self.client else ""):
@@ -82,7 +82,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The caller went away."""
+        """Handle a closed connection."""
         self._port.connections.leave(self)
         super().connection_lost(exc)
         self._port.budget.give(sum(self._holds) + self._taken + self._waiting)
@@ -91,7 +91,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came."""
+        """Parse bytes."""
         if self._is_shut():
             return
         self._came = self.loop.time()
@@ -107,24 +107,25 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._is_fresh = False
 
     def _feed(self, data: bytes | memoryview) -> memoryview | None:
-        """Parse; returns what is left to be parsed."""
+        """Parse bytes; return the rest, if the parser must be replaced first."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as found:
             return self._ignore_upgrade(memoryview(data)[found.args[0] :])
         except httptools.HttpParserError:
             error, self._refusal = self._refusal, None
-            self._refuse(refused(error or RefusedError(400, "NotHttp", "", "the request is no HTTP/1.1")))
+            self._refuse(refused(error or RefusedError(400, "NotHttp", "", "the request is not valid HTTP/1.1")))
         return None
 
     def _ignore_upgrade(self, rest: memoryview) -> memoryview | None:
-        """Answer over HTTP/1.1 who would rather speak something else (RFC 9110, 7.8).
+        """Ignore a request to upgrade the protocol (RFC 9110, 7.8).
 
-        The parser stops behind such a head, and takes the body for something else. So a new one gets the head without the wish.
+        The parser stops after such headers and does not parse the body as HTTP. So a new parser gets the same headers
+        without the upgrade.
         """
         method = self.parser.get_method()
         if method == b"CONNECT":
-            self._refuse(refused(RefusedError(405, "WrongMethod", "", "this is no proxy")))
+            self._refuse(refused(RefusedError(405, "WrongMethod", "", "CONNECT is not supported")))
             return None
         lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
         lines += [b"%b: %b" % header for header in _without_upgrade(self.headers)]
@@ -134,7 +135,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         return rest if rest and not self._is_shut() else None
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Start a request."""
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
@@ -144,13 +145,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._head = self._lines = 0
 
     def on_url(self, url: bytes) -> None:
-        """A part of the request's target."""
+        """Collect the request's target."""
         self.url += url
         if len(self.url) > MAX_HEAD:
             self._stop(_head_too_large())
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A line of the head, or a trailer: nobody reads those."""
+        """Collect a header; ignore trailers."""
         self._lines += 1
         if self._lines > MAX_HEADERS:
             self._stop(_head_too_large())
@@ -158,7 +159,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """Check the complete headers."""
         self._in_head = False
         self._upgrades = self.parser.should_upgrade()
         if self._upgrades:
@@ -168,12 +169,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             if name == b"content-length" and int(value) > largest:
                 self._stop(too_large(largest))
             if name == b"expect" and value.lower() != b"100-continue":
-                self._stop(RefusedError(417, "UnknownExpectation", "Expect", "100-continue, or nothing"))
+                self._stop(RefusedError(417, "UnknownExpectation", "Expect", "must be 100-continue"))
         if self.expect_100_continue and self._is_idle():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
+        """Collect the body."""
         if len(self._body) + len(body) > self._port.largest_body:
             self._stop(too_large(self._port.largest_body))
         if not self._port.budget.take(len(body)):
@@ -187,7 +188,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._body += body
 
     def on_message_complete(self) -> None:
-        """The request is whole."""
+        """Handle a complete request."""
         if self._upgrades:
             return
         self._partial = self._is_new = False
@@ -199,7 +200,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._completed(body)
 
     def _completed(self, body: bytes | bytearray) -> None:
-        """Have the application answer, after those that came before on this connection."""
+        """Pass the request to the application, after earlier ones on the connection."""
         url, headers = self.url, self.headers
         super().on_message_begin()
         self.url, self.expect_100_continue = url, False
@@ -209,12 +210,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """The application has answered."""
+        """Handle the application's response."""
         self.server_state.total_requests += 1
         self._settle()
 
     def _settle(self) -> None:
-        """A response was given: go on with what came behind its request, or read on."""
+        """Continue after a response: with the next pipelined request, or by reading."""
         self._last = self.loop.time()
         if self._holds and (held := self._holds.popleft()):
             self._port.budget.give(held)
@@ -228,7 +229,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def pause_writing(self) -> None:
-        """The caller does not read what it is sent: no further request is read, let alone answered."""
+        """Stop reading requests, because the client does not read responses."""
         super().pause_writing()
         self.flow.pause_reading()
         self._paused = self.loop.time()
@@ -239,7 +240,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def resume_writing(self) -> None:
-        """It has read."""
+        """Read requests again."""
         super().resume_writing()
         self._port.budget.give(self._waiting)
         self._waiting = 0
@@ -247,22 +248,22 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def shutdown(self) -> None:
-        """The server ends: what has begun is answered first."""
+        """Shut down; a partly received request is answered first."""
         if not self._partial:
             super().shutdown()
 
     def idle_since(self) -> float | None:
-        """Since when it has done nothing that would be lost."""
+        """Return since when the connection is idle; None while a request is in flight."""
         if self._partial:
             return self._began
         return self._last if self._is_idle() else None
 
     def evict(self) -> None:
-        """End it at once."""
+        """Close the connection at once."""
         self.transport.abort()
 
     def look(self, now: float) -> None:
-        """End it if something takes too long."""
+        """Close the connection if a limit on time is exceeded."""
         if self._leaving is not None or self.transport.is_closing():
             self._leaving = self._leaving or now
             if now - self._leaving > LINGER:
@@ -286,12 +287,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         return self._leaving is not None or self._doomed is not None
 
     def _stop(self, error: RefusedError) -> None:
-        """Have the parser stop in the midst of a request, which is wrong."""
+        """Stop the parser in an invalid request."""
         self._refusal = error
         raise error
 
     def _refuse(self, reply: Reply) -> None:
-        """Give this as the last response: once those before it are given, as a caller takes responses in their order."""
+        """Send a final response, after those of earlier requests."""
         self._partial = self._in_head = False
         self._body = b""
         if self._is_idle():
@@ -301,7 +302,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def _end(self, reply: Reply) -> None:
-        """Give the last response. What still comes is thrown away for a while: else it would be lost in a reset."""
+        """Send the final response, then discard input for a while: a reset would destroy the response."""
         self._leaving = self.loop.time()
         if self.transport.is_closing():
             return
@@ -319,7 +320,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
 
 async def sweep(ports: Iterable[Port]) -> None:
-    """Look at all connections, for ever."""
+    """Enforce time limits on all connections, until cancelled."""
     clock = asyncio.get_running_loop().time
     while True:
         await asyncio.sleep(PERIOD)
@@ -329,17 +330,19 @@ async def sweep(ports: Iterable[Port]) -> None:
 
 
 def too_large(largest: int) -> RefusedError:
-    """A body has too many bytes."""
-    return RefusedError(413, "TooLarge", "", f"a body may have {largest} bytes at most")
+    """Return the error of a body over the limit."""
+    return RefusedError(413, "TooLarge", "", f"a body may have at most {largest} bytes")
 
 
 def no_room() -> RefusedError:
-    """The budget is used up."""
-    return RefusedError(503, "Busy", "", "too many bytes are under way: try again in a moment")
+    """Return the error of an exhausted memory budget."""
+    return RefusedError(503, "Busy", "", "too many bytes are in flight; retry later")
 
 
 def _head_too_large() -> RefusedError:
-    return RefusedError(431, "HeadTooLarge", "", f"a head may have {MAX_HEAD} bytes and {MAX_HEADERS} lines at most")
+    return RefusedError(
+        431, "HeadTooLarge", "", f"the headers may have at most {MAX_HEAD} bytes and {MAX_HEADERS} lines"
+    )
 
 
 def _without_upgrade(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:

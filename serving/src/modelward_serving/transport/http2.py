@@ -1,7 +1,7 @@
-"""HTTP/2 (RFC 9113) as a gRPC server needs it: one connection's frames, streams and flow control.
+"""HTTP/2 (RFC 9113) for a gRPC server: frames, streams and flow control of one connection.
 
-It exists because no server for Python answers a call in the step that delivered its last byte, and none can ask one connection's
-caller to go elsewhere without losing a call: ADR 0022. Header compression is hpack's; what is sent needs none.
+It exists because no Python server can ask a client to reconnect without losing a call, and none answers a call in the step that
+delivers its last byte: see ADR 0022. hpack decodes headers; responses are sent without compression.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ CALM_DOWN = 0xB
 
 MAX_FRAME = 64 * 1024
 MAX_HEAD = 16 * 1024
-"""Of the block as it comes, and of the fields that it makes."""
+"""Bytes of a header block, encoded and decoded."""
 MAX_STREAMS = 100
 STREAM_WINDOW = 1024 * 1024
 CONNECTION_WINDOW = 16 * 1024 * 1024
 MAX_HELD = 32 * 1024 * 1024
-"""Bytes of requests and answers that one connection may have us keep; the budget bounds all of them together."""
+"""Bytes of requests and responses per connection; the budget limits all connections together."""
 MAX_UNREAD = 256 * 1024
-"""Bytes of answers that wait for the caller's windows: while there are more, its further requests wait."""
+"""Bytes of responses blocked by flow control, above which further requests wait."""
 MAX_WRITE = 64 * 1024
 TURN = 0.002
-"""Seconds after which a connection with more to do lets the others have their turn."""
+"""Seconds after which a busy connection yields to others."""
 LOOKS = 8
-"""Frames between two looks at the clock, where none of them ends a request."""
+"""Frames between two checks of the clock."""
 MAX_WAIT_SECONDS = 10.0
-"""Seconds that a caller may take for its first frame, and for reading what it asked for."""
+"""Seconds for a client to send its first frame, and to read a response."""
 MAX_CUT = 256
-"""Streams that we ended before the caller did and whose last frames are ignored."""
+"""Streams ended by us, whose remaining frames are ignored."""
 MAX_IDLE_FRAMES = 10_000
-"""Frames that ask for nothing, between two requests: more of them are an attack."""
+"""Frames without effect between two requests; more are an attack."""
 MAX_RESETS = 200
-"""Streams that a caller may take back beyond those that were answered: 'rapid reset' is more."""
+"""Cancelled streams beyond the answered ones; more are a 'rapid reset' attack."""
 MAX_BY_INDICES, MAX_WITH_TEXT, MAX_TEXT_BLOCK = 64, 8, 512
-"""Heads that a connection keeps by their blocks: those of indices into its table, and those with text, which take more memory."""
+"""Cached header blocks per connection: of indices only, and with text, which take more memory."""
 MAX_WINDOW = 2**31 - 1
 LAST_STREAM = 2**31 - 1
 
@@ -60,11 +60,11 @@ _HEAD = struct.Struct(">HBBBI")
 _SETTING = struct.Struct(">HI")
 _ONE_BYTE_INDICES = bytes(range(0x81, 0xFF))
 _OWN = b"going"
-"""What our PING carries that says when a caller has heard GOAWAY."""
+"""Payload of the PING that confirms receipt of GOAWAY."""
 
 
 class ConnectionFault(Exception):  # noqa: N818
-    """The caller broke the protocol so that nothing more can be made of the connection."""
+    """A connection error: the client broke the protocol."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -72,7 +72,7 @@ class ConnectionFault(Exception):  # noqa: N818
 
 
 class StreamFault(Exception):  # noqa: N818
-    """The caller broke the protocol within one stream."""
+    """A stream error: the client broke the protocol."""
 
     def __init__(self, stream: int, code: int) -> None:
         super().__init__(stream, code)
@@ -81,13 +81,13 @@ class StreamFault(Exception):  # noqa: N818
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """A frame's bytes."""
+    """Return a frame."""
     size = len(payload)
     return _HEAD.pack(size >> 8, size & 0xFF, kind, flags, stream) + payload
 
 
 def literal(name: bytes, value: bytes) -> bytes:
-    """A header that needs no table: 'literal without indexing, new name', RFC 7541 section 6.2.2."""
+    """Return a header field as literal without indexing and with a new name (RFC 7541 section 6.2.2)."""
     return b"\x00" + _prefixed(name) + _prefixed(value)
 
 
@@ -105,27 +105,27 @@ def _prefixed(text: bytes) -> bytes:
 
 
 class Memory:
-    """What all connections of a server keep for their callers."""
+    """Memory held for clients, over all connections of a server."""
 
     def __init__(self, budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
         self.connections: set[Connection] = set()
 
     def greediest(self) -> Connection:
-        """The connection that has most kept."""
+        """Return the connection that holds most."""
         return max(self.connections, key=lambda connection: connection.held)
 
 
 @dataclass(slots=True)
 class Head:
-    """A request's head."""
+    """Headers of a request."""
 
     method: bytes
     path: bytes
     headers: dict[bytes, bytes]
-    """Lower-case names; of several with one name, the last."""
+    """By lower-case name; the last value wins."""
     length: int | None = None
-    """What content-length says."""
+    """Value of content-length."""
 
 
 @dataclass(slots=True, eq=False)
@@ -136,88 +136,88 @@ class Stream:
     connection: Connection
     head: Head
     window: int
-    """Bytes that may be sent."""
+    """Flow-control window for sending."""
     begun: float
     body: bytearray = field(default_factory=bytearray)
     received: int = 0
     credit: int = STREAM_WINDOW
     is_complete: bool = False
-    """Whether the caller has said all."""
+    """Whether the client ended the stream."""
     has_begun: bool = False
-    """Whether the response's head is sent."""
+    """Whether the response headers are sent."""
     pending: bytearray | None = None
     trailers: bytes | None = None
     about: Any = None
-    """What the application keeps here."""
+    """Set by the application."""
     asked: int = 0
-    """Messages that were answered, of those that stream."""
+    """Answered messages of a streaming call."""
     is_over: bool = False
     held: int = 0
-    """Bytes that count as kept for it, until it is over."""
+    """Bytes held for the stream."""
     waits_since: float = 0.0
-    """When the caller's windows first kept back what is pending."""
+    """Since when flow control blocks the pending bytes."""
 
     def respond(self, head: bytes, content: bytes, trailers: bytes) -> None:
-        """The whole response: header blocks before and after the content."""
+        """Send a whole response: headers, content, trailers."""
         if not self.is_over:
             self.connection.respond(self, head, content, trailers)
 
     def begin(self, head: bytes) -> None:
-        """The head of a response that comes in parts."""
+        """Send the headers of a response in parts."""
         if not self.is_over and not self.has_begun:
             self.has_begun = True
             self.connection.write(frame(HEADERS, END_HEADERS, self.id, head))
 
     def send(self, content: bytes) -> None:
-        """A part."""
+        """Send a part of a response."""
         if not self.is_over:
             self.connection.send(self, content)
 
     def end(self, trailers: bytes) -> None:
-        """The end; before any head, it is all there is."""
+        """End the response; before any headers, as a trailers-only response."""
         if not self.is_over:
             self.connection.end(self, trailers)
 
 
 class Application(Protocol):
-    """What answers requests."""
+    """The server behind the connections."""
 
     largest: int
-    """Bytes that a request's body may have."""
+    """Maximum bytes of a request's body."""
 
     def connected(self, connection: Connection) -> None:
-        """A caller came."""
+        """Handle a new connection."""
 
     def disconnected(self, connection: Connection) -> None:
-        """A caller is gone."""
+        """Handle a closed connection."""
 
     def begun(self, stream: Stream) -> None:
-        """A request's head came."""
+        """Handle the headers of a request."""
 
     def came(self, stream: Stream) -> None:
-        """A part of its body came."""
+        """Handle a part of a request's body."""
 
     def completed(self, stream: Stream) -> None:
-        """All of it came."""
+        """Handle a complete request."""
 
     def drained(self, stream: Stream) -> None:
-        """The caller has read what waited for it."""
+        """Continue a response: the client has read what was pending."""
 
     def too_large(self, stream: Stream) -> None:
-        """Its body has more bytes than it may."""
+        """Refuse a request whose body is too large."""
 
     def too_much(self, stream: Stream) -> None:
-        """It has most kept of all requests, and there is no room for more."""
+        """Refuse the request that holds most memory, because the budget is exhausted."""
 
     def dropped(self, stream: Stream) -> None:
-        """The caller took it back, or is gone."""
+        """Handle a cancelled request."""
 
 
 class Connection(asyncio.Protocol):
-    """One caller's connection.
+    """One connection.
 
-    What comes is worked off in turns: a connection lets the others go first after a few milliseconds. It is read no further while
-    its caller does not read.
+    Frames are processed in turns: a connection yields to others after a few milliseconds. It is not read while its client does
+    not read.
     """
 
     def __init__(self, application: Application, clock: Callable[[], float], memory: Memory | None = None) -> None:
@@ -225,9 +225,9 @@ class Connection(asyncio.Protocol):
         self.began = self._idle_since = clock()
         self.last_stream = 0
         self.held = 0
-        """Bytes of requests and answers that are kept for this caller."""
+        """Bytes of requests and responses held for this client."""
         self.unread = 0
-        """Those of answers that wait for the caller's windows."""
+        """Bytes of responses blocked by flow control."""
         self._memory = memory or Memory()
         self._application = application
         self._clock = clock
@@ -237,19 +237,19 @@ class Connection(asyncio.Protocol):
         self._out_size = 0
         self._turn_ends = math.inf
         self._is_behind = self._is_paused = self._is_scheduled = False
-        """Whether frames wait for the next turn, whether no more are read, and whether that turn is to come."""
+        """Frames wait for the next turn; reading is paused; the next turn is scheduled."""
         self._congested_since: float | None = None
-        """Since when the caller has not read what was written,"""
+        """Since when the client does not read,"""
         self._closing_since: float | None = None
-        """and since when that is all that the end waits for."""
+        """and since when closing waits for it."""
         self._waiting: deque[Stream] = deque()
-        """Requests that are whole and wait until the caller has read more."""
+        """Complete requests that wait until the client has read more."""
         self._cut: dict[int, None] = {}
         self._is_greeted = self._is_set = False
         self._decoder = hpack.Decoder(max_header_list_size=MAX_HEAD)
         self._heads: dict[bytes, Head] = {}
         self._block: tuple[int, int, bytearray] | None = None
-        """Stream, flags and beginning of a head that goes on in the next frame."""
+        """Stream, flags and start of a header block that continues in the next frame."""
         self._window = 65_535
         self._stream_window = 65_535
         self._largest_frame = 16_384
@@ -270,7 +270,7 @@ class Connection(asyncio.Protocol):
         )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A caller came."""
+        """Handle a new connection."""
         self._transport = transport
         settings = {0x3: MAX_STREAMS, 0x4: STREAM_WINDOW, 0x5: MAX_FRAME, 0x6: MAX_HEAD}
         said = b"".join(_SETTING.pack(name, value) for name, value in settings.items())
@@ -280,7 +280,7 @@ class Connection(asyncio.Protocol):
         self._application.connected(self)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The caller is gone."""
+        """Handle a closed connection."""
         self._is_closing = True
         for stream in list(self.streams.values()):
             self._drop(stream)
@@ -288,7 +288,7 @@ class Connection(asyncio.Protocol):
         self._application.disconnected(self)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came; answers what they complete, in one write."""
+        """Parse bytes; send the responses in one write."""
         if self._unparsed:
             data = self._unparsed + data
         if self._is_paused:
@@ -297,17 +297,17 @@ class Connection(asyncio.Protocol):
             self._work(data)
 
     def pause_writing(self) -> None:
-        """The caller does not read: it is not read either."""
+        """Stop reading from a client that does not read."""
         self._congested_since = self._clock()
         self._pause()
 
     def resume_writing(self) -> None:
-        """The caller has read."""
+        """Continue with a client that reads again."""
         self._congested_since = None
         self._schedule()
 
     def _work(self, data: bytes) -> None:
-        """One turn."""
+        """Process frames for one turn."""
         self._out, self._is_behind = [], False
         self._turn_ends = self._clock() + TURN
         at = 0
@@ -353,7 +353,7 @@ class Connection(asyncio.Protocol):
             self._work(self._unparsed)
 
     def write(self, content: bytes) -> None:
-        """Send frames, together with what else this step sends."""
+        """Send frames; those of one turn go out together."""
         if self._out is not None:
             self._out.append(content)
             self._out_size += len(content)
@@ -369,7 +369,7 @@ class Connection(asyncio.Protocol):
             self._out_size = 0
 
     def look(self, now: float) -> None:
-        """End what takes its caller too long: to be called now and then."""
+        """Close the connection or its calls if a limit on time is exceeded."""
         if self._is_closing:
             self._closing_since = self._closing_since or now
         since = self._closing_since or self._congested_since or (now if self._is_set else self.began)
@@ -385,46 +385,43 @@ class Connection(asyncio.Protocol):
             self._schedule()
 
     def peer(self) -> str:
-        """The caller's address."""
+        """Return the client's address."""
         return str((self._transport.get_extra_info("peername") or ("",))[0])
 
     def idle_since(self) -> float | None:
-        """Since when nothing is under way; None while something is."""
+        """Return since when the connection is idle; None while a call is open."""
         return None if self.streams else self._idle_since
 
     def evict(self) -> None:
-        """End at once, in favour of another caller."""
+        """Close the connection at once, for a new one."""
         self.abort()
 
     def abort(self) -> None:
-        """End at once, whatever the caller has not read."""
+        """Close the connection at once; drop unsent data."""
         self._is_closing = True
         for stream in list(self.streams.values()):
             self._drop(stream)
         self._transport.abort()
 
     def go_away(self) -> None:
-        """Ask the caller to connect anew; what it has asked, and what it asks before it hears so, is answered."""
+        """Send GOAWAY: ask the client to reconnect. Calls that it starts before it sees that are served."""
         if not self._is_leaving:
             self._is_leaving = True
             self.write(frame(GOAWAY, 0, 0, _goodbye(LAST_STREAM, NO_ERROR)) + frame(PING, 0, 0, _OWN.ljust(8, b"\0")))
 
     def farewell(self) -> None:
-        """End once nothing is under way, though the caller may not have heard that it should go."""
+        """Close once idle, though the client may not have seen GOAWAY."""
         if self._is_leaving and not self._has_heard:
-            self._has_heard = True
-            self.write(frame(GOAWAY, 0, 0, _goodbye(self.last_stream, NO_ERROR)))
-            if not self.streams:
-                self._leave()
+            self._announce_last_stream()
 
     def close(self) -> None:
-        """End at once."""
+        """Close the connection at once."""
         self._fail(NO_ERROR)
         if self._out is None:
             self._transport.close()
 
     def respond(self, stream: Stream, head: bytes, content: bytes, trailers: bytes) -> None:
-        """A whole response; in one piece where the caller's windows allow it."""
+        """Send a whole response, in one write if flow control allows it."""
         size = len(content)
         if size > self._window or size > stream.window or size > self._largest_frame:
             stream.begin(head)
@@ -448,7 +445,7 @@ class Connection(asyncio.Protocol):
         self._ended(stream)
 
     def send(self, stream: Stream, content: bytes) -> None:
-        """A part of a response."""
+        """Send a part of a response."""
         if not stream.pending:
             stream.pending = bytearray()
             stream.waits_since = self._clock()
@@ -460,7 +457,7 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def end(self, stream: Stream, trailers: bytes) -> None:
-        """The end of a response, behind what of it still waits."""
+        """End a response, after its pending bytes."""
         stream.trailers = trailers
         self._flush(stream)
 
@@ -481,7 +478,7 @@ class Connection(asyncio.Protocol):
             self._ended(stream)
 
     def _ended(self, stream: Stream) -> None:
-        """The response is complete."""
+        """Finish a stream whose response is complete."""
         stream.is_over = True
         self._answered += 1
         if not stream.is_complete:
@@ -490,7 +487,7 @@ class Connection(asyncio.Protocol):
         self._forget(stream)
 
     def _keep(self, stream: Stream, size: int) -> bool:
-        """Count so many bytes as kept for a stream; False, and nothing is counted, if there is no room."""
+        """Account for bytes held for a stream; return False, and hold none, if there is no room."""
         if size == 0:
             return True
         if self.held + size > MAX_HELD or not self._memory.budget.take(size):
@@ -505,7 +502,7 @@ class Connection(asyncio.Protocol):
         self._memory.budget.give(size)
 
     def _keep_part(self, stream: Stream, size: int) -> None:
-        """Keep a part of a request; where there is no room, whoever has most kept pays."""
+        """Hold a part of a request; if there is no room, refuse the request that holds most."""
         while not self._keep(stream, size):
             connection = self if self.held + size > MAX_HELD else self._memory.greediest()
             parts = [each for each in connection.streams.values() if each.held and not each.is_complete]
@@ -518,7 +515,7 @@ class Connection(asyncio.Protocol):
                 return
 
     def _cut_off(self, number: int) -> None:
-        """What the caller sent to a stream before it heard that we ended it is no fault of its own."""
+        """Remember a stream that we ended: frames that the client sent before it knew are ignored."""
         if len(self._cut) >= MAX_CUT:
             del self._cut[next(iter(self._cut))]
         self._cut[number] = None
@@ -529,6 +526,13 @@ class Connection(asyncio.Protocol):
         if stream.held or stream.pending:
             self._let_go(stream)
         if self._has_heard and not self.streams and not self._is_closing:
+            self._leave()
+
+    def _announce_last_stream(self) -> None:
+        """Send the final GOAWAY: the client knows that no further call is served."""
+        self._has_heard = True
+        self.write(frame(GOAWAY, 0, 0, _goodbye(self.last_stream, NO_ERROR)))
+        if not self.streams:
             self._leave()
 
     def _leave(self) -> None:
@@ -563,7 +567,7 @@ class Connection(asyncio.Protocol):
         return len(PREFACE)
 
     def _frames(self, data: bytes, at: int) -> int:
-        """Do what whole frames say; returns where the first that is not whole begins."""
+        """Process complete frames; return where the first incomplete one begins."""
         end, count = len(data), 0
         while self._is_greeted and end - at >= 9 and not self._is_closing:
             high, low, kind, flags, stream = _HEAD.unpack_from(data, at)
@@ -591,7 +595,7 @@ class Connection(asyncio.Protocol):
         return at
 
     def _take_waiting(self) -> None:
-        """Answer requests that waited, as long as the caller reads."""
+        """Answer waiting requests, while the client reads."""
         while self._waiting and self.unread <= MAX_UNREAD and not self._is_turn_over():
             self._finish(self._waiting.popleft())
 
@@ -610,7 +614,7 @@ class Connection(asyncio.Protocol):
             raise ConnectionFault(CALM_DOWN)
 
     def _idle(self, count: int = 1) -> None:
-        """A frame came that asks for nothing, or for so many small things."""
+        """Count frames without effect."""
         self._idle_frames += count
         if self._idle_frames > MAX_IDLE_FRAMES:
             raise ConnectionFault(CALM_DOWN)
@@ -663,7 +667,7 @@ class Connection(asyncio.Protocol):
             self._complete(stream)
 
     def _ignore(self, flags: int, number: int) -> None:
-        """A frame came to a stream that we ended, sent before the caller heard so."""
+        """Ignore a frame to a stream that we ended."""
         self._idle()
         if flags & END_STREAM:
             del self._cut[number]
@@ -678,7 +682,7 @@ class Connection(asyncio.Protocol):
         self._complete(stream)
 
     def _decoded(self, number: int, block: bytes) -> Head:
-        """A head; kept where the same bytes will mean the same again: callers send little else."""
+        """Decode headers; cache them if the same bytes will always mean the same."""
         head = _checked(number, self._fields(block))
         known = len(self._heads)
         if not block.translate(None, _ONE_BYTE_INDICES):
@@ -691,7 +695,7 @@ class Connection(asyncio.Protocol):
         return head
 
     def _fields(self, block: bytes) -> list[tuple[bytes, bytes]]:
-        """What a block says; every block may change the table, and with it what the blocks that are kept mean."""
+        """Decode a header block. If it changes the table, clear the cache, whose blocks may now mean something else."""
         entries = self._decoder.header_table.dynamic_entries
         before = (entries[0] if entries else None, len(entries))
         try:
@@ -762,13 +766,13 @@ class Connection(asyncio.Protocol):
                 self._keep_whole(stream)
 
     def _finish(self, stream: Stream) -> None:
-        """Have a request answered."""
+        """Answer a request."""
         if not stream.is_over:
             self._application.completed(stream)
             self._keep_whole(stream)
 
     def _keep_whole(self, stream: Stream) -> None:
-        """A request that is not answered at once counts as kept until it is."""
+        """Account for a request until it is answered."""
         if not stream.is_over and not self._keep(stream, max(stream.received - stream.held, 0)):
             self._application.too_much(stream)
 
@@ -836,10 +840,7 @@ class Connection(asyncio.Protocol):
         if not flags & ACK:
             self.write(frame(PING, ACK, 0, payload))
         elif self._is_leaving and payload.startswith(_OWN):
-            self._has_heard = True
-            self.write(frame(GOAWAY, 0, 0, _goodbye(self.last_stream, NO_ERROR)))
-            if not self.streams:
-                self._leave()
+            self._announce_last_stream()
 
     def _on_go_away(self, _flags: int, number: int, payload: bytes) -> None:
         if number != 0:
@@ -888,11 +889,11 @@ def _goodbye(last: int, code: int) -> bytes:
 
 
 def _stripped(flags: int, number: int, payload: bytes) -> bytes:
-    """A payload without its padding and its priority.
+    """Return a payload without padding and priority.
 
     Raises:
-        ConnectionFault: padding that is longer than the frame.
-        StreamFault: a stream that depends on itself.
+        ConnectionFault: the padding is longer than the frame.
+        StreamFault: the stream depends on itself.
     """
     padding, start = 0, 0
     if flags & PADDED:
@@ -917,14 +918,14 @@ _PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority"))
 
 
 _OF_CALLERS = frozenset(b"te content-type user-agent accept-encoding grpc-accept-encoding grpc-encoding".split())
-"""Headers that say nothing of one call alone: no token, no timeout, nothing of a trace."""
+"""Headers that may be cached: no token, timeout or trace."""
 _OF_STATIC_TABLE = 61
 
 
 def _is_of_itself(block: bytes) -> bool:
-    """Whether a block, which was decoded, means the same whatever the table holds, and leaves it as it is: RFC 7541 section 6.
+    """Return whether a decoded block neither reads nor changes the dynamic table (RFC 7541 section 6).
 
-    False, too, for one with a text of 127 bytes or more: its length takes another form.
+    Also False if a text has 127 bytes or more, whose length has another encoding.
     """
     at, end = 0, len(block)
     while at < end:
@@ -934,7 +935,7 @@ def _is_of_itself(block: bytes) -> bool:
             if first & 0x7F > _OF_STATIC_TABLE:
                 return False
             continue
-        if first & 0x60:  # goes into the table, or changes its size
+        if first & 0x60:  # changes the table or its size
             return False
         index = first & 0x0F
         if index == 0x0F:
@@ -951,10 +952,10 @@ def _is_of_itself(block: bytes) -> bool:
 
 
 def _check_fields(number: int, fields: list[tuple[bytes, bytes]]) -> None:
-    """Fields of characters that RFC 9113 section 8.2.1 allows, in whatever way the block said them.
+    """Check the characters of fields (RFC 9113 section 8.2.1).
 
     Raises:
-        StreamFault: one has others.
+        StreamFault: a field has other characters.
     """
     names, values = zip(*fields, strict=True) if fields else ((), ())
     if not are_of_names(names) or not are_of_values(values):
@@ -962,7 +963,7 @@ def _check_fields(number: int, fields: list[tuple[bytes, bytes]]) -> None:
 
 
 def _is_wrong(name: bytes, value: bytes) -> bool:
-    """Whether a field that is no pseudo-header is none that a request may have, its characters aside."""
+    """Return whether a request may not have a field; its characters are checked elsewhere."""
     return (
         not name
         or _COLON in name
@@ -973,10 +974,10 @@ def _is_wrong(name: bytes, value: bytes) -> bool:
 
 
 def _checked(number: int, fields: list[tuple[bytes, bytes]]) -> Head:
-    """A head that follows RFC 9113 sections 8.2 and 8.3.
+    """Check the fields of a request (RFC 9113 sections 8.2 and 8.3); return its headers.
 
     Raises:
-        StreamFault: it does not.
+        StreamFault: a field is invalid.
     """
     _check_fields(number, fields)
     pseudo: dict[bytes, bytes] = {}

@@ -1,4 +1,4 @@
-"""Responses over HTTP, on the inference port and on the control port."""
+"""HTTP responses, for the inference port and the control port."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 RETRY_AFTER = 1
-"""Seconds after which a caller who is turned away for want of room may come again."""
+"""Seconds until a client refused for lack of room may retry."""
 _MORE = {401: b"www-authenticate: Bearer\r\n", 503: b"retry-after: %d\r\n" % RETRY_AFTER}
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """A response: its head without the length, and its body."""
+    """A response: headers without the length, and body."""
 
     status: int
     head: bytes
@@ -30,22 +30,22 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 def refused(error: RefusedError) -> Reply:
-    """The response to a request that is wrong."""
+    """Return the response to an invalid request."""
     return Reply(error.status, JSON_HEAD + _MORE.get(error.status, b""), error.body())
 
 
 def failed(status: int, reason: str, message: str, head: bytes = b"") -> Reply:
-    """The response to a request that is not answered for another reason."""
+    """Return an error response."""
     return Reply(status, JSON_HEAD + head, msgspec.json.encode({"error": message, "reason": reason}))
 
 
 def wrong_method(allowed: str) -> Reply:
-    """The response to a path's wrong method."""
-    return failed(405, "WrongMethod", f"the path takes {allowed}", f"allow: {allowed}\r\n".encode())
+    """Return the response to a method that the path does not support."""
+    return failed(405, "WrongMethod", f"the path supports {allowed} only", f"allow: {allowed}\r\n".encode())
 
 
 async def send_reply(send: Send, reply: Reply, *, close: bool = False) -> None:
-    """Send it over ASGI."""
+    """Send a response over ASGI."""
     headers = [(b"content-length", b"%d" % len(reply.content))]
     headers += [(k, v) for k, _, v in (line.partition(b": ") for line in reply.head.split(b"\r\n") if line)]
     if close:
@@ -55,7 +55,7 @@ async def send_reply(send: Send, reply: Reply, *, close: bool = False) -> None:
 
 
 async def body_of(receive: Receive) -> bytes:
-    """A request's body, which LimitedHttpProtocol delivers as a whole, and no larger than it may be."""
+    """Return a request's body, which LimitedHttpProtocol delivers complete and within the limit."""
     message = await receive()
     body: bytes = message.get("body", b"")
     return body

@@ -1,1 +1,1 @@
-"""Requests held against the model's signature."""
+"""Validation of requests against the model's signature."""

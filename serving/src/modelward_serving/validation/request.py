@@ -1,6 +1,6 @@
-"""Requests against the model's signature: names, datatypes, shapes, units, missing values, plausible ranges, categories.
+"""Validation of requests: names, datatypes, shapes, units, missing values, plausible ranges, categories.
 
-Most requests are right, and are checked all at once. One that is not is looked at again tensor by tensor, to say where.
+Most requests are valid and are checked all at once. Invalid ones are checked again tensor by tensor, to name the field.
 """
 
 from __future__ import annotations
@@ -33,53 +33,53 @@ from modelward_serving.protocol.tensors import (
 from modelward_serving.validation import rules
 
 NUMBERS = frozenset({float, int, bool, type(None)})
-"""What JSON's values may be where numbers are wanted."""
-SHARED = "shared memory is not supported: send the values with the request"
+"""Types of JSON values in a numeric column."""
+SHARED = "shared memory is not supported; send the values in the request"
 UNSUPPORTED = {
     "classification": "is not supported",
     "shared_memory_region": SHARED,
     "shared_memory_byte_size": SHARED,
     "shared_memory_offset": SHARED,
 }
-ENCODED = "is not supported: send texts as they are, or leave it out"
+ENCODED = "is not supported; omit it, and send texts unencoded"
 PLAIN_CONTENT = frozenset({None, "np", "str", "pd", "pd_json"})
-"""What MLServer's clients call values that are sent as they are."""
+"""Values of content_type by which MLServer's clients mean unencoded data."""
 MAX_ORDERS = 64
 
 
 class Output(msgspec.Struct, frozen=True):
-    """One output that the caller gets."""
+    """One output of the response."""
 
     name: str
     binary: bool = False
 
 
 class ValidatedRows(msgspec.Struct):
-    """A checked request: as it came, and as the model is to see it."""
+    """A validated request: rows as received, and as the model sees them."""
 
     count: int
     seen: np.ndarray
-    """[rows, numeric columns] of float32, NaN for missing: what is counted."""
+    """[rows, numeric columns] of float32, NaN for missing, before clipping; these are counted."""
     numbers: np.ndarray
-    """The same, clipped where the column says so: what is scored."""
+    """The same after clipping; these are scored."""
     texts: list[np.ndarray]
     """One [rows, 1] of object per categorical column, '' for missing."""
     outputs: tuple[Output, ...]
     id: str | None = None
     flagged: tuple[str, ...] = ()
-    """Columns with a value outside of what is declared, in any row."""
+    """Columns with an implausible value in any row."""
     abstained: tuple[int, ...] = ()
-    """Rows that get no score."""
+    """Rows without a score."""
     reasons: tuple[str, ...] = ()
-    """Why, by column."""
+    """Reasons for abstaining, by column."""
 
 
 NO_ROWS = ValidatedRows(0, np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), [], ())
-"""Those of a request that is not checked yet."""
+"""Placeholder before a request is validated."""
 
 
 class RequestValidator:
-    """Checks requests against one signature."""
+    """Validates requests against one signature."""
 
     def __init__(self, signature: Signature) -> None:
         self.columns = {column.name: column for column in signature.inputs}
@@ -88,20 +88,20 @@ class RequestValidator:
         self._demanded_of: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._orders: dict[tuple[str, ...], tuple[list[int], list[int]]] = {}
         limits = np.array([rules.limits(c) for c in self.numeric], dtype=np.float32).reshape(-1, 2)
-        self._low, self._high = limits[:, 0].reshape(1, -1), limits[:, 1].reshape(1, -1)  # like with like is faster
+        self._low, self._high = limits[:, 0].reshape(1, -1), limits[:, 1].reshape(1, -1)  # the same shapes are faster
         largest = np.finfo(np.float32).max
         self._least, self._most = np.maximum(self._low, -largest), np.minimum(self._high, largest)
         self._whole = np.array([c.kind in ("integer", "boolean") for c in self.numeric], dtype=bool)
         self._demands = bool(self._whole.any())
-        """Whether a number may be wrong for its column's kind; most models have none such, and pay nothing."""
+        """Whether any column requires whole numbers; most models have none and skip the check."""
         self._clipped = np.array([c.out_of_range == "clip" for c in self.numeric], dtype=bool)
         self._allowed = [frozenset(c.allowed_values) | {""} for c in self.categorical]
 
     def rows(self, request: InferenceRequest, *, all_outputs: bool = False) -> ValidatedRows:
-        """What a request asks to be scored.
+        """Validate a request.
 
         Raises:
-            RefusedError: 422, with the field that breaks a rule.
+            RefusedError: 422, naming the field that breaks a rule.
         """
         inputs: list[Any] = request.inputs
         if len(inputs) == 1 and inputs[0].name not in self.columns and self._is_packed(inputs[0]):
@@ -112,7 +112,7 @@ class RequestValidator:
         else:
             at_numbers, at_texts = self._order(inputs)
             count = _count(inputs[0])
-            numbers = self._at_once(inputs, at_numbers, count)
+            numbers = self._read_at_once(inputs, at_numbers, count)
             is_plausible = numbers is not None and self._are_plausible(numbers)
             if numbers is None or not is_plausible:
                 numbers = self._one_by_one(inputs, at_numbers, count)
@@ -126,13 +126,13 @@ class RequestValidator:
         return rows
 
     def _are_plausible(self, numbers: np.ndarray) -> bool:
-        """Whether none is missing, infinite, or outside of what its column declares."""
+        """Return whether no value is missing, infinite or outside its column's range."""
         plausible: np.ndarray = (numbers >= self._least) & (numbers <= self._most)
         are_plausible: bool = np.count_nonzero(plausible) == plausible.size
         return are_plausible
 
     def _order(self, inputs: list[Tensor]) -> tuple[list[int], list[int]]:
-        """Where in the request each numeric and each categorical column stands."""
+        """Return the indices of the numeric and the categorical columns in the request."""
         names = tuple([tensor.name for tensor in inputs])
         known = self._orders.get(names)
         if known is not None and not any(tensor.parameters for tensor in inputs):
@@ -141,21 +141,21 @@ class RequestValidator:
         for index, tensor in enumerate(inputs):
             column = self.columns.get(tensor.name)
             if column is None:
-                rule = f"the model has no such input; it has {', '.join(self.columns)}"
+                rule = f"no such input; the model has {', '.join(self.columns)}"
                 raise RefusedError(422, "UnknownInput", f"inputs[{index}].name", rule)
             if column.name in where:
                 raise RefusedError(422, "DuplicateInput", f"inputs[{index}].name", f"{column.name} is given twice")
             where[column.name] = index
             _check_parameters(column, tensor, f"inputs[{index}]")
         if missing := [name for name in self.columns if name not in where]:
-            raise RefusedError(422, "MissingInput", "inputs", f"missing: {', '.join(missing)}")
+            raise RefusedError(422, "MissingInput", "inputs", f"must have {', '.join(missing)}")
         found = [where[c.name] for c in self.numeric], [where[c.name] for c in self.categorical]
         if len(self._orders) < MAX_ORDERS:
             self._orders[names] = found
         return found
 
-    def _at_once(self, inputs: list[Tensor], at: list[int], count: int) -> np.ndarray | None:
-        """All numeric columns, if nothing but a value can be wrong with any; else None."""
+    def _read_at_once(self, inputs: list[Tensor], at: list[int], count: int) -> np.ndarray | None:
+        """Read all numeric columns at once; None if any needs a closer look."""
         flat: list[Any] = []
         shapes, is_typed = ([count, 1], [count]), self._demands
         for index in at:
@@ -170,11 +170,11 @@ class RequestValidator:
             flat += data
         if is_typed:
             return self._typed_at_once(flat, [inputs[index].datatype for index in at], count)
-        found = _at_once(flat)
+        found = _floats(flat)
         return None if found is None else np.ascontiguousarray(found.reshape(len(at), count).T)
 
     def _typed_at_once(self, flat: list[Any], datatypes: list[str], count: int) -> np.ndarray | None:
-        """The same of numbers that must be of a kind or a datatype, which are looked at before they are rounded."""
+        """Read numbers with a required kind or datatype, which is checked before rounding."""
         try:
             found = np.frombuffer(array("d", flat)).reshape(len(datatypes), count)
         except (TypeError, OverflowError):
@@ -185,7 +185,7 @@ class RequestValidator:
         return np.ascontiguousarray(found.T, dtype=np.float32)
 
     def _demanded(self, datatypes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The least, the greatest [columns, 1], and which [columns] must be whole, by datatype and kind."""
+        """Return minimum and maximum [columns, 1], and which [columns] must be whole, by datatype and kind."""
         known = self._demanded_of.get(datatypes)
         if known is None:
             largest = float(np.finfo(np.float32).max)
@@ -205,7 +205,7 @@ class RequestValidator:
             _check_shape(tensor, where, count)
             raw = _numbers(tensor, where, column.name, column.kind)
             if len(raw) != count:
-                raise RefusedError(422, "WrongShape", f"{where}.data", f"as many values as the shape says: {count}")
+                raise RefusedError(422, "WrongShape", f"{where}.data", f"must have {count} values, as the shape says")
             _refuse(rules.of_kind(column, raw), where)
             found = _rounded(raw)
             _refuse(rules.of_numbers(column, found), where)
@@ -216,7 +216,7 @@ class RequestValidator:
         return len(tensor.shape) == 2 and tensor.shape[1] == len(self.columns) and not self.categorical
 
     def _packed_at_once(self, tensor: Tensor) -> np.ndarray | None:
-        """One packed tensor, if nothing but a value can be wrong with it; else None."""
+        """Read one packed tensor at once; None if it needs a closer look."""
         count, width = tensor.shape
         is_typed = self._demands or tensor.datatype not in FLOATS
         if tensor.parameters or is_typed or not 1 <= count <= MAX_ROWS:
@@ -224,7 +224,7 @@ class RequestValidator:
         if isinstance(tensor, NumberTensor):
             found: np.ndarray | None = tensor.numbers
         else:
-            found = _singles(tensor) if isinstance(tensor, BinaryTensor) else _at_once(tensor.data or [])
+            found = _singles(tensor) if isinstance(tensor, BinaryTensor) else _floats(tensor.data or [])
         if found is None or len(found) != count * width:
             return None
         if found.dtype != np.float32:
@@ -233,13 +233,13 @@ class RequestValidator:
         return found.reshape(count, width)
 
     def _packed(self, tensor: Tensor) -> np.ndarray:
-        """One [rows, columns] tensor with the columns in the signature's order."""
+        """Read one [rows, columns] tensor with the columns in the signature's order."""
         _check_unsupported(tensor.parameters, "inputs[0]")
         count, width = _count(tensor), len(self.numeric)
         raw = _numbers(tensor, "inputs[0]", "a packed tensor", "numeric")
         if len(raw) != count * width:
             raise RefusedError(
-                422, "WrongShape", "inputs[0].data", f"as many values as the shape says: {count * width}"
+                422, "WrongShape", "inputs[0].data", f"must have {count * width} values, as the shape says"
             )
         if self._demands:
             for column, values in zip(self.numeric, raw.reshape(count, width).T, strict=True):
@@ -251,7 +251,7 @@ class RequestValidator:
         return numbers
 
     def _against_limits(self, rows: ValidatedRows, inputs: list[Tensor]) -> None:
-        """Do what the columns say is to be done with implausible numbers and categories that are not declared."""
+        """Apply the columns' policies to implausible numbers and undeclared categories."""
         outside: list[tuple[Column, np.ndarray]] = []
         beyond = (rows.numbers < self._low) | (rows.numbers > self._high)
         if beyond.any():
@@ -264,14 +264,14 @@ class RequestValidator:
             _apply_policies(rows, outside, {tensor.name: index for index, tensor in enumerate(inputs)})
 
     def clipped(self, numbers: np.ndarray) -> np.ndarray:
-        """[rows, numeric columns] as the model is to see them: the nearest plausible number where the column says so."""
+        """Clip [rows, numeric columns] to plausible values, in columns that ask for it."""
         if not self._clipped.any():
             return numbers
         return np.where(self._clipped, np.clip(numbers, self._low, self._high), numbers)
 
 
 def _singles(tensor: BinaryTensor) -> np.ndarray | None:
-    """The numbers of a tensor of FP32, flat; None if it is none."""
+    """Return the numbers of an FP32 tensor, flat; None if it is not one."""
     if tensor.datatype != "FP32" or len(tensor.content) % 4:
         return None
     return np.frombuffer(tensor.content, dtype="<f4")
@@ -282,8 +282,8 @@ def _listed(tensor: BinaryTensor) -> list[float] | None:
     return None if found is None else found.tolist()
 
 
-def _at_once(values: list[Any]) -> np.ndarray | None:
-    """Numbers of float32, flat; None if any is no number."""
+def _floats(values: list[Any]) -> np.ndarray | None:
+    """Return numbers as float32, flat; None if any is not a number."""
     try:
         return np.frombuffer(array("f", values), dtype=np.float32)
     except (TypeError, OverflowError):
@@ -307,15 +307,15 @@ def _apply_policies(rows: ValidatedRows, outside: list[tuple[Column, np.ndarray]
 def _count(tensor: Tensor) -> int:
     count = tensor.shape[0] if tensor.shape else 0
     if count < 1:
-        raise RefusedError(422, "NoRows", "inputs[0].shape", "at least one row")
+        raise RefusedError(422, "NoRows", "inputs[0].shape", "must have at least one row")
     if count > MAX_ROWS:
-        raise RefusedError(422, "TooManyRows", "inputs[0].shape", f"at most {MAX_ROWS} rows a request")
+        raise RefusedError(422, "TooManyRows", "inputs[0].shape", f"a request may have at most {MAX_ROWS} rows")
     return count
 
 
 def _check_shape(tensor: Tensor, where: str, count: int) -> None:
     if tensor.shape not in ([count], [count, 1]):
-        rule = f"shape must be [{count}, 1] or [{count}], as of the first input"
+        rule = f"must be [{count}, 1] or [{count}], as for the first input"
         raise RefusedError(422, "WrongShape", f"{where}.shape", rule)
 
 
@@ -334,20 +334,22 @@ def _check_parameters(column: Column, tensor: Tensor, where: str) -> None:
     _check_unsupported(tensor.parameters, where)
     unit = (tensor.parameters or {}).get("unit")
     if unit is not None and unit != column.unit:
-        rule = f"{column.name} is in {column.unit}" if column.unit else f"{column.name} has no unit"
+        rule = f"{column.name} must be in {column.unit}" if column.unit else f"{column.name} has no unit"
         raise RefusedError(422, "WrongUnit", f"{where}.parameters.unit", rule)
 
 
 def _refuse(faults: Iterator[rules.Fault], where: str) -> None:
-    """One wrong row refuses the whole request."""
+    """Refuse the whole request for one invalid row."""
     for fault in faults:
         raise RefusedError(422, fault.reason, f"{where}.data", fault.rule)
 
 
 def _numbers(tensor: Tensor, where: str, name: str, kind: str) -> np.ndarray:
-    """The numbers of one tensor, flat, as they came: not rounded yet."""
+    """Return the numbers of one tensor, flat and not yet rounded."""
     if tensor.datatype not in DTYPES:
-        raise RefusedError(422, "WrongDatatype", f"{where}.datatype", f"{name} is {kind}: FP32, for example")
+        raise RefusedError(
+            422, "WrongDatatype", f"{where}.datatype", f"{name} is {kind}: use a numeric datatype such as FP32"
+        )
     if isinstance(tensor, BinaryTensor):
         found = binary_numbers(tensor, where)
     elif isinstance(tensor, NumberTensor):
@@ -360,15 +362,15 @@ def _numbers(tensor: Tensor, where: str, name: str, kind: str) -> np.ndarray:
 
 def _listed_numbers(values: list[Any], where: str, name: str, kind: str) -> np.ndarray:
     if not NUMBERS.issuperset(map(type, values)):
-        raise RefusedError(422, "WrongKind", f"{where}.data", f"{name} is {kind}: numbers, or null for missing")
+        raise RefusedError(422, "WrongKind", f"{where}.data", f"{name} is {kind}: must be numbers, or null if missing")
     try:
         return np.array(values, dtype=np.float64)
     except (OverflowError, ValueError) as error:
-        raise RefusedError(422, "WrongKind", f"{where}.data", "numbers that fit FP32") from error
+        raise RefusedError(422, "WrongKind", f"{where}.data", "must be numbers that fit FP32") from error
 
 
 def _check_datatype(datatype: str, values: np.ndarray, where: str) -> None:
-    """Refuse what the tensor's datatype cannot hold: the caller meant something else, by the number or by the datatype."""
+    """Refuse values that the tensor's datatype cannot hold: either the number or the datatype is a mistake."""
     if datatype not in LIMITS:
         return
     least, most = LIMITS[datatype]
@@ -382,19 +384,19 @@ def _check_datatype(datatype: str, values: np.ndarray, where: str) -> None:
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
-    """As the model takes them: what does not fit becomes infinite, and is refused as such."""
+    """Round to float32. A number that does not fit becomes infinite, and is refused later."""
     with np.errstate(over="ignore"):
         return values.astype(np.float32, copy=False)
 
 
 def _flat(tensor: Tensor, where: str) -> list[Any]:
     if tensor.data is None:
-        raise RefusedError(422, "MissingData", f"{where}.data", "the values, or as many bytes as binary_data_size says")
+        raise RefusedError(422, "MissingData", f"{where}.data", "must have the values, or set binary_data_size")
     values: list[Any] = tensor.data
     if values and isinstance(values[0], list):
         width = len(values[0])
         if len(values) != tensor.shape[0] or any(not isinstance(row, list) or len(row) != width for row in values):
-            raise RefusedError(422, "WrongShape", f"{where}.data", "rows as the shape says, or their values alone")
+            raise RefusedError(422, "WrongShape", f"{where}.data", "must be a flat list, or rows as the shape says")
         values = list(chain.from_iterable(values))
     return values
 
@@ -402,10 +404,10 @@ def _flat(tensor: Tensor, where: str) -> list[Any]:
 def _text(column: Column, tensor: Tensor, where: str, count: int) -> np.ndarray:
     _check_shape(tensor, where, count)
     if tensor.datatype != "BYTES":
-        raise RefusedError(422, "WrongDatatype", f"{where}.datatype", f"{column.name} is categorical: BYTES")
+        raise RefusedError(422, "WrongDatatype", f"{where}.datatype", f"{column.name} is categorical: must be BYTES")
     values = binary_texts(tensor.content, where) if isinstance(tensor, BinaryTensor) else _flat(tensor, where)
     if len(values) != count:
-        raise RefusedError(422, "WrongShape", f"{where}.data", f"as many values as the shape says: {count}")
+        raise RefusedError(422, "WrongShape", f"{where}.data", f"must have {count} values, as the shape says")
     lengths = [0 if v is None else len(v) if isinstance(v, str) else rules.NO_TEXT for v in values]
     _refuse(rules.of_texts(column, np.array(lengths, dtype=np.int64)), where)
     found = np.empty((count, 1), dtype=object)
@@ -427,7 +429,7 @@ def _outputs(request: InferenceRequest) -> tuple[Output, ...]:
 def _requested(outputs: list[RequestedOutput], binary: bool) -> Iterator[Output]:
     for index, output in enumerate(outputs):
         if output.name not in (SCORE, DECISION):
-            rule = f"the model gives {SCORE} and {DECISION}"
+            rule = f"no such output; the model has {SCORE} and {DECISION}"
             raise RefusedError(422, "UnknownOutput", f"outputs[{index}].name", rule)
         _check_unsupported(output.parameters, f"outputs[{index}]")
         yield Output(output.name, bool((output.parameters or {}).get("binary_data", binary)))
