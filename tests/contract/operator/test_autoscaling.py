@@ -11,6 +11,7 @@ from modelward_api import names
 from modelward_operator.engine.kube import gateway as api
 from tests.contract.operator.test_crashes import ROLLOUT, Cluster, good, live, lives, luck
 from tests.support.builders import digest
+from tests.support.cases import cases
 from tests.support.harness import MODEL, ward
 
 SCALED = {"autoscaling": {"minReplicas": 2, "maxReplicas": 6}}
@@ -212,7 +213,7 @@ PATTERNS = {
 }
 
 
-@pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS.keys())
+@pytest.mark.parametrize("pattern", cases(PATTERNS, ("before any write", "after write 10 of each life")))
 async def test_whoever_answers_never_loses_pods_wherever_the_operator_dies(place, pattern):
     cluster = Load(place, good)
 

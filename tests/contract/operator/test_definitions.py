@@ -14,6 +14,7 @@ from tests.contract.conftest import api_server, define
 from tests.support.harness import ward
 from tests.support.process import operator
 
+pytestmark = pytest.mark.slow
 FREE = '{"metadata":{"finalizers":null}}'
 
 

@@ -23,7 +23,7 @@ async def place(control_plane):
 
 
 async def test_it_becomes_ready_reconciles_tells_metrics_and_ends_cleanly(place):
-    with operator(place) as running:
+    with operator(place, as_users_do=True) as running:
         running.wait(lambda: running.answers("/readyz")[0] == 200)
         assert running.answers("/livez") == (200, "ok")
         place.plane.kubectl("apply", "--filename", "-", document=_version(place.namespace))
@@ -56,6 +56,7 @@ async def test_it_makes_its_key_publishes_only_the_public_half_and_keeps_it_when
     assert ring.keys[0].key["d"] not in log
 
 
+@pytest.mark.slow
 async def test_public_keys_that_somebody_deletes_are_back_in_seconds(place):
     words = ["get", "configmap", names.CONTROL_KEYS, "--namespace", place.namespace, "--output", "name"]
     with operator(place) as running:
@@ -66,8 +67,9 @@ async def test_public_keys_that_somebody_deletes_are_back_in_seconds(place):
         running.wait(lambda: place.plane.kubectl(*words, check=False).returncode == 0, 15)
 
 
+@pytest.mark.slow
 async def test_it_is_small_when_idle(place):
-    with operator(place) as running:
+    with operator(place, as_users_do=True) as running:
         running.wait(lambda: running.answers("/readyz")[0] == 200)
         assert running.memory < 130
 
@@ -122,8 +124,8 @@ def test_an_api_server_that_is_away_is_waited_for_unready(place, tmp_path):
 )
 def test_it_refuses_to_start(place, change, said):
     with operator(place, **change) as running:
-        _, log = running.process.communicate(timeout=20)
-    assert running.process.returncode == 2
+        code, log = running.ended(20)
+    assert code == 2
     assert log.startswith("modelward_operator: ")
     assert said in log
 
