@@ -1,5 +1,6 @@
 """What holds for all tests."""
 
+import gc
 import os
 
 from hypothesis import Phase, settings
@@ -12,3 +13,12 @@ settings.load_profile("untimed")
 # Tests run in one process a core: further threads of numeric libraries would only wait for one another, at full speed.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
     os.environ.setdefault(variable, "1")
+
+# Modules, once loaded, stay; a garbage collection that walks through all of them again costs more than most tests.
+gc.disable()
+
+
+def pytest_collection_finish():
+    """From here on, only what the tests make is garbage."""
+    gc.enable()
+    gc.freeze()

@@ -37,17 +37,17 @@ def stage() -> None:
     shutil.copy2(REPOSITORY / "pyproject.toml", STAGE)
 
 
-def mutmut(*words: str) -> str:
-    """What it says."""
+def mutmut(*words: str, says: bool = False) -> str:
+    """Run it; returns what it says, or shows it."""
     environment = {**os.environ, "PYTHONPATH": str(STAGE / "mutants" / "src")}
-    done = subprocess.run(["mutmut", *words], cwd=STAGE, env=environment, text=True, stdout=subprocess.PIPE, check=True)
-    return done.stdout
+    output = subprocess.PIPE if says else None
+    return subprocess.run(["mutmut", *words], cwd=STAGE, env=environment, text=True, stdout=output, check=True).stdout
 
 
 def results() -> dict[str, Counter[str]]:
     """By module, how many mutants ended how."""
     found: dict[str, Counter[str]] = {}
-    for line in mutmut("results", "--all", "true").splitlines():
+    for line in mutmut("results", "--all", "true", says=True).splitlines():
         name, _, ending = line.strip().rpartition(": ")
         found.setdefault(name.partition(".x")[0], Counter())[ending] += 1
     return found
@@ -65,8 +65,8 @@ def table(found: dict[str, Counter[str]]) -> str:
 def main() -> None:
     stage()
     patterns = sys.argv[1:]
-    sys.stdout.write(mutmut("run", *patterns).rpartition("\r")[2])
-    sys.stdout.write(mutmut("results"))
+    mutmut("run", *patterns)
+    mutmut("results")
     written = table(results())
     sys.stdout.write(written + "\n")
     if not patterns:

@@ -197,7 +197,7 @@ async def test_a_watch_that_falls_silent_is_made_up_for_found_out_and_ends_the_p
             await wait(lambda: proxy.watches("modelversions"))
             proxy.silence("modelversions")
             await place.version("v1")
-            seconds = await wait(lambda: _phase(place, "v1") == "Verifying")
+            seconds = await wait(lambda: place.phase("v1") == "Verifying")
             assert proxy.watches("modelversions") == 1, "the watch looks alive"
             code, log = await asyncio.to_thread(first.ended)
             print(f"a silent watch: what it did not tell was seen after {seconds:.1f} s")
@@ -226,15 +226,11 @@ async def test_watches_that_tell_everything_are_not_taken_for_deaf(place):
     with operator(place, "--resync", "1") as running:
         await wait(running.leads)
         await place.version("v1")
-        await wait(lambda: _phase(place, "v1") == "Verifying")
+        await wait(lambda: place.phase("v1") == "Verifying")
         await place.version("v2")
         before = _lists(running)
         await wait(lambda: _lists(running) > before + 3)
         assert running.leads()
-
-
-def _phase(place, name):
-    return place.plane.kubectl("get", "mv", name, "-n", place.namespace, "-o", "jsonpath={.status.phase}").stdout
 
 
 def _lists(running):

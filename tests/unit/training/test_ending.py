@@ -14,7 +14,7 @@ import pytest
 
 from tests.support import bundles
 from tests.support.preloaded import Forked, loader
-from tests.unit.training.test_input import rows, spec, text
+from tests.support.training_rows import rows, spec, text
 
 LOADED = ("modelward_training.pipeline", "modelward_serving.batch.score")
 AT_ONCE = 10.0

@@ -17,8 +17,18 @@ from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.evidence import statistics
 from modelward_operator.domain.evidence.subgroups import FEWEST_PAIRS, MOST_SHOWN, SMALLEST, assess
 from tests.bench.evidence.groups import Groups, rollouts
-from tests.support.builders import clean, condition, decide, digest, documents, observed, phases, version
-from tests.unit.operator.domain.test_rollout import canary, champion
+from tests.support.builders import (
+    canary,
+    champion,
+    clean,
+    condition,
+    decide,
+    digest,
+    documents,
+    observed,
+    phases,
+    version,
+)
 
 WOMEN = clean(400, errors_challenger=30, errors_champion=3)
 MEN = clean(3600, errors_challenger=70, errors_champion=90)
