@@ -7,7 +7,9 @@ from hypothesis import Phase, settings
 
 # No test is timed: a slow machine is no fault of the code.
 settings.register_profile("untimed", deadline=None)
-settings.register_profile("mutants", deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate))
+settings.register_profile(
+    "mutants", deadline=None, derandomize=True, max_examples=30, database=None, phases=(Phase.explicit, Phase.generate)
+)
 settings.load_profile("untimed")
 
 # Tests run in one process a core: further threads of numeric libraries would only wait for one another, at full speed.
