@@ -1,6 +1,6 @@
 # Modelward. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup environment machine clients demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e fuzz bench-operator faults bench-faults bench-rollback
+.PHONY: help setup environment machine clients demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e fuzz bench-operator faults bench-faults bench-rollback slow coverage mutants
 
 HOME ?= /root
 export HOME
@@ -8,6 +8,9 @@ export PATH := $(PATH):$(or $(MODELWARD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.c
 UV ?= uv
 RUN := $(UV) run --frozen --all-packages
 NODES ?= 2
+PROSE := README.md CHANGELOG.md docs crds operator serving training charts examples tests
+TESTS := tests/faults tests/contract tests/unit
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 help: ## What there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -27,18 +30,29 @@ machine:
 demo: machine environment ## One model's life on a real cluster, told as it happens
 	$(RUN) python -m examples.demo
 
-test: machine check ## Everything: make check, the chart, and the end-to-end tests on a real cluster
+test: machine check slow ## Everything: make check, the slow tests, the chart, and the end-to-end tests on a real cluster
 	$(RUN) pytest tests/chart tests/e2e
 
 clients:
 	@tests/setup.sh clients
 
-check: environment clients ## Format, lint, types, import rules, generated files, unit and contract tests, faults in memory
+check: environment ## Format, lint, types, import rules, generated files, and the tests that every change must pass
 	$(RUN) ruff format --check --quiet .
 	$(RUN) ruff check --quiet .
 	$(RUN) mypy
 	$(RUN) lint-imports
-	$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/faults tests/contract tests/unit
+	$(RUN) codespell $(PROSE)
+	$(RUN) pytest $(PARALLEL) -m "not slow" $(TESTS)
+
+slow: environment clients ## The tests that make check leaves out: simulations, fuzzing, other clients, crash matrices, enclosures
+	$(RUN) pytest $(PARALLEL) -m slow $(TESTS)
+
+coverage: environment ## Which lines and branches the tests of make check run: a summary, and build/coverage/index.html
+	$(RUN) pytest $(PARALLEL) -m "not slow" --cov --cov-config pyproject.toml --cov-report term --cov-report html tests/unit tests/contract
+
+mutants: environment ## Mutation tests of the evidence and the rollout's checks: the score is written into docs/testing.md
+	$(UV) sync --frozen --all-packages --group mutants --quiet
+	$(UV) run --frozen --all-packages --group mutants python -m tests.mutants $(ARGS)
 
 faults: environment ## Look longer for what goes wrong with the operator in memory (MODELWARD_FAULTS=long)
 	MODELWARD_FAULTS=long $(RUN) pytest --numprocesses auto --dist load tests/faults
@@ -95,4 +109,4 @@ bench-faults: machine environment ## What stands around a model is broken under 
 clean: ## Remove caches and what was built
 	-$(RUN) python -m tests.support.cluster down
 	$(RUN) python -m tests.support.cluster clean
-	rm -rf .venv .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build/coverage* build/mutants .venv .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -2,7 +2,7 @@
 # Install what this machine lacks when root on Debian; otherwise list everything that is missing, at once.
 #   tests/setup.sh            what every target needs, and uv
 #   tests/setup.sh cluster    also what the cluster and the images need, unless kind or an existing cluster serves
-#   tests/setup.sh clients    also callers of other languages, for `make check`; without them, their tests are skipped
+#   tests/setup.sh clients    also callers of other languages, for `make test`; without them, their tests are skipped
 set -eu
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 UV_VERSION=0.13.9

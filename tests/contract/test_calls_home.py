@@ -11,6 +11,8 @@ from modelward_api import telemetry
 from tests.support.cluster.layout import REPOSITORY
 from tests.support.enclosure import COMPONENTS, Heard, enclosed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def heard(tmp_path_factory) -> dict[str, Heard]:

@@ -9,9 +9,9 @@ import pytest
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.pods.control_client import LEASE_SECONDS
 from tests.faults import quiescence
+from tests.faults.choices import KINDS, SERVINGS, UNREADABLE
 from tests.faults.cluster import NAMESPACE, NOWHERE
 from tests.faults.gateway import Fault
-from tests.faults.test_machine import KINDS, SERVINGS, UNREADABLE
 from tests.faults.world import QUICK, TICK, World, world
 from tests.support.builders import digest
 

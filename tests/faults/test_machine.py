@@ -12,36 +12,15 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import InvalidObjectError
 from tests.faults import LONG, quiescence
-from tests.faults.cluster import NOWHERE
+from tests.faults.choices import KINDS, ROLLOUTS, SERVINGS, UNREADABLE
 from tests.faults.gateway import MISHAPS, Fault
 from tests.faults.pods import LOSSES
 from tests.faults.world import QUICK, World
 from tests.support.builders import digest
 
 NAMES = ("v1", "v2", "v3", "v4")
-ROLLOUTS = (
-    QUICK,
-    {**QUICK, "paused": True},
-    {"strategy": "direct"},
-    {"strategy": "shadow"},
-    {**QUICK, "keepWarm": "10s"},
-    {**QUICK, "deadline": "20s"},
-    {**QUICK, "supersedes": False},
-    {**QUICK, "withdrawn": True},
-)
-SERVINGS = (
-    {"replicas": 1},
-    {"replicas": 2},
-    {"replicas": 1, "nodeSelector": NOWHERE},
-    {"replicas": 3, "stickyHeader": "X-Encounter-Id"},
-    {"replicas": 1, "autoscaling": {"minReplicas": 2, "maxReplicas": 4}},
-)
-UNREADABLE = {"steps": []}
-"""What the schema of a newer release lets through, and this operator cannot read."""
-KINDS = (api.MODEL_VERSIONS, api.DEPLOYMENTS, api.PODS, api.SERVICES, api.CONFIG_MAPS)
 
 names = st.sampled_from(NAMES)
 some = st.integers(0, 10)

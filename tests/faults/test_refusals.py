@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -81,13 +82,13 @@ TRIED_WITH_ALL = (
 )
 
 
-def tried() -> list[tuple[Write, int]]:
-    """All writes with all statuses in long runs; else each write with one that lasts and one that passes."""
-    found = []
+def tried() -> Iterator[Any]:
+    """All writes with all statuses in long runs; else each write with one that lasts and, slower, one that passes."""
     for number, write in enumerate(WRITES):
-        some = (LASTING[number % len(LASTING)], PASSING[number % len(PASSING)])
-        found += [(write, status) for status in (STATUSES if LONG or write in TRIED_WITH_ALL else some)]
-    return found
+        always, now_and_then = LASTING[number % len(LASTING)], PASSING[number % len(PASSING)]
+        for status in STATUSES if LONG or write in TRIED_WITH_ALL else (always, now_and_then):
+            slow = [pytest.mark.slow] * (status != always and not LONG)
+            yield pytest.param(write, status, id=f"{write[0]} {write[1].kind} {write[2]}-{status}", marks=slow)
 
 
 def test_the_list_of_writes_has_all_that_are_asked_for(place):
@@ -159,9 +160,7 @@ def test_a_life_in_which_any_write_is_refused_once_ends_as_it_would_without(plac
     assert place.callers.unanswered == 0
 
 
-@pytest.mark.parametrize(
-    ("write", "status"), tried(), ids=lambda x: f"{x[0]} {x[1].kind} {x[2]}" if isinstance(x, tuple) else str(x)
-)
+@pytest.mark.parametrize(("write", "status"), tried())
 def test_a_write_that_is_refused_for_ever_costs_no_answer_and_no_lie_and_is_made_when_the_fault_ends(
     place, write, status
 ):

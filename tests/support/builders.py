@@ -147,3 +147,21 @@ def with_profile(
 ) -> Observation:
     ledger = Ledger(profiles={digest(name[1]): {"i1": counts}}, windows=windows or {})
     return replace(observation, record=observation.record.model_copy(update={"ledger": ledger}))
+
+
+ONE_STEP = {"steps": [{"weight": 10, "minRequests": 100}]}
+CANARY = {"champion": "v1", "step": 0, "stepPairs": 0, "stepSince": "2026-01-01T12:00:00Z"}
+
+
+def champion(**more):
+    return version("v1", "Champion", pods=more.pop("pods", 1), **more)
+
+
+def canary(**more):
+    return version(
+        "v2",
+        more.pop("phase", "Canary"),
+        pods=more.pop("pods", 1),
+        rollout=more.pop("rollout", ONE_STEP),
+        **{**CANARY, **more},
+    )

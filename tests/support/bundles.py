@@ -122,3 +122,10 @@ def write(
     for name, content in files.items():
         (directory / name).write_bytes(content)
     return manifest.digest
+
+
+def away(monkeypatch):
+    """An object store that nobody listens for."""
+    given = {"ENDPOINT": "http://127.0.0.1:9", "ALLOW_HTTP": "true", "REGION": "x", "ACCESS_KEY_ID": "a"}
+    for name, value in {**given, "SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)

@@ -1,4 +1,4 @@
-"""`python -m modelward_operator run`, as a process of its own."""
+"""`modelward_operator run`, as a process of its own."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.contract.conftest import free_port
 from tests.support.harness import Ward
+from tests.support.preloaded import Forked, loader
 
+PROGRAM = """
+import sys
+from modelward_operator.__main__ import main
+sys.exit(main())
+"""
 IMAGES = {"MODELWARD_SERVING_IMAGE": "serving:1", "MODELWARD_TRAINING_IMAGE": "training:1"}
 
 
 class Operator:
     """A running operator, and what it says."""
 
-    def __init__(self, process: subprocess.Popen[str], name: str, health: int, metrics: int) -> None:
-        self.process, self.name, self.health, self.metrics = process, name, health, metrics
+    def __init__(self, process: Forked | subprocess.Popen, log: Path, name: str, health: int, metrics: int) -> None:
+        self.process, self.log, self.name, self.health, self.metrics = process, log, name, health, metrics
 
     def answers(self, path: str, port: int | None = None) -> tuple[int, str]:
         try:
@@ -36,7 +44,7 @@ class Operator:
     def wait(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
-            assert self.process.poll() is None, self.process.communicate()
+            assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
@@ -56,8 +64,7 @@ class Operator:
 
     def ended(self, seconds: float = 15.0) -> tuple[int, str]:
         """Its exit code and its log, once it has ended by itself."""
-        _, said = self.process.communicate(timeout=seconds)
-        return self.process.returncode, said
+        return self.process.wait(timeout=seconds), self.log.read_text()
 
     @property
     def memory(self) -> float:
@@ -68,7 +75,7 @@ class Operator:
 
 
 @contextmanager
-def operator(place: Ward, *options: str, **environment: str) -> Iterator[Operator]:
+def operator(place: Ward, *options: str, as_users_do: bool = False, **environment: str) -> Iterator[Operator]:
     """Start one in that namespace; it is killed in the end if it still runs."""
     health, metrics = free_port(), free_port()
     words = ["run", "--health-port", str(health), "--metrics-port", str(metrics), *options]
@@ -81,11 +88,19 @@ def operator(place: Ward, *options: str, **environment: str) -> Iterator[Operato
         "POD_NAME": f"operator-{health}",
         **environment,
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "modelward_operator", *words], env=env, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        yield Operator(process, env["POD_NAME"], health, metrics)
-    finally:
-        process.kill()
-        process.wait()
+    with TemporaryDirectory() as directory:
+        log = Path(directory) / "log"
+        process: Forked | subprocess.Popen
+        if as_users_do:
+            with log.open("wb") as output:
+                argv = [sys.executable, "-m", "modelward_operator", *words]
+                process = subprocess.Popen(argv, env=env, stdout=output, stderr=output)
+        else:
+            process = Forked(
+                loader("modelward_operator.__main__", "modelward_operator.process"), PROGRAM, words, log, env
+            )
+        try:
+            yield Operator(process, log, env["POD_NAME"], health, metrics)
+        finally:
+            process.kill()
+            process.wait()

@@ -16,9 +16,14 @@ import httpx
 from modelward_api.wire.exchange import Challenger, ExchangeRequest, ExchangeResponse, TrafficLease
 from tests.contract.conftest import free_port
 from tests.support import bundles
-from tests.support.faulty_api_server import Forged
+from tests.support.preloaded import Forked, loader
 
-Process = subprocess.Popen | Forged
+Process = subprocess.Popen | Forked
+SERVING = """
+import sys
+from modelward_serving.__main__ import main
+sys.exit(main())
+"""
 MARK, AGE = "MARK7F3A", 41.837465
 
 
@@ -117,7 +122,8 @@ def launching(tmp_path: Path) -> Iterator[Callable[..., Server]]:
                 argv = argv if files is None else ["prlimit", f"--nofile={files}:{files}", *argv]
                 process: Process = subprocess.Popen(argv, stdout=output, stderr=output, env=env)
         else:
-            process = Forged(arguments, log, env)
+            loaded = loader("modelward_serving.__main__", "modelward_serving.server")
+            process = Forked(loaded, SERVING, arguments, log, env)
         server = Server(process, port, control, grpc, digest, version, log)
         servers.append(server)
         wait_for(lambda: _ready(server), log)

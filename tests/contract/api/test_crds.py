@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 
-import httpx
 import pytest
-import yaml
 
 from modelward_api.generate.schema import KINDS
 from modelward_api.resources.modelversion import ModelVersionSpec
 from tests.support.cluster.layout import REPOSITORY
+from tests.support.objects import training
 from tests.unit.operator.manifests.golden import OWN_PODS
 
 DIGEST = "sha256:" + "a" * 64
@@ -24,14 +23,6 @@ def version(**spec):
         "metadata": {"name": "m-1", "namespace": "default"},
         "spec": {k: v for k, v in body.items() if v is not None},
     }
-
-
-def training(change=lambda spec: None):
-    job = yaml.safe_load((REPOSITORY / "examples/mortality/trainingjob-v2.yaml").read_text())
-    job["metadata"]["namespace"] = "default"
-    job = json.loads(json.dumps(job))
-    change(job["spec"])
-    return job
 
 
 def named(document, name):
@@ -336,13 +327,9 @@ REFUSED = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def api(control_plane):
-    """The API server, asked as kubectl asks it, which takes a third of a second to start."""
-    config = json.loads(control_plane.kubeconfig.read_text())
-    headers = {"authorization": f"Bearer {config['users'][0]['user']['token']}"}
-    with httpx.Client(base_url=config["clusters"][0]["cluster"]["server"], headers=headers, verify=False) as client:
-        yield client
+    return control_plane.api
 
 
 @pytest.mark.parametrize(("document", "said"), REFUSED.values(), ids=REFUSED.keys())

@@ -15,6 +15,7 @@ from tests.support.cluster import binaries
 from tests.support.cluster.layout import REPOSITORY, cache_directory
 from tests.unit.operator.manifests.golden import manifests
 
+pytestmark = pytest.mark.slow
 NAMESPACE = "clinic"
 CREATE = ("create", "--namespace", NAMESPACE, "--dry-run=server", "--filename", "-")
 MADE = {

@@ -9,9 +9,10 @@ import pytest
 
 from modelward_api import names
 from modelward_operator.engine.kube import gateway as api
-from tests.contract.operator.test_crashes import ROLLOUT, Cluster, good, live, lives, luck
 from tests.support.builders import digest
+from tests.support.cases import cases
 from tests.support.harness import MODEL, ward
+from tests.support.lives import ROLLOUT, Cluster, good, live, lives, luck
 
 SCALED = {"autoscaling": {"minReplicas": 2, "maxReplicas": 6}}
 AUTOSCALER = "kube-controller-manager"
@@ -26,9 +27,9 @@ async def place(control_plane):
 async def scale(place, name, replicas):
     """Write the scale subresource, as the HorizontalPodAutoscaler's controller does."""
     path = f"/apis/apps/v1/namespaces/{place.namespace}/deployments/{name}/scale"
-    found = await place.gateway._call("GET", path)
+    found = await place.request("GET", path)
     found["spec"]["replicas"] = replicas
-    await place.gateway._call("PUT", path, {"fieldManager": AUTOSCALER}, found)
+    await place.request("PUT", path, {"fieldManager": AUTOSCALER}, found)
     place.gateway.writes()
 
 
@@ -212,7 +213,7 @@ PATTERNS = {
 }
 
 
-@pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS.keys())
+@pytest.mark.parametrize("pattern", cases(PATTERNS, ("before any write", "after write 10 of each life")))
 async def test_whoever_answers_never_loses_pods_wherever_the_operator_dies(place, pattern):
     cluster = Load(place, good)
 

@@ -106,6 +106,7 @@ async def test_a_leader_that_is_ended_hands_over_within_two_seconds(place, pod):
             assert (await asyncio.to_thread(first.ended))[0] == 0
 
 
+@pytest.mark.slow
 async def test_a_leader_that_was_frozen_past_its_lease_writes_nothing_more_and_ends(place, pod, proxy, tmp_path):
     with operator(place, KUBECONFIG=proxy.kubeconfig(tmp_path)) as first:
         await wait(first.leads)
@@ -129,6 +130,7 @@ async def test_a_leader_that_was_frozen_past_its_lease_writes_nothing_more_and_e
             assert (found.holder, found.epoch) == (second.name, 9)
 
 
+@pytest.mark.slow
 async def test_a_leader_that_is_cut_off_ends_and_exactly_one_leads_when_all_are_back(place, proxy, tmp_path):
     config = proxy.kubeconfig(tmp_path)
     with operator(place, KUBECONFIG=config) as first:
@@ -165,6 +167,7 @@ async def test_a_lease_that_somebody_deletes_changes_neither_leader_nor_epoch(pl
             assert second.stands_by()
 
 
+@pytest.mark.slow
 async def test_a_watch_that_ends_in_an_error_ends_the_process_which_hands_over(place, proxy, tmp_path):
     with operator(place, KUBECONFIG=proxy.kubeconfig(tmp_path)) as first:
         await wait(first.leads)
@@ -183,6 +186,7 @@ async def test_a_watch_that_ends_in_an_error_ends_the_process_which_hands_over(p
             await wait(second.leads, TAKEOVER)
 
 
+@pytest.mark.slow
 async def test_a_watch_that_falls_silent_is_made_up_for_found_out_and_ends_the_process_which_hands_over(
     place, proxy, tmp_path
 ):
@@ -193,7 +197,7 @@ async def test_a_watch_that_falls_silent_is_made_up_for_found_out_and_ends_the_p
             await wait(lambda: proxy.watches("modelversions"))
             proxy.silence("modelversions")
             await place.version("v1")
-            seconds = await wait(lambda: _phase(place, "v1") == "Verifying")
+            seconds = await wait(lambda: place.phase("v1") == "Verifying")
             assert proxy.watches("modelversions") == 1, "the watch looks alive"
             code, log = await asyncio.to_thread(first.ended)
             print(f"a silent watch: what it did not tell was seen after {seconds:.1f} s")
@@ -202,6 +206,7 @@ async def test_a_watch_that_falls_silent_is_made_up_for_found_out_and_ends_the_p
             await wait(second.leads, TAKEOVER)
 
 
+@pytest.mark.slow
 async def test_a_standby_that_hears_nothing_ends_too(place, proxy, tmp_path):
     with operator(place) as first:
         await wait(first.leads)
@@ -216,19 +221,16 @@ async def test_a_standby_that_hears_nothing_ends_too(place, proxy, tmp_path):
             assert first.leads()
 
 
+@pytest.mark.slow
 async def test_watches_that_tell_everything_are_not_taken_for_deaf(place):
     with operator(place, "--resync", "1") as running:
         await wait(running.leads)
         await place.version("v1")
-        await wait(lambda: _phase(place, "v1") == "Verifying")
+        await wait(lambda: place.phase("v1") == "Verifying")
         await place.version("v2")
         before = _lists(running)
         await wait(lambda: _lists(running) > before + 3)
         assert running.leads()
-
-
-def _phase(place, name):
-    return place.plane.kubectl("get", "mv", name, "-n", place.namespace, "-o", "jsonpath={.status.phase}").stdout
 
 
 def _lists(running):

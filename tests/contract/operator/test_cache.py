@@ -147,7 +147,7 @@ async def test_a_pod_that_is_gone_without_a_word_is_not_counted_after_the_listin
     place = hearsay.place
     (pod,) = (await observe(place.gateway, place.namespace, MODEL)).versions[0].pods
     path = f"/api/v1/namespaces/{place.namespace}/pods/{pod.name}"
-    await place.gateway._call("DELETE", path, {}, {"gracePeriodSeconds": 0})
+    await place.request("DELETE", path, {}, {"gracePeriodSeconds": 0})
     assert (await observe(hearsay.gateway, place.namespace, MODEL)).versions[0].ready_pods == 1
     assert await hearsay.listen() == {place.key}
     assert (await observe(hearsay.gateway, place.namespace, MODEL)).versions[0].ready_pods == 0

@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import repeat
 
 import pytest
 
 from modelward_api import names
-from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.engine.kube import gateway as api
-from modelward_operator.engine.kube.gateway import ConflictError
 from modelward_operator.manifests import record as records
 from tests.support.builders import digest
-from tests.support.harness import MODEL, CrashError, Ward, ward
-
-ROLLOUT = {"steps": [{"weight": 10, "minRequests": 10}, {"weight": 50, "minRequests": 10}]}
-
-
-def lives(lengths: Iterable[int], when: str) -> Callable[[int], str | None]:
-    """Processes that end just before or after their n-th write. (A new one applies once what it finds in order.)"""
-    rest = iter(lengths)
-
-    def crash(number: int) -> str | None:
-        nonlocal length
-        if number < length:
-            return None
-        length = next(rest, 10**6)
-        return when
-
-    length = next(rest)
-    return crash
-
-
-def luck(seed: int) -> Iterable[int]:
-    drawn = random.Random(seed)
-    return (drawn.randint(1, 9) for _ in range(10**6))
-
+from tests.support.cases import cases
+from tests.support.harness import MODEL, Ward, ward
+from tests.support.lives import ROLLOUT, Cluster, bad, good, live, lives, luck
 
 PATTERNS = {
     "never": lambda: lives([10**6], "before"),
@@ -55,78 +30,6 @@ PATTERNS = {
 }
 
 
-class Cluster:
-    """The controllers and the kubelet: pods for Deployments, and no pods without."""
-
-    def __init__(self, place: Ward, counts) -> None:
-        self.place = place
-        self.counts = counts
-        self.pods: dict[str, list] = {}
-        self.round = 0
-
-    async def turn(self) -> None:
-        self.round += 1
-        wanted = {
-            m["metadata"]["name"]: m for m in await self.place.gateway.list(api.DEPLOYMENTS, self.place.namespace)
-        }
-        for name, manifest in wanted.items():
-            have = self.pods.setdefault(name, [])
-            while len(have) < manifest["spec"]["replicas"]:
-                have.append(await self.place.pod(name))
-        for name in self.pods.keys() - wanted.keys():
-            for pod in self.pods.pop(name):
-                await self._remove(pod.name)
-        for pod in self.pods.get("v1", []):
-            pod.count("v2", **self.counts(self.round))
-
-    async def _remove(self, name: str) -> None:
-        path = f"/api/v1/namespaces/{self.place.namespace}/pods/{name}"
-        await self.place.gateway._call("DELETE", path, {}, {"gracePeriodSeconds": 0}, absent_is_none=True)
-
-    async def callers_are_answered(self) -> None:
-        """Whom the Service selects, if anybody, has pods that answer."""
-        found = await self.place.get(api.SERVICES, MODEL)
-        if found is not None:
-            assert self.pods.get(found["spec"]["selector"][names.MODEL_VERSION]), self.place.gateway.journal
-
-
-async def live(place: Ward, cluster: Cluster, pattern, until) -> list[str]:
-    """Reconcile until then, as a new process after each crash; returns what was written."""
-    epoch, operate, crash = 1, place.reconciler(), pattern()
-    for _ in range(150):
-        place.gateway.crash = crash
-        try:
-            await operate(place.key)
-        except (CrashError, ConflictError):
-            epoch += 1
-            place.gateway.number = 0
-            operate = place.reconciler(epoch=epoch)
-        place.gateway.crash = lambda _: None
-        await cluster.callers_are_answered()
-        await cluster.turn()
-        if await until():
-            break
-    else:
-        pytest.fail(f"not there after 150 rounds: {place.gateway.journal[-20:]}")
-    settled = place.reconciler(epoch=epoch + 1)
-    for _ in range(2):
-        await settled(place.key)
-    place.gateway.writes()
-    await settled(place.key)
-    return place.gateway.writes()
-
-
-def good(number: int) -> dict[str, int]:
-    pairs = 400 * number
-    return PairedCounts(pairs=pairs, compared=pairs, requests=pairs, answered=pairs // 10).model_dump()
-
-
-def bad(number: int) -> dict[str, int]:
-    return PairedCounts(
-        pairs=30 * number, compared=20 * number, errors_challenger=10 * number, invalid=10 * number
-    ).model_dump()
-
-
 async def phase(place: Ward, name: str) -> str | None:
     return (await place.status(name)).get("phase")
 
@@ -137,7 +40,7 @@ async def place(control_plane):
         yield found
 
 
-@pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS.keys())
+@pytest.mark.parametrize("pattern", cases(PATTERNS, ("never", "before any write, 1", "after write 6 of each life")))
 async def test_a_promotion_ends_the_same_wherever_the_operator_dies(place, pattern):
     await place.version("v1")
     cluster = Cluster(place, good)
@@ -153,7 +56,7 @@ async def test_a_promotion_ends_the_same_wherever_the_operator_dies(place, patte
     assert {m["metadata"]["name"] for m in await place.gateway.list(api.DEPLOYMENTS, place.namespace)} == {"v1", "v2"}
 
 
-@pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS.keys())
+@pytest.mark.parametrize("pattern", cases(PATTERNS, ("never", "before any write, 1", "after write 6 of each life")))
 async def test_a_rollback_ends_the_same_wherever_the_operator_dies(place, pattern):
     await place.version("v1")
     cluster = Cluster(place, bad)

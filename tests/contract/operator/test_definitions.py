@@ -14,6 +14,7 @@ from tests.contract.conftest import api_server, define
 from tests.support.harness import ward
 from tests.support.process import operator
 
+pytestmark = pytest.mark.slow
 FREE = '{"metadata":{"finalizers":null}}'
 
 
@@ -22,11 +23,6 @@ def plane(tmp_path):
     """An API server of one's own: its definitions go."""
     with api_server(tmp_path) as found:
         yield found
-
-
-def phase(place):
-    words = ["get", "mv", "v1", "--namespace", place.namespace, "--output", "jsonpath={.status.phase}"]
-    return place.plane.kubectl(*words, check=False).stdout
 
 
 def remove(place):
@@ -41,7 +37,7 @@ async def works_or_ends(place, running):
     """A new version is worked on; if the process has ended, by the next one."""
     await place.version("v1")
     try:
-        running.wait(lambda: running.process.poll() is not None or phase(place) == "Verifying", 60)
+        running.wait(lambda: running.process.poll() is not None or place.phase("v1") == "Verifying", 60)
     except AssertionError:
         if running.process.poll() is None:
             raise
@@ -50,7 +46,7 @@ async def works_or_ends(place, running):
     code, log = running.ended()
     assert code == 1, log
     with operator(place, "--resync", "2") as again:
-        again.wait(lambda: phase(place) == "Verifying", 60)
+        again.wait(lambda: place.phase("v1") == "Verifying", 60)
 
 
 async def test_definitions_that_are_deleted_and_made_again_are_noticed(plane, tmp_path):
@@ -59,7 +55,7 @@ async def test_definitions_that_are_deleted_and_made_again_are_noticed(plane, tm
         await place.vacancy()
         await place.version("v1")
         with operator(place, "--resync", "2") as running:
-            running.wait(lambda: phase(place) == "Verifying", 60)
+            running.wait(lambda: place.phase("v1") == "Verifying", 60)
             remove(place)
             define(plane, tmp_path / "api.log")
             await works_or_ends(place, running)

@@ -22,9 +22,9 @@ from modelward_operator.engine.reconcile.statuses import write_status
 from modelward_operator.manifests import record as records
 from modelward_operator.manifests import serving, training
 from modelward_operator.manifests.service import service
-from tests.contract.api.test_crds import training as training_job
 from tests.support.builders import digest
 from tests.support.harness import MODEL, SETTINGS, ward
+from tests.support.objects import training as training_job
 
 SPEC = ModelVersionSpec.model_validate(
     {
@@ -189,7 +189,7 @@ async def test_the_api_server_knows_every_field_of_every_manifest(place):
     for resource, manifest in manifests(place, owner):
         path = f"{resource.root}/namespaces/{place.namespace}/{resource.plural}"
         query = {"fieldValidation": "Strict", "dryRun": "All"}
-        made = await place.gateway._call("POST", path, query, manifest)
+        made = await place.request("POST", path, query, manifest)
         assert made["kind"] == resource.kind
 
 

@@ -23,12 +23,11 @@ async def place(control_plane):
 
 
 async def test_it_becomes_ready_reconciles_tells_metrics_and_ends_cleanly(place):
-    with operator(place) as running:
+    with operator(place, as_users_do=True) as running:
         running.wait(lambda: running.answers("/readyz")[0] == 200)
         assert running.answers("/livez") == (200, "ok")
-        place.plane.kubectl("apply", "--filename", "-", document=_version(place.namespace))
-        phase = ["get", "mv", "v1", "--namespace", place.namespace, "--output", "jsonpath={.status.phase}"]
-        running.wait(lambda: place.plane.kubectl(*phase).stdout == "Verifying", 5)
+        await place.version("v1")
+        running.wait(lambda: place.phase("v1") == "Verifying", 5)
         # The metrics follow the status that they tell of.
         running.wait(lambda: 'phase="Verifying"' in running.answers("/metrics", running.metrics)[1], 5)
         assert 'modelward_reconciles_total{kind="Model"}' in running.answers("/metrics", running.metrics)[1]
@@ -41,10 +40,10 @@ async def test_it_becomes_ready_reconciles_tells_metrics_and_ends_cleanly(place)
 async def test_it_makes_its_key_publishes_only_the_public_half_and_keeps_it_when_it_starts_again(place):
     published = []
     words = ["get", "configmap", names.CONTROL_KEYS, "--namespace", place.namespace, "--output", "name"]
+    await place.version("v1")
     for _ in range(2):
         with operator(place) as running:
             running.wait(lambda: running.answers("/readyz")[0] == 200)
-            place.plane.kubectl("apply", "--filename", "-", document=_version(place.namespace))
             running.wait(lambda: place.plane.kubectl(*words, check=False).returncode == 0)
             _, log = running.end()
         published.append((await place.get(api.CONFIG_MAPS, names.CONTROL_KEYS))["data"][names.CONTROL_KEYS_FILE])
@@ -56,18 +55,20 @@ async def test_it_makes_its_key_publishes_only_the_public_half_and_keeps_it_when
     assert ring.keys[0].key["d"] not in log
 
 
+@pytest.mark.slow
 async def test_public_keys_that_somebody_deletes_are_back_in_seconds(place):
     words = ["get", "configmap", names.CONTROL_KEYS, "--namespace", place.namespace, "--output", "name"]
     with operator(place) as running:
         running.wait(lambda: running.answers("/readyz")[0] == 200)
-        place.plane.kubectl("apply", "--filename", "-", document=_version(place.namespace))
+        await place.version("v1")
         running.wait(lambda: place.plane.kubectl(*words, check=False).returncode == 0)
         place.plane.kubectl("delete", "configmap", names.CONTROL_KEYS, "--namespace", place.namespace)
         running.wait(lambda: place.plane.kubectl(*words, check=False).returncode == 0, 15)
 
 
+@pytest.mark.slow
 async def test_it_is_small_when_idle(place):
-    with operator(place) as running:
+    with operator(place, as_users_do=True) as running:
         running.wait(lambda: running.answers("/readyz")[0] == 200)
         assert running.memory < 130
 
@@ -75,8 +76,7 @@ async def test_it_is_small_when_idle(place):
 async def test_it_works_on_what_was_there_before_it_started(place):
     await place.version("v1")
     with operator(place) as running:
-        phase = ["get", "mv", "v1", "--namespace", place.namespace, "--output", "jsonpath={.status.phase}"]
-        running.wait(lambda: place.plane.kubectl(*phase).stdout == "Verifying")
+        running.wait(lambda: place.phase("v1") == "Verifying")
 
 
 async def test_it_leaves_other_namespaces_alone(place, control_plane):
@@ -84,8 +84,7 @@ async def test_it_leaves_other_namespaces_alone(place, control_plane):
         await other.version("v1")
         with operator(place) as running:
             await place.version("v1")
-            phase = ["get", "mv", "v1", "--namespace", place.namespace, "--output", "jsonpath={.status.phase}"]
-            running.wait(lambda: place.plane.kubectl(*phase).stdout == "Verifying")
+            running.wait(lambda: place.phase("v1") == "Verifying")
         assert await other.status("v1") == {"observedGeneration": -1}
 
 
@@ -95,8 +94,7 @@ async def test_it_watches_all_namespaces_when_none_is_named(place):
     with operator(place, MODELWARD_NAMESPACES="") as running:
         running.wait(lambda: running.answers("/readyz")[0] == 200)
         await place.version("v1")
-        phase = ["get", "mv", "v1", "--namespace", place.namespace, "--output", "jsonpath={.status.phase}"]
-        running.wait(lambda: place.plane.kubectl(*phase).stdout == "Verifying")
+        running.wait(lambda: place.phase("v1") == "Verifying")
 
 
 def test_an_api_server_that_is_away_is_waited_for_unready(place, tmp_path):
@@ -122,8 +120,8 @@ def test_an_api_server_that_is_away_is_waited_for_unready(place, tmp_path):
 )
 def test_it_refuses_to_start(place, change, said):
     with operator(place, **change) as running:
-        _, log = running.process.communicate(timeout=20)
-    assert running.process.returncode == 2
+        code, log = running.ended(20)
+    assert code == 2
     assert log.startswith("modelward_operator: ")
     assert said in log
 
@@ -133,13 +131,3 @@ def test_help_and_version_need_nothing():
         done = subprocess.run([sys.executable, "-m", "modelward_operator", *words], capture_output=True, text=True)
         assert done.returncode == 0
         assert done.stdout
-
-
-def _version(namespace: str) -> dict:
-    artifact = {"uri": "store://a", "digest": "sha256:" + "a" * 64}
-    return {
-        "apiVersion": "modelward.io/v1alpha1",
-        "kind": "ModelVersion",
-        "metadata": {"name": "v1", "namespace": namespace},
-        "spec": {"model": "mortality", "version": "1.0.0", "artifact": artifact},
-    }

@@ -22,10 +22,10 @@ from modelward_operator.manifests import record as records
 from modelward_operator.manifests.pod import owner
 from modelward_operator.manifests.service import service
 from modelward_operator.manifests.serving import deployment, short
-from tests.contract.api.test_crds import training
 from tests.support import builders
 from tests.support.builders import digest
 from tests.support.harness import MODEL, SETTINGS, CrashError, Watched, monitor, ward
+from tests.support.objects import training
 
 RECORD = records.record_name(MODEL)
 OTHER = {"uri": "store://models/other", "digest": digest("7")}
@@ -43,7 +43,7 @@ def status(phase: str) -> ModelVersionStatus:
 
 async def without_record(place) -> None:
     path = f"/api/v1/namespaces/{place.namespace}/configmaps/{RECORD}"
-    await place.gateway._call("DELETE", path, absent_is_none=True)
+    await place.request("DELETE", path, absent_is_none=True)
 
 
 def quarantine(letter: str) -> Quarantine:

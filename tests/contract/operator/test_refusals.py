@@ -14,10 +14,9 @@ from modelward_operator.engine.queue import Key
 from modelward_operator.manifests import quarantine as marks
 from modelward_operator.manifests import record as records
 from modelward_operator.manifests.settings import Pods
-from tests.contract.api.test_crds import training
-from tests.contract.operator.test_training import verdict
 from tests.support.builders import digest
 from tests.support.harness import MODEL, SETTINGS, ward
+from tests.support.objects import training, verdict
 
 POLICIES = api.Resource("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies")
 

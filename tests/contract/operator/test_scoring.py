@@ -10,9 +10,9 @@ from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.watch_cache import WatchCache
 from modelward_operator.engine.queue import Key
 from modelward_operator.engine.watch import resync
-from tests.contract.operator.test_training import FOREIGN_JOB, verdict
 from tests.support.builders import digest
 from tests.support.harness import MODEL, ward
+from tests.support.objects import FOREIGN_JOB, verdict
 
 SPEC = {
     "model": MODEL,

@@ -9,9 +9,9 @@ from modelward_api import names
 from modelward_api.wire.exchange import TrainingOutcome, TrainingProgress
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.queue import Key
-from tests.contract.api.test_crds import training
 from tests.support.builders import digest
 from tests.support.harness import ward
+from tests.support.objects import FOREIGN_JOB, training, verdict
 
 SUCCESS = TrainingOutcome(
     succeeded=True,
@@ -53,14 +53,6 @@ def ended(outcome, code=0):
     state = {"terminated": {"exitCode": code, "message": outcome.model_dump_json(by_alias=True)}}
     container = {"name": "training", "image": "i", "imageID": "", "ready": False, "restartCount": 0, "state": state}
     return {"phase": "Succeeded" if code == 0 else "Failed", "containerStatuses": [container]}
-
-
-def verdict(type_, **more):
-    now = "2026-01-01T00:00:00Z"
-    before = {"Complete": "SuccessCriteriaMet", "Failed": "FailureTarget"}[type_]
-    times = {"lastProbeTime": now, "lastTransitionTime": now}
-    conditions = [{"type": kind, "status": "True", **times, **more} for kind in (before, type_)]
-    return {"startTime": now, "conditions": conditions, **({"completionTime": now} if type_ == "Complete" else {})}
 
 
 async def test_a_training_becomes_one_job_and_a_second_look_writes_nothing(place):
@@ -208,10 +200,6 @@ async def test_a_suspended_training_makes_no_job(place):
     assert (await place.status("t", api.TRAINING_JOBS))["phase"] == "Suspended"
 
 
-CONTAINER = {"name": "c", "image": "i"}
-FOREIGN_JOB = {"template": {"spec": {"restartPolicy": "Never", "containers": [CONTAINER]}}}
-
-
 @pytest.mark.parametrize("resource", [api.JOBS, api.CONFIG_MAPS], ids=["Job", "ConfigMap"])
 async def test_what_belongs_to_somebody_else_is_not_touched(place, resource):
     name, spec = ("t", FOREIGN_JOB) if resource is api.JOBS else ("t-training", None)
@@ -234,7 +222,7 @@ async def test_a_training_applied_anew_waits_until_the_one_before_is_collected(p
     assert (await place.condition("t", "Reconciling", api.TRAINING_JOBS))["reason"] == "WaitingForCleanup"
     for resource, name in ((api.JOBS, "t"), (api.CONFIG_MAPS, "t-training")):  # the garbage collector's
         found = await place.get(resource, name)
-        await place.gateway._call(
+        await place.request(
             "DELETE",
             f"{resource.root}/namespaces/{place.namespace}/{resource.plural}/{name}",
             {},

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from grpc_reflection.v1alpha import reflection_pb2
 from jwt.algorithms import get_default_algorithms
 
-from tests.contract.serving.test_grpc import infer, typed
+from tests.support.calls import infer, typed
 from tests.support.servers import AGE, MARK, launching, wait_for
 
 ISSUER, AUDIENCE, WARD = "https://issuer.example", "mortality", "system:serviceaccount:clinic:ward"
@@ -50,12 +50,6 @@ class Issuer:
 
 def bearer(token):
     return {"authorization": f"Bearer {token}"}
-
-
-@pytest.fixture
-def launch(tmp_path):
-    with launching(tmp_path) as start:
-        yield start
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from tests.support.servers import launching
 CLIENTS = Path(__file__).parent / "clients"
 PROTO = REPOSITORY / "serving" / "proto" / "open_inference.proto"
 TRITON = ("tritonclient[http,grpc]",)
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

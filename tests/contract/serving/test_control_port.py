@@ -23,7 +23,6 @@ from modelward_operator.engine.pods import request_signing
 from modelward_operator.engine.pods.control_client import Exchange, IssuedLeases
 from modelward_operator.engine.pods.request_signing import Signer, new_key
 from modelward_operator.manifests import keys
-from tests.contract.serving.test_server import launch  # noqa: F401
 from tests.support.builders import version
 from tests.support.harness import ward
 
@@ -44,7 +43,7 @@ def ring():
 
 
 @pytest.fixture
-def server(launch, ring, tmp_path):  # noqa: F811
+def server(launch, ring, tmp_path):
     publish(tmp_path / names.CONTROL_KEYS_FILE, ring)
     flags = ["--control-keys", str(tmp_path / names.CONTROL_KEYS_FILE), "--pod-uid", UID]
     return launch(flags=flags)
@@ -117,7 +116,7 @@ def test_the_inference_port_has_no_way_to_the_leases(server, ring):
             assert ask(server, token, path, method, server.port).status_code in (404, 405), path
 
 
-def test_without_keys_the_port_is_open_and_the_log_says_so(launch):  # noqa: F811
+def test_without_keys_the_port_is_open_and_the_log_says_so(launch):
     server = launch()
     assert ask(server).status_code == 200
     assert server.log.read_text().count("control port: unauthenticated") == 1

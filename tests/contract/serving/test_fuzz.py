@@ -5,15 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from modelward_serving._generated import open_inference_pb2 as pb
 from modelward_serving.errors import RefusedError
@@ -24,7 +17,7 @@ from modelward_serving.validation.request import RequestValidator
 from tests.support import bundles
 from tests.support.servers import MARK, launching
 
-CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
+pytestmark = pytest.mark.slow
 STEADY = settings(max_examples=30, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 THOROUGH = settings(STEADY, max_examples=300)
 
@@ -35,12 +28,18 @@ def server(tmp_path_factory):
         yield start(explainer=bundles.explains())
 
 
-@pytest.fixture(scope="module")
-def api(server):
-    return schemathesis.openapi.from_url(f"http://127.0.0.1:{server.port}/v2/openapi.json")
+def test_what_the_document_says_is_what_is_answered(server):
+    import schemathesis  # takes seconds, in each test process
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi import checks as conforms
 
-
-def test_what_the_document_says_is_what_is_answered(api):
+    checks = (
+        not_a_server_error,
+        conforms.status_code_conformance,
+        conforms.content_type_conformance,
+        conforms.response_schema_conformance,
+    )
+    api = schemathesis.openapi.from_url(f"http://127.0.0.1:{server.port}/v2/openapi.json")
     operations = [found.ok() for found in api.get_all_operations()]
     assert len(operations) == 14, "the document's own path is not asked"
     for operation in operations:
@@ -48,7 +47,7 @@ def test_what_the_document_says_is_what_is_answered(api):
         @STEADY
         @given(case=operation.as_strategy())
         def ask(case):
-            case.call_and_validate(checks=CHECKS)
+            case.call_and_validate(checks=checks)
 
         ask()
 

@@ -14,23 +14,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from modelward_serving._generated import open_inference_pb2 as pb
+from tests.support.calls import SERVICE, call, infer, typed
 from tests.support.servers import AGE, MARK, launching, wait_for
-
-SERVICE = "/inference.GRPCInferenceService/"
-
-
-def call(channel, method, request, answer, **more):
-    stub = channel.unary_unary(
-        SERVICE + method, request_serializer=lambda m: m.SerializeToString(), response_deserializer=answer.FromString
-    )
-    return stub(request, **{"timeout": 10, **more})
-
-
-def typed(*, age=55.0, sex="f", datatype="FP32", model="mortality", **more):
-    request = pb.ModelInferRequest(model_name=model, id="7", **more)
-    request.inputs.add(name="age", datatype=datatype, shape=[1, 1]).contents.fp32_contents.append(age)
-    request.inputs.add(name="sex", datatype="BYTES", shape=[1, 1]).contents.bytes_contents.append(sex.encode())
-    return request
 
 
 def raw(*, age=55.0, sex="f"):
@@ -49,19 +34,9 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def launch(tmp_path):
-    with launching(tmp_path) as start:
-        yield start
-
-
-@pytest.fixture
 def channel(server):
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as opened:
         yield opened
-
-
-def infer(channel, request, **more):
-    return call(channel, "ModelInfer", request, pb.ModelInferResponse, **more)
 
 
 def test_typed_contents_are_answered_with_typed_contents(channel, server):

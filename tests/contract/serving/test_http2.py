@@ -21,7 +21,7 @@ NOT_FOR_US = {
         "the frame is larger than the protocol's default, not than the size that we said"
     ),
 }
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

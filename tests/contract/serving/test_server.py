@@ -12,13 +12,7 @@ import httpx
 import pytest
 
 from tests.support import bundles
-from tests.support.servers import AGE, MARK, launching, wait_for
-
-
-@pytest.fixture
-def launch(tmp_path):
-    with launching(tmp_path) as start:
-        yield start
+from tests.support.servers import AGE, MARK, wait_for
 
 
 def test_the_protocol_is_spoken(launch):

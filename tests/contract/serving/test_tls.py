@@ -13,11 +13,10 @@ import pytest
 import trustme
 
 from tests.contract.conftest import free_port
-from tests.contract.serving.test_grpc import infer, typed
-from tests.contract.serving.test_server import launch  # noqa: F401
 from tests.support import bundles
+from tests.support.calls import infer, typed
+from tests.support.certificates import NAME, write
 from tests.support.servers import wait_for
-from tests.unit.serving.test_tls import NAME, write
 
 INPUTS = [
     {"name": "age", "shape": [1, 1], "datatype": "FP32", "data": [55.0]},
@@ -59,7 +58,7 @@ def secret(tmp_path):
     return folder, ca
 
 
-def test_callers_are_answered_over_https_only(launch, secret):  # noqa: F811
+def test_callers_are_answered_over_https_only(launch, secret):
     folder, ca = secret
     server = launch(flags=flags(folder))
     assert ask(server, trusting(ca)).status_code == 200
@@ -69,14 +68,14 @@ def test_callers_are_answered_over_https_only(launch, secret):  # noqa: F811
         ask(server, trusting(trustme.CA()))
 
 
-def test_the_champion_asks_a_challenger_by_its_address_and_knows_it_by_the_services_name(launch, secret):  # noqa: F811
+def test_the_champion_asks_a_challenger_by_its_address_and_knows_it_by_the_services_name(launch, secret):
     folder, ca = secret
     champion, challenger = launch(flags=flags(folder)), launch("2.0.0", flags=flags(folder), shift=-9.0)
     assert champion.exchange(champion.lease_to(challenger, 100, tls=True)).refused is None
     assert ask(champion, trusting(ca)).headers["x-modelward-version"] == "2.0.0"
 
 
-def test_a_challenger_with_a_certificate_for_another_name_gets_no_values(launch, secret, tmp_path):  # noqa: F811
+def test_a_challenger_with_a_certificate_for_another_name_gets_no_values(launch, secret, tmp_path):
     folder, ca = secret
     (tmp_path / "other").mkdir()
     write(tmp_path / "other", ca, "another.clinic.svc")
@@ -86,14 +85,14 @@ def test_a_challenger_with_a_certificate_for_another_name_gets_no_values(launch,
     assert champion.evidence().counts.errors_challenger == 1
 
 
-def test_a_lease_to_a_challenger_that_speaks_otherwise_is_refused(launch, secret):  # noqa: F811
+def test_a_lease_to_a_challenger_that_speaks_otherwise_is_refused(launch, secret):
     folder, _ = secret
     secured, plain = launch(flags=flags(folder)), launch("2.0.0")
     assert secured.exchange(secured.lease_to(plain, 100)).refused == "TlsDiffers"
     assert plain.exchange(plain.lease_to(secured, 100, tls=True)).refused == "TlsDiffers"
 
 
-def test_callers_need_a_certificate_when_it_is_required_and_so_does_the_champion(launch, secret):  # noqa: F811
+def test_callers_need_a_certificate_when_it_is_required_and_so_does_the_champion(launch, secret):
     folder, ca = secret
     champion = launch(flags=flags(folder, clients=True))
     challenger = launch("2.0.0", flags=flags(folder, clients=True), shift=-9.0)
@@ -103,7 +102,7 @@ def test_callers_need_a_certificate_when_it_is_required_and_so_does_the_champion
     assert ask(champion, trusting(ca, ca)).headers["x-modelward-version"] == "2.0.0"
 
 
-def test_probes_need_no_certificate_on_the_control_port_and_follow_the_drain(launch, secret):  # noqa: F811
+def test_probes_need_no_certificate_on_the_control_port_and_follow_the_drain(launch, secret):
     folder, _ = secret
     server = launch(flags=[*flags(folder, clients=True), "--control-keys", str(folder / "none"), "--pod-uid", "u"])
     url = f"http://127.0.0.1:{server.control}"
@@ -113,7 +112,7 @@ def test_probes_need_no_certificate_on_the_control_port_and_follow_the_drain(lau
     assert server.process.wait(timeout=15) == 0
 
 
-def test_a_new_certificate_is_served_without_a_restart(launch, secret):  # noqa: F811
+def test_a_new_certificate_is_served_without_a_restart(launch, secret):
     folder, _ = secret
     server, renewed = launch(flags=flags(folder)), trustme.CA()
     write(folder, renewed)
@@ -128,7 +127,7 @@ def test_a_new_certificate_is_served_without_a_restart(launch, secret):  # noqa:
     assert server.process.poll() is None
 
 
-def test_grpc_has_the_same_certificate_and_asks_for_one_likewise(launch, secret):  # noqa: F811
+def test_grpc_has_the_same_certificate_and_asks_for_one_likewise(launch, secret):
     folder, ca = secret
     server = launch(flags=flags(folder, clients=True))
     own = ca.issue_cert("caller")

@@ -10,8 +10,8 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.contract.serving.test_grpc import infer, typed
-from tests.support.servers import AGE, MARK, launching, wait_for
+from tests.support.calls import infer, typed
+from tests.support.servers import AGE, MARK, wait_for
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{CALLER}-01"
@@ -50,12 +50,6 @@ def collector(monkeypatch):
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
     yield found
     found.server.shutdown()
-
-
-@pytest.fixture
-def launch(tmp_path):
-    with launching(tmp_path) as start:
-        yield start
 
 
 def ask_rest(champion):

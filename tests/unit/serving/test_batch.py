@@ -502,13 +502,6 @@ def test_lines_that_are_no_rows_may_be_skipped_and_are_counted(tmp_path, run):
     assert (table.num_rows, outcome.rows, outcome.invalid) == (2, 3, 1)
 
 
-def away(monkeypatch):
-    """An object store that nobody listens for."""
-    given = {"ENDPOINT": "http://127.0.0.1:9", "ALLOW_HTTP": "true", "REGION": "x", "ACCESS_KEY_ID": "a"}
-    for name, value in {**given, "SECRET_ACCESS_KEY": "b"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-
-
 def invoke(monkeypatch, tmp_path, *words, index="0"):
     digest = bundles.write(tmp_path / "bundle")
     log = tmp_path / "log"
@@ -532,7 +525,7 @@ def test_the_command_ends_with_65_on_bad_input_and_1_when_another_try_may_help(m
     words = ["--format", "csv", "--output", "store://out", "--store", f"file://{tmp_path}", "--input"]
     code, outcome = invoke(monkeypatch, tmp_path, *words, "store://none.csv")
     assert (code, outcome.reason, outcome.field) == (65, "MissingFile", "spec.input.uri")
-    away(monkeypatch)
+    bundles.away(monkeypatch)
     code, outcome = invoke(monkeypatch, tmp_path, *words, "s3://bucket/x.csv")
     assert (code, outcome.reason) == (1, "StoreUnreachable")
 

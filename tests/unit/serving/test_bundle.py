@@ -15,7 +15,6 @@ from modelward_serving.model.fetch import run as fetched
 from modelward_serving.model.predictor import Predictor
 from modelward_serving.model.session import UnservableError
 from tests.support import bundles
-from tests.unit.serving.test_batch import away
 
 
 def archive(directory, *extra, prefix=""):
@@ -160,7 +159,7 @@ def test_a_bundle_of_another_model_or_version_is_refused_before_it_is_unpacked(t
     ],
 )
 def test_a_fetch_is_worth_another_try_only_when_the_store_is_away(tmp_path, monkeypatch, made, uri, digest, code):
-    away(monkeypatch)
+    bundles.away(monkeypatch)
     log = tmp_path / "log"
     assert fetched(uri, digest or made[1], tmp_path / "into", stored(tmp_path, made), log) == code
     assert json.loads(log.read_text())["verified"] is (code == 0)

@@ -38,6 +38,7 @@ def is_called(reference, scores, windows=40):
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "calibration"), [(300, "none"), (300, "sigmoid")])
 def test_fresh_rows_without_drift_are_no_drift_of_a_boosted_score(size, calibration):
     estimator, called = Estimator(algorithm="gradient-boosting", calibration=calibration), []

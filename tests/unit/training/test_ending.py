@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.support import bundles
-from tests.unit.training.test_input import rows, spec, text
+from tests.support.preloaded import Forked, loader
+from tests.support.training_rows import rows, spec, text
 
+LOADED = ("modelward_training.pipeline", "modelward_serving.batch.score")
 AT_ONCE = 10.0
 """Seconds that even a busy machine does not need. The library holds the interpreter for 60, and a pod's grace is 30."""
 HOLDS_THE_LOCK = """
@@ -39,24 +41,30 @@ sys.exit(command.main(supervised=True))
 """
 
 
-def started(program, words):
-    """The process, once it does what shall be interrupted."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    for line in process.stdout:
-        if line == "holding\n":
-            return process
-    raise AssertionError(process.stderr.read())
+@pytest.fixture
+def start(tmp_path):
+    """Starts a process; gives it once it does what shall be interrupted, and the rest of what it says."""
+    loaded = loader(*LOADED)
+
+    def started(program, words):
+        os.mkfifo(tmp_path / "output")
+        process = Forked(loaded, program, [*map(str, words)], tmp_path / "output", dict(os.environ))
+        output = (tmp_path / "output").open()
+        said = []
+        for line in output:
+            if line == "holding\n":
+                return process, output
+            said.append(line)
+        raise AssertionError("".join(said))
+
+    return started
 
 
-def stopped(process, number=signal.SIGTERM):
+def stopped(process, output, number=signal.SIGTERM):
+    output.close()
     begun = time.monotonic()
     process.send_signal(number)
-    code = process.wait(timeout=30)
-    process.stdout.close()
-    process.stderr.close()
-    return code, time.monotonic() - begun
+    return process.wait(timeout=30), time.monotonic() - begun
 
 
 def train_words(folder):
@@ -72,22 +80,22 @@ def train_words(folder):
 @pytest.mark.parametrize(
     "patch", ["families.fit = hold", "pipeline.bundle.put = hold"], ids=["in a fit", "before the upload"]
 )
-def test_training_ends_at_once_and_publishes_nothing(tmp_path, patch, number):
-    process = started(TRAINING.format(patch=patch), train_words(tmp_path))
-    code, seconds = stopped(process, number)
+def test_training_ends_at_once_and_publishes_nothing(start, tmp_path, patch, number):
+    process, output = start(TRAINING.format(patch=patch), train_words(tmp_path))
+    code, seconds = stopped(process, output, number)
     assert code == 128 + number
     assert seconds < AT_ONCE
     assert json.loads((tmp_path / "end").read_text())["reason"] == "Terminated"
     assert not (tmp_path / "models").exists()
 
 
-def test_a_batch_ends_at_once_and_writes_nothing(tmp_path):
+def test_a_batch_ends_at_once_and_writes_nothing(start, tmp_path):
     digest = bundles.write(tmp_path / "bundle")
     (tmp_path / "in.csv").write_text("age,sex\n60,f\n")
     words = ["batch", "--bundle", tmp_path / "bundle", "--digest", digest, "--store", f"file://{tmp_path}"]
     given = ["--input", "store://in.csv", "--format", "csv", "--output", "store://out"]
-    process = started(BATCH, [*words, *given, "--termination-log", tmp_path / "end"])
-    code, seconds = stopped(process)
+    process, output = start(BATCH, [*words, *given, "--termination-log", tmp_path / "end"])
+    code, seconds = stopped(process, output)
     assert code == 143
     assert seconds < AT_ONCE
     assert json.loads((tmp_path / "end").read_text())["reason"] == "Terminated"
@@ -98,25 +106,23 @@ def children(process):
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
-def test_a_training_that_was_killed_leaves_its_reason_to_the_kubelet(tmp_path):
-    process = started(TRAINING.format(patch="families.fit = hold"), train_words(tmp_path))
+def test_a_training_that_was_killed_leaves_its_reason_to_the_kubelet(start, tmp_path):
+    process, output = start(TRAINING.format(patch="families.fit = hold"), train_words(tmp_path))
     (child,) = children(process)
     os.kill(child, signal.SIGKILL)
     assert process.wait(timeout=30) == 137
     assert not (tmp_path / "end").exists()
-    assert "training was killed" in process.stdout.read()
-    process.stdout.close()
-    process.stderr.close()
+    with output:
+        assert "training was killed" in output.read()
 
 
-def test_no_worker_outlives_its_parent(tmp_path):
-    process = started(TRAINING.format(patch="families.fit = hold"), train_words(tmp_path))
+def test_no_worker_outlives_its_parent(start, tmp_path):
+    process, output = start(TRAINING.format(patch="families.fit = hold"), train_words(tmp_path))
     (child,) = children(process)
     process.kill()
     process.wait(timeout=30)
-    assert process.stdout.read() == ""  # ends when the worker has closed it, too
-    process.stdout.close()
-    process.stderr.close()
+    with output:
+        assert output.read() == ""  # ends when the worker has closed it, too
     assert child
 
 

@@ -28,6 +28,7 @@ def coverage(groups, times=150):
     return np.mean([low <= truth <= high for low, high in found])
 
 
+@pytest.mark.slow
 def test_intervals_hold_what_they_say_where_each_patient_has_six_rows():
     assert coverage(groups=False) < 0.8
     assert 0.92 <= coverage(groups=True) <= 0.98

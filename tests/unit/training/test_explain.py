@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from modelward_training.estimators import families
 from modelward_training.explain import explainer
 from modelward_training.export import as_served, infer
 from modelward_training.profile import reference_profile
+from tests.support.cases import cases
 
 NUMBERS = ("age", "pressure", "glucose", "lactate")
 COLUMNS = (
@@ -50,6 +52,12 @@ def fitted(data: Dataset, algorithm="gradient-boosting", calibration="sigmoid", 
     )
 
 
+@cache
+def usual(algorithm="gradient-boosting", calibration="sigmoid") -> tuple[Dataset, families.Model]:
+    data = patients()
+    return data, fitted(data, algorithm, calibration)
+
+
 def made(trained: families.Model, data: Dataset, test: Dataset):
     graph = export.export(trained, data)
     profile = reference_profile(data, infer(graph, data.columns).astype(np.float64))
@@ -75,7 +83,9 @@ TRAINED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("algorithm", "calibration", "params"), TRAINED.values(), ids=TRAINED.keys())
+@pytest.mark.parametrize(
+    ("algorithm", "calibration", "params"), cases(TRAINED, ("logistic regression", "boosted trees, isotonic"))
+)
 def test_contributions_add_up_to_the_margin_and_through_the_link_to_the_onnx_score(algorithm, calibration, params):
     data, test = patients(), patients(300, seed=1)
     trained = fitted(data, algorithm, calibration, **params)
@@ -89,8 +99,7 @@ def test_contributions_add_up_to_the_margin_and_through_the_link_to_the_onnx_sco
 
 
 def test_a_linear_base_is_the_mean_margin_of_the_training_rows():
-    data = patients()
-    trained = fitted(data, "logistic-regression")
+    data, trained = usual("logistic-regression")
     document, _, graph = made(trained, data, data)
     found = explained(document, graph, data)
     assert found.base == pytest.approx(trained.pipeline.decision_function(families.matrix(data)).mean())
@@ -98,8 +107,7 @@ def test_a_linear_base_is_the_mean_margin_of_the_training_rows():
 
 
 def test_linear_contributions_are_the_coefficients_of_what_the_column_is_encoded_as():
-    data = patients()
-    trained = fitted(data, "logistic-regression")
+    data, trained = usual("logistic-regression")
     document, _, graph = made(trained, data, data)
     encoder, estimator = trained.pipeline[0], trained.pipeline[-1]
     encoded = encoder.transform(families.matrix(as_served(data)))
@@ -109,7 +117,7 @@ def test_linear_contributions_are_the_coefficients_of_what_the_column_is_encoded
     assert explained(document, graph, data).contributions == pytest.approx(summed, abs=1e-5)
 
 
-@pytest.mark.parametrize("depth", [1, 3, 6, 9])
+@pytest.mark.parametrize("depth", [3, *(pytest.param(depth, marks=pytest.mark.slow) for depth in (1, 6, 9))])
 def test_trees_over_numbers_are_explained_as_by_the_shap_library(depth):
     shap = pytest.importorskip("shap")
     data, test = patients(columns=COLUMNS[:4]), patients(200, COLUMNS[:4], seed=1)
@@ -167,9 +175,9 @@ def test_trees_over_categories_are_explained_as_the_definition_says_with_columns
 
 
 def test_a_missing_value_is_explained_as_what_is_imputed():
-    data = patients()
     for algorithm in ("logistic-regression", "gradient-boosting"):
-        document, _, graph = made(fitted(data, algorithm), data, data)
+        data, trained = usual(algorithm)
+        document, _, graph = made(trained, data, data)
         test = patients(2, seed=3)
         test.columns["glucose"][:] = [np.nan, np.nanmedian(data.columns["glucose"])]
         for name in set(test.columns) - {"glucose"}:
@@ -219,8 +227,7 @@ def test_one_column_is_sampled_without_an_order():
 
 
 def test_an_explainer_that_does_not_add_up_is_left_out_with_a_warning(monkeypatch):
-    data = patients()
-    trained = fitted(data)
+    data, trained = usual()
     real = explain.trees
     monkeypatch.setattr(explain, "trees", lambda m, t: real(m, t).model_copy(update={"offset": 1.0}))
     document, warnings, _ = made(trained, data, data)
@@ -229,9 +236,9 @@ def test_an_explainer_that_does_not_add_up_is_left_out_with_a_warning(monkeypatc
 
 
 def test_an_explainer_that_cannot_be_made_is_left_out_and_no_value_is_told(monkeypatch):
-    data = patients()
+    data, trained = usual()
     monkeypatch.setattr(explain, "trees", lambda *_: float("a value of the data"))
-    document, warnings, _ = made(fitted(data), data, data)
+    document, warnings, _ = made(trained, data, data)
     assert document is None
     assert "ValueError" in warnings[0]
     assert "a value of the data" not in warnings[0]

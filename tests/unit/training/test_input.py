@@ -9,54 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from modelward_api.resources.trainingjob import TrainingJobSpec
 from modelward_training.data.sources import load
 from modelward_training.data.split import divide
 from modelward_training.data.validate import check, check_variation
 from modelward_training.errors import InvalidInputError
-
-ROWS = 80
-HEAD = ["age", "sex", "when", "outcome"]
-
-
-def rows(**changes):
-    """Text by column; a function of the row's number changes one."""
-    made = {
-        "age": lambda i: str(40 + i % 30),
-        "sex": lambda i: "mf"[i % 2],
-        "when": lambda i: str(2000 + i // 4),
-        "outcome": lambda i: "dead" if i % 4 == 0 else "live",
-    } | changes
-    return [[made[name](i) for name in HEAD] for i in range(ROWS)]
-
-
-def text(body, head=HEAD, separator=","):
-    return "\n".join(separator.join(row) for row in [head, *body]) + "\n"
-
-
-def spec(form="csv", **columns):
-    declared = {
-        "age": {"kind": "numeric"},
-        "sex": {"kind": "categorical", "allowedValues": ["m", "f"]},
-        "when": {"kind": "integer", "role": "time"},
-        "outcome": {"kind": "categorical", "role": "label", "allowedValues": ["live", "dead"]},
-    }
-    split = columns.pop("split", {"method": "time"})
-    positive = columns.pop("positive", "dead")
-    listed = [{"name": name, **how, **columns.pop(name, {})} for name, how in declared.items()]
-    return TrainingJobSpec.model_validate(
-        {
-            "model": "m",
-            "version": "1.0.0",
-            "data": {
-                "sources": [{"uri": "store://data.csv", "format": form}],
-                "columns": [*listed, *({"name": name, **how} for name, how in columns.items())],
-                "label": {"column": "outcome", "positive": positive},
-            },
-            "split": split,
-            "output": {"uri": "store://models"},
-        }
-    )
+from tests.support.training_rows import HEAD, ROWS, rows, spec, text
 
 
 def prepared(folder, content, wanted):

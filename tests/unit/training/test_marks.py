@@ -19,7 +19,7 @@ from modelward_training.__main__ import main as train
 from modelward_training.progress import Progress
 from tests.support import bundles
 from tests.support.cluster.layout import REPOSITORY
-from tests.unit.training.test_input import HEAD, rows, spec, text
+from tests.support.training_rows import HEAD, rows, spec, text
 
 MARK = "PATIENT7F3"
 TIMESTAMPS = {"when": {"kind": "timestamp"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import cache
 
 import numpy as np
 import obstore
@@ -20,6 +21,7 @@ from modelward_training import __main__ as command
 from modelward_training import bundle, pipeline
 from modelward_training.errors import InvalidInputError
 from modelward_training.progress import Progress
+from tests.support.cases import cases
 from tests.support.cluster.layout import REPOSITORY
 
 ROWS = monica.hospitalised(85, 86)
@@ -51,9 +53,20 @@ def train(store, trained=None):
     return pipeline.run("job", trained or spec(), f"file://{store}", Progress())
 
 
-def opened(store, outcome):
-    content = (store / outcome.uri.removeprefix("store://")).read_bytes()
-    return served.unpack(content, outcome.digest)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The outcome and the files of the bundle that a spec gives on all rows; each spec is trained once."""
+    store = tmp_path_factory.mktemp("trained")
+    (store / "data").mkdir()
+    write(store, ROWS)
+
+    @cache
+    def once(document: str):
+        outcome = train(store, TrainingJobSpec.model_validate_json(document))
+        content = (store / outcome.uri.removeprefix("store://")).read_bytes()
+        return outcome, served.unpack(content, outcome.digest)
+
+    return lambda wanted=None: once((wanted or spec()).model_dump_json())
 
 
 ESTIMATORS = {
@@ -64,11 +77,12 @@ ESTIMATORS = {
     "boosted trees, isotonic": {"estimator__algorithm": "gradient-boosting", "estimator__calibration": "isotonic"},
     "split by time": {"split": {"method": "time", "testFrom": "86"}},
 }
+ALWAYS = ("logistic regression, sigmoid", "boosted trees, isotonic")
 
 
-@pytest.mark.parametrize("changes", ESTIMATORS.values(), ids=ESTIMATORS.keys())
-def test_onnx_gives_what_scikit_learn_gives(store, changes):
-    outcome = train(store, spec(**changes))
+@pytest.mark.parametrize("changes", cases(ESTIMATORS, ALWAYS))
+def test_onnx_gives_what_scikit_learn_gives(trained, changes):
+    outcome, _ = trained(spec(**changes))
     assert outcome.parity_max_abs_difference <= 1e-5
     metrics = {m.name: m for m in outcome.metrics}
     assert metrics["auroc"].lower < metrics["auroc"].estimate < metrics["auroc"].upper
@@ -76,17 +90,18 @@ def test_onnx_gives_what_scikit_learn_gives(store, changes):
     assert {"brier", "o_e", "calibration_slope", "calibration_intercept", "net_benefit"} <= set(metrics)
 
 
-def test_the_same_input_gives_the_same_digest(store):
-    assert train(store).digest == train(store).digest
+def test_the_same_input_gives_the_same_digest(trained, store):
+    outcome, _ = trained()
+    assert train(store).digest == outcome.digest
 
 
-def test_serving_verifies_and_serves_what_training_made(store, tmp_path):
+def test_serving_verifies_and_serves_what_training_made(trained, tmp_path):
     from modelward_serving.model.predictor import Predictor
 
-    outcome = train(store)
+    outcome, files = trained()
     directory = tmp_path / "bundle"
     directory.mkdir()
-    for name, content in opened(store, outcome).items():
+    for name, content in files.items():
         (directory / name).write_bytes(content)
     predictor = Predictor(served.load(directory, outcome.digest))
     answer = predictor.by_column(
@@ -98,16 +113,16 @@ def test_serving_verifies_and_serves_what_training_made(store, tmp_path):
     assert 0 < answer["score"][0] < 1
 
 
-@pytest.mark.parametrize("changes", ESTIMATORS.values(), ids=ESTIMATORS.keys())
-def test_serving_explains_what_training_made(store, tmp_path, changes):
+@pytest.mark.parametrize("changes", cases(ESTIMATORS, ALWAYS))
+def test_serving_explains_what_training_made(trained, tmp_path, changes):
     from modelward_serving.model.explain import Explanations
     from modelward_serving.model.predictor import Predictor
     from modelward_serving.rest import codec
 
-    outcome = train(store, spec(**changes))
+    outcome, files = trained(spec(**changes))
     directory = tmp_path / "served"
     directory.mkdir()
-    for name, content in opened(store, outcome).items():
+    for name, content in files.items():
         (directory / name).write_bytes(content)
     predictor = Predictor(served.load(directory, outcome.digest))
     assert outcome.warnings == ()
@@ -124,9 +139,9 @@ def test_serving_explains_what_training_made(store, tmp_path, changes):
     assert linked(link, margin) == pytest.approx(score["data"], abs=1e-4)
 
 
-def test_the_reference_profile_counts_every_training_row_in_each_feature(store):
-    outcome = train(store)
-    profile = ReferenceProfile.model_validate_json(opened(store, outcome)[names.REFERENCE_FILE])
+def test_the_reference_profile_counts_every_training_row_in_each_feature(trained):
+    outcome, files = trained()
+    profile = ReferenceProfile.model_validate_json(files[names.REFERENCE_FILE])
     assert {sum(feature.counts) for feature in (*profile.features, profile.score)} == {outcome.train_rows}
     edges = next(f for f in profile.features if f.name == "age").edges
     assert list(edges) == sorted(set(edges))
@@ -135,9 +150,8 @@ def test_the_reference_profile_counts_every_training_row_in_each_feature(store):
 BY_AGE = [{"column": "sex"}, {"column": "age", "cuts": [50, 60]}]
 
 
-def test_the_reference_profile_is_told_for_each_stratum_of_the_declared_subgroups(store):
-    outcome = train(store, spec(evaluation__subgroups=BY_AGE))
-    files = opened(store, outcome)
+def test_the_reference_profile_is_told_for_each_stratum_of_the_declared_subgroups(trained):
+    _, files = trained(spec(evaluation__subgroups=BY_AGE))
     strata = ("sex=m", "sex=f", "age<50", "50<=age<60", "age>=60")
     assert Signature.model_validate_json(files[names.SIGNATURE_FILE]).strata == strata
     profile = ReferenceProfile.model_validate_json(files[names.REFERENCE_FILE])
@@ -147,26 +161,25 @@ def test_the_reference_profile_is_told_for_each_stratum_of_the_declared_subgroup
     assert profile.of_stratum("sex=f", "sex").counts[0] == 0, "no men among the women"
 
 
-def test_a_stratum_of_few_rows_has_no_reference_and_says_so(store):
-    outcome = train(store, spec(evaluation__subgroups=[{"column": "age", "cuts": [36]}]))
-    profile = ReferenceProfile.model_validate_json(opened(store, outcome)[names.REFERENCE_FILE])
+def test_a_stratum_of_few_rows_has_no_reference_and_says_so(trained):
+    outcome, files = trained(spec(evaluation__subgroups=[{"column": "age", "cuts": [36]}]))
+    profile = ReferenceProfile.model_validate_json(files[names.REFERENCE_FILE])
     assert set(profile.strata) == {"age>=36"}
     assert "age<36: fewer than 100 training rows, so its drift is not watched" in outcome.warnings
 
 
-def test_serving_counts_the_training_rows_into_the_same_cells(store):
+def test_serving_counts_the_training_rows_into_the_same_cells(trained, store):
     from modelward_serving.counting.profile import ProfileCounter
     from modelward_serving.counting.subgroups import Strata
     from modelward_training.data.sources import load
     from modelward_training.data.split import divide
     from modelward_training.data.validate import check
 
-    trained = spec(evaluation__subgroups=BY_AGE)
-    outcome = train(store, trained)
-    files = opened(store, outcome)
+    wanted = spec(evaluation__subgroups=BY_AGE)
+    _, files = trained(wanted)
     signature = Signature.model_validate_json(files[names.SIGNATURE_FILE])
     profile = ReferenceProfile.model_validate_json(files[names.REFERENCE_FILE])
-    rows, _ = divide(trained.split, check(trained, load(trained.data, f"file://{store}").frame))
+    rows, _ = divide(wanted.split, check(wanted, load(wanted.data, f"file://{store}").frame))
     numeric = [c.name for c in rows.features if c.kind != "categorical"]
     categorical = [c.name for c in rows.features if c.kind == "categorical"]
     numbers = np.array([rows.columns[name] for name in numeric], dtype=np.float32).T

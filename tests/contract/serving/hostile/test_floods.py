@@ -8,6 +8,7 @@ from modelward_serving.transport import http2
 from modelward_serving.transport.http2 import END_HEADERS, END_STREAM, HEADERS, frame
 from tests.contract.serving.hostile.attack import INFER, Attacker, call, head, request
 from tests.contract.serving.hostile.cost import measured
+from tests.support.cases import cases
 
 BEGUN = frame(HEADERS, END_HEADERS, 1, head())
 UNREAD = frame(HEADERS, END_HEADERS, 1, head())
@@ -51,7 +52,9 @@ FLOODS = {
 }
 
 
-@pytest.mark.parametrize(("before", "flood"), FLOODS.values(), ids=FLOODS.keys())
+@pytest.mark.parametrize(
+    ("before", "flood"), cases(FLOODS, ("rapid reset", "MadeYouReset", "CONTINUATION, full", "SETTINGS", "DATA, empty"))
+)
 def test_a_flood_ends_its_connection_and_costs_little(server, before, flood):
     attacker = Attacker(server)
     content = before + b"".join(map(flood, range(min(60_000, 8_000_000 // len(flood(0))))))

@@ -101,6 +101,7 @@ def test_a_small_message_that_would_become_a_large_one_is_refused_before_it_does
     assert cost.wait < 3
 
 
+@pytest.mark.slow
 def test_the_silent_and_those_who_never_end_their_request_are_left_after_ten_seconds(server):
     silent = [socket.create_connection(("127.0.0.1", server.grpc)) for _ in range(100)]
     half = [socket.create_connection(("127.0.0.1", server.grpc)) for _ in range(100)]

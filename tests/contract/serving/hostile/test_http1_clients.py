@@ -31,6 +31,7 @@ def url(server, path="/v2/models/mortality/infer"):
     return f"http://127.0.0.1:{server.port}{path}"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("java") is None, reason="no Java here")
 def test_javas_client_is_answered(server):
     argv = ["java", str(CLIENTS / "Http.java"), url(server), document().decode()]

@@ -194,6 +194,7 @@ def ends(connection, seconds):
     return True
 
 
+@pytest.mark.slow
 def test_who_says_nothing_or_never_comes_to_the_end_or_does_not_read_is_let_go(server):
     silent = [connected(server.port), connected(server.control)]
     slow = [connected(server.port), connected(server.control)]
@@ -247,6 +248,7 @@ def cramped(tmp_path_factory):
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sends", [b"", b"POST /v2", post(b"{}").removesuffix(b"}")], ids=["nothing", "a line", "most"])
 def test_when_others_have_taken_all_connections_health_keeps_its_way_in(cramped, sends):
     taken = []

@@ -10,6 +10,7 @@ from modelward_serving.grpc.framing import framed
 from modelward_serving.transport import http2
 from modelward_serving.transport.http2 import END_STREAM, HEADERS
 from tests.contract.serving.hostile.attack import Attacker, call, head, request
+from tests.support.cases import cases
 from tests.support.servers import launching
 
 NAMES = [b"tracestate", b"traceparent", b"authorization"]
@@ -60,7 +61,7 @@ def next_callers_are_safe(pods):
     return champion.evidence().counts.errors_challenger == 0
 
 
-@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES.keys())
+@pytest.mark.parametrize("value", cases(VALUES, ("a second request", "LF", "NUL")))
 @pytest.mark.parametrize("name", NAMES, ids=bytes.decode)
 def test_a_field_that_http_does_not_allow_ends_the_call_and_reaches_no_challenger(pods, name, value):
     attacker = Attacker(pods[0])

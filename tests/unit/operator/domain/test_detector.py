@@ -130,12 +130,14 @@ def quiet(reference, rows):
     return drifts.watch(6, 720, np.random.default_rng(reference + rows), reference=reference, rows=rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("reference", "rows"), [(300, 50), (300, 1000), (10_000, 100)])
 def test_without_drift_alarms_are_at_most_as_many_as_alpha_says(reference, rows):
     watched = quiet(reference, rows)
     assert watched.alarms.sum() <= ALPHA * 720 * 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [50, 100])
 def test_an_episode_is_called_at_once_and_ends(rows):
     shift = lambda t: 1.0 if 50 <= t < 74 else 0.0  # noqa: E731
@@ -146,6 +148,7 @@ def test_an_episode_is_called_at_once_and_ends(rows):
     assert not watched.drifting[:, -100:].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quiet_windows", [10, 200])
 def test_a_shift_of_half_a_standard_deviation_is_called_within_five_windows(quiet_windows):
     shift = lambda t: 0.5 if t >= quiet_windows else 0.0  # noqa: E731

@@ -10,24 +10,20 @@ from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.core.record import ModelRecord, Quarantine
 from modelward_operator.domain.rollout.observation import InvalidVersion, ModelService, Pod
-from tests.support.builders import NOW, clean, condition, decide, digest, documents, observed, phases, version
-
-ONE_STEP = {"steps": [{"weight": 10, "minRequests": 100}]}
-CANARY = {"champion": "v1", "step": 0, "stepPairs": 0, "stepSince": "2026-01-01T12:00:00Z"}
-
-
-def champion(**more):
-    return version("v1", "Champion", pods=more.pop("pods", 1), **more)
-
-
-def canary(**more):
-    return version(
-        "v2",
-        more.pop("phase", "Canary"),
-        pods=more.pop("pods", 1),
-        rollout=more.pop("rollout", ONE_STEP),
-        **{**CANARY, **more},
-    )
+from tests.support.builders import (
+    NOW,
+    ONE_STEP,
+    canary,
+    champion,
+    clean,
+    condition,
+    decide,
+    digest,
+    documents,
+    observed,
+    phases,
+    version,
+)
 
 
 def test_the_first_version_is_deployed_and_checked_before_anybody_is_sent_to_it():

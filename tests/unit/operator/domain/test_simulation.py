@@ -25,16 +25,19 @@ def false_alarms():
     ]
 
 
+@pytest.mark.slow
 def test_two_hundred_looks_call_what_is_not_there_at_most_as_often_as_alpha_says():
     at_most = {truth: found.at_most for truth, found in false_alarms()}
     assert len(at_most) == 13
     assert {truth: bound for truth, bound in at_most.items() if bound > ALPHA} == {}
 
 
+@pytest.mark.slow
 def test_where_nothing_ever_fails_nothing_is_ever_called():
     assert next(found.called for truth, found in false_alarms() if truth.endswith("both fail at 0%")) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", [World(0, 0.02), World(0.02, 0.04), World(0.02, 0.04, 0.75), World(0.2, 0.22, 0.75)])
 def test_a_challenger_worse_by_the_margin_is_promoted_at_most_as_often_as_alpha_says(world):
     seen = watch(world, RUNS, LONG, np.random.default_rng(2))
@@ -42,6 +45,7 @@ def test_a_challenger_worse_by_the_margin_is_promoted_at_most_as_often_as_alpha_
     assert outcome(rules.naive_promotion(seen, 0.02)).rate > 3 * ALPHA
 
 
+@pytest.mark.slow
 def test_an_equal_challenger_is_promoted_after_some_hundreds_of_requests():
     seen = watch(World(0.02, 0.02, 0.75), 500, LONG, np.random.default_rng(3))
     assert outcome(measures.promoted(seen, 0.02)).median_requests <= 500
@@ -64,11 +68,13 @@ def exact(world: World, looks: int) -> float:
     return 1 - float(alive.sum())
 
 
+@pytest.mark.slow
 def test_two_to_six_percent_is_called_in_ninety_nine_of_a_hundred_canaries_of_600_requests():
     assert exact(World(0.02, 0.06, 0.75), LOOKS) >= 0.99
     assert exact(World(0.02, 0.02, 0.75), LOOKS) <= 0.007
 
 
+@pytest.mark.slow
 def test_even_where_failures_coincide_by_chance_alone_it_is_called_more_often_than_by_other_valid_rules():
     ours = exact(World(0.02, 0.06), LOOKS)
     seen = watch(World(0.02, 0.06), RUNS, LOOKS, np.random.default_rng(4))
@@ -83,6 +89,7 @@ def test_the_simulation_is_right_where_the_probability_is_known():
     assert found.rate == pytest.approx(exact(world, LOOKS), abs=4 * sqrt(0.05 * 0.95 / found.runs))
 
 
+@pytest.mark.slow
 def test_rules_that_are_no_tests_call_far_more_often_than_alpha_where_nothing_is_wrong():
     seen = watch(World(0.02, 0.02), RUNS, LONG, np.random.default_rng(6))
     for rule in (rules.repeated_z, rules.threshold_ratio, rules.threshold_rate):

@@ -17,8 +17,18 @@ from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.evidence import statistics
 from modelward_operator.domain.evidence.subgroups import MAX_SHOWN, MIN_PAIRS, MIN_SHOWN_COUNT, assess
 from tests.bench.evidence.groups import Groups, rollouts
-from tests.support.builders import clean, condition, decide, digest, documents, observed, phases, version
-from tests.unit.operator.domain.test_rollout import canary, champion
+from tests.support.builders import (
+    canary,
+    champion,
+    clean,
+    condition,
+    decide,
+    digest,
+    documents,
+    observed,
+    phases,
+    version,
+)
 
 WOMEN = clean(400, errors_challenger=30, errors_champion=3)
 MEN = clean(3600, errors_challenger=70, errors_champion=90)
@@ -244,12 +254,14 @@ def looks(rates, rng, pairs=60, every=20, until=1200):
     return [[known[int(x), int(y)] for x, y in zip(*row, strict=True)] for row in zip(b, c, strict=True)]
 
 
+@pytest.mark.slow
 def test_without_any_harm_looking_often_at_twelve_strata_calls_it_at_most_as_often_as_alpha_says():
     rng, alpha, runs = np.random.default_rng(11), 0.05, 400
     called = sum(any(statistics.e_bh(look, alpha)[0] for look in looks(np.full(12, 0.02), rng)) for _ in range(runs))
     assert called / runs <= alpha
 
 
+@pytest.mark.slow
 def test_of_the_strata_that_are_called_harmed_at_most_a_share_of_alpha_is_not():
     rng, alpha, shares, found = np.random.default_rng(12), 0.05, [], 0
     rates = np.array([0.10] * 3 + [0.02] * 9)
@@ -261,12 +273,14 @@ def test_of_the_strata_that_are_called_harmed_at_most_a_share_of_alpha_is_not():
     assert found / 200 > 0.95, "and harm is found"
 
 
+@pytest.mark.slow
 def test_harm_to_eight_in_a_hundred_is_promoted_at_most_as_often_as_alpha_says():
     ends = rollouts(Groups(share=0.08, champion=0.02, harmed=0.12), runs=40, rng=np.random.default_rng(21), until=4000)
     assert sum(verdict == "Pass" for verdict, _ in ends) / len(ends) <= DEFAULT.alpha
     assert sum(verdict == "Harm" for verdict, _ in ends) / len(ends) > 0.5, "and found, within 4000 requests"
 
 
+@pytest.mark.slow
 def test_without_harm_a_group_of_eight_in_a_hundred_delays_a_promotion_by_a_bounded_number_of_requests():
     ends = rollouts(Groups(share=0.08, champion=0.01, harmed=0.01), runs=20, rng=np.random.default_rng(22), until=8000)
     assert sum(verdict == "Pass" for verdict, _ in ends) >= 19

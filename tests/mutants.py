@@ -1,0 +1,77 @@
+"""Mutation tests of the code that decides: small errors are put into it one by one, and a test must notice each.
+
+    python -m tests.mutants [PATTERN ...]
+
+mutmut wants the code in ./src, so the operator and its tests are copied to build/mutants. What to mutate and which tests to
+run is in pyproject.toml. With patterns, such as ``*.failback.*``, only those mutants are tried, and no page is written.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from tests.support.pages import written_into
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+STAGE = REPOSITORY / "build" / "mutants"
+PAGE = REPOSITORY / "docs" / "testing.md"
+NOTICED = ("killed", "timeout", "segfault")
+
+
+def stage() -> None:
+    """Copy what changed, so that what was tried before is not tried again."""
+    shutil.rmtree(STAGE / "tests", ignore_errors=True)
+    for source, target in {"operator/src": "src", "tests": "tests"}.items():
+        ignored = shutil.ignore_patterns("__pycache__", "node_modules")
+        shutil.copytree(REPOSITORY / source, STAGE / target, dirs_exist_ok=True, ignore=ignored)
+    formulas = STAGE / "src" / "modelward_operator" / "domain" / "evidence" / "statistics.py"
+    formulas.write_text(
+        re.sub(r"@lru_cache\(.*\)\n", "", formulas.read_text())
+    )  # mutmut leaves decorated functions alone
+    shutil.copy2(REPOSITORY / "pyproject.toml", STAGE)
+
+
+def mutmut(*words: str, says: bool = False) -> str:
+    """Run it; returns what it says, or shows it."""
+    environment = {**os.environ, "PYTHONPATH": str(STAGE / "mutants" / "src")}
+    output = subprocess.PIPE if says else None
+    return subprocess.run(["mutmut", *words], cwd=STAGE, env=environment, text=True, stdout=output, check=True).stdout
+
+
+def results() -> dict[str, Counter[str]]:
+    """By module, how many mutants ended how."""
+    found: dict[str, Counter[str]] = {}
+    for line in mutmut("results", "--all", "true", says=True).splitlines():
+        name, _, ending = line.strip().rpartition(": ")
+        found.setdefault(name.partition(".x")[0], Counter())[ending] += 1
+    return found
+
+
+def table(found: dict[str, Counter[str]]) -> str:
+    """For the page."""
+    rows = ["| module | mutants | noticed | share |", "|---|---|---|---|"]
+    for module, endings in [*sorted(found.items()), ("**together**", sum(found.values(), Counter()))]:
+        noticed, tried = sum(endings[ending] for ending in NOTICED), endings.total()
+        rows.append(f"| {module.removeprefix('modelward_operator.')} | {tried} | {noticed} | {noticed / tried:.1%} |")
+    return "\n".join(rows)
+
+
+def main() -> None:
+    stage()
+    patterns = sys.argv[1:]
+    mutmut("run", *patterns)
+    mutmut("results")
+    written = table(results())
+    sys.stdout.write(written + "\n")
+    if not patterns:
+        PAGE.write_text(written_into(PAGE.read_text(), "mutants", written))
+
+
+if __name__ == "__main__":
+    main()
