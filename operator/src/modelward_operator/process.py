@@ -50,7 +50,7 @@ async def run(settings: Settings, *, health_port: int, metrics_port: int, resync
     start_http_server(metrics_port)
     kubeconfig = os.environ.get("KUBECONFIG")
     async with AsyncExitStack() as stack:
-        # The Lease has connections of its own: renewals wait for nothing else that goes on.
+        # The Lease has its own connections, so that renewals never wait for other calls.
         leases = await KubernetesGateway.connect(kubeconfig)
         stack.push_async_callback(leases.close)
         standby = Standby(leases, settings.pod_namespace, settings.pod_name)
@@ -130,7 +130,7 @@ class Process:
                 reconciler = Reconciler(
                     cached, exchange, session, settings, advance, train, score, fresh=gateway, cache=cache
                 )
-                # What changed last comes first: a rollout under way, whose pods' leases run out.
+                # The latest change comes first: it may be a rollout whose leases are about to expire.
                 self._queue.sort(lambda key: -cache.revision(key.namespace, key.name) if key.kind == "Model" else 0)
                 await self._queue.run(reconciler)
         finally:
@@ -145,16 +145,16 @@ class Process:
             namespaces=self._settings.namespaces,
             clusterwide=not self._settings.namespaces,
             standalone=True,
-            # Else it asks for the user's name, and a user without an entry has none.
+            # Otherwise kopf asks for the user's name, and an arbitrary user ID has none.
             identity=Identity(self._settings.pod_name),
             stop_flag=stop,
             ready_flag=self._watching,
         )
-        # kopf has put its own handlers in the place of ours, and would end the watchers before we know that it shall end.
+        # kopf has replaced the signal handlers, and would end the watchers before the other parts.
         _heed_signals(stop)
         try:
             await kopf.run_tasks(watching, ignored=others)
-        except Exception as error:  # whatever a watcher died of, which kopf has told
+        except Exception as error:  # any cause of a watcher's death; kopf has logged it
             raise WatcherDiedError(f"kopf has stopped: {type(error).__name__}") from error
 
     async def _watch(self) -> None:

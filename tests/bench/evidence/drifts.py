@@ -1,4 +1,4 @@
-"""Streams of windows for a drift monitor, many at once: the detectors of the operator (domain/detector.py) in numpy."""
+"""Streams of windows for a drift monitor, many at once: the detectors of the operator (domain/drift/detector.py) in numpy."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ class Standby:
                     return found
                 pause = found
             except ConflictError:
-                continue  # somebody was faster: look again
+                continue  # another replica was faster: look again
             except (GatewayError, TimeoutError) as error:
                 self._complain(str(error) or "no answer in time")
             await asyncio.sleep(pause)

@@ -44,9 +44,9 @@ def job(namespace: str, name: str, uid: str, spec: ScoreBatchSpec, chosen: Chose
     """Return the Job. Invalid input or a wrong bundle fails it at once; anything else is retried, shard by shard."""
     pod = merged(settings.pods.pod_defaults, settings.pods.batch.pod, spec.pod)
     rules = [
-        # Of any container: what fetches the bundle says so of a wrong one, what scores of wrong input.
+        # Any container: the fetch exits so for a wrong bundle, the scoring for wrong input.
         {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [INVALID_INPUT_EXIT_CODE]}},
-        # A node that is drained is no fault of the scoring.
+        # A drained node is not a failure of the scoring.
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     ]
     return {
@@ -137,5 +137,5 @@ def _words(spec: ScoreBatchSpec, chosen: Chosen) -> list[str]:
         "shards": str(spec.shards),
     }
     words = [f"--{name}={value}" for name, value in given.items()]
-    # $(NAME) would be replaced by the kubelet.
+    # The kubelet would replace $(NAME).
     return [word.replace("$(", "$$(") for word in [*words, *(f"--keep={name}" for name in spec.keep_columns)]]

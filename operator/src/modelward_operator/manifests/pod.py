@@ -44,7 +44,7 @@ def environment(settings: PodSettings, own: Manifest) -> Manifest:
     given = [_given(variable) for variable in settings.env]
     if settings.ca_bundle is not None:
         file = f"{AUTHORITIES}/{AUTHORITIES_FILE}"
-        # OpenSSL's, httpx' and rustls' variable; that of requests, which the exporter of traces uses.
+        # The first is read by OpenSSL, httpx and rustls, the second by requests, which exports traces.
         given += [{"name": name, "value": file} for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")]
     ours = {variable["name"] for variable in own.get("env", ())}
     env = [*(variable for variable in given if variable["name"] not in ours), *own.get("env", ())]
@@ -62,7 +62,7 @@ def metadata(settings: PodSettings, labels: Mapping[str, str]) -> Manifest:
 def authority_volumes(settings: PodSettings) -> list[Manifest]:
     """Return the volume with the certificate authorities, if they are set.
 
-    Optional, so that a container can say that they are missing: a pod that cannot mount says nothing.
+    It is optional, so that a container can report that they are missing: a pod that cannot mount a volume reports nothing.
     """
     found: Manifest = {}
     if settings.ca_bundle is not None and (config_map := settings.ca_bundle.config_map) is not None:
@@ -84,8 +84,8 @@ def authority_mounts(settings: PodSettings) -> list[Manifest]:
 def resources(defaults: Mapping[str, str], installation: Resources, given: Resources) -> Manifest:
     """Return a container's resources: the object's, else the installation's, else the defaults, without contradictions.
 
-    A default request is lowered to the limit that is given, and a limit of the installation is raised to the request that
-    is given: what somebody has said of this very object stands.
+    A default request is lowered to the object's limit, and the installation's limit is raised to the object's request: the
+    object's own values always hold.
     """
     limits = {**installation.limits, **given.limits}
     for name, request in given.requests.items():

@@ -64,7 +64,7 @@ def deployment(
 ) -> Manifest:
     """Return the Deployment of one version. Without ``replicas``, the autoscaler sets their number.
 
-    It has no owner: when its ModelVersion is deleted, its pods answer until the operator has turned callers away from them.
+    It has no owner: when its ModelVersion is deleted, its pods serve until the operator has moved traffic away from them.
     """
     timeout = seconds(spec.serving.request_timeout)
     pod = pod_settings(spec, settings)
@@ -168,7 +168,7 @@ def _speech(spec: ModelVersionSpec) -> dict[str, str]:
 def _tls_volume(tls: Tls | None) -> list[Manifest]:
     """Return the certificate's volume. It is optional, so that the server can report that it is missing.
 
-    Whatever user and group the pod runs with must be able to read it, and nobody else sees the volume.
+    Any user and group of the pod must be able to read it, and nothing else sees the volume.
     """
     if tls is None:
         return []
@@ -254,7 +254,7 @@ def _encounters(serving: Serving) -> list[Manifest]:
 def _spread(selector: dict[str, str]) -> Manifest:
     """Return a preference to spread pods over hosts and zones.
 
-    Two spread constraints would be none where nodes have no zone: the scheduler leaves a node that lacks one key out of both.
+    Two spread constraints would have no effect where nodes lack a zone: the scheduler ignores such nodes for both.
     """
     alike = {"labelSelector": {"matchLabels": selector}}
     hosts = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway", **alike}
@@ -270,7 +270,7 @@ def fetch(
 ) -> Manifest:
     """Return the init container that fetches the bundle and verifies digest, model and version; only it sees the store.
 
-    Its limits are those of the container that follows, unless they are set: a pod takes the larger of both.
+    Its limits are those of the main container unless they are set: a pod's limit is the larger of both.
     """
     inherited = Resources(limits=beside.get("limits", {}))
     words = ["fetch", "--uri", artifact.uri, "--digest", artifact.digest, "--into", BUNDLE]

@@ -72,7 +72,7 @@ def job(namespace: str, name: str, uid: str, spec: TrainingJobSpec, settings: Se
     bad_input = {"containerName": "training", "operator": "In", "values": [INVALID_INPUT_EXIT_CODE]}
     rules = [
         {"action": "FailJob", "onExitCodes": bad_input},
-        # A node that is drained is no fault of the training.
+        # A drained node is not a failure of the training.
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     ]
     return {

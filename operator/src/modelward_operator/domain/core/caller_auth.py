@@ -19,7 +19,7 @@ def fingerprint(authentication: Authentication | None) -> str:
 def refused_for(champion: Authentication | None, challenger: Authentication | None) -> str | None:
     """Return why the challenger would reject a client that the champion accepts; None if it accepts them all.
 
-    A challenger that takes more tokens, or wants none, refuses nobody; nor does one with the keys from elsewhere.
+    A challenger that accepts more tokens, or needs none, rejects nobody. Where its keys come from does not matter.
     """
     if challenger is None:
         return None

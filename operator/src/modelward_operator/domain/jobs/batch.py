@@ -183,7 +183,7 @@ def _choose(model: Observation, version: str | None) -> Chosen | Failure:
     if not named:
         known = ", ".join(sorted(v.spec.version for v in present)[:10])
         return Failure("VersionNotFound", f"spec.version: {model.model} has no version {version}; it has {known}")
-    # Two ModelVersions may say one version: the one that serves, else the first.
+    # Two ModelVersions may have the same version: take the one that serves, else the first.
     named.sort(key=lambda v: (v.status.phase in REFUSED, v.status.phase != "Champion", v.created, v.name))
     return _usable(model, named[0], "spec.version")
 
@@ -232,7 +232,7 @@ def fails(observation: BatchObservation) -> BatchStage | None:
     """The Job has failed: report the pod's reason, else the Job's."""
     if observation.job is None or observation.job.failure is None:
         return None
-    # Pods that were stopped for another's bad input have nothing to say.
+    # Pods that were stopped because another had bad input report nothing of their own.
     said = [o for o in observation.outcomes if not o.succeeded and o.reason not in PASSING]
     failure = told(said[-1]) if said else _of_bundle(observation.pod_problem, observation.job)
     if failure is None or observation.job.failure.reason == "DeadlineExceeded":
@@ -288,7 +288,7 @@ def is_starting(observation: BatchObservation) -> BatchStage | None:
             "Pending", observation.pod_problem.reason, observation.pod_problem.message, again=WHILE_RUNNING
         )
     if job is None and (refusal := remembered(observation.status.conditions)) is not None:
-        return BatchStage("Pending", refusal.reason, refusal.message, again=WHILE_RUNNING)  # it is tried again now
+        return BatchStage("Pending", refusal.reason, refusal.message, again=WHILE_RUNNING)  # it is being retried
     message = "Creating the Job" if job is None else "Waiting for the pods to start"
     return BatchStage("Pending", "Starting", message, again=WHILE_RUNNING)
 

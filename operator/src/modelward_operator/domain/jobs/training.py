@@ -161,7 +161,7 @@ def is_complete(observation: TrainingObservation) -> TrainingStage | None:
     if (refused := observation.version_refused) is not None:
         return TrainingStage("Complete", refused.reason, refused.message, stalled=True)
     if (refusal := remembered(observation.status.conditions)) is not None and observation.status.phase == "Complete":
-        return TrainingStage("Complete", refusal.reason, refusal.message, stalled=True)  # it is tried again now
+        return TrainingStage("Complete", refusal.reason, refusal.message, stalled=True)  # it is being retried
     return TrainingStage("Complete", "Trained", f"Trained; creating ModelVersion {name}")
 
 
@@ -169,7 +169,7 @@ def fails(observation: TrainingObservation) -> TrainingStage | None:
     """The Job has failed: report the pod's reason, else the Job's. A pod that finishes too late changes nothing."""
     failure = observation.job_failure
     if failure is None or (observation.status.phase == "Complete" and failure.reason == "NameTaken"):
-        return None  # of a Job that came after ours had succeeded
+        return None  # a foreign Job that appeared after this one had succeeded
     outcome = observation.outcome
     if outcome is not None and not outcome.succeeded and outcome.reason != TERMINATED:
         where = f"{outcome.field}: " if outcome.field and not outcome.message.startswith(outcome.field) else ""
@@ -220,7 +220,7 @@ def is_starting(observation: TrainingObservation) -> TrainingStage | None:
     """No pod is running yet."""
     problem = observation.pod_problem
     if problem is None and not observation.job_exists:
-        problem = remembered(observation.status.conditions)  # it is tried again now
+        problem = remembered(observation.status.conditions)  # it is being retried
     if problem is not None:
         return TrainingStage("Pending", problem.reason, problem.message)
     if observation.job_exists and observation.progress is not None:
@@ -266,7 +266,7 @@ def _version_to_create(observation: TrainingObservation, stage: TrainingStage) -
     if not wanted or observation.model_version is not None or observation.name_taken or observation.version_refused:
         return None
     if observation.status.model_version is not None:
-        return None  # it was made once; who deletes it wants it gone
+        return None  # it was created once; whoever deleted it wants it gone
     return version_name(observation.spec)
 
 

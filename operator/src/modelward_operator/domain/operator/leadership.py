@@ -1,6 +1,7 @@
 """Leader election: decisions on the Lease as an operator has observed it.
 
-Times are seconds of the observer's own monotonic clock: the Lease's times are another machine's, and only for people to read.
+Times are seconds of the observer's own monotonic clock. The times in the Lease come from another machine and are only for
+people to read.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def sighted(before: Sighting | None, record: LeaseRecord | None, now: float) -> 
 def decide(me: str, seen: Sighting, now: float, today: datetime, terms: Terms) -> Claim | StandBy:
     """Claim a Lease that is free, that this pod held before its container restarted, or that has expired.
 
-    Without a Lease the full duration is waited for, too: somebody may have deleted it under a leader, who will put it back.
+    Without a Lease, wait the full duration, too: it may have been deleted under a leader, which will restore it.
     """
     record = seen.record
     if record is not None and record.holder in (None, me):

@@ -228,7 +228,7 @@ def _leases(plan: ModelPlan, versions: Mapping[str, Version], roles: Roles) -> t
     orders = [_order_of_champion(plan, champion, versions)]
     deadline = 1000 * seconds(champion.spec.rollout.analysis.latency_objective)
     for name, version_plan in plan.version_plans.items():
-        if version_plan.phase == "Standby":  # callers with an old connection get the champion's answer through it
+        if version_plan.phase == "Standby":  # it forwards clients with an old connection to the champion
             sticky = champion.spec.serving.sticky_header
             orders.append(LeaseOrder(name, champion.name, 100.0, 0.0, sticky, deadline, turn_away=True))
     return tuple(orders)

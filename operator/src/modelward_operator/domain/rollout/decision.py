@@ -1,8 +1,9 @@
 """The desired state of a model as frozen values, carried out by the engine in a fixed, safe order.
 
-The order (engine/apply): 1. leases that end or lower a challenger's weight, 2. the record and the quarantine, 3. workloads to
-have, 4. the Service, 5. statuses, 6. leases that raise, 7. workloads to drop, 8. finalizers of an earlier release, 9. events.
-Nothing is said before it is done. Each step is idempotent, so a crash between any two is mended by the next reconcile.
+The order (engine/reconcile/apply.py): 1. leases that end or lower a challenger's weight, 2. the record and the quarantine,
+3. wanted workloads, 4. the Service, 5. statuses, 6. leases that raise a weight, 7. workloads to delete, 8. finalizers of an
+earlier Modelward release, 9. Events. No status reports what is not done yet. Each step is idempotent, so the next reconcile
+completes what a crash interrupted.
 """
 
 from __future__ import annotations

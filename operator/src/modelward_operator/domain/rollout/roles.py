@@ -73,11 +73,11 @@ def _newest(versions: Iterable[Version]) -> Version | None:
 def _candidate(undecided: Sequence[Version]) -> Version | None:
     """Return the version furthest in its rollout, else the oldest one that waits and has its artifact.
 
-    A version that the API server refused to deploy yields: it is tried again when no other one waits.
+    A version that the API server refused to deploy comes last: it is retried when no other one waits.
     """
     waiting = sorted((v for v in undecided if _waits(v)), key=lambda v: (is_refused(v.status, v.generation), age(v)))
     under_way = [v for v in undecided if v.status.phase in UNDER_WAY]
-    if waiting:  # a shadow would stand in the way for ever
+    if waiting:  # a shadow never ends by itself
         under_way = [v for v in under_way if v.spec.rollout.strategy != "shadow"]
     if under_way:
         return min(under_way, key=lambda v: (-UNDER_WAY.index(v.status.phase or "Verifying"), age(v)))

@@ -10,8 +10,8 @@ from modelward_operator.domain.rollout.observation import Version
 def pods(version: Version, at_least: int = 0) -> int:
     """Return the pods of a version that serves, takes over or stands by.
 
-    With autoscaling it keeps what it has grown to, and has no fewer than ``at_least``, within its bounds: whoever takes over
-    begins with the load that its predecessor had, and whoever stands by can take it back.
+    With autoscaling, it keeps its current pods and has at least ``at_least``, within its bounds: a version that takes over
+    starts with its predecessor's load, and a standby can take the load back.
     """
     scaling = version.spec.serving.autoscaling
     if scaling is None:
@@ -23,7 +23,7 @@ def pods(version: Version, at_least: int = 0) -> int:
 def beside(champion: Version, challenger: Version, weight: float) -> int:
     """The pods of a challenger that answers ``weight`` percent of the champion's callers: each as many as one of the champion's.
 
-    One at least, and never more than the challenger may have when it answers all.
+    At least one, and never more than the challenger may have when it serves all traffic.
     """
     scaling = challenger.spec.serving.autoscaling
     most = scaling.max_replicas if scaling else challenger.spec.serving.replicas
@@ -34,7 +34,7 @@ def mirrored(champion: Version, pods: int, weight: float, wanted: float) -> floa
     """The fraction of the champion's other requests that so many challenger pods can score too, at most ``wanted``.
 
     A challenger pod is asked no more often than a champion's: with what it answers by weight, all of them score the fraction
-    pods / champion pods of all requests. More would make it late, and that would look like its own fault.
+    pods / champion pods of all requests. More would make it late, which would count against it.
     """
     share = weight / 100
     left = min(1.0, pods / max(1, _present(champion))) - share

@@ -143,7 +143,7 @@ class Gateway(Protocol):
 
 
 class KubernetesGateway:
-    """A Gateway over kubernetes.aio. ``permit`` is asked before each write, and raises when this process must not write."""
+    """A Gateway over kubernetes.aio. ``permit`` is called before each write, and raises when this process must not write."""
 
     def __init__(self, api: client.ApiClient, permit: Callable[[], None] = lambda: None) -> None:
         self._api = api

@@ -1,7 +1,7 @@
 """The kinds that the operator watches, each once: watches, resync, cache, queue and permissions follow from this list.
 
 A new kind of Modelward's API is one entry here, and one in ``Reconciler.by_kind`` if it is reconciled by keys of its own.
-``tests/unit/operator/test_kinds.py`` fails for what is forgotten.
+``tests/unit/operator/test_kinds.py`` fails for whatever is forgotten.
 """
 
 from __future__ import annotations

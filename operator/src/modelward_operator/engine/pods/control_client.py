@@ -68,8 +68,8 @@ def connections() -> aiohttp.ClientSession:
 class Exchange:
     """The exchange with serving pods. A pod that does not respond is skipped: its lease expires.
 
-    ``permit`` is asked before anything goes out, and raises when this process leads no longer: a pod knows of a newer epoch only
-    once the next leader has spoken to it.
+    ``permit`` is called before each request, and raises once this process no longer leads: a pod learns of a newer epoch only
+    from the next leader's first request.
     """
 
     def __init__(

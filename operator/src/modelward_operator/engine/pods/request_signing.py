@@ -79,7 +79,7 @@ class Signer:
 
     def _signed(self, claims: Mapping[str, object], now: datetime) -> str:
         key = keyring.signs(self.ring, now)
-        if self._loaded is None or self._loaded[0] != key:  # loading takes longer than signing
+        if self._loaded is None or self._loaded[0] != key:  # loading a key takes longer than signing
             self._loaded = key, jwt.PyJWK.from_dict(key)
         said = {"iss": control_token.ISSUER, **claims}
         return jwt.encode(said, self._loaded[1], control_token.ALGORITHM, {"kid": key["kid"]})
@@ -151,7 +151,7 @@ async def hold(gateway: Gateway, namespace: str, signer: Signer, period: float =
         try:
             signer.ring = await _look(gateway, namespace)
         except GatewayError as error:
-            log.warning("keys: %s", error)  # those that we have go on
+            log.warning("keys: %s", error)  # the current keys stay in use
 
 
 async def _look(gateway: Gateway, namespace: str) -> Keyring:

@@ -26,7 +26,7 @@ from modelward_operator.manifests import record as records
 async def carry_out(context: ReconcileContext, decision: Decision) -> Outcome:
     """Carry out a decision, and report a state only once it is reached. A state that is already reached costs no call.
 
-    A refusal stops what depends on it and nothing else: it stands in the conditions of the version that it is about.
+    A refusal stops only what depends on it, and is shown in the conditions of the version that it concerns.
     """
     context.memory.attempts.begin()
     versions = {version.name: version for version in context.snapshot.versions}
@@ -93,7 +93,7 @@ async def _raise(
 async def _drop_finalizers(context: ReconcileContext, decision: Decision, outcome: Outcome) -> None:
     """Remove an earlier Modelward release's finalizer, once the garbage collector would not delete serving pods with it."""
     if decision.drop_service and not outcome.serves:
-        return  # nobody would look at the Service any more
+        return  # without the finalizer, nothing would come back to the Service
     for name, manifest in outcome.objects.items():
         metadata = manifest["metadata"]
         present: list[str] = metadata.get("finalizers", [])

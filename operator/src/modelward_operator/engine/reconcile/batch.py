@@ -109,7 +109,7 @@ async def _observe(
 
 async def _model(gateway: Gateway, namespace: str, model: str) -> Observation | Failure:
     snapshot = await observe(gateway, namespace, model)
-    if isinstance(snapshot.record, Failure):  # what was rolled back cannot be told from what was not
+    if isinstance(snapshot.record, Failure):  # without the record, rolled-back digests are unknown
         return snapshot.record
     return Observation(namespace, model, snapshot.versions, snapshot.service, snapshot.record, invalid=snapshot.invalid)
 
@@ -164,7 +164,7 @@ async def _carry_out(
 ) -> None:
     metadata = manifest["metadata"]
     namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
-    # Which version scores is written down before anything is scored.
+    # The status fixes the version before anything is scored.
     manifest = await write_status(gateway, api.SCORE_BATCHES, manifest, decision.status)
     if decision.create_job is not None:
         job = manifests.job(namespace, name, uid, spec, decision.create_job, settings)

@@ -32,7 +32,7 @@ async def write_events(context: ReconcileContext, decision: Decision, outcome: O
     for name, refusals in outcome.refusals.items():
         manifest = context.snapshot.manifests.get(name)
         if manifest is None:
-            continue  # it is deleted: there is nothing to tell it of
+            continue  # it is deleted: there is no object for an Event
         old = tolerant(ModelVersionStatus, manifest.get("status"))
         lasting = next((r for r in refusals if r.lasts and r.times == 1 and is_new(old, r)), None)
         if lasting is not None:

@@ -1,6 +1,7 @@
 """Decisions that need a fresh read of the cluster before they are carried out: see docs/adr/0031.
 
-A look from the watches may be behind. A status that is written on such a look is refused; what is listed here would not be.
+A snapshot from the watch cache may be stale. A status written from it is refused by its resourceVersion; the effects listed
+here would not be.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class RefusedError(Exception):
 def refusals(what: str, *, invalid: bool = True) -> Iterator[None]:
     """Turn a refusal by the API server into RefusedError; conflicts and outages pass through.
 
-    Without ``invalid`` an object that its schema refuses is left to the caller: the same one is refused for ever.
+    Without ``invalid``, an object that violates its schema is left to the caller: it would be refused forever.
 
     Raises:
         RefusedError: any 4xx but a conflict.

@@ -95,7 +95,7 @@ class ModelReconciler:
         if not (snapshot.manifests or snapshot.monitors or snapshot.waiting or snapshot.deployments):
             self.memories.pop(key, None)
             return None
-        is_quiet = self.cache is not None and revision == self._revision(key)  # nothing was written, either
+        is_quiet = self.cache is not None and revision == self._revision(key)  # this reconcile wrote nothing
         if (again := memory.attempts.next) is not None:
             memory.idle = None
             return min(decision.requeue_after, max(CONFLICT_RETRY, again - self.monotonic()))
@@ -192,7 +192,7 @@ def _record(snapshot: ModelSnapshot, memory: ModelMemory, answers: Iterable[Exch
     kept = (*written.quarantined, *(entry for entry in memory.unkept if entry.digest not in known))
     written = written.model_copy(update={"quarantined": kept})
     counts = (memory.latest or written).ledger
-    living = None if snapshot.invalid else _pods(snapshot.versions)  # the pods of what cannot be read are not looked at
+    living = None if snapshot.invalid else _pods(snapshot.versions)  # pods of invalid versions were not read
     return written.model_copy(update={"ledger": ledger.merge(counts, answers, living)})
 
 

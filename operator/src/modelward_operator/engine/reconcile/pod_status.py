@@ -80,7 +80,7 @@ def _termination_failure(container: Mapping[str, Any]) -> Failure | None:
     for state in (container.get("state") or {}, container.get("lastState") or {}):
         ended = state.get("terminated") or {}
         if not ended or ended.get("exitCode") in (0, TERMINATED_EXIT_CODE):
-            continue  # who was told to end has no fault to tell
+            continue  # a container that was told to end has no fault
         said = _parsed(ended.get("message") or "")
         if said is not None:
             return said

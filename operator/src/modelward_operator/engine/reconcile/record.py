@@ -24,8 +24,8 @@ COUNTS_PERIOD = 5.0
 async def write_record(context: ReconcileContext, decision: Decision, outcome: Outcome) -> None:
     """Write the record and the quarantine's marks, if they are due."""
     if isinstance(context.snapshot.record, Failure):
-        return  # it is not ours to write, and the model's last version goes
-    # What is decided next starts from these windows, whatever happens to the writes.
+        return  # the ConfigMap is foreign, and the model's last version goes
+    # The next decision starts from these windows, even if a write fails.
     context.memory.latest = decision.record
     marked = await _write_marks(context, decision, outcome)
     await _write_config_map(context, replace(decision, record=_with_marks(decision.record, marked)), outcome)
@@ -91,7 +91,7 @@ def _is_due(context: ReconcileContext, decision: Decision) -> bool:
     """Whether to write the record now: at once for a decision, periodically while only counts grow."""
     written = context.memory.record
     if context.snapshot.written is None and decision.record.quarantined:
-        return True  # somebody has deleted it
+        return True  # it was deleted
     if context.snapshot.written is not None and context.snapshot.written.quarantined != decision.record.quarantined:
         return True
     if written is not None and _counted(written) == _counted(decision.record):

@@ -25,7 +25,7 @@ async def write_statuses(context: ReconcileContext, decision: Decision, outcome:
     """Why the new champion's status could not be written: until it is, the old champion's stays."""
     for name, wanted in decision.statuses.items():
         manifest = outcome.objects.get(name)
-        if manifest is None:  # it is deleted, and its pods answer on
+        if manifest is None:  # its object is deleted, and its pods still serve
             outcome.statuses[name] = wanted
             continue
         old, generation = (
@@ -34,7 +34,7 @@ async def write_statuses(context: ReconcileContext, decision: Decision, outcome:
         )
         withheld = _rests_on_what_is_refused(context, decision, outcome, name, old)
         if outcome.serves and wanted.phase == "Champion" and decision.serve not in (None, name):
-            outcome.statuses[name] = old  # callers have left it in this very round: the next one says so
+            outcome.statuses[name] = old  # traffic left it in this reconcile: the next one says so
             continue
         is_left = uncrowned is not None and old.phase == "Champion" != wanted.phase
         refusals = [*outcome.refusals.get(name, ())]
@@ -59,7 +59,7 @@ async def write_statuses(context: ReconcileContext, decision: Decision, outcome:
     for name, monitor in decision.monitors.items():
         if not outcome.serves and any(note.name == name and note.reason == "Rollback" for note in decision.notes):
             outcome.monitors.add(name)
-            continue  # it would say who answers again
+            continue  # it would name a version that does not serve yet
         try:
             await _write_status(context, api.DRIFT_MONITORS, context.snapshot.monitor_manifests[name], monitor)
         except RefusedError:

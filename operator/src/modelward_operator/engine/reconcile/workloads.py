@@ -90,9 +90,9 @@ async def _left_to_the_autoscaler(
 ) -> Manifest | None:
     """Hand spec.replicas over to the autoscaler; return the Deployment once that is done.
 
-    What an apply leaves out, and nobody else owns, falls back to its default: one pod. So the number is first applied in another
-    manager's name, from whom the autoscaler takes it with its first change. Of a Deployment that is not there yet, or has no
-    pods (an autoscaler does nothing for those), we say it ourselves for one more time.
+    A field that an apply leaves out, and that nobody else owns, falls back to its default: one pod. So the number is first
+    applied by another field manager, from which the autoscaler takes it with its first change. For a Deployment that does not
+    exist yet, or has no pods (an autoscaler ignores those), the operator still sets the number itself.
     """
     if current is None or not current["spec"].get("replicas", 1):
         return None

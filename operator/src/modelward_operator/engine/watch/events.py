@@ -51,14 +51,14 @@ def settings() -> kopf.OperatorSettings:
     chosen.watching.connect_timeout = 10
     chosen.watching.chunk_size = PAGE
     for kind in KINDS:
-        if kind.ours:  # objects of others cost nothing
+        if kind.ours:  # foreign objects cost nothing
             resource = kind.resource
             chosen.watching.label_selectors[(*resource.group_version, resource.plural)] = kind.selector
-    # Each object's worker lives that long, and holds the object.
+    # kopf keeps a worker and the object for so long.
     chosen.queueing.idle_timeout = 0.1
     chosen.networking.request_timeout = 30
     chosen.networking.connect_timeout = 10
-    # Within a resync's period a watch is back, or is taken for deaf; its end, at last, ends the process.
+    # A watch returns within a resync's period or counts as stale; if it never does, the process ends.
     chosen.networking.error_backoffs = (1, 1, 2, 3, 5, 8, 13, *(20,) * 9)
     chosen.peering.standalone = True
     chosen.posting.enabled = False

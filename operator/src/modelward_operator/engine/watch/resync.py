@@ -26,7 +26,7 @@ async def run(
 ) -> None:
     """List everything and enqueue it, forever, with jitter: at once the first time, sooner while the API server is away.
 
-    What a watch has missed is worked on at once; from the second time on, all else is spread over the period.
+    Changes that a watch has missed are enqueued at once; from the second time on, the rest is spread over the period.
 
     Raises:
         DeafError: between two listings no watch has told what the first of them, or a write of ours, had brought; or the
