@@ -234,7 +234,7 @@ def fails(observation: BatchObservation) -> BatchStage | None:
         return None
     # Pods that were stopped because another had bad input report nothing of their own.
     said = [o for o in observation.outcomes if not o.succeeded and o.reason not in PASSING]
-    failure = told(said[-1]) if said else _of_bundle(observation.pod_problem, observation.job)
+    failure = reported_failure(said[-1]) if said else _of_bundle(observation.pod_problem, observation.job)
     if failure is None or observation.job.failure.reason == "DeadlineExceeded":
         failure = _late(observation, observation.job.failure)
     return BatchStage("Failed", failure.reason, failure.message, stalled=True)
@@ -254,10 +254,10 @@ def is_complete(observation: BatchObservation) -> BatchStage | None:
     if observation.job is None or not observation.job.complete:
         return None
     counts = _counts(observation)
-    told = f"{counts['scored']} of {counts['rows']} rows scored"
+    message = f"{counts['scored']} of {counts['rows']} rows scored"
     if _heard(observation) < observation.spec.shards:
-        told += "; some pods were removed before their counts were read: see the shards' results for all"
-    return BatchStage("Complete", "Scored", told)
+        message += "; some pods were removed before their counts were read: see the shards' results for all"
+    return BatchStage("Complete", "Scored", message)
 
 
 def is_suspended(observation: BatchObservation) -> BatchStage | None:
@@ -315,7 +315,7 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def told(outcome: BatchOutcome) -> Failure:
+def reported_failure(outcome: BatchOutcome) -> Failure:
     """Return the failure that a pod reported."""
     where = f"{outcome.field}: " if outcome.field and not outcome.message.startswith(outcome.field) else ""
     return Failure(outcome.reason, f"{where}{outcome.message}")

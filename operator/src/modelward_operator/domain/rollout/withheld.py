@@ -70,7 +70,7 @@ class Attempted:
     """Whether no traffic reaches it, though its status says that it serves."""
 
 
-def told(
+def status_to_write(
     old: ModelVersionStatus, wanted: ModelVersionStatus, attempted: Attempted, generation: int, now: datetime
 ) -> ModelVersionStatus:
     """Return the status to write: the wanted one, or the old one if it is withheld, each with the refusal."""

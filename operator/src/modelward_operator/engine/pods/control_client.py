@@ -93,7 +93,7 @@ class Exchange:
     ) -> list[ExchangeResponse]:
         """Renew the lease of every pod that can hold one, and collect its counts."""
         holders = set(issued.orders) | {n for n, v in versions.items() if v.status.phase in ("Champion", "Standby")}
-        return await self._tell(issued, versions, holders & set(versions), profile)
+        return await self._issue(issued, versions, holders & set(versions), profile)
 
     async def order(
         self, issued: IssuedLeases, versions: Mapping[str, Version], orders: Iterable[LeaseOrder]
@@ -101,7 +101,7 @@ class Exchange:
         """Issue new leases to the pods of their holders."""
         chosen = {order.holder: order for order in orders}
         issued.orders.update(chosen)
-        return await self._tell(issued, versions, set(chosen), False)
+        return await self._issue(issued, versions, set(chosen), False)
 
     async def documents(self, versions: Iterable[Version]) -> dict[Digest, BundleDocuments]:
         """Return the bundle documents of versions whose pods have returned them, now or before; not of ended versions."""
@@ -116,7 +116,7 @@ class Exchange:
                 found[digest] = BundleDocuments.model_validate_json(zlib.decompress(self._documents[digest]))
         return found
 
-    async def _tell(
+    async def _issue(
         self, issued: IssuedLeases, versions: Mapping[str, Version], holders: set[str], profile: bool
     ) -> list[ExchangeResponse]:
         calls, asked = [], []
@@ -196,15 +196,15 @@ class Exchange:
             if not _is_reachable(pod):
                 continue
             try:
-                told = await self._ask(pod, "GET", names.DOCUMENTS_PATH)
-                documents = BundleDocuments.model_validate_json(told)
+                content = await self._ask(pod, "GET", names.DOCUMENTS_PATH)
+                documents = BundleDocuments.model_validate_json(content)
             except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
                 log.info("pod %s did not return its bundle's documents: %s", pod.name, type(error).__name__)
                 continue
             if documents.digest == digest:
                 while len(self._documents) >= MAX_DOCUMENTS:
                     self._documents.pop(next(iter(self._documents)))
-                self._documents[digest] = zlib.compress(told)
+                self._documents[digest] = zlib.compress(content)
                 return
 
     async def _ask(self, pod: Pod, method: str, path: str, body: bytes = b"") -> bytes:

@@ -37,7 +37,7 @@ async def carry_out(context: ReconcileContext, decision: Decision) -> Outcome:
     await write_record(context, decision, outcome)
     if decision.workloads:
         await _publish_keys(context, decision, outcome)
-    for name in _callers_first(decision):
+    for name in _serving_first(decision):
         await ensure_workload(context, outcome, versions[name], decision.workloads[name], name in decision.autoscaled)
     if decision.serve is not None:
         await select_version(context, outcome, decision.serve)
@@ -64,7 +64,7 @@ def _names(context: ReconcileContext) -> set[str]:
     )
 
 
-def _callers_first(decision: Decision) -> list[str]:
+def _serving_first(decision: Decision) -> list[str]:
     """Return the workloads, those that serve traffic first."""
     answers = {name for name, status in decision.statuses.items() if status.phase in ("Champion", "Standby")}
     return sorted(decision.workloads, key=lambda name: (name != decision.serve, name not in answers))

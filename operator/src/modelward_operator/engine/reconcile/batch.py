@@ -14,7 +14,14 @@ from modelward_api.resources.modelversion import Artifact
 from modelward_api.resources.scorebatch import ScoreBatchSpec, ScoreBatchStatus
 from modelward_api.wire.exchange import BatchOutcome
 from modelward_operator.domain.core.failure import Failure
-from modelward_operator.domain.jobs.batch import BatchDecision, BatchJob, BatchObservation, Chosen, refused, told
+from modelward_operator.domain.jobs.batch import (
+    BatchDecision,
+    BatchJob,
+    BatchObservation,
+    Chosen,
+    refused,
+    reported_failure,
+)
 from modelward_operator.domain.rollout.observation import Observation
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import Gateway, Manifest
@@ -76,7 +83,7 @@ async def _reconcile(
         refusal = refused(observation, error.failure, now())
         latest = await gateway.get(api.SCORE_BATCHES, key.namespace, key.name)
         if latest is not None:
-            await _tell(gateway, latest, refusal)
+            await _report(gateway, latest, refusal)
         return refusal.requeue_after
     return decision.requeue_after
 
@@ -153,7 +160,7 @@ def _problem(pods: Iterable[Manifest]) -> Failure | None:
         outcome = _outcome(status)
         if outcome is not None:
             if not outcome.succeeded:
-                return told(outcome)
+                return reported_failure(outcome)
         elif (found := problem(status)) is not None:
             return found
     return None
@@ -178,7 +185,7 @@ async def _carry_out(
         await write_event(gateway, namespace, note, manifest)
 
 
-async def _tell(gateway: Gateway, manifest: Manifest, decision: BatchDecision) -> Manifest:
+async def _report(gateway: Gateway, manifest: Manifest, decision: BatchDecision) -> Manifest:
     manifest = await write_status(gateway, api.SCORE_BATCHES, manifest, decision.status)
     for note in decision.notes:
         await write_event(gateway, manifest["metadata"]["namespace"], note, manifest)

@@ -22,37 +22,37 @@ def requires_fresh_read(snapshot: ModelSnapshot, issued: IssuedLeases, decision:
     return any(check(snapshot, issued, decision) for check in CHECKS)
 
 
-def tells_people(_: ModelSnapshot, __: IssuedLeases, decision: Decision) -> bool:
+def writes_an_event(_: ModelSnapshot, __: IssuedLeases, decision: Decision) -> bool:
     """An Event is written: a phase or step changes, or drift is called."""
     return bool(decision.notes)
 
 
-def moves(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
+def changes_a_phase(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
     """A version changes its phase."""
     return any(
         v.name in decision.statuses and decision.statuses[v.name].phase != v.status.phase for v in snapshot.versions
     )
 
 
-def remembers(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
+def changes_the_record(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
     """A digest is quarantined or released, or a decision is recorded."""
     before = snapshot.record if isinstance(snapshot.record, ModelRecord) else ModelRecord()
     after = decision.record
     return (before.quarantined, before.decisions) != (after.quarantined, after.decisions)
 
 
-def turns_callers(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
+def switches_the_service(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
     """The Service is created, deleted, or selects another version."""
     selects = snapshot.service.selects if snapshot.service is not None else None
     return decision.drop_service or decision.serve not in (None, selects)
 
 
-def gives_callers(_: ModelSnapshot, issued: IssuedLeases, decision: Decision) -> bool:
+def raises_traffic(_: ModelSnapshot, issued: IssuedLeases, decision: Decision) -> bool:
     """A challenger gets traffic, or more of it. A standby that forwards to the champion does not count."""
     return any(raises(issued.orders.get(order.holder), order) for order in decision.leases if not order.turn_away)
 
 
-def makes_or_scales(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
+def creates_or_scales(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
     """A Deployment is created or scaled."""
     return any(
         name not in snapshot.deployments
@@ -61,7 +61,7 @@ def makes_or_scales(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision
     )
 
 
-def drops(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
+def deletes_a_workload(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:
     """A Deployment is deleted."""
     going = snapshot.deployments.keys() - decision.workloads.keys() - decision.keep
     return any("deletionTimestamp" not in snapshot.deployments[name]["metadata"] for name in going)
@@ -74,12 +74,12 @@ def drops_finalizers(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decisio
 
 
 CHECKS: tuple[Check, ...] = (
-    tells_people,
-    moves,
-    remembers,
-    turns_callers,
-    gives_callers,
-    makes_or_scales,
-    drops,
+    writes_an_event,
+    changes_a_phase,
+    changes_the_record,
+    switches_the_service,
+    raises_traffic,
+    creates_or_scales,
+    deletes_a_workload,
     drops_finalizers,
 )

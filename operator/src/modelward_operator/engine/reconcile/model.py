@@ -67,8 +67,8 @@ class ModelReconciler:
             return memory.idle.again
         snapshot = await observe(self.gateway, key.namespace, key.name, self._marks(memory))
         memory.marks = snapshot.marks
-        await self._tell_unreadable_monitors(snapshot)
-        await self._tell_waiting(snapshot)
+        await self._report_unreadable_monitors(snapshot)
+        await self._report_waiting(snapshot)
         if isinstance(snapshot.record, Failure) and any(not _is_deleting(m) for m in snapshot.manifests.values()):
             return await self._hold(key, snapshot, snapshot.record)
         versions = {version.name: version for version in snapshot.versions}
@@ -90,7 +90,7 @@ class ModelReconciler:
             self.now(),
         )
         outcome = await carry_out(context, decision)
-        metrics.tell(key.namespace, key.name, replace(decision, statuses=outcome.statuses))
+        metrics.export(key.namespace, key.name, replace(decision, statuses=outcome.statuses))
         metrics.CONFLICTS.labels(key.kind).inc(memory.attempts.conflicts)
         if not (snapshot.manifests or snapshot.monitors or snapshot.waiting or snapshot.deployments):
             self.memories.pop(key, None)
@@ -145,29 +145,29 @@ class ModelReconciler:
             if _is_deleting(manifest) or status.phase in ENDED or status.phase == "Standby":
                 continue
             generation = manifest["metadata"].get("generation", 0)
-            told = stalled.stalled(status, generation, failure, self.now(), ready="Unknown")
-            await write_status(self.gateway, api.MODEL_VERSIONS, manifest, told)
+            reported = stalled.stalled(status, generation, failure, self.now(), ready="Unknown")
+            await write_status(self.gateway, api.MODEL_VERSIONS, manifest, reported)
             if stalled.is_new(status, failure):
                 note = Note("ModelVersion", name, "Warning", failure.reason, failure.message)
                 await write_event(self.gateway, key.namespace, note, manifest)
         return UNTIL_MENDED
 
-    async def _tell_unreadable_monitors(self, snapshot: ModelSnapshot) -> None:
+    async def _report_unreadable_monitors(self, snapshot: ModelSnapshot) -> None:
         for name, message in snapshot.unreadable_monitors.items():
             manifest = snapshot.monitor_manifests[name]
             status = tolerant(DriftMonitorStatus, manifest.get("status"))
             failure, generation = Failure("InvalidSpec", message), manifest["metadata"].get("generation", 0)
-            told = stalled.stalled(status, generation, failure, self.now())
-            await write_status(self.gateway, api.DRIFT_MONITORS, manifest, told)
+            reported = stalled.stalled(status, generation, failure, self.now())
+            await write_status(self.gateway, api.DRIFT_MONITORS, manifest, reported)
 
-    async def _tell_waiting(self, snapshot: ModelSnapshot) -> None:
+    async def _report_waiting(self, snapshot: ModelSnapshot) -> None:
         for name, manifest in snapshot.waiting.items():
             status = tolerant(ModelVersionStatus, manifest.get("status"))
             message = f"Waiting until the pods of a deleted ModelVersion {name}, which had another bundle, are removed"
-            told = stalled.waiting(
+            reported = stalled.waiting(
                 status, manifest["metadata"]["generation"], Failure("WaitingForCleanup", message), self.now()
             )
-            await write_status(self.gateway, api.MODEL_VERSIONS, manifest, told)
+            await write_status(self.gateway, api.MODEL_VERSIONS, manifest, reported)
 
 
 def _is_deleting(manifest: Manifest) -> bool:

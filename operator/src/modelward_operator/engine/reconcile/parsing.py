@@ -19,8 +19,8 @@ def tolerant(model: type[Model], written: Any) -> Model:
 
 def explain(error: ValidationError, at: str = "spec") -> str:
     """Return the first problems of a document, with their paths and without values."""
-    told = []
+    problems = []
     for problem in error.errors(include_input=False, include_url=False)[:3]:
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
-        told.append(f"{at}{path}: {problem['msg']}")
-    return "; ".join(told)
+        problems.append(f"{at}{path}: {problem['msg']}")
+    return "; ".join(problems)

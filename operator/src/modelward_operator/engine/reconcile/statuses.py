@@ -10,7 +10,7 @@ from modelward_api.resources.modelversion import ModelVersionStatus
 from modelward_operator.domain.core.record import ModelRecord
 from modelward_operator.domain.rollout.decision import Decision
 from modelward_operator.domain.rollout.plan import ENDED, UNDER_WAY
-from modelward_operator.domain.rollout.withheld import Attempted, Refusal, told
+from modelward_operator.domain.rollout.withheld import Attempted, Refusal, status_to_write
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import Gateway, Manifest, Resource
 from modelward_operator.engine.reconcile.attempts import RefusedError
@@ -46,7 +46,7 @@ async def write_statuses(context: ReconcileContext, decision: Decision, outcome:
             tried=name in decision.workloads or wanted.phase in ENDED,
             unreachable=is_left or (not outcome.serves and name == decision.serve),
         )
-        status = told(old, wanted, attempted, generation, context.now)
+        status = status_to_write(old, wanted, attempted, generation, context.now)
         try:
             outcome.objects[name] = await _write_status(context, api.MODEL_VERSIONS, manifest, status)
             outcome.statuses[name] = status

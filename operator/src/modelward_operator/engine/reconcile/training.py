@@ -55,8 +55,8 @@ class TrainingReconciler:
         try:
             spec = TrainingJobSpec.model_validate(manifest["spec"])
         except ValidationError as error:
-            told = stalled.stalled(status, generation, Failure("InvalidSpec", explain(error)), self.now())
-            await write_status(self.gateway, api.TRAINING_JOBS, manifest, told)
+            reported = stalled.stalled(status, generation, Failure("InvalidSpec", explain(error)), self.now())
+            await write_status(self.gateway, api.TRAINING_JOBS, manifest, reported)
             return None
         job = await self.gateway.get(api.JOBS, key.namespace, key.name)
         document = await self._document(key, job)
@@ -64,8 +64,8 @@ class TrainingReconciler:
             failure = Failure(
                 "WaitingForCleanup", f"Waiting until {name} of an earlier TrainingJob {key.name} is removed"
             )
-            told = stalled.waiting(status, generation, failure, self.now())
-            await write_status(self.gateway, api.TRAINING_JOBS, manifest, told)
+            reported = stalled.waiting(status, generation, failure, self.now())
+            await write_status(self.gateway, api.TRAINING_JOBS, manifest, reported)
             return UNTIL_COLLECTED
         observation = await self._observe(manifest, spec, status, job, document)
         decision = self.train(observation, self.now())
@@ -77,7 +77,7 @@ class TrainingReconciler:
                 return None
             known = tolerant(TrainingJobStatus, latest.get("status"))
             refused = training.refused(replace(observation, status=known), error.failure, self.now())
-            await self._tell(latest, refused)
+            await self._report(latest, refused)
             return refused.requeue_after
         newly_refused = observation.version_refused is None and observation.uid in self.refused
         return CONFLICT_RETRY if newly_refused else decision.requeue_after
@@ -148,12 +148,12 @@ class TrainingReconciler:
             with jobs.refusals(f"a change of Job {name}"):
                 await self.gateway.patch(api.JOBS, namespace, name, {"spec": {"suspend": decision.suspend_job}})
         status = decision.status
-        manifest = await self._tell(manifest, decision)
+        manifest = await self._report(manifest, decision)
         if decision.create_version is not None and status.uri and status.digest:
             version = manifests.model_version(namespace, decision.create_version, spec, name, status.uri, status.digest)
             await self._create(version, uid)
 
-    async def _tell(self, manifest: Manifest, decision: TrainingDecision) -> Manifest:
+    async def _report(self, manifest: Manifest, decision: TrainingDecision) -> Manifest:
         manifest = await write_status(self.gateway, api.TRAINING_JOBS, manifest, decision.status)
         for note in decision.notes:
             await write_event(self.gateway, manifest["metadata"]["namespace"], note, manifest)

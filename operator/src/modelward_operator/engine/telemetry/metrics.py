@@ -60,42 +60,42 @@ def reconcile(kind: str) -> Iterator[None]:
         SECONDS.labels(kind).observe(time.perf_counter() - started)
 
 
-def tell(namespace: str, model: str, decision: Decision) -> None:
+def export(namespace: str, model: str, decision: Decision) -> None:
     """Export the state of a model after a decision, and remove the series of what is gone."""
-    told = _phases.setdefault((namespace, model), {})
-    for name in told.keys() - decision.statuses.keys():
-        PHASE.remove(namespace, model, name, told.pop(name))
+    exported = _phases.setdefault((namespace, model), {})
+    for name in exported.keys() - decision.statuses.keys():
+        PHASE.remove(namespace, model, name, exported.pop(name))
         WEIGHT.remove(namespace, model, name)
         _forget_evidence((namespace, model, name))
     for name, status in decision.statuses.items():
         key, phase = (namespace, model, name), status.phase or "Pending"
-        if (before := told.get(name)) not in (None, phase):
+        if (before := exported.get(name)) not in (None, phase):
             PHASE.remove(*key, before)
-        told[name] = phase
+        exported[name] = phase
         PHASE.labels(*key, phase).set(1)
         WEIGHT.labels(*key).set(status.weight.requested if status.weight else 0)
-        _tell_evidence(key, status)
-    if not told:
+        _export_evidence(key, status)
+    if not exported:
         del _phases[namespace, model]
     MODELS.set(len(_phases))
-    _tell_drift(namespace, model, decision)
+    _export_drift(namespace, model, decision)
     for note in decision.notes:
         TRANSITIONS.labels(namespace, model, note.reason).inc()
         if note.reason == "RecordLost":
             LOST.labels(namespace, model).inc()
 
 
-def _tell_drift(namespace: str, model: str, decision: Decision) -> None:
-    told = _monitors.setdefault((namespace, model), set())
-    for name in told - decision.monitors.keys():
-        told.discard(name)
+def _export_drift(namespace: str, model: str, decision: Decision) -> None:
+    exported = _monitors.setdefault((namespace, model), set())
+    for name in exported - decision.monitors.keys():
+        exported.discard(name)
         DRIFTING.remove(namespace, model, name)
     for name, monitor in decision.monitors.items():
-        told.add(name)
+        exported.add(name)
         DRIFTING.labels(namespace, model, name).set(monitor.state == "Drifting")
 
 
-def _tell_evidence(key: tuple[str, str, str], status: ModelVersionStatus) -> None:
+def _export_evidence(key: tuple[str, str, str], status: ModelVersionStatus) -> None:
     if status.phase not in ("Shadow", "Canary", "Promoting"):
         _forget_evidence(key)
         return

@@ -29,8 +29,8 @@ async def run(
     Changes that a watch has missed are enqueued at once; from the second time on, the rest is spread over the period.
 
     Raises:
-        DeafError: between two listings no watch has told what the first of them, or a write of ours, had brought; or the
-            definitions of our kinds were gone for a while, and their watches with them.
+        StaleWatchError: between two listings, no watch has delivered what the first of them, or a write of this process, had
+            brought; or the CustomResourceDefinitions were gone for a while, and their watches with them.
     """
     watched, before, known, gone = list(namespaces), cache.order, 0, False
     while True:
