@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,27 +48,16 @@ def main(*, supervised: bool = False) -> int:
         return fetch.run(options.uri, options.digest, options.into, options.store, options.termination_log, *wanted)
     if options.command == "batch":
         return _supervised_batch(options) if supervised else _batch(options)
+    return _serve(options)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    """Run the server; flags that have the name of one of its options set it."""
     from modelward_serving import server
 
-    return server.run(
-        server.Options(
-            directory=options.bundle,
-            digest=options.digest,
-            pod=options.pod,
-            request_timeout=options.request_timeout,
-            host=options.host,
-            port=options.port,
-            grpc_port=options.grpc_port,
-            control_port=options.control_port,
-            drain_seconds=options.drain_seconds,
-            grpc_connection_seconds=options.grpc_connection_seconds,
-            termination_log=options.termination_log,
-            control_keys=options.control_keys,
-            pod_uid=options.pod_uid,
-            tls=_tls(options),
-            callers=_callers(options),
-        )
-    )
+    names = {field.name for field in fields(server.Options)}
+    named = {name: value for name, value in vars(options).items() if name in names}
+    return server.run(server.Options(directory=options.bundle, **named, tls=_tls(options), callers=_callers(options)))
 
 
 def _batch(options: argparse.Namespace) -> int:
@@ -116,7 +106,6 @@ def _callers(options: argparse.Namespace) -> TokenPolicy | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    environ = os.environ
     parser = argparse.ArgumentParser(prog="modelward_serving", description="Modelward's model server.")
     commands = parser.add_subparsers(dest="command", required=True)
     log: dict[str, Any] = {
@@ -124,6 +113,15 @@ def _parser() -> argparse.ArgumentParser:
         "default": Path("/dev/termination-log"),
         "help": "file for the termination message (default: %(default)s)",
     }
+    _add_fetch(commands, log)
+    _add_serve(commands, log)
+    _add_batch(commands, log)
+    commands.add_parser("version", help="print the version")
+    return parser
+
+
+def _add_fetch(commands: Any, log: dict[str, Any]) -> None:
+    environ = os.environ
     fetch = commands.add_parser("fetch", help="fetch a bundle, verify its digest and unpack it")
     fetch.add_argument(
         "--uri", required=True, help="address of the bundle: store://PATH, s3://, or file:// below the store"
@@ -136,6 +134,10 @@ def _parser() -> argparse.ArgumentParser:
         "--store", default=environ.get("MODELWARD_STORE"), help="address that store:// stands for (MODELWARD_STORE)"
     )
     fetch.add_argument("--termination-log", **log)
+
+
+def _add_serve(commands: Any, log: dict[str, Any]) -> None:
+    environ = os.environ
     serve = commands.add_parser("serve", help="serve an unpacked bundle until SIGTERM")
     serve.add_argument(
         "--bundle",
@@ -209,9 +211,6 @@ def _parser() -> argparse.ArgumentParser:
         "--drain-seconds", type=float, default=5.0, help="seconds to keep serving after SIGTERM (default: %(default)s)"
     )
     serve.add_argument("--termination-log", **log)
-    _add_batch(commands, log)
-    commands.add_parser("version", help="print the version")
-    return parser
 
 
 def _add_batch(commands: Any, log: dict[str, Any]) -> None:

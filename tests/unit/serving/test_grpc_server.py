@@ -66,3 +66,13 @@ async def test_an_old_connection_ends_though_its_caller_watches_and_never_hears_
     assert frame(http2.DATA, 0, 1, b"\0\0\0\0\2\x08\1") in said
     assert b"grpc-status\x010" in said
     writer.close()
+
+
+async def test_a_call_that_is_not_grpc_may_end_before_its_client_reads_the_refusal(address):
+    head = LIVE.replace(b"application/grpc", b"application/json")
+    closed = frame(http2.SETTINGS, 0, 0, (4).to_bytes(2) + (0).to_bytes(4))
+    call = frame(http2.HEADERS, http2.END_HEADERS, 1, head) + frame(http2.DATA, http2.END_STREAM, 1)
+    reader, writer = await asked(address, http2.PREFACE + closed + call)
+    writer.write(frame(http2.WINDOW_UPDATE, 0, 1, (100).to_bytes(4)))
+    assert await asyncio.wait_for(reader.readuntil(b"application/grpc only\n"), 10)
+    writer.close()

@@ -9,6 +9,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -58,6 +59,23 @@ _CODES |= {501: Code.UNIMPLEMENTED, 503: Code.UNAVAILABLE, 504: Code.DEADLINE_EX
 Handler = Callable[[Stream], None]
 
 
+@dataclass(frozen=True)
+class Method:
+    """One gRPC method."""
+
+    handler: Handler
+    is_streaming: bool = False
+    """Whether the handler also runs on each part of a call, before the call is complete."""
+    continues: bool = False
+    """Whether the handler also runs when the client has read what was pending."""
+    needs_token: bool = False
+    """Whether the client is authenticated when a call begins."""
+
+
+REFUSED = Method(lambda _: None)
+"""Of a call that is refused already, while its response waits for the client."""
+
+
 class GrpcServer:
     """The gRPC server of a pod."""
 
@@ -82,8 +100,7 @@ class GrpcServer:
         self._watchers: set[Stream] = set()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._handlers = self._paths()
-        self._streaming = (self._reflect, self._watch)
+        self._methods = self._paths()
         self._server: asyncio.Server | None = None
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -143,27 +160,28 @@ class GrpcServer:
         """Handle the headers of a call."""
         head = stream.head
         if head.method != b"POST" or not head.headers.get(b"content-type", b"").startswith(b"application/grpc"):
+            stream.method = REFUSED
             _not_grpc(stream)
             return
-        stream.about = self._handlers.get(head.path)
-        if stream.about is None:
+        stream.method = self._methods.get(head.path, REFUSED)
+        if stream.method is REFUSED:
             _unknown(stream)
-        elif stream.about == self._reflect:
-            self._may_reflect(stream)
+        elif stream.method.needs_token:
+            self._authenticate(stream)
 
     def came(self, stream: Stream) -> None:
         """Handle a part of a call: streaming methods answer each message at once."""
-        if stream.about in self._streaming:
-            stream.about(stream)
+        if stream.method.is_streaming:
+            stream.method.handler(stream)
 
     def completed(self, stream: Stream) -> None:
         """Handle a complete call."""
-        stream.about(stream)
+        stream.method.handler(stream)
 
     def drained(self, stream: Stream) -> None:
         """Answer the next message: the client has read all responses so far."""
-        if stream.about == self._reflect:
-            self._reflect(stream)
+        if stream.method.continues:
+            stream.method.handler(stream)
 
     def too_large(self, stream: Stream) -> None:
         """Refuse a call whose message is too large."""
@@ -190,7 +208,7 @@ class GrpcServer:
     def _look_at(self, connection: Connection, now: float, leaves: float) -> None:
         connection.look(now)
         for stream in list(connection.streams.values()):
-            slow = not stream.is_complete and stream.about not in self._streaming
+            slow = not stream.is_complete and not stream.method.is_streaming
             if slow and now - stream.begun > MAX_REQUEST_SECONDS:
                 rule = f"TooSlow: a call must be complete within {MAX_REQUEST_SECONDS:g} s"
                 refuse(stream, StatusError(Code.DEADLINE_EXCEEDED, rule))
@@ -203,7 +221,8 @@ class GrpcServer:
         if now >= leaves + MAX_FAREWELL_SECONDS + self.timeout + MAX_REQUEST_SECONDS:
             connection.abort()
 
-    def _paths(self) -> dict[bytes, Handler]:
+    def _paths(self) -> dict[bytes, Method]:
+        """The methods by path. Inference authenticates its clients itself, where a refusal is measured, too."""
         simple: dict[str, tuple[Any, Callable[[Any], Any]]] = {
             f"{SERVICE}/ServerLive": (pb.ServerLiveRequest, lambda _: pb.ServerLiveResponse(live=True)),
             f"{SERVICE}/ServerReady": (pb.ServerReadyRequest, lambda _: pb.ServerReadyResponse(ready=self._ready)),
@@ -215,9 +234,11 @@ class GrpcServer:
             f"{SERVICE}/ModelMetadata": (pb.ModelMetadataRequest, self._model_metadata),
             f"{HEALTH}/Check": (health_pb2.HealthCheckRequest, self._check),
         }
-        paths = {f"/{path}".encode(): self._simple(*method) for path, method in simple.items()}
-        paths |= dict.fromkeys(reflection.PATHS, self._reflect)
-        return paths | {f"/{HEALTH}/Watch".encode(): self._watch, f"/{SERVICE}/ModelInfer".encode(): self._infer}
+        methods = {f"/{path}".encode(): Method(self._simple(*method)) for path, method in simple.items()}
+        methods[f"/{SERVICE}/ModelInfer".encode()] = Method(self._infer)
+        methods[f"/{HEALTH}/Watch".encode()] = Method(self._watch, is_streaming=True)
+        reflect = Method(self._reflect, is_streaming=True, continues=True, needs_token=True)
+        return methods | dict.fromkeys(reflection.PATHS, reflect)
 
     def _simple(self, message: Any, answer: Callable[[Any], Any]) -> Handler:
         def handle(stream: Stream) -> None:
@@ -325,9 +346,8 @@ class GrpcServer:
             refuse(stream, error)
             self._watchers.discard(stream)
 
-    def _may_reflect(self, stream: Stream) -> None:
-        """Authenticate a client of reflection."""
-        stream.about = self._reflect
+    def _authenticate(self, stream: Stream) -> None:
+        """Refuse a call whose client may not make it."""
         try:
             self._inference.authenticate(stream.head.headers)
         except RefusedError as error:

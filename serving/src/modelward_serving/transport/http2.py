@@ -147,8 +147,8 @@ class Stream:
     """Whether the response headers are sent."""
     pending: bytearray | None = None
     trailers: bytes | None = None
-    about: Any = None
-    """Set by the application."""
+    method: Any = None
+    """What the application calls; it sets this."""
     asked: int = 0
     """Answered messages of a streaming call."""
     is_over: bool = False
