@@ -177,7 +177,7 @@ def test_serving_counts_the_training_rows_into_the_same_cells(trained, store):
     _, files = trained(wanted)
     signature = Signature.model_validate_json(files[names.SIGNATURE_FILE])
     profile = ReferenceProfile.model_validate_json(files[names.REFERENCE_FILE])
-    rows, _ = divide(wanted.split, check(wanted, load(wanted.data, f"file://{store}").frame))
+    rows, _ = split(wanted.split, validate(wanted, read_sources(wanted.data, f"file://{store}").frame))
     numeric = [c.name for c in rows.features if c.kind != "categorical"]
     categorical = [c.name for c in rows.features if c.kind == "categorical"]
     numbers = np.array([rows.columns[name] for name in numeric], dtype=np.float32).T
