@@ -1,10 +1,10 @@
-"""Bad input: said with a reason, the field that is wrong, and what to do. Never with a value of the data."""
+"""Errors with a reason, the invalid field and what to do; never with a value of the data."""
 
 from __future__ import annotations
 
 
 class InvalidInputError(Exception):
-    """The TrainingJob or its data cannot be trained on; trying again would not help."""
+    """The TrainingJob or its data are invalid; a retry would not help."""
 
     def __init__(self, reason: str, message: str, field: str | None = None) -> None:
         super().__init__(message)
@@ -14,7 +14,7 @@ class InvalidInputError(Exception):
 
 
 class StoreError(OSError):
-    """A store cannot be used now: another try may help."""
+    """A store cannot be used now; a retry may help."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

@@ -13,6 +13,7 @@ from modelward_training.data.sources import read_sources
 from modelward_training.data.split import split
 from modelward_training.data.validate import validate, validate_variation
 from modelward_training.estimators import fitting
+from modelward_training.evaluation.breakdown import breakdown, uncovered
 from modelward_training.evaluation.metrics import evaluate
 from modelward_training.evaluation.subgroups import declared_subgroups, members
 from modelward_training.explain.explainer import explainer
@@ -77,6 +78,7 @@ def train(name: str, spec: TrainingJobSpec, store: str | None, progress: Progres
     with progress.step("evaluate", f"{len(test)} rows"):
         threshold, samples = spec.evaluation.operating_threshold, spec.evaluation.bootstrap
         evaluated = evaluate(test.label, model.predict(test), threshold, samples, seed, test.group)
+        counts = breakdown(training, test)
     with progress.step("export"):
         graph = model.to_onnx(training.features)
         score = OnnxModel(graph)
@@ -93,12 +95,19 @@ def train(name: str, spec: TrainingJobSpec, store: str | None, progress: Progres
         model=model,
         graph=graph,
         metrics=evaluated.metrics,
+        breakdown=counts,
         parity=parity,
         subgroups=subgroups,
         profile=profile,
         golden=golden,
         explainer=explanation,
-        warnings=(*evaluated.undefined, *unexplained, *_unwatched(subgroups, profile), *data.warnings),
+        warnings=(
+            *evaluated.undefined,
+            *unexplained,
+            *_unwatched(subgroups, profile),
+            *uncovered(counts),
+            *data.warnings,
+        ),
     )
 
 

@@ -12,6 +12,7 @@ from modelward_api.bundle.documents import (
     Evaluation,
     Explainer,
     Golden,
+    GroupCount,
     Lineage,
     Metric,
     ParityReport,
@@ -41,6 +42,7 @@ class TrainedModel:
     model: FittedModel
     graph: bytes
     metrics: tuple[Metric, ...]
+    breakdown: tuple[GroupCount, ...]
     parity: ParityReport
     subgroups: tuple[Subgroup, ...]
     profile: ReferenceProfile
@@ -82,6 +84,7 @@ def _evaluation(trained: TrainedModel) -> Evaluation:
         test_events=int(trained.test.label.sum()),
         metrics=trained.metrics,
         warnings=trained.warnings,
+        breakdown=trained.breakdown or None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,6 +24,10 @@ class Dataset:
     warnings: tuple[str, ...] = ()
     has_offset: bool = False
     """Whether the times name their offset from UTC."""
+    breakdown_columns: tuple[Column, ...] = ()
+    """The columns with the role site or subgroup."""
+    breakdowns: dict[str, np.ndarray] = field(default_factory=dict)
+    """Per breakdown column [n]: object (str) with '' for missing."""
 
     def __len__(self) -> int:
         return len(self.label)
@@ -36,6 +40,7 @@ class Dataset:
             label=self.label[rows],
             time=None if self.time is None else self.time[rows],
             group=None if self.group is None else self.group[rows],
+            breakdowns={name: values[rows] for name, values in self.breakdowns.items()},
         )
 
     def matrix(self) -> np.ndarray:

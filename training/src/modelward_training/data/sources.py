@@ -35,10 +35,12 @@ def read_sources(data: Data, store: str | None) -> Table:
     """
     digest, frames = hashlib.sha256(), []
     _reject_duplicates(data)
+    _require_site_column(data)
     for index, source in enumerate(data.sources):
         content = _fetch(source, f"spec.data.sources[{index}]", store)
         digest.update(hashlib.sha256(content).digest())
-        frames.append(_declared(_parse(source, content, f"spec.data.sources[{index}]", data), data))
+        field = f"spec.data.sources[{index}]"
+        frames.append(_declared(_with_site(_parse(source, content, field, data), source, field, data), data))
     frame = pl.concat(frames)
     if frame.height == 0:
         message = "the sources have a header but no rows: upload files with rows"
@@ -52,6 +54,28 @@ def _reject_duplicates(data: Data) -> None:
         if name in names[:index]:
             message = f"column {name} is declared twice: remove one, or rename it"
             raise InvalidInputError("DuplicateColumn", message, f"spec.data.columns[{index}].name")
+
+
+def _require_site_column(data: Data) -> None:
+    for index, source in enumerate(data.sources):
+        if source.site is not None and _site_column(data) is None:
+            message = "site needs a column with role: site in spec.data.columns"
+            raise InvalidInputError("UnknownColumn", message, f"spec.data.sources[{index}].site")
+
+
+def _site_column(data: Data) -> str | None:
+    return next((column.name for column in data.columns if column.role == "site"), None)
+
+
+def _with_site(frame: pl.DataFrame, source: Source, field: str, data: Data) -> pl.DataFrame:
+    """Add the declared site of the source's rows as the site column."""
+    name = _site_column(data)
+    if source.site is None or name is None:
+        return frame
+    if name in frame.columns:
+        message = f"{shown(source.uri)} has column {name}, and its source declares a site: remove one of them"
+        raise InvalidInputError("DuplicateColumn", message, f"{field}.site")
+    return frame.with_columns(pl.lit(source.site).alias(name))
 
 
 def _fetch(source: Source, field: str, store: str | None) -> bytes:

@@ -44,6 +44,7 @@ def validate(spec: TrainingJobSpec, frame: pl.DataFrame) -> Dataset:
     time = next((c for c in spec.data.columns if c.role == "time"), None)
     group = next((c for c in spec.data.columns if c.role == "group"), None)
     times, has_offset = (None, False) if time is None else _time(time, frame[time.name], where[time.name])
+    breakdown_columns = tuple(c for c in spec.data.columns if c.role in ("site", "subgroup"))
     return Dataset(
         features,
         columns,
@@ -52,6 +53,8 @@ def validate(spec: TrainingJobSpec, frame: pl.DataFrame) -> Dataset:
         None if group is None else frame[group.name].fill_null("").to_numpy(),
         tuple(warnings),
         has_offset,
+        breakdown_columns,
+        {column.name: _breakdown(column, frame[column.name], where[column.name]) for column in breakdown_columns},
     )
 
 
@@ -162,11 +165,21 @@ def _feature(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray,
         message = f"column {column.name} is missing in every row: set role: ignore, or remove it"
         raise InvalidInputError("AllMissing", message, field)
     if missing and not column.nullable:
-        message = f"column {column.name} is missing in {missing} of {len(values)} rows: set nullable: true, or complete those rows"
+        message = (
+            f"column {column.name} is missing in {missing} of {len(values)} rows: set nullable: true, or complete them"
+        )
         raise InvalidInputError("MissingValues", message, f"{field}.nullable")
     if column.kind in NUMERIC_KINDS:
         return _numbers(column, values, field)
     return _categories(column, values, field), []
+
+
+def _breakdown(column: Column, values: pl.Series, field: str) -> np.ndarray:
+    """Return the site or subgroup of each row. Its names are published, so they must be declared."""
+    if column.kind != "categorical" or not column.allowed_values:
+        message = f"column {column.name} with the role {column.role} needs kind: categorical and allowedValues"
+        raise InvalidInputError("InvalidSubgroup", message, f"{field}.allowedValues")
+    return _feature(column, values, field)[0]
 
 
 def _numbers(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, list[str]]:

@@ -26,6 +26,14 @@ def declared_subgroups(spec: TrainingJobSpec) -> tuple[Subgroup, ...]:
         _subgroup(features.get(declared.column), declared, f"{FIELD}[{i}]")
         for i, declared in enumerate(spec.evaluation.subgroups)
     )
+    columns = {subgroup.column for subgroup in subgroups}
+    for i, column in enumerate(spec.data.columns):
+        if column.sensitive and column.role == "feature" and column.name not in columns:
+            message = (
+                f"column {column.name} is sensitive and a feature: add it to spec.evaluation.subgroups, so that rollouts test "
+                "for harm to its groups, or set role: ignore"
+            )
+            raise InvalidInputError("InvalidSubgroup", message, f"spec.data.columns[{i}].sensitive")
     if (strata := sum(len(subgroup.strata) for subgroup in subgroups)) > MOST_STRATA:
         message = f"the subgroups have {strata} groups in total, more than {MOST_STRATA}: every pod counts each of them"
         raise InvalidInputError("TooManyStrata", message, FIELD)
