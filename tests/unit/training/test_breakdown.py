@@ -16,7 +16,7 @@ from modelward_training.errors import InvalidInputError
 from modelward_training.evaluation.breakdown import withheld
 from modelward_training.evaluation.subgroups import declared_subgroups
 from modelward_training.progress import Progress
-from tests.unit.training.test_input import HEAD, rows, spec, text
+from tests.support.training_rows import HEAD, rows, spec, text
 
 SITES = {"kind": "categorical", "role": "site", "allowedValues": ["north", "south", "west"]}
 SPLIT = {"method": "random", "testFraction": 0.5, "seed": 1}

@@ -17,7 +17,7 @@ from modelward_training.estimators.base import FittedModel
 from modelward_training.estimators.calibration import CALIBRATIONS, Sigmoid
 from modelward_training.estimators.linear import LogisticRegressionFamily
 from modelward_training.export.onnx import OnnxModel
-from tests.unit.training.test_explain import COLUMNS, patients
+from tests.unit.training.patients import COLUMNS, patients
 
 
 def allowed(field):

@@ -13,7 +13,6 @@ from sklearn.svm import SVC
 
 from modelward_api.bundle.attribution import SampledAttributor, attributor, linked
 from modelward_api.bundle.documents import SampledExplainer
-from modelward_api.resources.columns import Column
 from modelward_api.resources.trainingjob import Estimator
 from modelward_training.data.dataset import Dataset
 from modelward_training.estimators import fitting
@@ -25,26 +24,7 @@ from modelward_training.explain.explainer import explainer
 from modelward_training.export.onnx import OnnxModel
 from modelward_training.reference.profile import reference_profile
 from tests.support.cases import cases
-
-NUMBERS = ("age", "pressure", "glucose", "lactate")
-COLUMNS = (
-    *(Column(name=name, kind="numeric", nullable=name != "age") for name in NUMBERS),
-    Column(name="sex", kind="categorical", allowed_values=("f", "m")),
-    Column(name="smoking", kind="categorical", nullable=True),
-)
-
-
-def patients(rows=800, columns=COLUMNS, seed=0) -> Dataset:
-    draw = np.random.default_rng(seed)
-    given = {name: draw.normal(60, 15, rows) for name in NUMBERS}
-    given["sex"] = draw.choice(np.array(["f", "m"], dtype=object), rows)
-    given["smoking"] = draw.choice(np.array(["", "c", "n", "x"], dtype=object), rows)
-    risk = (given["age"] - 60) / 10 + (given["sex"] == "m") * (given["smoking"] == "c") * 2
-    risk += np.abs(given["glucose"] - 60) / 15 - 1.5
-    label = (draw.random(rows) < 1 / (1 + np.exp(-risk))).astype(np.int8)
-    for name in ("pressure", "glucose", "lactate"):
-        given[name][draw.random(rows) < 0.2] = np.nan
-    return Dataset(columns, {c.name: given[c.name] for c in columns}, label, None, None)
+from tests.unit.training.patients import COLUMNS, patients
 
 
 def fitted(data: Dataset, algorithm="gradient-boosting", calibration="sigmoid", **params) -> FittedModel:

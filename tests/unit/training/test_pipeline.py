@@ -20,6 +20,9 @@ from modelward_serving.model import bundle as served
 from modelward_training import __main__ as command
 from modelward_training import pipeline
 from modelward_training.bundle import archive
+from modelward_training.data.sources import read_sources
+from modelward_training.data.split import split
+from modelward_training.data.validate import validate
 from modelward_training.errors import InvalidInputError
 from modelward_training.progress import Progress
 from tests.support.cases import cases
