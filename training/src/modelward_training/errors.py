@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
+from modelward_api.job_errors import InvalidInputError
 
-class InvalidInputError(Exception):
-    """The TrainingJob or its data are invalid; a retry would not help."""
-
-    def __init__(self, reason: str, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.field = field
+__all__ = ["InvalidInputError", "StoreError"]
 
 
 class StoreError(OSError):
