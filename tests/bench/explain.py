@@ -16,9 +16,8 @@ from modelward_api.bundle.attribution import attributor
 from modelward_api.bundle.documents import Explainer, ScoreLink
 from modelward_api.resources.columns import Column
 from modelward_api.resources.trainingjob import Estimator
-from modelward_training import explain
-from modelward_training.data.validate import Dataset
-from modelward_training.estimators import families
+from modelward_training.data.dataset import Dataset
+from modelward_training.estimators import FAMILIES, fitting
 
 COLUMNS = (
     *(Column(name=f"number{i}", kind="numeric", nullable=True) for i in range(15)),
@@ -63,8 +62,8 @@ def main() -> None:
     ):  # fmt: skip
         params = {"max_depth": depth, "n_estimators": 100} if depth else {}
         estimator = Estimator(algorithm=algorithm, params=params)
-        fitted = families.Model(families.fit(families.build(estimator, data, 0), estimator, data), families.Linear())
-        made = explain.trees(fitted, data) if depth else explain.linear(fitted, data)
+        fitted = fitting.fit(fitting.build(estimator, data, 0), estimator, data)
+        made = FAMILIES[algorithm].explainer(fitted, data)
         document = Explainer(features=names, link=ScoreLink(), model=made)
         text = document.model_dump_json(by_alias=True)
         ready = best(lambda document=document: attributor(document, lambda _: np.empty(0)))

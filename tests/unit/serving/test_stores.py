@@ -16,7 +16,7 @@ from modelward_api.resources.trainingjob import Data
 from modelward_serving.batch import store as batch
 from modelward_serving.batch.errors import UnreachableError
 from modelward_serving.model import fetch
-from modelward_training import bundle
+from modelward_training.bundle import archive
 from modelward_training.data import sources
 from modelward_training.errors import StoreError
 from tests.contract.conftest import free_port
@@ -119,7 +119,7 @@ def of_training(_):
     label = {"column": "b", "positive": "true"}
     data = Data.model_validate({"sources": [{"uri": "s3://bucket/x.csv"}], "columns": columns, "label": label})
     with pytest.raises(StoreError) as raised:
-        sources.load(data, None)
+        sources.read_sources(data, None)
     return raised.value.reason, str(raised.value)
 
 
@@ -137,7 +137,7 @@ def of_writing_scores(_):
 
 def of_writing_a_bundle(_):
     with pytest.raises(StoreError) as raised:
-        bundle.put(b"x", "s3://bucket/models", MANIFEST, None)
+        archive.put(b"x", "s3://bucket/models", MANIFEST, None)
     return raised.value.reason, str(raised.value)
 
 

@@ -28,8 +28,8 @@ def hold(*_, **__):
 """
 TRAINING = f"""{HOLDS_THE_LOCK}
 from modelward_training import __main__ as command
-from modelward_training import pipeline
-from modelward_training.estimators import families
+from modelward_training.bundle import archive
+from modelward_training.estimators import fitting
 {{patch}}
 sys.exit(command.main(supervised=True))
 """
@@ -77,9 +77,7 @@ def train_words(folder):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize(
-    "patch", ["families.fit = hold", "pipeline.bundle.put = hold"], ids=["in a fit", "before the upload"]
-)
+@pytest.mark.parametrize("patch", ["fitting.fit = hold", "archive.put = hold"], ids=["in a fit", "before the upload"])
 def test_training_ends_at_once_and_publishes_nothing(start, tmp_path, patch, number):
     process, output = start(TRAINING.format(patch=patch), train_words(tmp_path))
     code, seconds = stopped(process, output, number)
@@ -107,7 +105,7 @@ def children(process):
 
 
 def test_a_training_that_was_killed_leaves_its_reason_to_the_kubelet(start, tmp_path):
-    process, output = start(TRAINING.format(patch="families.fit = hold"), train_words(tmp_path))
+    process, output = start(TRAINING.format(patch="fitting.fit = hold"), train_words(tmp_path))
     (child,) = children(process)
     os.kill(child, signal.SIGKILL)
     assert process.wait(timeout=30) == 137
@@ -117,7 +115,7 @@ def test_a_training_that_was_killed_leaves_its_reason_to_the_kubelet(start, tmp_
 
 
 def test_no_worker_outlives_its_parent(start, tmp_path):
-    process, output = start(TRAINING.format(patch="families.fit = hold"), train_words(tmp_path))
+    process, output = start(TRAINING.format(patch="fitting.fit = hold"), train_words(tmp_path))
     (child,) = children(process)
     process.kill()
     process.wait(timeout=30)

@@ -13,59 +13,40 @@ from sklearn.svm import SVC
 
 from modelward_api.bundle.attribution import SampledAttributor, attributor, linked
 from modelward_api.bundle.documents import SampledExplainer
-from modelward_api.resources.columns import Column
 from modelward_api.resources.trainingjob import Estimator
-from modelward_training import explain, export
-from modelward_training.data.validate import Dataset
-from modelward_training.estimators import families
-from modelward_training.explain import explainer
-from modelward_training.export import as_served, infer
-from modelward_training.profile import reference_profile
+from modelward_training.data.dataset import Dataset
+from modelward_training.estimators import fitting
+from modelward_training.estimators.base import Family, FittedModel
+from modelward_training.estimators.boosting import GradientBoostingFamily
+from modelward_training.estimators.calibration import Sigmoid
+from modelward_training.estimators.encoding import encoder
+from modelward_training.explain.explainer import explainer
+from modelward_training.export.onnx import OnnxModel
+from modelward_training.reference.profile import reference_profile
 from tests.support.cases import cases
-
-NUMBERS = ("age", "pressure", "glucose", "lactate")
-COLUMNS = (
-    *(Column(name=name, kind="numeric", nullable=name != "age") for name in NUMBERS),
-    Column(name="sex", kind="categorical", allowed_values=("f", "m")),
-    Column(name="smoking", kind="categorical", nullable=True),
-)
+from tests.unit.training.patients import COLUMNS, patients
 
 
-def patients(rows=800, columns=COLUMNS, seed=0) -> Dataset:
-    draw = np.random.default_rng(seed)
-    given = {name: draw.normal(60, 15, rows) for name in NUMBERS}
-    given["sex"] = draw.choice(np.array(["f", "m"], dtype=object), rows)
-    given["smoking"] = draw.choice(np.array(["", "c", "n", "x"], dtype=object), rows)
-    risk = (given["age"] - 60) / 10 + (given["sex"] == "m") * (given["smoking"] == "c") * 2
-    risk += np.abs(given["glucose"] - 60) / 15 - 1.5
-    label = (draw.random(rows) < 1 / (1 + np.exp(-risk))).astype(np.int8)
-    for name in ("pressure", "glucose", "lactate"):
-        given[name][draw.random(rows) < 0.2] = np.nan
-    return Dataset(columns, {c.name: given[c.name] for c in columns}, label, None, None)
-
-
-def fitted(data: Dataset, algorithm="gradient-boosting", calibration="sigmoid", **params) -> families.Model:
+def fitted(data: Dataset, algorithm="gradient-boosting", calibration="sigmoid", **params) -> FittedModel:
     estimator = Estimator(algorithm=algorithm, calibration=calibration, params=params)
-    pipeline = families.fit(families.build(estimator, data, 0), estimator, data)
-    return families.Model(
-        pipeline, families.calibrate(families.cross_fitted(pipeline, estimator, data, 0), estimator, data)
-    )
+    pipeline = fitting.fit(fitting.build(estimator, data, 0), estimator, data)
+    return fitting.calibrate(pipeline, fitting.cross_fit(pipeline, estimator, data, 0), estimator, data)
 
 
 @cache
-def usual(algorithm="gradient-boosting", calibration="sigmoid") -> tuple[Dataset, families.Model]:
+def usual(algorithm="gradient-boosting", calibration="sigmoid") -> tuple[Dataset, FittedModel]:
     data = patients()
     return data, fitted(data, algorithm, calibration)
 
 
-def made(trained: families.Model, data: Dataset, test: Dataset):
-    graph = export.export(trained, data)
-    profile = reference_profile(data, infer(graph, data.columns).astype(np.float64))
+def made(trained: FittedModel, data: Dataset, test: Dataset):
+    graph = OnnxModel(trained.to_onnx(data.features))
+    profile = reference_profile(data, graph(data.columns).astype(np.float64))
     return (*explainer(graph, trained, data, test, profile), graph)
 
 
 def explained(document, graph, data):
-    return attributor(document, lambda asked: infer(graph, asked)).explain(as_served(data).columns)
+    return attributor(document, graph).explain(data.as_served().columns)
 
 
 TRAINED = {
@@ -94,15 +75,15 @@ def test_contributions_add_up_to_the_margin_and_through_the_link_to_the_onnx_sco
     assert document.report.max_abs_difference <= 1e-4
     found = explained(document, graph, test)
     margin = found.base + found.contributions.sum(axis=1)
-    assert margin == pytest.approx(trained.pipeline.decision_function(families.matrix(as_served(test))), abs=1e-6)
-    assert linked(document.link, margin) == pytest.approx(infer(graph, test.columns), abs=1e-4)
+    assert margin == pytest.approx(trained.pipeline.decision_function(test.as_served().matrix()), abs=1e-6)
+    assert linked(document.link, margin) == pytest.approx(graph(test.columns), abs=1e-4)
 
 
 def test_a_linear_base_is_the_mean_margin_of_the_training_rows():
     data, trained = usual("logistic-regression")
     document, _, graph = made(trained, data, data)
     found = explained(document, graph, data)
-    assert found.base == pytest.approx(trained.pipeline.decision_function(families.matrix(data)).mean())
+    assert found.base == pytest.approx(trained.pipeline.decision_function(data.matrix()).mean())
     assert found.contributions.mean(axis=0) == pytest.approx(np.zeros(len(COLUMNS)), abs=1e-5)
 
 
@@ -110,8 +91,8 @@ def test_linear_contributions_are_the_coefficients_of_what_the_column_is_encoded
     data, trained = usual("logistic-regression")
     document, _, graph = made(trained, data, data)
     encoder, estimator = trained.pipeline[0], trained.pipeline[-1]
-    encoded = encoder.transform(families.matrix(as_served(data)))
-    terms = estimator.coef_[0] * (encoded - encoder.transform(families.matrix(data)).mean(axis=0))
+    encoded = encoder.transform(data.as_served().matrix())
+    terms = estimator.coef_[0] * (encoded - encoder.transform(data.matrix()).mean(axis=0))
     width = [1, 1, 1, 1, 3, 4]  # sex and smoking: their categories and the missing one
     summed = np.add.reduceat(terms, np.cumsum([0, *width[:-1]]), axis=1)
     assert explained(document, graph, data).contributions == pytest.approx(summed, abs=1e-5)
@@ -124,13 +105,13 @@ def test_trees_over_numbers_are_explained_as_by_the_shap_library(depth):
     trained = fitted(data, max_depth=depth)
     document, _, graph = made(trained, data, test)
     theirs = shap.TreeExplainer(trained.pipeline[-1], feature_perturbation="tree_path_dependent")
-    encoded = trained.pipeline[0].transform(families.matrix(as_served(test)))
+    encoded = trained.pipeline[0].transform(test.as_served().matrix())
     ours = explained(document, graph, test)
     assert ours.base == pytest.approx(float(np.ravel(theirs.expected_value)[0]), abs=1e-6)
     assert np.abs(ours.contributions - theirs.shap_values(encoded)).max() <= 1e-6
 
 
-def expected(trained: families.Model, row: np.ndarray, known: frozenset[int], owner: np.ndarray) -> float:
+def expected(trained: FittedModel, row: np.ndarray, known: frozenset[int], owner: np.ndarray) -> float:
     """The margin when only these columns are known: at a split on another one both ways are gone, by cover."""
     boosting = trained.pipeline[-1]
 
@@ -167,7 +148,7 @@ def test_trees_over_categories_are_explained_as_the_definition_says_with_columns
     test.columns["smoking"][:3] = ["", "never seen", "c"]
     test.columns["glucose"][:2] = np.nan
     owner = np.array([0, 1, 2, 3, 4, 4, 4, 5, 5, 5, 5])
-    encoded = trained.pipeline[0].transform(families.matrix(as_served(test)))
+    encoded = trained.pipeline[0].transform(test.as_served().matrix())
     ours = explained(document, graph, test).contributions
     for row, found in zip(encoded, ours, strict=True):
         exact = shapley(len(COLUMNS), lambda known, row=row: expected(trained, row, known, owner))
@@ -186,17 +167,24 @@ def test_a_missing_value_is_explained_as_what_is_imputed():
         assert one == pytest.approx(other, abs=1e-6)
 
 
-def test_any_other_model_is_sampled_with_an_honest_standard_error():
+class SupportVectorFamily(Family):
+    """A family that brings nothing but its estimator."""
+
+    algorithm = "support-vectors"
+    estimator = SVC
+
+
+def test_a_family_without_an_exact_explainer_is_sampled_with_an_honest_standard_error():
     columns = (*COLUMNS[:2], *COLUMNS[4:])
     data, test = patients(columns=columns), patients(6, columns, seed=4)
-    pipeline = families.build(Estimator(), data, 0)
-    pipeline = Pipeline([*pipeline.steps[:-1], ("estimator", SVC(gamma=0.01))])
-    trained = families.Model(pipeline.fit(families.matrix(data), data.label), families.Linear())
+    family = SupportVectorFamily()
+    steps = [("features", encoder(data, scale=True)), ("estimator", family.build({"gamma": 0.01}, "none", 0))]
+    trained = FittedModel(family, Pipeline(steps).fit(data.matrix(), data.label), Sigmoid())
     document, warnings, graph = made(trained, data, test)
     assert (warnings, document.model.method) == ((), "sampled")
     assert len({*document.model.background["age"]}) > 3
     found = explained(document, graph, test)
-    score = infer(graph, test.columns)
+    score = graph(test.columns)
     assert linked(document.link, found.base + found.contributions.sum(axis=1)) == pytest.approx(score, abs=1e-5)
     exact = np.array([_interventional(document.model, columns, graph, test, i) for i in range(len(test))])
     assert np.all(np.abs(found.contributions - exact) <= 4 * found.standard_error + 1e-6)
@@ -212,7 +200,7 @@ def _interventional(document, columns, graph, test, row):
 
     def worth(known):
         asked = {n: np.repeat(test.columns[n][row], 32) if i in known else filled[n] for i, n in enumerate(names)}
-        p = infer(graph, asked).astype(np.float64)
+        p = graph(asked).astype(np.float64)
         return np.log(p / (1 - p)).mean()
 
     return shapley(len(names), worth)
@@ -228,8 +216,12 @@ def test_one_column_is_sampled_without_an_order():
 
 def test_an_explainer_that_does_not_add_up_is_left_out_with_a_warning(monkeypatch):
     data, trained = usual()
-    real = explain.trees
-    monkeypatch.setattr(explain, "trees", lambda m, t: real(m, t).model_copy(update={"offset": 1.0}))
+    real = GradientBoostingFamily.explainer
+
+    def wrong(*given):
+        return real(*given).model_copy(update={"offset": 1.0})
+
+    monkeypatch.setattr(GradientBoostingFamily, "explainer", wrong)
     document, warnings, _ = made(trained, data, data)
     assert document is None
     assert "miss the ONNX score" in warnings[0]
@@ -237,7 +229,7 @@ def test_an_explainer_that_does_not_add_up_is_left_out_with_a_warning(monkeypatc
 
 def test_an_explainer_that_cannot_be_made_is_left_out_and_no_value_is_told(monkeypatch):
     data, trained = usual()
-    monkeypatch.setattr(explain, "trees", lambda *_: float("a value of the data"))
+    monkeypatch.setattr(GradientBoostingFamily, "explainer", lambda *_: float("a value of the data"))
     document, warnings, _ = made(trained, data, data)
     assert document is None
     assert "ValueError" in warnings[0]

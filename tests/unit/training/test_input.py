@@ -9,18 +9,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from modelward_training.data.sources import load
-from modelward_training.data.split import divide
-from modelward_training.data.validate import check, check_variation
+from modelward_training.data.sources import read_sources
+from modelward_training.data.split import split
+from modelward_training.data.validate import validate, validate_variation
 from modelward_training.errors import InvalidInputError
 from tests.support.training_rows import HEAD, ROWS, rows, spec, text
 
 
 def prepared(folder, content, wanted):
     (folder / "data.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
-    data = check(wanted, load(wanted.data, f"file://{folder}").frame)
-    train, test = divide(wanted.split, data)
-    check_variation(wanted, train)
+    data = validate(wanted, read_sources(wanted.data, f"file://{folder}").frame)
+    train, test = split(wanted.split, data)
+    validate_variation(wanted, train)
     return train, test
 
 

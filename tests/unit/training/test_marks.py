@@ -162,7 +162,7 @@ def test_a_librarys_exception_is_told_by_its_type(tmp_path, monkeypatch, heard, 
 
     (tmp_path / "data.csv").write_text(GOOD)
     (tmp_path / "job").write_text(json.dumps({"name": "j", "namespace": "n", "spec": spec().to_json()}))
-    monkeypatch.setattr(pipeline, "divide", fails)
+    monkeypatch.setattr(pipeline, "split", fails)
     words = ["run", "--spec", tmp_path / "job", "--port", 0, "--store", f"file://{tmp_path}"]
     monkeypatch.setattr("sys.argv", ["x", *map(str, [*words, "--termination-log", tmp_path / "train.log"])])
     assert train() == 1

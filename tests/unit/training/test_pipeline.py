@@ -18,7 +18,11 @@ from modelward_api.bundle.documents import ReferenceProfile, Signature
 from modelward_api.resources.trainingjob import TrainingJobSpec
 from modelward_serving.model import bundle as served
 from modelward_training import __main__ as command
-from modelward_training import bundle, pipeline
+from modelward_training import pipeline
+from modelward_training.bundle import archive
+from modelward_training.data.sources import read_sources
+from modelward_training.data.split import split
+from modelward_training.data.validate import validate
 from modelward_training.errors import InvalidInputError
 from modelward_training.progress import Progress
 from tests.support.cases import cases
@@ -165,21 +169,18 @@ def test_a_stratum_of_few_rows_has_no_reference_and_says_so(trained):
     outcome, files = trained(spec(evaluation__subgroups=[{"column": "age", "cuts": [36]}]))
     profile = ReferenceProfile.model_validate_json(files[names.REFERENCE_FILE])
     assert set(profile.strata) == {"age>=36"}
-    assert "age<36: fewer than 100 training rows, so its drift is not watched" in outcome.warnings
+    assert "age<36: fewer than 100 training rows, so its drift is not monitored" in outcome.warnings
 
 
 def test_serving_counts_the_training_rows_into_the_same_cells(trained, store):
     from modelward_serving.counting.profile import ProfileCounter
     from modelward_serving.counting.subgroups import Strata
-    from modelward_training.data.sources import load
-    from modelward_training.data.split import divide
-    from modelward_training.data.validate import check
 
     wanted = spec(evaluation__subgroups=BY_AGE)
     _, files = trained(wanted)
     signature = Signature.model_validate_json(files[names.SIGNATURE_FILE])
     profile = ReferenceProfile.model_validate_json(files[names.REFERENCE_FILE])
-    rows, _ = divide(wanted.split, check(wanted, load(wanted.data, f"file://{store}").frame))
+    rows, _ = split(wanted.split, validate(wanted, read_sources(wanted.data, f"file://{store}").frame))
     numeric = [c.name for c in rows.features if c.kind != "categorical"]
     categorical = [c.name for c in rows.features if c.kind == "categorical"]
     numbers = np.array([rows.columns[name] for name in numeric], dtype=np.float32).T
@@ -252,7 +253,7 @@ def test_a_store_without_room_is_said(store, monkeypatch):
     def full(target, name, content):
         raise obstore.exceptions.GenericError("Unable to copy data to file: No space left on device (os error 28)")
 
-    monkeypatch.setattr(bundle.obstore, "put", full)
+    monkeypatch.setattr(archive.obstore, "put", full)
     with pytest.raises(InvalidInputError) as caught:
         train(store)
     assert (caught.value.reason, caught.value.field) == ("StoreFull", "spec.output.uri")
@@ -284,7 +285,7 @@ def test_bad_input_exits_with_65(store, tmp_path, monkeypatch):
 
 def test_an_unexpected_error_tells_its_type_and_no_value(store, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", command_line(store, tmp_path, spec().to_json()))
-    monkeypatch.setattr(pipeline, "divide", lambda *_: int("a value of the data"))
+    monkeypatch.setattr(pipeline, "split", lambda *_: int("a value of the data"))
     assert command.main() == 1
     outcome = json.loads((tmp_path / "end").read_text())
     assert outcome["reason"] == "InternalError"

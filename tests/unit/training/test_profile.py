@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from modelward_api.resources.columns import Column
 from modelward_operator.domain.evidence.statistics import drift_effect
 from modelward_serving.counting.profile import NumberCounter, ScoreCounter
-from modelward_training.data.validate import Dataset
-from modelward_training.profile import BINS, FEWEST_BEHIND_A_MEDIAN, plausible_numbers, reference_profile
+from modelward_training.data.dataset import Dataset
+from modelward_training.reference.profile import BINS, MIN_MEDIAN_ROWS, plausible_numbers, reference_profile
 
 
 def dataset(values, kind="numeric", **column) -> Dataset:
@@ -118,9 +118,9 @@ def test_no_number_but_a_few_has_one_bin_alone(values):
     known = np.array(values, dtype=np.float32)
     known = known[~np.isnan(known)]
     reference = profile(values).features[0]
-    if len(known) >= FEWEST_BEHIND_A_MEDIAN:
+    if len(known) >= MIN_MEDIAN_ROWS:
         assert reference.bins > 1
-    if len(np.unique(known)) > 1 and len(known) >= FEWEST_BEHIND_A_MEDIAN:
+    if len(np.unique(known)) > 1 and len(known) >= MIN_MEDIAN_ROWS:
         assert sum(count > 0 for count in reference.counts[: reference.bins]) > 1
 
 

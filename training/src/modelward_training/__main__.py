@@ -24,34 +24,45 @@ log = logging.getLogger("modelward.training")
 STOPPED = TrainingOutcome(
     succeeded=False,
     reason=TERMINATED,
-    message="Training was stopped before it ended (a deadline, a suspension, a deletion or a drained node); no bundle is used",
+    message="Training was stopped before it finished (a deadline, a suspension, a deletion or a drained node); no bundle is used",
 )
-KILLED = "training was killed while it ran: if memory ran out, raise spec.resources.limits.memory"
-LONGEST = 4096
-"""Bytes that Kubernetes keeps of a termination message."""
+KILLED = "training was killed while it was running: if memory ran out, raise spec.resources.limits.memory"
+MAX_TERMINATION_MESSAGE = 4096
+"""Bytes of a termination message that Kubernetes keeps."""
 
 
 def main(*, supervised: bool = False) -> int:
     """Parse the command line and run.
 
     Args:
-        supervised: train in a child process, so that a signal ends it at once.
+        supervised: train in a child process, so that a signal stops it at once.
     """
     parser = argparse.ArgumentParser(prog="modelward_training", description="Trains one version of a model.")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser(
         "run",
-        help="train as a TrainingJob says; exits with 65 when its input is wrong",
-        description="Loads, checks, splits, fits, calibrates, evaluates, exports ONNX, proves parity, and writes a bundle.",
+        help="train one version as a TrainingJob specifies; exits with 65 if the spec or the data are invalid",
+        description="Reads, validates and splits the data, fits, calibrates and evaluates a model, exports it to ONNX, verifies "
+        "parity with scikit-learn, and writes a bundle.",
     )
     run.add_argument(
-        "--spec", type=Path, default=Path("/etc/modelward/trainingjob.json"), help="name, namespace and spec"
+        "--spec",
+        type=Path,
+        default=Path("/etc/modelward/trainingjob.json"),
+        help="JSON file with name, namespace and spec (default: %(default)s)",
     )
     run.add_argument(
-        "--termination-log", type=Path, default=Path("/dev/termination-log"), help="where the outcome goes"
+        "--termination-log",
+        type=Path,
+        default=Path("/dev/termination-log"),
+        help="file for the outcome, as JSON (default: %(default)s)",
     )
-    run.add_argument("--port", type=int, default=8090, help="GET /v1/progress (default: %(default)s)")
-    run.add_argument("--store", default=os.environ.get("MODELWARD_STORE"), help="where store:// is (MODELWARD_STORE)")
+    run.add_argument("--port", type=int, default=8090, help="port of GET /v1/progress (default: %(default)s)")
+    run.add_argument(
+        "--store",
+        default=os.environ.get("MODELWARD_STORE"),
+        help="address of the artifact store, for store:// (default: MODELWARD_STORE)",
+    )
     commands.add_parser("version", help="print the version")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
@@ -62,7 +73,7 @@ def main(*, supervised: bool = False) -> int:
         return _run(options)
     return job_process.run(
         lambda: _run(options),
-        lambda: _tell(options, STOPPED),
+        lambda: _report(options, STOPPED),
         lambda: log.error(KILLED),
     )
 
@@ -70,11 +81,11 @@ def main(*, supervised: bool = False) -> int:
 def _run(options: argparse.Namespace) -> int:
     with job_process.silence():
         outcome, code = _train(options)
-    _tell(options, outcome)
+    _report(options, outcome)
     return code
 
 
-def _tell(options: argparse.Namespace, outcome: TrainingOutcome) -> None:
+def _report(options: argparse.Namespace, outcome: TrainingOutcome) -> None:
     text = _shortened(outcome)
     try:
         options.termination_log.write_text(text)
@@ -89,7 +100,7 @@ def _train(options: argparse.Namespace) -> tuple[TrainingOutcome, int]:
         spec = TrainingJobSpec.model_validate(document["spec"])
         progress = Progress()
         progress.serve(options.port)
-        from modelward_training import pipeline  # heavy: after the progress is there to be asked
+        from modelward_training import pipeline  # its libraries take seconds to import: answer progress requests first
 
         return pipeline.run(document["name"], spec, options.store, progress), 0
     except InvalidInputError as error:
@@ -100,7 +111,7 @@ def _train(options: argparse.Namespace) -> tuple[TrainingOutcome, int]:
         return _invalid_spec(error), INVALID_INPUT_EXIT_CODE
     except StoreError as error:
         return TrainingOutcome(succeeded=False, reason=error.reason, message=str(error)), 1
-    except BaseException as error:  # a panic of a native library, too, which is no Exception
+    except BaseException as error:  # also a panic of a native library, which is not an Exception
         reason = "StoreUnavailable" if isinstance(error, OSError) else "InternalError"
         return TrainingOutcome(succeeded=False, reason=reason, message=job_process.where(error)), 1
 
@@ -108,8 +119,8 @@ def _train(options: argparse.Namespace) -> tuple[TrainingOutcome, int]:
 def _invalid_spec(error: ValidationError) -> TrainingOutcome:
     problem = error.errors(include_input=False, include_url=False)[0]
     field = "spec" + job_process.path_of(problem["loc"], _fields(TrainingJobSpec.model_json_schema(by_alias=True)))
-    # A validator of our own may repeat what it was given.
-    message = "it is not valid" if problem["type"] in ("value_error", "assertion_error") else str(problem["msg"])
+    # The text of our own validators may repeat the value.
+    message = "the value is not valid" if problem["type"] in ("value_error", "assertion_error") else str(problem["msg"])
     return TrainingOutcome(succeeded=False, reason="InvalidSpec", message=message, field=field)
 
 
@@ -120,7 +131,7 @@ def _fields(schema: dict[str, Any]) -> frozenset[str]:
 
 def _shortened(outcome: TrainingOutcome) -> str:
     text = json.dumps(outcome.to_json())
-    if len(text.encode()) <= LONGEST:
+    if len(text.encode()) <= MAX_TERMINATION_MESSAGE:
         return text
     return json.dumps(outcome.model_copy(update={"warnings": (), "message": outcome.message[:500]}).to_json())
 

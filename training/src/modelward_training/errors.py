@@ -1,20 +1,14 @@
-"""Bad input: said with a reason, the field that is wrong, and what to do. Never with a value of the data."""
+"""Errors with a reason, the invalid field and what to do; never with a value of the data."""
 
 from __future__ import annotations
 
+from modelward_api.job_errors import InvalidInputError
 
-class InvalidInputError(Exception):
-    """The TrainingJob or its data cannot be trained on; trying again would not help."""
-
-    def __init__(self, reason: str, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.field = field
+__all__ = ["InvalidInputError", "StoreError"]
 
 
 class StoreError(OSError):
-    """A store cannot be used now: another try may help."""
+    """A store cannot be used now; a retry may help."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

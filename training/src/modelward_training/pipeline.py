@@ -1,158 +1,120 @@
-"""All steps, in their order: from declared data to a verified bundle in the store."""
+"""All steps in their order: from declared data to a verified bundle in the store."""
 
 from __future__ import annotations
 
-import platform
 import time
-from importlib.metadata import version
 
-from modelward_api import names
-from modelward_api.base import Document
-from modelward_api.bundle.documents import (
-    Evaluation,
-    Explainer,
-    Lineage,
-    Metric,
-    ParityReport,
-    ReferenceProfile,
-    Signature,
-    Subgroup,
-)
+from modelward_api.bundle.documents import ReferenceProfile, Subgroup
 from modelward_api.resources.trainingjob import TrainingJobSpec
-from modelward_api.store import shown
 from modelward_api.wire.exchange import TrainingOutcome
-from modelward_training import bundle, export
-from modelward_training.data.sources import load
-from modelward_training.data.split import divide
-from modelward_training.data.validate import Dataset, check, check_variation
-from modelward_training.estimators import families
+from modelward_training.bundle import archive
+from modelward_training.bundle.documents import TrainedModel, documents
+from modelward_training.data.sources import read_sources
+from modelward_training.data.split import split
+from modelward_training.data.validate import validate, validate_variation
+from modelward_training.estimators import fitting
+from modelward_training.evaluation.breakdown import breakdown, uncovered
 from modelward_training.evaluation.metrics import evaluate
-from modelward_training.evaluation.subgroups import declared
-from modelward_training.explain import explainer
-from modelward_training.profile import FEWEST_OF_A_STRATUM, golden_rows, reference_profile
+from modelward_training.evaluation.subgroups import declared_subgroups, members
+from modelward_training.explain.explainer import explainer
+from modelward_training.export.golden import golden_rows
+from modelward_training.export.onnx import OnnxModel
+from modelward_training.export.parity import compare
 from modelward_training.progress import Progress
-
-PACKAGES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "polars", "numpy", "modelward-training")
+from modelward_training.reference.profile import MIN_STRATUM_ROWS, reference_profile
 
 
 def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress) -> TrainingOutcome:
     """Train one version.
 
     Args:
-        name: the TrainingJob's.
+        name: name of the TrainingJob.
         spec: what to train.
         store: where store:// addresses are, or None.
-        progress: told of every step.
+        progress: is told of every step.
 
     Raises:
         InvalidInputError: the spec or the data are wrong.
         StoreError: the store cannot be reached now.
     """
-    started, seed = time.monotonic(), spec.split.seed
-    subgroups = declared(spec)
-    with progress.step("load"):
-        loaded = load(spec.data, store)
-    with progress.step("check", f"{loaded.frame.height} rows"):
-        data = check(spec, loaded.frame)
-    with progress.step("split"):
-        train, test = divide(spec.split, data)
-        check_variation(spec, train)
-    with progress.step("fit", f"{spec.estimator.algorithm} on {len(train)} rows"):
-        pipeline = families.build(spec.estimator, train, seed)
-        pipeline = families.fit(pipeline, spec.estimator, train)
-    with progress.step("calibrate", spec.estimator.calibration):
-        unseen = families.cross_fitted(pipeline, spec.estimator, train, seed)
-        fitted = families.Model(pipeline, families.calibrate(unseen, spec.estimator, train))
-    with progress.step("evaluate", f"{len(test)} rows"):
-        score, threshold = fitted.predict(test), spec.evaluation.operating_threshold
-        evaluated = evaluate(test.label, score, threshold, spec.evaluation.bootstrap, seed, test.group)
-        metrics = evaluated.metrics
-    with progress.step("export"):
-        graph = export.export(fitted, train)
-        parity = export.compare(graph, fitted, test)
-        profile = reference_profile(train, fitted.calibrator(unseen), subgroups)
-        explained, unexplained = explainer(graph, fitted, train, test, profile)
+    started = time.monotonic()
+    trained = train(name, spec, store, progress)
     with progress.step("bundle"):
-        lineage = _lineage(name, spec, loaded.digest, fitted)
-        warnings = (*evaluated.undefined, *unexplained, *_too_small(subgroups, profile), *data.warnings)
-        content = _documents(
-            spec, subgroups, train, test, graph, metrics, parity, lineage, profile, explained, warnings
-        )
-        manifest, archive = bundle.assemble(spec.model, spec.version, graph, content)
-        uri = bundle.put(archive, spec.output.uri, manifest, store)
+        manifest, content = archive.assemble(spec.model, spec.version, trained.graph, documents(trained))
+        uri = archive.put(content, spec.output.uri, manifest, store)
     with progress.step("done"):
         return TrainingOutcome(
             succeeded=True,
             reason="Trained",
-            message=f"{spec.model} {spec.version} from {len(train)} rows",
+            message=f"{spec.model} {spec.version} from {len(trained.train)} rows",
             uri=uri,
             digest=manifest.digest,
-            data_digest=loaded.digest,
-            train_rows=len(train),
-            test_rows=len(test),
-            metrics=metrics,
-            parity_max_abs_difference=parity.max_abs_difference,
-            warnings=tuple(warning[:200] for warning in warnings[:8]),
+            data_digest=trained.data_digest,
+            train_rows=len(trained.train),
+            test_rows=len(trained.test),
+            metrics=trained.metrics,
+            parity_max_abs_difference=trained.parity.max_abs_difference,
+            warnings=tuple(warning[:200] for warning in trained.warnings[:8]),
             seconds=round(time.monotonic() - started, 2),
         )
 
 
-def _documents(
-    spec: TrainingJobSpec,
-    subgroups: tuple[Subgroup, ...],
-    train: Dataset,
-    test: Dataset,
-    graph: bytes,
-    metrics: tuple[Metric, ...],
-    parity: ParityReport,
-    lineage: Lineage,
-    profile: ReferenceProfile,
-    explained: Explainer | None,
-    warnings: tuple[str, ...],
-) -> dict[str, Document]:
-    signature = Signature(
-        model=spec.model,
-        version=spec.version,
-        inputs=train.features,
-        label=spec.data.label.column,
-        positive=spec.data.label.positive,
-        operating_threshold=spec.evaluation.operating_threshold,
+def train(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress) -> TrainedModel:
+    """Run every step before the bundle."""
+    seed = spec.split.seed
+    subgroups = declared_subgroups(spec)
+    with progress.step("load"):
+        table = read_sources(spec.data, store)
+    with progress.step("check", f"{table.frame.height} rows"):
+        data = validate(spec, table.frame)
+    with progress.step("split"):
+        training, test = split(spec.split, data)
+        validate_variation(spec, training)
+    with progress.step("fit", f"{spec.estimator.algorithm} on {len(training)} rows"):
+        fitted = fitting.fit(fitting.build(spec.estimator, training, seed), spec.estimator, training)
+    with progress.step("calibrate", spec.estimator.calibration):
+        margins = fitting.cross_fit(fitted, spec.estimator, training, seed)
+        model = fitting.calibrate(fitted, margins, spec.estimator, training)
+    with progress.step("evaluate", f"{len(test)} rows"):
+        threshold, samples = spec.evaluation.operating_threshold, spec.evaluation.bootstrap
+        evaluated = evaluate(test.label, model.predict(test), threshold, samples, seed, test.group)
+        counts = breakdown(training, test)
+    with progress.step("export"):
+        graph = model.to_onnx(training.features)
+        score = OnnxModel(graph)
+        parity = compare(score, model, test)
+        profile = reference_profile(training, model.calibrator(margins), members(subgroups, training))
+        golden = golden_rows(score, training, profile)
+        explanation, unexplained = explainer(score, model, training, test, profile)
+    return TrainedModel(
+        job=name,
+        spec=spec,
+        data_digest=table.digest,
+        train=training,
+        test=test,
+        model=model,
+        graph=graph,
+        metrics=evaluated.metrics,
+        breakdown=counts,
+        parity=parity,
         subgroups=subgroups,
+        profile=profile,
+        golden=golden,
+        explainer=explanation,
+        warnings=(
+            *evaluated.undefined,
+            *unexplained,
+            *_unwatched(subgroups, profile),
+            *uncovered(counts),
+            *data.warnings,
+        ),
     )
-    evaluation = Evaluation(
-        train_rows=len(train),
-        test_rows=len(test),
-        test_events=int(test.label.sum()),
-        metrics=metrics,
-        warnings=warnings,
-    )
-    optional = {} if explained is None else {names.EXPLAINER_FILE: explained}
-    return optional | {
-        names.SIGNATURE_FILE: signature,
-        names.REFERENCE_FILE: profile,
-        names.EVALUATION_FILE: evaluation,
-        names.PARITY_FILE: parity,
-        names.GOLDEN_FILE: golden_rows(graph, train, profile),
-        names.LINEAGE_FILE: lineage,
-    }
 
 
-def _too_small(subgroups: tuple[Subgroup, ...], profile: ReferenceProfile) -> list[str]:
+def _unwatched(subgroups: tuple[Subgroup, ...], profile: ReferenceProfile) -> list[str]:
     strata = [stratum for subgroup in subgroups for stratum in subgroup.strata]
     return [
-        f"{stratum}: fewer than {FEWEST_OF_A_STRATUM} training rows, so its drift is not watched"
+        f"{stratum}: fewer than {MIN_STRATUM_ROWS} training rows, so its drift is not monitored"
         for stratum in strata
         if stratum not in profile.strata
     ]
-
-
-def _lineage(name: str, spec: TrainingJobSpec, data_digest: str, fitted: families.Model) -> Lineage:
-    return Lineage(
-        training_job=name,
-        data_digest=data_digest,
-        sources=tuple(shown(source.uri) for source in spec.data.sources),
-        algorithm=spec.estimator.algorithm,
-        params={key: str(value) for key, value in sorted(fitted.pipeline[-1].get_params().items())},
-        seed=spec.split.seed,
-        packages={"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
-    )

@@ -1,4 +1,4 @@
-"""How far the training is: a line in the log for each step, and an answer for whoever asks."""
+"""Progress of the training: a log line for each step, and GET /v1/progress."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ STEPS: tuple[Step, ...] = ("load", "check", "split", "fit", "calibrate", "evalua
 
 
 class Progress:
-    """The step that is running."""
+    """The current step."""
 
     def __init__(self) -> None:
         self.current = TrainingProgress(step="load")
 
     @contextmanager
     def step(self, name: Step, message: str = "") -> Iterator[None]:
-        """A step begins, and its duration is logged when it has ended."""
+        """Start a step, and log its duration when it ends."""
         self.current = TrainingProgress(step=name, message=message, fraction=STEPS.index(name) / (len(STEPS) - 1))
         started = time.monotonic()
         yield
         log.info("%s done in %.2f s%s", name, time.monotonic() - started, f": {message}" if message else "")
 
     def serve(self, port: int) -> ThreadingHTTPServer:
-        """Answer GET /v1/progress in the background."""
+        """Serve GET /v1/progress in a background thread."""
         progress = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                found = self.path == PROGRESS_PATH
-                body = json.dumps(progress.current.to_json() if found else {"error": "not found"}).encode()
-                self.send_response(200 if found else 404)
+                is_progress = self.path == PROGRESS_PATH
+                body = json.dumps(progress.current.to_json() if is_progress else {"error": "not found"}).encode()
+                self.send_response(200 if is_progress else 404)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
 
             def send_error(self, code: int, *_: object) -> None:
-                """Python's own page repeats what was asked."""
+                """Send no page: Python's own repeats the request."""
                 self.send_response_only(code)
                 self.send_header("content-length", "0")
                 self.end_headers()
                 self.close_connection = True
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Nobody needs an access log."""
+                """Write no access log."""
 
         server = ThreadingHTTPServer(("", port), Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()

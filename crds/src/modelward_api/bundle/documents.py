@@ -158,6 +158,16 @@ class Metric(Document):
     upper: Annotated[float | None, Field(description="Upper end of its interval.")] = None
 
 
+class GroupCount(Document):
+    """Rows of one site or subgroup. Absent counts are withheld: they, or their difference from a total, are from 1 to 10."""
+
+    column: str
+    value: str
+    train_rows: int | None = None
+    test_rows: int | None = None
+    test_events: int | None = None
+
+
 class Evaluation(Document):
     """How good the model was on the test rows, which it never saw."""
 
@@ -167,6 +177,8 @@ class Evaluation(Document):
     metrics: tuple[Metric, ...]
     confidence: float = 0.95
     warnings: tuple[str, ...] = ()
+    breakdown: tuple[GroupCount, ...] | None = None
+    """By the columns with the role site or subgroup; absent if there are none."""
 
 
 class ParityReport(Document):

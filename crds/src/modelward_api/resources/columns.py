@@ -42,7 +42,8 @@ class Column(Document):
         Role,
         Field(
             description="What the column is for. Only features enter the model; time orders the split; group keeps a "
-            "patient's rows on one side of it; site, subgroup and ignore are not trained on.",
+            "patient's rows on one side of it. By site and subgroup, which need allowedValues, the evaluation counts rows and "
+            "events; counts from 1 to 10 are withheld. ignore: the column has no effect.",
         ),
     ] = "feature"
     unit: Annotated[
@@ -74,5 +75,9 @@ class Column(Document):
         Field(description="Texts that mean 'missing' in the data, such as nk or 9999.", max_length=16),
     ] = ()
     sensitive: Annotated[
-        bool, Field(description="Marks an attribute that needs particular care, such as ethnicity.")
+        bool,
+        Field(
+            description="Marks a protected attribute, such as ethnicity. As a feature it must be a column of "
+            "evaluation.subgroups, so that rollouts test whether a version harms one of its groups.",
+        ),
     ] = False

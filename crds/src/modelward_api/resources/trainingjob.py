@@ -24,7 +24,13 @@ class Source(Document):
         ),
     ]
     format: Annotated[Literal["csv", "parquet"], Field(description="The file's format.")] = "csv"
-    site: Annotated[str | None, Field(description="The site that the rows come from.", max_length=63)] = None
+    site: Annotated[
+        str | None,
+        Field(
+            description="Site of all rows of the file, as the value of the column with role: site, which the file then lacks.",
+            max_length=63,
+        ),
+    ] = None
 
 
 class Label(Document):

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
+from modelward_api.job_errors import InvalidInputError
 from modelward_api.store import UNAVAILABLE
 
-
-class InvalidInputError(Exception):
-    """The ScoreBatch or its files are invalid; a retry would not help."""
-
-    def __init__(self, reason: str, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.field = field
+__all__ = ["InvalidInputError", "UnreachableError", "unreadable"]
 
 
 class UnreachableError(Exception):

@@ -1,4 +1,4 @@
-"""Step 1: the declared columns of all sources, as text, and the digest of what was read."""
+"""Reading: the declared columns of all sources as text, and the digest of the files."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from modelward_training.errors import InvalidInputError, StoreError
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """All rows of all sources."""
+class Table:
+    """The rows of all sources."""
 
     frame: pl.DataFrame
     """One text column per declared column, in the order of the declaration; missing is null."""
     digest: str
-    """SHA-256 over the sources' bytes, in their order."""
+    """SHA-256 over the bytes of the sources, in the order of the declaration."""
 
 
-def load(data: Data, store: str | None) -> Loaded:
+def read_sources(data: Data, store: str | None) -> Table:
     """Read every source.
 
     Raises:
@@ -34,27 +34,52 @@ def load(data: Data, store: str | None) -> Loaded:
         StoreError: the store cannot be read now.
     """
     digest, frames = hashlib.sha256(), []
-    _once(data)
+    _reject_duplicates(data)
+    _require_site_column(data)
     for index, source in enumerate(data.sources):
         content = _fetch(source, f"spec.data.sources[{index}]", store)
         digest.update(hashlib.sha256(content).digest())
-        frames.append(_declared(_parse(source, content, f"spec.data.sources[{index}]", data), data))
+        field = f"spec.data.sources[{index}]"
+        frames.append(_declared(_with_site(_parse(source, content, field, data), source, field, data), data))
     frame = pl.concat(frames)
     if frame.height == 0:
-        raise InvalidInputError("EmptyData", "the sources have a header and no rows", "spec.data.sources[0]")
-    return Loaded(frame, f"sha256:{digest.hexdigest()}")
+        message = "the sources have a header but no rows: upload files with rows"
+        raise InvalidInputError("EmptyData", message, "spec.data.sources[0]")
+    return Table(frame, f"sha256:{digest.hexdigest()}")
 
 
-def _once(data: Data) -> None:
+def _reject_duplicates(data: Data) -> None:
     names = [column.name for column in data.columns]
     for index, name in enumerate(names):
         if name in names[:index]:
-            message = f"column {name} is declared twice: remove one, or correct its name"
+            message = f"column {name} is declared twice: remove one, or rename it"
             raise InvalidInputError("DuplicateColumn", message, f"spec.data.columns[{index}].name")
 
 
+def _require_site_column(data: Data) -> None:
+    for index, source in enumerate(data.sources):
+        if source.site is not None and _site_column(data) is None:
+            message = "site needs a column with role: site in spec.data.columns"
+            raise InvalidInputError("UnknownColumn", message, f"spec.data.sources[{index}].site")
+
+
+def _site_column(data: Data) -> str | None:
+    return next((column.name for column in data.columns if column.role == "site"), None)
+
+
+def _with_site(frame: pl.DataFrame, source: Source, field: str, data: Data) -> pl.DataFrame:
+    """Add the declared site of the source's rows as the site column."""
+    name = _site_column(data)
+    if source.site is None or name is None:
+        return frame
+    if name in frame.columns:
+        message = f"{shown(source.uri)} has column {name}, and its source declares a site: remove one of them"
+        raise InvalidInputError("DuplicateColumn", message, f"{field}.site")
+    return frame.with_columns(pl.lit(source.site).alias(name))
+
+
 def _fetch(source: Source, field: str, store: str | None) -> bytes:
-    told = shown(source.uri)
+    address = shown(source.uri)
     try:
         folder, name = split(resolve(source.uri, store))
         return bytes(obstore.get(from_url(folder, **patient(folder)), name).bytes())
@@ -63,42 +88,47 @@ def _fetch(source: Source, field: str, store: str | None) -> bytes:
     except (OSError, obstore.exceptions.BaseError) as error:
         # An object store's client says what is missing in words only.
         if isinstance(error, FileNotFoundError) or any(s in str(error).lower() for s in ("not found", "no such file")):
-            message = f"no file at {told}: upload it, or correct the address"
+            message = f"no file at {address}: upload it, or correct the address"
             raise InvalidInputError("MissingFile", message, f"{field}.uri") from None
-        found = trouble(error, source.uri)
-        raise StoreError(found.reason, found.sentence) from None
+        problem = trouble(error, source.uri)
+        raise StoreError(problem.reason, problem.sentence) from None
 
 
 def _parse(source: Source, content: bytes, field: str, data: Data) -> pl.DataFrame:
-    told = shown(source.uri)
+    address = shown(source.uri)
     if not content.strip():
-        raise InvalidInputError("EmptyData", f"{told} is empty: upload a file with a header and rows", f"{field}.uri")
+        raise InvalidInputError(
+            "EmptyData", f"{address} is empty: upload a file with a header and rows", f"{field}.uri"
+        )
     try:
         if source.format == "parquet":
             return pl.read_parquet(io.BytesIO(content))
         csv_errors.check(io.BytesIO(content))
-        _check_names(csv_errors.header(content), data, told)
+        _check_names(csv_errors.header(content), data, address)
         return pl.read_csv(io.BytesIO(content), infer_schema=False)
     except csv_errors.MalformedError as error:
-        raise InvalidInputError("UnreadableFile", f"{told}: {error}", f"{field}.uri") from None
+        raise InvalidInputError("UnreadableFile", f"{address}: {error}", f"{field}.uri") from None
     except pl.exceptions.DuplicateError:
-        message = f"{told} has two columns of one name: rename or remove one"
+        message = f"{address} has two columns with the same name: rename or remove one"
         raise InvalidInputError("DuplicateColumn", message, f"{field}.uri") from None
     except (pl.exceptions.PolarsError, ValueError, OSError) as error:
-        message = f"{told} cannot be read as {source.format} ({type(error).__name__}): is it whole, and of this format?"
+        message = (
+            f"{address} cannot be read as {source.format} ({type(error).__name__}): check that the file is complete and has "
+            "this format"
+        )
         raise InvalidInputError("UnreadableFile", message, f"{field}.format") from None
 
 
-def _check_names(names: list[str], data: Data, told: str) -> None:
-    """A reader renames the second of two columns of one name: it would be lost in silence."""
+def _check_names(names: list[str], data: Data, address: str) -> None:
+    """Refuse two columns of the same name: polars would rename the second, and it would be lost without notice."""
     if (name := csv_errors.twice(names, [column.name for column in data.columns])) is not None:
         index = [column.name for column in data.columns].index(name)
-        message = f"{told} has column {name} twice: rename or remove one"
+        message = f"{address} has column {name} twice: rename or remove one"
         raise InvalidInputError("DuplicateColumn", message, f"spec.data.columns[{index}].name")
 
 
 def _declared(frame: pl.DataFrame, data: Data) -> pl.DataFrame:
-    """Only the declared columns, as text; what a column calls missing is null."""
+    """Return only the declared columns, as text, with null for the values that the declaration calls missing."""
     names = [column.name for column in data.columns]
     for index, column in enumerate(data.columns):
         field = f"spec.data.columns[{index}]"
@@ -106,22 +136,22 @@ def _declared(frame: pl.DataFrame, data: Data) -> pl.DataFrame:
             hint = csv_errors.present(frame.columns, names, column.name)
             raise InvalidInputError("UnknownColumn", f"no column {column.name!r} in the data; {hint}", f"{field}.name")
         if frame.schema[column.name].is_nested():
-            message = f"column {column.name} holds lists or structures: give it one value a row"
+            message = f"column {column.name} holds lists or structures: store one value per row"
             raise InvalidInputError("WrongKind", message, f"{field}.kind")
-    wanted = []
+    expressions = []
     for column in data.columns:
         text = _text(column.name, frame.schema[column.name]).str.strip_chars()
         missing = ["", *column.missing_values]
-        wanted.append(pl.when(text.is_in(missing)).then(None).otherwise(text).alias(column.name))
+        expressions.append(pl.when(text.is_in(missing)).then(None).otherwise(text).alias(column.name))
     try:
-        return frame.select(wanted)
+        return frame.select(expressions)
     except pl.exceptions.PolarsError as error:
-        message = f"the columns cannot be read as text ({type(error).__name__}): write text, numbers or timestamps"
+        message = f"the columns cannot be read as text ({type(error).__name__}): store text, numbers or timestamps"
         raise InvalidInputError("WrongKind", message, "spec.data.columns") from None
 
 
 def _text(name: str, kind: pl.DataType) -> pl.Expr:
-    """A column as the text that a CSV file would hold."""
+    """The column as the text that a CSV file would hold."""
     if isinstance(kind, pl.Datetime) and kind.time_zone is not None:
         return pl.col(name).dt.convert_time_zone("UTC").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
     return pl.col(name).cast(pl.String)

@@ -1,4 +1,4 @@
-"""Step 3: which rows the model is tested on. It never sees them before."""
+"""The split into training rows and test rows, which the model never sees before its evaluation."""
 
 from __future__ import annotations
 
@@ -6,63 +6,66 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from modelward_api.resources.trainingjob import Split
-from modelward_training.data.validate import Dataset, instant, plain
+from modelward_training.data.dataset import Dataset
+from modelward_training.data.times import in_utc, instant
 from modelward_training.errors import InvalidInputError
 
 
-def divide(split: Split, data: Dataset) -> tuple[Dataset, Dataset]:
-    """Training and test rows.
+def split(spec: Split, data: Dataset) -> tuple[Dataset, Dataset]:
+    """Return training and test rows.
 
     Raises:
         InvalidInputError: NoTimeColumn, WrongKind, InvalidTime, MixedOffsets, EmptySplit, OneClass.
     """
-    test = _by_time(split, data) if split.method == "time" else _by_chance(split, data)
+    test = _by_time(spec, data) if spec.method == "time" else _at_random(spec, data)
     parts = data.take(~test), data.take(test)
     for name, part in zip(("training", "test"), parts, strict=True):
         if len(part) == 0:
-            raise InvalidInputError("EmptySplit", f"no row is left for the {name} part", "spec.split")
+            raise InvalidInputError("EmptySplit", f"the {name} part has no rows: choose another split", "spec.split")
         if part.label.min() == part.label.max():
-            message = f"the {name} part has one class only: choose another split"
+            message = f"the {name} part has only one class: choose another split"
             raise InvalidInputError("OneClass", message, "spec.split")
     return parts
 
 
-def _by_time(split: Split, data: Dataset) -> np.ndarray:
+def _by_time(spec: Split, data: Dataset) -> np.ndarray:
     if data.time is None:
-        message = "time needs a column with role: time in spec.data.columns"
+        message = "a split by time needs a column with role: time in spec.data.columns"
         raise InvalidInputError("NoTimeColumn", message, "spec.split.method")
-    if split.test_from is not None:
-        return data.time >= _start(split.test_from, data)
+    if spec.test_from is not None:
+        later: np.ndarray = data.time >= _start(spec.test_from, data)
+        return later
     moments, counts = np.unique(data.time, return_counts=True)
-    later = np.cumsum(counts[::-1])[::-1] / len(data)
-    return data.time >= moments[np.argmin(np.abs(later - split.test_fraction))]
+    share = np.cumsum(counts[::-1])[::-1] / len(data)
+    latest: np.ndarray = data.time >= moments[np.argmin(np.abs(share - spec.test_fraction))]
+    return latest
 
 
 def _start(text: str, data: Dataset) -> float | np.datetime64:
-    """The first time of the test part, as the column has times."""
+    """Return the first time of the test part, in the type of the time column."""
     field = "spec.split.testFrom"
     if data.time is not None and data.time.dtype.kind == "f":
         try:
             return float(text)
         except ValueError:
-            message = "testFrom must be a number, as the time column is one"
+            message = "testFrom must be a number, because the time column is numeric"
             raise InvalidInputError("WrongKind", message, field) from None
     moment = instant(text)
     if moment is None:
         raise InvalidInputError("InvalidTime", "testFrom must be ISO 8601, such as 2016-03-28", field)
     if (moment.tzinfo is not None) != data.has_offset:
-        message = "testFrom must name an offset from UTC (Z or +01:00) if the time column does, and else none"
+        message = "testFrom must name an offset from UTC (Z or +01:00) if and only if the time column does"
         raise InvalidInputError("MixedOffsets", message, field)
-    return np.datetime64(plain(moment))
+    return np.datetime64(in_utc(moment))
 
 
-def _by_chance(split: Split, data: Dataset) -> np.ndarray:
+def _at_random(spec: Split, data: Dataset) -> np.ndarray:
     if data.group is not None:  # a patient's rows stay together
-        folds = StratifiedGroupKFold(max(2, round(1 / split.test_fraction)), shuffle=True, random_state=split.seed)
+        folds = StratifiedGroupKFold(max(2, round(1 / spec.test_fraction)), shuffle=True, random_state=spec.seed)
         rows = next(iter(folds.split(data.label, data.label, data.group)))[1]
     else:
         _, rows = train_test_split(
-            np.arange(len(data)), test_size=split.test_fraction, stratify=data.label, random_state=split.seed
+            np.arange(len(data)), test_size=spec.test_fraction, stratify=data.label, random_state=spec.seed
         )
     test = np.zeros(len(data), dtype=bool)
     test[rows] = True

@@ -1,60 +1,29 @@
-"""Step 2: the data are what the columns declare, or it is said where they are not."""
+"""Validation of the data against the declared columns: kinds, ranges, categories, completeness, the label, times."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
 
 from modelward_api.resources.columns import BOOLEANS, Column
 from modelward_api.resources.trainingjob import TrainingJobSpec
+from modelward_training.data.dataset import Dataset
+from modelward_training.data.times import in_utc, instant
 from modelward_training.errors import InvalidInputError
 
 NUMERIC_KINDS = frozenset({"numeric", "integer", "boolean"})
-LARGEST = float(np.finfo(np.float32).max)
-"""Models compute in float32: what is larger would be infinite."""
-FEWEST_ROWS, FEWEST_OF_A_CLASS = 50, 10
+MAX_NUMBER = float(np.finfo(np.float32).max)
+"""Models compute in float32, in which larger numbers are infinite."""
+MIN_ROWS, MIN_CLASS_ROWS = 50, 10
+MAX_CATEGORIES = 256
 UNIT = re.compile(r"^[A-Za-z0-9%\[\]{}()'\"*^._/+-]+$")
 """The characters of a UCUM unit."""
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """Checked rows."""
-
-    features: tuple[Column, ...]
-    columns: dict[str, np.ndarray]
-    """Per feature [n]: float64 with NaN for missing, or object (str) with '' for missing."""
-    label: np.ndarray
-    """[n] of 0 and 1."""
-    time: np.ndarray | None
-    """[n] of float64, or of datetime64 in UTC (in local time if the data name no offset)."""
-    group: np.ndarray | None
-    warnings: tuple[str, ...] = ()
-    has_offset: bool = False
-    """Whether the times name their offset from UTC."""
-
-    def __len__(self) -> int:
-        return len(self.label)
-
-    def take(self, rows: np.ndarray) -> Dataset:
-        """Those rows only."""
-        return Dataset(
-            self.features,
-            {name: values[rows] for name, values in self.columns.items()},
-            self.label[rows],
-            None if self.time is None else self.time[rows],
-            None if self.group is None else self.group[rows],
-            self.warnings,
-            self.has_offset,
-        )
-
-
-def check(spec: TrainingJobSpec, frame: pl.DataFrame) -> Dataset:
-    """Type, range, category and completeness of every column.
+def validate(spec: TrainingJobSpec, frame: pl.DataFrame) -> Dataset:
+    """Return the rows as a dataset.
 
     Raises:
         InvalidInputError: AllMissing, MissingValues, WrongKind, TooLarge, Constant, UnknownCategory, UnknownLabel, InvalidTime,
@@ -64,7 +33,7 @@ def check(spec: TrainingJobSpec, frame: pl.DataFrame) -> Dataset:
     features = tuple(c for c in spec.data.columns if c.role == "feature")
     if not features:
         raise InvalidInputError("NoFeatures", "no column has the role feature", "spec.data.columns")
-    _check_units(spec.data.columns, where)
+    _validate_units(spec.data.columns, where)
     label = _label(spec, frame, where)
     columns, warnings = {}, []
     for column in features:
@@ -75,6 +44,7 @@ def check(spec: TrainingJobSpec, frame: pl.DataFrame) -> Dataset:
     time = next((c for c in spec.data.columns if c.role == "time"), None)
     group = next((c for c in spec.data.columns if c.role == "group"), None)
     times, has_offset = (None, False) if time is None else _time(time, frame[time.name], where[time.name])
+    breakdown_columns = tuple(c for c in spec.data.columns if c.role in ("site", "subgroup"))
     return Dataset(
         features,
         columns,
@@ -83,34 +53,36 @@ def check(spec: TrainingJobSpec, frame: pl.DataFrame) -> Dataset:
         None if group is None else frame[group.name].fill_null("").to_numpy(),
         tuple(warnings),
         has_offset,
+        breakdown_columns,
+        {column.name: _breakdown(column, frame[column.name], where[column.name]) for column in breakdown_columns},
     )
 
 
-def check_variation(spec: TrainingJobSpec, data: Dataset) -> None:
-    """Every feature has two values at least, in float32: what is constant tells nothing, and cannot be scaled.
+def validate_variation(spec: TrainingJobSpec, data: Dataset) -> None:
+    """Require at least two values of every feature, in float32: a constant carries no information and cannot be scaled.
 
     Raises:
-        InvalidInputError: Constant.
+        InvalidInputError: AllMissing, Constant.
     """
     for index, column in enumerate(spec.data.columns):
         if column.role != "feature":
             continue
         values = data.columns[column.name]
-        given = values if values.dtype == object else values[~np.isnan(values)].astype(np.float32)
-        if len(given) == 0:
+        present = values if values.dtype == object else values[~np.isnan(values)].astype(np.float32)
+        if len(present) == 0:
             message = (
                 f"column {column.name} is missing in every training row: set role: ignore, or choose another split"
             )
             raise InvalidInputError("AllMissing", message, f"spec.data.columns[{index}].role")
-        if (given == given[0]).all():
-            message = f"column {column.name} has one value in all {len(data)} training rows: set role: ignore"
+        if (present == present[0]).all():
+            message = f"column {column.name} has the same value in all {len(data)} training rows: set role: ignore"
             raise InvalidInputError("Constant", message, f"spec.data.columns[{index}].role")
 
 
-def _check_units(columns: tuple[Column, ...], where: dict[str, str]) -> None:
+def _validate_units(columns: tuple[Column, ...], where: dict[str, str]) -> None:
     for column in columns:
         if column.unit is not None and not (UNIT.match(column.unit) and _balanced(column.unit)):
-            message = f"{column.unit!r} is no UCUM unit; write for example mm[Hg], mmol/L, Cel, a or 1"
+            message = f"{column.unit!r} is not a UCUM unit: write for example mm[Hg], mmol/L, Cel, a or 1"
             raise InvalidInputError("InvalidUnit", message, f"{where[column.name]}.unit")
 
 
@@ -121,51 +93,61 @@ def _balanced(unit: str) -> bool:
 def _label(spec: TrainingJobSpec, frame: pl.DataFrame, where: dict[str, str]) -> np.ndarray:
     name = spec.data.label.column
     if name not in where:
-        raise InvalidInputError("UnknownColumn", f"label column {name!r} is not declared", "spec.data.label.column")
+        message = f"the label column {name!r} is not declared: add it to spec.data.columns"
+        raise InvalidInputError("UnknownColumn", message, "spec.data.label.column")
     values = frame[name]
     if (missing := values.null_count()) > 0:
-        message = f"the label is missing in {missing} of {len(values)} rows: remove them, or complete them"
+        message = f"the label is missing in {missing} of {len(values)} rows: complete or remove those rows"
         raise InvalidInputError("MissingLabel", message, where[name])
     label = _events(spec, values, where[name])
     positives = int(label.sum())
     if positives in (0, len(label)):
-        found = "no row has" if positives == 0 else "all rows have"
-        message = f"{found} the positive value {spec.data.label.positive!r} in {name}: there is nothing to tell apart"
-        raise InvalidInputError("OneClass", message, "spec.data.label.positive")
-    if len(label) < FEWEST_ROWS or min(positives, len(label) - positives) < FEWEST_OF_A_CLASS:
+        rows = "no row has" if positives == 0 else "every row has"
         message = (
-            f"{len(label)} rows with {positives} events: at least {FEWEST_ROWS} rows, {FEWEST_OF_A_CLASS} of each class"
+            f"{rows} the positive value {spec.data.label.positive!r} in {name}: training needs rows of both classes"
+        )
+        raise InvalidInputError("OneClass", message, "spec.data.label.positive")
+    if len(label) < MIN_ROWS or min(positives, len(label) - positives) < MIN_CLASS_ROWS:
+        message = (
+            f"the data have {len(label)} rows with {positives} events: training needs at least {MIN_ROWS} rows, and "
+            f"{MIN_CLASS_ROWS} of each class"
         )
         raise InvalidInputError("TooFewRows", message, "spec.data.sources")
     return label
 
 
 def _events(spec: TrainingJobSpec, values: pl.Series, field: str) -> np.ndarray:
-    """1 for the positive value, 0 for a negative one, [n]. What is neither is an error: it must not count as no event."""
+    """Return 1 for the positive value and 0 for a negative one, [n]. Any other value is an error, never a negative."""
     column = next(c for c in spec.data.columns if c.name == spec.data.label.column)
     positive: str | float = spec.data.label.positive
     if column.kind in NUMERIC_KINDS:
-        found = pl.Series(_numbers(column, values, field)[0])
+        numbers = pl.Series(_numbers(column, values, field)[0])
         as_number = _as_number(column, spec.data.label.positive)
         if as_number is None:
-            message = f"the positive value is no {column.kind}, as column {column.name} is declared"
+            message = (
+                f"the positive value is not {_a(column.kind)}, as column {column.name} is declared: correct one of them"
+            )
             raise InvalidInputError("WrongKind", message, "spec.data.label.positive")
-        values, positive = found, as_number
+        values, positive = numbers, as_number
     if column.allowed_values:
         wrong = int((~values.is_in(list(column.allowed_values))).sum())
         if wrong:
             message = (
-                f"column {column.name} has other values than allowedValues in {wrong} of {len(values)} rows: "
+                f"column {column.name} has values that are not in allowedValues in {wrong} of {len(values)} rows: "
                 "correct them, declare them (all but the positive are negatives), or remove the rows"
             )
             raise InvalidInputError("UnknownLabel", message, f"{field}.allowedValues")
     elif (different := values.n_unique()) > 2:
         message = (
-            f"column {column.name} has {different} different values, and only one is the positive: which of the others are "
-            "negatives? List all of them in allowedValues (kind: categorical), and correct the rest"
+            f"column {column.name} has {different} different values, of which one is the positive: list the positive and all "
+            "negatives in allowedValues (kind: categorical), and correct the other rows"
         )
         raise InvalidInputError("UnknownLabel", message, f"{field}.allowedValues")
     return (values == positive).cast(pl.Int8).to_numpy()
+
+
+def _a(kind: str) -> str:
+    return {"integer": "an integer", "boolean": "a boolean"}.get(kind, "a number")
 
 
 def _as_number(column: Column, text: str) -> float | None:
@@ -180,10 +162,11 @@ def _as_number(column: Column, text: str) -> float | None:
 def _feature(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, list[str]]:
     missing = values.null_count()
     if missing == len(values):
-        raise InvalidInputError("AllMissing", f"column {column.name} is missing in every row: remove it", field)
+        message = f"column {column.name} is missing in every row: set role: ignore, or remove it"
+        raise InvalidInputError("AllMissing", message, field)
     if missing and not column.nullable:
         message = (
-            f"column {column.name} is missing in {missing} of {len(values)} rows: set nullable: true, or complete it"
+            f"column {column.name} is missing in {missing} of {len(values)} rows: set nullable: true, or complete them"
         )
         raise InvalidInputError("MissingValues", message, f"{field}.nullable")
     if column.kind in NUMERIC_KINDS:
@@ -191,30 +174,36 @@ def _feature(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray,
     return _categories(column, values, field), []
 
 
+def _breakdown(column: Column, values: pl.Series, field: str) -> np.ndarray:
+    """Return the site or subgroup of each row. Its names are published, so they must be declared."""
+    if column.kind != "categorical" or not column.allowed_values:
+        message = f"column {column.name} with the role {column.role} needs kind: categorical and allowedValues"
+        raise InvalidInputError("InvalidSubgroup", message, f"{field}.allowedValues")
+    return _feature(column, values, field)[0]
+
+
 def _numbers(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, list[str]]:
     if column.kind == "boolean":
         numbers = values.str.to_lowercase().replace_strict(BOOLEANS, default=None, return_dtype=pl.Float64)
     else:
         numbers = values.cast(pl.Float64, strict=False)
-    found = numbers.fill_null(np.nan).to_numpy().astype(np.float64)
-    given = ~np.isnan(found)
-    wrong = int(values.is_not_null().sum()) - int(given.sum()) + int(np.isinf(found).sum())
+    parsed = numbers.fill_null(np.nan).to_numpy().astype(np.float64)
+    present = parsed[~np.isnan(parsed)]
+    wrong = int(values.is_not_null().sum()) - len(present) + int(np.isinf(present).sum())
     if column.kind == "integer":
-        wrong += int((found[given] != np.round(found[given])).sum())
+        wrong += int((present != np.round(present)).sum())
     if wrong:
-        message = (
-            f"column {column.name} is no {column.kind} in {wrong} of {len(values)} rows: correct kind or missingValues"
-        )
+        message = f"column {column.name} is not {_a(column.kind)} in {wrong} of {len(values)} rows: correct kind or missingValues"
         raise InvalidInputError("WrongKind", message, f"{field}.kind")
-    if large := int((np.abs(found[given]) > LARGEST).sum()):
+    if large := int((np.abs(present) > MAX_NUMBER).sum()):
         message = (
-            f"column {column.name} has values beyond {LARGEST:.1e}, the largest of a model's numbers, in {large} of "
+            f"column {column.name} has values beyond ±{MAX_NUMBER:.1e}, the limit of float32, in {large} of "
             f"{len(values)} rows: correct them, list them in missingValues, or convert the unit"
         )
         raise InvalidInputError("TooLarge", message, field)
-    outside = _outside(column, found[given])
+    outside = _outside(column, present)
     text = f"{column.name}: {outside} of {len(values)} rows are outside the declared range"
-    return found, [text] if outside else []
+    return parsed, [text] if outside else []
 
 
 def _outside(column: Column, values: np.ndarray) -> int:
@@ -230,18 +219,18 @@ def _categories(column: Column, values: pl.Series, field: str) -> np.ndarray:
         unknown = int((~values.drop_nulls().is_in(list(column.allowed_values))).sum())
         if unknown:
             message = (
-                f"column {column.name} has other values than allowedValues in {unknown} of {len(values)} rows: "
+                f"column {column.name} has values that are not in allowedValues in {unknown} of {len(values)} rows: "
                 "declare them, or list them in missingValues"
             )
             raise InvalidInputError("UnknownCategory", message, f"{field}.allowedValues")
-    elif values.n_unique() > 256:
-        message = f"column {column.name} has more than 256 different values: it is no category (an identifier?)"
+    elif values.n_unique() > MAX_CATEGORIES:
+        message = f"column {column.name} has more than {MAX_CATEGORIES} different values: set role: ignore, or group the values"
         raise InvalidInputError("TooManyCategories", message, field)
     return values.fill_null("").to_numpy().astype(object)
 
 
 def _leak(column: Column, values: np.ndarray, label: np.ndarray) -> list[str]:
-    """A feature that tells the label all by itself is usually one that is known only afterwards."""
+    """Warn of a feature that separates the classes by itself: usually it is known only after the outcome."""
     if values.dtype == object:
         codes = {value: label[values == value].mean() for value in np.unique(values.astype(str))}
         perfect = len(codes) > 1 and all(rate in (0.0, 1.0) for rate in codes.values())
@@ -253,47 +242,29 @@ def _leak(column: Column, values: np.ndarray, label: np.ndarray) -> list[str]:
 
 
 def _time(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, bool]:
-    """What orders the rows, [n], and whether it names an offset."""
+    """Return the times that order the rows, [n], and whether they name an offset from UTC."""
     if missing := values.null_count():
-        message = f"column {column.name} with the role time is missing in {missing} of {len(values)} rows: complete it"
+        message = f"column {column.name} with the role time is missing in {missing} of {len(values)} rows: complete those rows"
         raise InvalidInputError("MissingValues", message, field)
     if column.kind in ("numeric", "integer"):
         return _numbers(column, values, field)[0], False
     if column.kind != "timestamp":
-        message = f"column {column.name} with the role time sorts as text: set kind: timestamp (ISO 8601) or a number"
+        message = f"column {column.name} with the role time would sort as text: set kind: timestamp, numeric or integer"
         raise InvalidInputError("WrongKind", message, f"{field}.kind")
     texts = values.to_list()
-    known = {text: instant(text) for text in set(texts)}
-    if wrong := [row for row, text in enumerate(texts, 1) if known[text] is None]:
+    instants = {text: instant(text) for text in set(texts)}
+    if wrong := [row for row, text in enumerate(texts, 1) if instants[text] is None]:
         message = (
-            f"column {column.name} is no ISO 8601 timestamp in {len(wrong)} of {len(texts)} rows, first in row {wrong[0]}: "
+            f"column {column.name} is not an ISO 8601 timestamp in {len(wrong)} of {len(texts)} rows, first in row {wrong[0]}: "
             "write 2016-03-28, 2016-03-28T14:30:00 or 2016-03-28T14:30:00+01:00"
         )
         raise InvalidInputError("InvalidTime", message, field)
-    moments = [known[text] for text in texts]
+    moments = [instants[text] for text in texts]
     aware = [moment is not None and moment.tzinfo is not None for moment in moments]
     if any(aware) and not all(aware):
         message = (
-            f"column {column.name} names an offset from UTC in {sum(aware)} of {len(texts)} rows and none in the others, so "
-            "that they cannot be ordered: give all of them one (Z or +01:00), or none"
+            f"column {column.name} names an offset from UTC in {sum(aware)} of {len(texts)} rows and not in the others, so the "
+            "rows cannot be ordered: name an offset (Z or +01:00) in all of them or in none"
         )
         raise InvalidInputError("MixedOffsets", message, field)
-    return np.array([plain(m) for m in moments if m is not None], dtype="datetime64[us]"), all(aware)
-
-
-def instant(text: str) -> datetime | None:
-    """An ISO 8601 date or time; a year and a month alone are their first moment. None if it is none."""
-    text = f"{text}-01" if re.fullmatch(r"[0-9]{4}(-[0-9]{2})?", text) else text
-    text = f"{text}-01" if re.fullmatch(r"[0-9]{4}-[0-9]{2}", text) else text
-    try:
-        return datetime.fromisoformat(text.replace(" UTC", "Z"))
-    except ValueError:
-        return None
-
-
-def plain(moment: datetime) -> datetime:
-    """The moment in UTC without saying so, as numpy takes it."""
-    try:
-        return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
-    except OverflowError:
-        return moment.replace(tzinfo=None)
+    return np.array([in_utc(m) for m in moments if m is not None], dtype="datetime64[us]"), all(aware)

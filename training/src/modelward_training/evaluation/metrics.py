@@ -1,11 +1,11 @@
-"""Step 6: how good the probabilities are on the test rows, with bootstrap intervals.
+"""The quality of probabilities on the test rows, with bootstrap intervals.
 
 Sources: calibration slope and intercept, Cox 1958; net benefit, Vickers and Elkin 2006; reporting, TRIPOD+AI.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,23 +13,24 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from modelward_api.bundle.documents import Metric
+from modelward_training.evaluation.bootstrap import resampled
 
 Measure = Callable[[np.ndarray, np.ndarray], float]
-"""Of labels and scores, [n] each; raises NotDefinedError."""
+"""A function of labels and scores, [n] each, that raises NotDefinedError."""
 CONFIDENCE = 0.95
 
 
 class NotDefinedError(ValueError):
-    """A measure has no value on these rows; says why."""
+    """A measure has no value on these rows; the text says why."""
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What is known of a model's quality."""
+    """A model's metrics."""
 
     metrics: tuple[Metric, ...]
     undefined: tuple[str, ...]
-    """Sentences on the metrics that have no value, or no interval, on these rows."""
+    """A sentence for each metric that has no value, or no interval, on these rows."""
 
 
 def evaluate(
@@ -40,15 +41,15 @@ def evaluate(
     seed: int,
     group: np.ndarray | None = None,
 ) -> Evaluated:
-    """Estimates and percentile intervals. A metric that is not defined is left out, and it is said why.
+    """Return estimates with percentile intervals. A metric that is not defined is left out, and a sentence says why.
 
     Args:
         label: [n] of 0 and 1.
         score: [n] of P(positive).
-        threshold: the operating threshold, at which net benefit is taken.
+        threshold: the operating threshold, at which net benefit is computed.
         samples: bootstrap samples; 0 for none.
-        seed: of the bootstrap.
-        group: [n], whose row each is: patients are drawn, not rows, where one has several. None: each row is one of its own.
+        seed: seed of the bootstrap.
+        group: [n], the patient of each row: the bootstrap draws patients, not rows. None: each row is its own patient.
     """
     measures: dict[str, Measure] = {
         "auroc": discrimination,
@@ -69,24 +70,24 @@ def evaluate(
         [_measured(defined, label[rows], score[rows]) for rows in resampled(len(label), group, samples, seed)]
     )
     for i, (name, estimate) in enumerate(estimates.items()):
-        known = drawn[:, i][~np.isnan(drawn[:, i])] if len(drawn) else drawn
-        is_missed = len(known) < CONFIDENCE * len(drawn)
-        metrics.append(_metric(name, estimate, known[:0] if is_missed else known))
-        if is_missed:
+        values = drawn[:, i][~np.isnan(drawn[:, i])] if len(drawn) else drawn
+        has_too_few = len(values) < CONFIDENCE * len(drawn)
+        metrics.append(_metric(name, estimate, values[:0] if has_too_few else values))
+        if has_too_few:
             undefined.append(
-                f"{name} has no interval: it is not defined in {len(drawn) - len(known)} of {len(drawn)} samples"
+                f"{name} has no interval: it is not defined in {len(drawn) - len(values)} of {len(drawn)} samples"
             )
     return Evaluated(tuple(metrics), tuple(undefined))
 
 
 def discrimination(label: np.ndarray, score: np.ndarray) -> float:
-    """The area under the ROC curve: P(an event scores higher than a non-event), ties half."""
+    """Area under the ROC curve: P(an event scores higher than a non-event), ties counted half."""
     _needs_both(label)
     return float(roc_auc_score(label, score))
 
 
 def observed_over_expected(label: np.ndarray, score: np.ndarray) -> float:
-    """Events that happened per event that was predicted; 1 is calibrated in the large."""
+    """Observed events per expected event; 1 is calibrated in the large."""
     if score.sum() <= 0:
         raise NotDefinedError("every score is 0")
     return float(label.sum() / score.sum())
@@ -95,13 +96,13 @@ def observed_over_expected(label: np.ndarray, score: np.ndarray) -> float:
 def recalibration(label: np.ndarray, score: np.ndarray) -> tuple[float, float]:
     """Slope and intercept of a logistic regression of the outcome on the predicted log-odds; (1, 0) is calibrated.
 
-    There is none where all scores are the same, and none that is finite where a threshold separates the classes (Albert and
-    Anderson 1984): what a solver then returns is where it stopped.
+    Neither exists if all scores are equal, or is finite if a threshold separates the classes (Albert and Anderson 1984): a solver
+    would return the point at which it stopped.
     """
     _needs_both(label)
     clipped = np.clip(score, 1e-6, 1 - 1e-6)
     if np.ptp(clipped) < 1e-9:
-        raise NotDefinedError("all scores are the same")
+        raise NotDefinedError("all scores are equal")
     events, others = clipped[label == 1], clipped[label == 0]
     if events.min() >= others.max() or events.max() <= others.min():
         raise NotDefinedError("the scores separate the classes perfectly")
@@ -110,7 +111,7 @@ def recalibration(label: np.ndarray, score: np.ndarray) -> tuple[float, float]:
 
 
 def net_benefit(label: np.ndarray, score: np.ndarray, threshold: float) -> float:
-    """True positives per row, less false positives weighed by the odds of the threshold."""
+    """True positives per row, minus false positives weighted by the odds of the threshold."""
     if threshold >= 1:
         return 0.0
     positive = score >= threshold
@@ -120,24 +121,8 @@ def net_benefit(label: np.ndarray, score: np.ndarray, threshold: float) -> float
     )
 
 
-def resampled(rows: int, group: np.ndarray | None, samples: int, seed: int) -> Iterator[np.ndarray]:
-    """Indices of the rows of bootstrap samples: as many groups as there are, drawn with replacement, each with all its rows.
-
-    The rows of one patient are no independent observations; their patients are (Field and Welsh 2007, the cluster bootstrap).
-    """
-    draw = np.random.default_rng(seed)
-    _, whose = np.unique(np.arange(rows) if group is None else group, return_inverse=True)
-    by_group = np.argsort(whose, kind="stable")
-    sizes = np.bincount(whose)
-    first = np.cumsum(sizes) - sizes
-    for _ in range(samples):
-        chosen = draw.integers(0, len(sizes), len(sizes))
-        within = np.arange(sizes[chosen].sum()) - np.repeat(np.cumsum(sizes[chosen]) - sizes[chosen], sizes[chosen])
-        yield by_group[np.repeat(first[chosen], sizes[chosen]) + within]
-
-
 def _measured(measures: list[Measure], label: np.ndarray, score: np.ndarray) -> list[float]:
-    """NaN for what is not defined."""
+    """Return the value of each measure, NaN where it is not defined."""
     values = []
     for measure in measures:
         try:
@@ -149,7 +134,7 @@ def _measured(measures: list[Measure], label: np.ndarray, score: np.ndarray) -> 
 
 def _needs_both(label: np.ndarray) -> None:
     if label.min() == label.max():
-        raise NotDefinedError("there is one class only")
+        raise NotDefinedError("there is only one class")
 
 
 def _metric(name: str, estimate: float, drawn: np.ndarray) -> Metric:

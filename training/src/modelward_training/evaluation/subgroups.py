@@ -1,4 +1,4 @@
-"""Step 3: who belongs to which stratum of the declared subgroups."""
+"""The declared subgroups of patients, and which rows are in which stratum."""
 
 from __future__ import annotations
 
@@ -9,31 +9,39 @@ import numpy as np
 from modelward_api.bundle.documents import MOST_STRATA, Subgroup
 from modelward_api.resources.columns import Column
 from modelward_api.resources.trainingjob import DeclaredSubgroup, TrainingJobSpec
-from modelward_training.data.validate import Dataset
+from modelward_training.data.dataset import Dataset
 from modelward_training.errors import InvalidInputError
 
 FIELD = "spec.evaluation.subgroups"
 
 
-def declared(spec: TrainingJobSpec) -> tuple[Subgroup, ...]:
-    """The subgroups with the names of their strata, which come from the declaration alone.
+def declared_subgroups(spec: TrainingJobSpec) -> tuple[Subgroup, ...]:
+    """Return the subgroups with the names of their strata, which are made from the declaration alone.
 
     Raises:
         InvalidInputError: InvalidSubgroup, TooManyStrata.
     """
     features = {column.name: column for column in spec.data.columns if column.role == "feature"}
-    found = tuple(
-        _subgroup(features.get(wanted.column), wanted, f"{FIELD}[{i}]")
-        for i, wanted in enumerate(spec.evaluation.subgroups)
+    subgroups = tuple(
+        _subgroup(features.get(declared.column), declared, f"{FIELD}[{i}]")
+        for i, declared in enumerate(spec.evaluation.subgroups)
     )
-    if (strata := sum(len(subgroup.strata) for subgroup in found)) > MOST_STRATA:
-        message = f"{strata} groups, all columns together: at most {MOST_STRATA}, as each is counted apart in every pod"
+    columns = {subgroup.column for subgroup in subgroups}
+    for i, column in enumerate(spec.data.columns):
+        if column.sensitive and column.role == "feature" and column.name not in columns:
+            message = (
+                f"column {column.name} is sensitive and a feature: add it to spec.evaluation.subgroups, so that rollouts test "
+                "for harm to its groups, or set role: ignore"
+            )
+            raise InvalidInputError("InvalidSubgroup", message, f"spec.data.columns[{i}].sensitive")
+    if (strata := sum(len(subgroup.strata) for subgroup in subgroups)) > MOST_STRATA:
+        message = f"the subgroups have {strata} groups in total, more than {MOST_STRATA}: every pod counts each of them"
         raise InvalidInputError("TooManyStrata", message, FIELD)
-    return found
+    return subgroups
 
 
 def members(subgroups: tuple[Subgroup, ...], data: Dataset) -> dict[str, np.ndarray]:
-    """By stratum: which of the rows are in it, [n] of bool. What is missing or implausible is in none."""
+    """Return by stratum which rows are in it, [n] of bool. Rows with a missing or implausible value are in none."""
     columns = {column.name: column for column in data.features}
     return {
         stratum: member
@@ -42,22 +50,24 @@ def members(subgroups: tuple[Subgroup, ...], data: Dataset) -> dict[str, np.ndar
     }
 
 
-def _subgroup(column: Column | None, wanted: DeclaredSubgroup, field: str) -> Subgroup:
+def _subgroup(column: Column | None, declared: DeclaredSubgroup, field: str) -> Subgroup:
     if column is None:
-        message = f"column {wanted.column!r} is no declared feature: pods know nothing else of a request"
+        message = f"column {declared.column!r} is not a declared feature: pods receive only features"
         raise InvalidInputError("InvalidSubgroup", message, f"{field}.column")
-    if bool(wanted.cuts) != (column.kind in ("numeric", "integer")) or list(wanted.cuts) != sorted(set(wanted.cuts)):
-        message = "cuts that grow are for numeric and integer columns, which need them"
+    if bool(declared.cuts) != (column.kind in ("numeric", "integer")) or list(declared.cuts) != sorted(
+        set(declared.cuts)
+    ):
+        message = "a numeric or integer column needs cuts in increasing order; other columns must have none"
         raise InvalidInputError("InvalidSubgroup", message, f"{field}.cuts")
     if column.kind == "categorical":
         if not column.allowed_values:
-            message = f"column {column.name} needs allowedValues, which name the groups"
+            message = f"column {column.name} needs allowedValues, which name its groups"
             raise InvalidInputError("InvalidSubgroup", message, f"{field}.column")
         strata = tuple(f"{column.name}={category}" for category in column.allowed_values)
         return Subgroup(column=column.name, strata=strata, categories=column.allowed_values)
     if column.kind == "boolean":
         return Subgroup(column=column.name, strata=(f"{column.name}=false", f"{column.name}=true"), cuts=(0.5,))
-    return Subgroup(column=column.name, strata=_pieces(column.name, wanted.cuts), cuts=wanted.cuts)
+    return Subgroup(column=column.name, strata=_pieces(column.name, declared.cuts), cuts=declared.cuts)
 
 
 def _pieces(name: str, cuts: tuple[float, ...]) -> tuple[str, ...]:

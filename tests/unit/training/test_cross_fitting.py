@@ -11,9 +11,9 @@ from modelward_api.resources.columns import Column
 from modelward_api.resources.trainingjob import Estimator
 from modelward_operator.domain.drift.detector import Detector, look
 from modelward_serving.counting.profile import ScoreCounter
-from modelward_training.data.validate import Dataset
-from modelward_training.estimators import families
-from modelward_training.profile import reference_profile
+from modelward_training.data.dataset import Dataset
+from modelward_training.estimators import fitting
+from modelward_training.reference.profile import reference_profile
 
 COLUMNS = tuple(Column(name=f"x{i}", kind="numeric") for i in range(8))
 
@@ -45,9 +45,9 @@ def test_fresh_rows_without_drift_are_no_drift_of_a_boosted_score(size, calibrat
     for seed in range(2):
         rng = np.random.default_rng(seed)
         train, fresh = rows(rng, size), rows(rng, 4000)
-        pipeline = families.fit(families.build(estimator, train, 0), estimator, train)
-        unseen = families.cross_fitted(pipeline, estimator, train, 0)
-        fitted = families.Model(pipeline, families.calibrate(unseen, estimator, train))
+        pipeline = fitting.fit(fitting.build(estimator, train, 0), estimator, train)
+        unseen = fitting.cross_fit(pipeline, estimator, train, 0)
+        fitted = fitting.calibrate(pipeline, unseen, estimator, train)
         scores = fitted.predict(fresh)
         own, honest = (reference_profile(train, s).score for s in (fitted.predict(train), fitted.calibrator(unseen)))
         called.append((is_called(own, scores), is_called(honest, scores)))
@@ -62,11 +62,9 @@ def test_no_row_is_scored_by_a_model_that_was_fitted_on_a_row_of_its_group():
     data = one.take(six)
     data = Dataset(data.features, data.columns, data.label, None, six)
     estimator = Estimator(algorithm="gradient-boosting", calibration="none")
-    pipeline = families.build(estimator, data, 0)
-    of_groups = families.cross_fitted(pipeline, estimator, data, 0)
-    of_rows = families.cross_fitted(
-        pipeline, estimator, Dataset(data.features, data.columns, data.label, None, None), 0
-    )
+    pipeline = fitting.build(estimator, data, 0)
+    of_groups = fitting.cross_fit(pipeline, estimator, data, 0)
+    of_rows = fitting.cross_fit(pipeline, estimator, Dataset(data.features, data.columns, data.label, None, None), 0)
 
     def agreement(scores):
         return np.mean((scores > 0) == (data.label == 1))
@@ -81,5 +79,5 @@ def test_balanced_boosting_is_calibrated_on_scores_of_balanced_fits():
     scores = []
     for weight in ("none", "balanced"):
         estimator = Estimator(algorithm="gradient-boosting", class_weight=weight, calibration="none")
-        scores.append(families.cross_fitted(families.build(estimator, data, 0), estimator, data, 0))
+        scores.append(fitting.cross_fit(fitting.build(estimator, data, 0), estimator, data, 0))
     assert scores[1].mean() > scores[0].mean() + 0.3

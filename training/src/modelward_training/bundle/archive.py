@@ -1,4 +1,4 @@
-"""Step 9: the bundle: a directory of data with one digest, packed the same way every time, put into the store."""
+"""The archive: the bundle's files with one digest, packed reproducibly and written to the store."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ signatures: {{}}
 api_version: v1
 creation_time: '1970-01-01T00:00:00+00:00'
 """
-"""Makes the archive one that `bentoml models import` takes, too. We never read it, and the digest does not cover it."""
+"""Lets `bentoml models import` read the archive. Modelward never reads it, and the digest does not cover it."""
 
 
 def assemble(model: str, version: str, graph: bytes, documents: dict[str, Document]) -> tuple[Manifest, bytes]:
-    """The manifest and the archive, the same bytes for the same content."""
+    """Return the manifest and the archive: the same bytes for the same content."""
     files = {names.MODEL_FILE: graph}
     files |= {name: json.dumps(d.to_json(), sort_keys=True, indent=1).encode() for name, d in documents.items()}
     manifest = Manifest(model=model, version=version, files={n: file_digest(c) for n, c in sorted(files.items())})
@@ -45,7 +45,7 @@ def assemble(model: str, version: str, graph: bytes, documents: dict[str, Docume
 
 
 def put(content: bytes, output: str, manifest: Manifest, store: str | None) -> str:
-    """Write the archive; returns its address, of the kind that ``output`` is.
+    """Write the archive; returns its address, with the scheme of ``output``.
 
     Raises:
         InvalidInputError: InvalidAddress, StoreFull.
@@ -66,12 +66,10 @@ def put(content: bytes, output: str, manifest: Manifest, store: str | None) -> s
         obstore.put(target, file, content)
     except (OSError, obstore.exceptions.BaseError) as error:
         if is_full(error):
-            message = (
-                f"there is no room left at {shown(output)}: make some, then delete this TrainingJob and apply it again"
-            )
+            message = f"no space left at {shown(output)}: free space, then delete this TrainingJob and apply it again"
             raise InvalidInputError("StoreFull", message, "spec.output.uri") from None
-        found = trouble(error, output)
-        raise StoreError(found.reason, found.sentence) from None
+        problem = trouble(error, output)
+        raise StoreError(problem.reason, problem.sentence) from None
     return uri
 
 

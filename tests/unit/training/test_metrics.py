@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from modelward_training.evaluation.metrics import evaluate, resampled
+from modelward_training.evaluation.bootstrap import resampled
+from modelward_training.evaluation.metrics import evaluate
 
 
 def expit(x):

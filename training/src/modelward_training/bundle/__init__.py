@@ -1,0 +1,1 @@
+"""The bundle: its documents, and the archive in the store."""

@@ -1,0 +1,86 @@
+"""Fitting: an encoder and an estimator on the training rows, and a calibrator on cross-fitted margins.
+
+Both are simple enough to be written as ONNX exactly, which the parity check proves for every model.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.pipeline import Pipeline
+
+from modelward_api.resources.trainingjob import Estimator
+from modelward_training.data.dataset import Dataset
+from modelward_training.errors import InvalidInputError
+from modelward_training.estimators import FAMILIES
+from modelward_training.estimators.base import FittedModel
+from modelward_training.estimators.calibration import CALIBRATIONS
+from modelward_training.estimators.encoding import encoder
+
+FOLDS = 5
+
+
+def build(spec: Estimator, data: Dataset, seed: int) -> Pipeline:
+    """Return an unfitted pipeline of encoder and estimator.
+
+    Raises:
+        InvalidInputError: UnknownParameter.
+    """
+    family = FAMILIES[spec.algorithm]
+    for name in spec.params:
+        if name not in family.parameters:
+            message = f"{spec.algorithm} has no parameter {name!r}; it has {', '.join(sorted(family.parameters))}"
+            raise InvalidInputError("UnknownParameter", message, f"spec.estimator.params.{name}")
+    estimator = family.build(spec.params, spec.class_weight, seed)
+    return Pipeline([("features", encoder(data, scale=family.needs_scaling)), ("estimator", estimator)])
+
+
+def fit(pipeline: Pipeline, spec: Estimator, data: Dataset) -> Pipeline:
+    """Fit the pipeline on the rows, in place.
+
+    Raises:
+        InvalidInputError: InvalidParameter.
+    """
+    weights = FAMILIES[spec.algorithm].fit_parameters(spec.class_weight, data.label)
+    try:
+        return pipeline.fit(data.matrix(), data.label, **{f"estimator__{n}": w for n, w in weights.items()})
+    except (ValueError, TypeError) as error:
+        if "parameter" not in str(error):
+            raise
+        # scikit-learn's sentence repeats the value; the name of the parameter is one of those that build() has checked.
+        wrong = [name for name in spec.params if f"'{name}'" in str(error)]
+        subject = f"{wrong[0]} has" if wrong else "a parameter has"
+        message = f"{subject} a value that {spec.algorithm} does not accept: see its documentation in scikit-learn"
+        raise InvalidInputError("InvalidParameter", message, "spec.estimator.params") from None
+
+
+def cross_fit(pipeline: Pipeline, spec: Estimator, data: Dataset, seed: int) -> np.ndarray:
+    """Return the margins of the training rows, [n], each by a pipeline fitted without the row's fold.
+
+    All rows of a group are in one fold. These margins are like those of unseen rows; a model is too sure of the rows that it was
+    fitted on.
+    """
+    family, rows = FAMILIES[spec.algorithm], data.matrix()
+    weights = family.fit_parameters(spec.class_weight, data.label)
+    margins = np.empty(len(data))
+    for train, held_out in _folds(data, seed):
+        parameters = {f"estimator__{name}": values[train] for name, values in weights.items()}
+        fitted = clone(pipeline).fit(rows[train], data.label[train], **parameters)
+        margins[held_out] = family.margin(fitted, rows[held_out])
+    return margins
+
+
+def calibrate(pipeline: Pipeline, margins: np.ndarray, spec: Estimator, data: Dataset) -> FittedModel:
+    """Return the fitted pipeline with a calibrator learned from cross-fitted margins [n]."""
+    calibrator = CALIBRATIONS[spec.calibration](margins, data.label)
+    return FittedModel(FAMILIES[spec.algorithm], pipeline, calibrator)
+
+
+def _folds(data: Dataset, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    if data.group is not None and len(np.unique(data.group)) >= FOLDS:
+        folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+        parts = list(folds.split(data.label, data.label, data.group))
+        if all(np.ptp(data.label[train]) > 0 for train, _ in parts):  # otherwise one patient has all events
+            return parts
+    return list(StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(data.label, data.label))

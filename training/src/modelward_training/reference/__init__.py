@@ -1,0 +1,1 @@
+"""The reference profile: what drift is measured against."""
