@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from modelward_api.generate.schema import KINDS
+from modelward_api.resources.kinds import KINDS
 from modelward_api.resources.modelversion import ModelVersionSpec
 from tests.support.cluster.layout import REPOSITORY
 from tests.support.objects import training
@@ -334,7 +334,7 @@ def api(control_plane):
 
 @pytest.mark.parametrize(("document", "said"), REFUSED.values(), ids=REFUSED.keys())
 def test_the_api_server_refuses(api, document, said):
-    [plural] = [known.plural for known in KINDS if known.kind == document["kind"]]
+    [plural] = [known.plural for known in KINDS if known.name == document["kind"]]
     path = f"/apis/{document['apiVersion']}/namespaces/default/{plural}"
     answer = api.post(path, json=document, params={"fieldValidation": "Strict"})
     assert answer.status_code in (400, 422)
