@@ -15,6 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
+from modelward_api.resources.reasons import Reason
+
 SCHEME, LOCAL, BUCKET = "store://", "file://", "s3://"
 _UNSAFE = re.compile(r"[%?#\\\x00-\x1f\x7f]")
 """Characters that a client of stores would not take as part of a path, so that it might read another file than was checked."""
@@ -23,11 +25,6 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}(/.*)?", re.DOTALL)
 _FULL = ("No space left on device", "Disk quota exceeded")
 """The operating system's words; those of object stores are as many as there are stores."""
 
-UNAVAILABLE = "StoreUnavailable"
-TROUBLES = frozenset(
-    {UNAVAILABLE, "StoreUnreachable", "StoreAccessDenied", "StoreCertificateUntrusted", "StoreAuthoritiesMissing"}
-)
-"""Reasons for which a store cannot be used now, though another try may succeed: somebody mends it."""
 PATIENCE: dict[str, Any] = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
 """How long the client tries by itself before the container says what is wrong. By default it is silent for three minutes."""
 _AUTHORITIES = "SSL_CERT_FILE"
@@ -35,9 +32,9 @@ _AUTHORITIES = "SSL_CERT_FILE"
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why a store cannot be used: a CamelCase reason, and a sentence that quotes nothing that a library or a server has said."""
+    """Why a store cannot be used. The sentence quotes nothing that a library or a server said."""
 
-    reason: str
+    reason: Reason
     sentence: str
 
 
@@ -46,29 +43,33 @@ def trouble(error: Exception, uri: str, environ: Mapping[str, str] = os.environ)
     name, text, where = type(error).__name__, str(error), shown(uri)
     if isinstance(error, PermissionError) or "os error 13" in text:
         why = "the volume's files belong to another user or group"
-        return Trouble("StoreAccessDenied", f"{where}: {why}: set securityContext.fsGroup in the chart's podDefaults")
+        return Trouble(
+            Reason.STORE_ACCESS_DENIED, f"{where}: {why}: set securityContext.fsGroup in the chart's podDefaults"
+        )
     # Before what follows: the text of these holds what a server has answered.
     if name in ("PermissionDeniedError", "UnauthenticatedError"):
         why = "the server refuses the credentials, or they do not allow this"
-        return Trouble("StoreAccessDenied", f"{where}: {why}: check the Secret of the chart's store.existingSecret")
+        return Trouble(
+            Reason.STORE_ACCESS_DENIED, f"{where}: {why}: check the Secret of the chart's store.existingSecret"
+        )
     file = environ.get(_AUTHORITIES)
     if "InvalidCertificate" in text and file and not Path(file).is_file():
         why = "the ConfigMap or Secret that caBundle names is missing, or has no such key"
-        return Trouble("StoreAuthoritiesMissing", f"{where}: {why}: make it, or correct caBundle")
+        return Trouble(Reason.STORE_AUTHORITIES_MISSING, f"{where}: {why}: make it, or correct caBundle")
     if "InvalidCertificate" in text:
         why = "the server's certificate is not trusted: its authority is unknown, its name another, or its time over"
         return Trouble(
-            "StoreCertificateUntrusted", f"{where}: {why}. Set caBundle, in the chart's podDefaults or in pod"
+            Reason.STORE_CERTIFICATE_UNTRUSTED, f"{where}: {why}. Set caBundle, in the chart's podDefaults or in pod"
         )
     if any(
         words in text for words in ("/latest/api/token", "CredentialsProvider", "MissingCredentials", "MissingToken")
     ):
         why = "there are no credentials"
-        return Trouble("StoreAccessDenied", f"{where}: {why}: set the chart's store.existingSecret")
+        return Trouble(Reason.STORE_ACCESS_DENIED, f"{where}: {why}: set the chart's store.existingSecret")
     if any(words in text for words in ("kind: Connect", "kind: Timeout", "dns error", "tcp connect error")):
         why = "the server does not answer: its name is unknown, it refuses connections, or something on the way drops them"
-        return Trouble("StoreUnreachable", f"{where}: {why}. Check the address, proxies and NetworkPolicies")
-    return Trouble(UNAVAILABLE, f"{where} cannot be used now ({name})")
+        return Trouble(Reason.STORE_UNREACHABLE, f"{where}: {why}. Check the address, proxies and NetworkPolicies")
+    return Trouble(Reason.STORE_UNAVAILABLE, f"{where} cannot be used now ({name})")
 
 
 def patient(address: str) -> dict[str, Any]:

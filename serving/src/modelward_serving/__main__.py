@@ -84,9 +84,9 @@ def _supervised_batch(options: argparse.Namespace) -> int:
     log = logging.getLogger("modelward.batch")
 
     def stopped() -> None:
-        outcome = BatchOutcome(succeeded=False, reason=TERMINATED, message=STOPPED, shard=options.shard)
+        outcome = BatchOutcome(succeeded=False, reason=Reason.TERMINATED, message=STOPPED, shard=options.shard)
         tell(options.termination_log, outcome.to_json())
-        log.info("shard %d: %s: %s", options.shard, TERMINATED, STOPPED)
+        log.info("shard %d: %s: %s", options.shard, Reason.TERMINATED, STOPPED)
 
     return job_process.run(lambda: _batch(options), stopped, lambda: log.error(KILLED))
 

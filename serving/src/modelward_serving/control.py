@@ -10,6 +10,7 @@ import msgspec
 from pydantic import ValidationError
 
 from modelward_api import names
+from modelward_api.resources.reasons import Reason
 from modelward_api.wire.exchange import ExchangeRequest, ExchangeResponse
 from modelward_serving.model.predictor import Predictor
 from modelward_serving.observability.metrics import Metrics

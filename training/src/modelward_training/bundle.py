@@ -12,6 +12,7 @@ from obstore.store import LocalStore, from_url
 from modelward_api import names
 from modelward_api.base import Document
 from modelward_api.bundle.documents import Manifest, file_digest
+from modelward_api.resources.reasons import Reason
 from modelward_api.store import InvalidAddressError, is_full, patient, resolve, shown, split, trouble
 from modelward_training.errors import InvalidInputError, StoreError
 
@@ -56,7 +57,7 @@ def put(content: bytes, output: str, manifest: Manifest, store: str | None) -> s
     try:
         folder, file = split(resolve(uri, store))
     except InvalidAddressError as error:
-        raise InvalidInputError("InvalidAddress", str(error), "spec.output.uri") from None
+        raise InvalidInputError(Reason.INVALID_ADDRESS, str(error), "spec.output.uri") from None
     try:
         target = (
             LocalStore.from_url(folder, mkdir=True)
@@ -69,7 +70,7 @@ def put(content: bytes, output: str, manifest: Manifest, store: str | None) -> s
             message = (
                 f"there is no room left at {shown(output)}: make some, then delete this TrainingJob and apply it again"
             )
-            raise InvalidInputError("StoreFull", message, "spec.output.uri") from None
+            raise InvalidInputError(Reason.STORE_FULL, message, "spec.output.uri") from None
         found = trouble(error, output)
         raise StoreError(found.reason, found.sentence) from None
     return uri

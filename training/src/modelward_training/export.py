@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from modelward_api.bundle.documents import ParityReport
 from modelward_api.names import SCORE
+from modelward_api.resources.reasons import Reason
 from modelward_training.data.validate import Dataset
 from modelward_training.errors import InvalidInputError
 from modelward_training.estimators.families import Linear, Model, Piecewise
@@ -68,7 +69,7 @@ def compare(graph: bytes, model: Model, data: Dataset) -> ParityReport:
     )
     if not report.passed:
         message = f"ONNX and scikit-learn differ by {difference:.2g}, more than {TOLERANCE:g}: choose other parameters"
-        raise InvalidInputError("ParityFailed", message, "spec.estimator")
+        raise InvalidInputError(Reason.PARITY_FAILED, message, "spec.estimator")
     return report
 
 

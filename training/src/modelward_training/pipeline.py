@@ -18,6 +18,7 @@ from modelward_api.bundle.documents import (
     Signature,
     Subgroup,
 )
+from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import TrainingJobSpec
 from modelward_api.store import shown
 from modelward_api.wire.exchange import TrainingOutcome
@@ -83,7 +84,7 @@ def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress)
     with progress.step("done"):
         return TrainingOutcome(
             succeeded=True,
-            reason="Trained",
+            reason=Reason.TRAINED,
             message=f"{spec.model} {spec.version} from {len(train)} rows",
             uri=uri,
             digest=manifest.digest,

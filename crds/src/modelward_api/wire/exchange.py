@@ -6,10 +6,11 @@ from collections.abc import Callable
 from operator import add
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from modelward_api.base import Digest, Document, Fraction, Name, SemVer
 from modelward_api.bundle.documents import MOST_STRATA, Metric
+from modelward_api.resources.reasons import FETCHED, Reason
 
 
 class Challenger(Document):
@@ -211,9 +212,8 @@ INVALID_INPUT_EXIT_CODE = 65
 """A training or scoring pod that failed for its input or its bundle (EX_DATAERR): the Job is not tried again."""
 
 
-TERMINATED = "Terminated"
-"""Reason of a training or scoring pod that was told to end. It is no verdict: why it was told so stands in the Job."""
 TERMINATED_EXIT_CODE = 143
+"""A training or scoring pod that was told to end, for a reason that the Job names."""
 
 
 class BatchOutcome(Document):
@@ -236,23 +236,16 @@ class BatchOutcome(Document):
     """That reading, scoring and writing took, without the start."""
 
 
+def _ends_a_fetch(reason: Reason) -> Reason:
+    if reason not in FETCHED:
+        raise ValueError("reason: must be one with which a fetch ends")
+    return reason
+
+
 class FetchOutcome(Document):
     """How the fetch of a bundle ended; the init container's termination message."""
 
     verified: bool
-    reason: Literal[
-        "Verified",
-        "DigestMismatch",
-        "ArtifactNotFound",
-        "ArtifactUnreadable",
-        "StoreUnavailable",
-        "StoreUnreachable",
-        "StoreAccessDenied",
-        "StoreCertificateUntrusted",
-        "StoreAuthoritiesMissing",
-        "BadSignature",
-        "ModelMismatch",
-        "VersionMismatch",
-    ]
+    reason: Annotated[Reason, AfterValidator(_ends_a_fetch)]
     message: str
     digest: Digest | None = None

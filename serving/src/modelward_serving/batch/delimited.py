@@ -16,6 +16,7 @@ import pyarrow.csv as pc
 
 from modelward_api import csv_errors
 from modelward_api.resources.columns import Column
+from modelward_api.resources.reasons import Reason
 from modelward_serving.batch.chunk import Chunk, Wanted
 from modelward_serving.batch.columns import Values, from_numbers, from_text, texts_for_missing
 from modelward_serving.batch.errors import InvalidInputError, unreadable

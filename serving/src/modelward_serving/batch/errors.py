@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelward_api.store import UNAVAILABLE
+from modelward_api.resources.reasons import Reason
 
 
 class InvalidInputError(Exception):
@@ -18,7 +18,7 @@ class InvalidInputError(Exception):
 class UnreachableError(Exception):
     """A store cannot be used; a retry may help. Not an OSError, because readers take those as an invalid file."""
 
-    def __init__(self, message: str, reason: str = UNAVAILABLE) -> None:
+    def __init__(self, message: str, reason: str = Reason.STORE_UNAVAILABLE) -> None:
         super().__init__(message)
         self.reason = reason
 

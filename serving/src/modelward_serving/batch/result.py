@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from modelward_api.base import Digest, Document, SemVer
 from modelward_api.names import DECISION, SCORE, VERSION
+from modelward_api.resources.reasons import Reason
 from modelward_api.wire.exchange import ProfileCounts
 from modelward_serving.batch.errors import InvalidInputError
 from modelward_serving.batch.store import Output

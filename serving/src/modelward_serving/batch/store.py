@@ -15,6 +15,7 @@ from typing import Any
 import obstore
 from obstore.store import LocalStore, from_url
 
+from modelward_api.resources.reasons import Reason
 from modelward_api.store import (
     LOCAL,
     InvalidAddressError,
@@ -139,7 +140,7 @@ def _address(uri: str, store: str | None, which: str) -> str:
     try:
         return resolve(uri, store).rstrip("/")
     except InvalidAddressError as error:
-        raise InvalidInputError("InvalidAddress", str(error), FIELD[which]) from None
+        raise InvalidInputError(Reason.INVALID_ADDRESS, str(error), FIELD[which]) from None
 
 
 def find(uri: str, form: str, output: str, store: str | None) -> Input:

@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from modelward_api.names import SCORE
+from modelward_api.resources.reasons import Reason
 from modelward_serving._generated import open_inference_pb2 as pb
 from modelward_serving.errors import RefusedError
 from modelward_serving.inference.response import parameters
@@ -116,7 +117,7 @@ def _parameters(found: Any, where: str = "") -> dict[str, Any] | None:
     if not found:
         return None
     if SHARED_MEMORY in found:
-        raise RefusedError(501, "Unsupported", f"{where}parameters.{SHARED_MEMORY}", NO_SHARED_MEMORY)
+        raise RefusedError(501, Reason.UNSUPPORTED, f"{where}parameters.{SHARED_MEMORY}", NO_SHARED_MEMORY)
     return {name: getattr(value, value.WhichOneof("parameter_choice") or "bool_param") for name, value in found.items()}
 
 

@@ -87,7 +87,7 @@ def next_message(stream: Stream, largest: int = MAX_BODY) -> bytes | None:
         return None
     end = PREFIX + int.from_bytes(body[1:PREFIX])
     if end > PREFIX + largest:
-        raise StatusError(Code.RESOURCE_EXHAUSTED, f"TooLarge: a message may have {largest} bytes at most")
+        raise StatusError(Code.RESOURCE_EXHAUSTED, f"{Reason.TOO_LARGE}: a message may have {largest} bytes at most")
     if len(body) < end:
         return None
     content = bytes(body[PREFIX:end])

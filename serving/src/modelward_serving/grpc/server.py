@@ -14,6 +14,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
+from modelward_api.resources.reasons import Reason
 from modelward_serving._generated import open_inference_pb2 as pb
 from modelward_serving.errors import RefusedError
 from modelward_serving.grpc import codec, reflection

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from modelward_api.resources.reasons import Reason
 from modelward_serving.counting.profile import ProfileCounter
 from modelward_serving.counting.subgroups import Strata
 from modelward_serving.errors import RefusedError

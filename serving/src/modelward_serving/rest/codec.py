@@ -71,7 +71,7 @@ def _document(content: bytes | bytearray | memoryview, most: int) -> InferenceRe
     except msgspec.ValidationError as error:
         text = str(error)
         field = text.rpartition("`$")[2].rstrip("`").lstrip(".") if "`$" in text else ""
-        raise RefusedError(400, "NotARequest", field, text.partition(" - at")[0]) from error
+        raise RefusedError(400, Reason.NOT_A_REQUEST, field, text.partition(" - at")[0]) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RefusedError(400, "NotJson", "", "the body is not valid JSON") from error
     if not request.inputs:

@@ -128,7 +128,7 @@ class Authenticator:
         try:
             key = keys.get(str(jwt.get_unverified_header(token).get("kid")))
             if key is None:
-                raise _refused("UnknownKey", "the token is not signed with one of the issuer's keys")
+                raise _refused(Reason.UNKNOWN_KEY, "the token is not signed with one of the issuer's keys")
             return jwt.decode(
                 token,
                 key,
@@ -141,11 +141,13 @@ class Authenticator:
         except (jwt.ExpiredSignatureError, jwt.ImmatureSignatureError) as error:
             raise _refused("OutOfTime", "the token is expired or not yet valid") from error
         except jwt.InvalidAudienceError as error:
-            raise _refused("WrongAudience", f"the token is not for {' or '.join(self._rules.audiences)}") from error
+            raise _refused(
+                Reason.WRONG_AUDIENCE, f"the token is not for {' or '.join(self._rules.audiences)}"
+            ) from error
         except jwt.InvalidIssuerError as error:
             raise _refused("WrongIssuer", f"the token was not issued by {self._rules.issuer}") from error
         except (jwt.InvalidTokenError, TypeError, ValueError) as error:
-            raise _refused("BadToken", "the token cannot be verified") from error
+            raise _refused(Reason.BAD_TOKEN, "the token cannot be verified") from error
 
 
 def _refused(reason: str, rule: str) -> RefusedError:

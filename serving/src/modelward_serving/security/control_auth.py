@@ -11,6 +11,7 @@ from typing import Any
 
 import jwt
 
+from modelward_api.resources.reasons import Reason
 from modelward_api.wire import control_token
 from modelward_serving.security.key_set import KeySetFile
 

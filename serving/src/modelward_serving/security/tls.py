@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelward_api.resources.reasons import Reason
+
 log = logging.getLogger("modelward.serving")
 
 HTTP_1, HTTP_2 = "http/1.1", "h2"

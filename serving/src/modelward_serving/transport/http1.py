@@ -78,7 +78,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._last = self.loop.time()
         if not self._port.connections.admit(self, self.client[0] if self.client else ""):
             self._leaving = self._last
-            self._write(refused(RefusedError(503, "Busy", "", "all connections are in use")), keep=False)
+            self._write(refused(RefusedError(503, Reason.BUSY, "", "all connections are in use")), keep=False)
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -144,7 +144,9 @@ class RequestValidator:
                 rule = f"no such input; the model has {', '.join(self.columns)}"
                 raise RefusedError(422, "UnknownInput", f"inputs[{index}].name", rule)
             if column.name in where:
-                raise RefusedError(422, "DuplicateInput", f"inputs[{index}].name", f"{column.name} is given twice")
+                raise RefusedError(
+                    422, Reason.DUPLICATE_INPUT, f"inputs[{index}].name", f"{column.name} is given twice"
+                )
             where[column.name] = index
             _check_parameters(column, tensor, f"inputs[{index}]")
         if missing := [name for name in self.columns if name not in where]:
@@ -296,7 +298,7 @@ def _apply_policies(rows: ValidatedRows, outside: list[tuple[Column, np.ndarray]
     for column, which in outside:
         if column.out_of_range == "reject":
             field = f"inputs[{where.get(column.name, 0)}].data"
-            raise RefusedError(422, "OutOfRange", field, f"{column.name} must be {rules.plausible(column)}")
+            raise RefusedError(422, Reason.OUT_OF_RANGE, field, f"{column.name} must be {rules.plausible(column)}")
         if column.out_of_range == "abstain":
             abstained |= which
             reasons.append(f"{column.name} is not {rules.plausible(column)}")
@@ -324,10 +326,10 @@ def _check_unsupported(parameters: dict[str, Any] | None, where: str) -> None:
         return
     for name, rule in UNSUPPORTED.items():
         if name in parameters:
-            raise RefusedError(422, "UnsupportedParameter", f"{where}.parameters.{name}", rule)
+            raise RefusedError(422, Reason.UNSUPPORTED_PARAMETER, f"{where}.parameters.{name}", rule)
     kind = parameters.get("content_type")
     if not isinstance(kind, str | None) or kind not in PLAIN_CONTENT:
-        raise RefusedError(422, "UnsupportedParameter", f"{where}.parameters.content_type", ENCODED)
+        raise RefusedError(422, Reason.UNSUPPORTED_PARAMETER, f"{where}.parameters.content_type", ENCODED)
 
 
 def _check_parameters(column: Column, tensor: Tensor, where: str) -> None:
@@ -380,7 +382,7 @@ def _check_datatype(datatype: str, values: np.ndarray, where: str) -> None:
     if wrong.any():
         what = "a number" if datatype == "FP16" else "a whole number"
         rule = f"{datatype} holds {what} from {least:.0f} to {most:.0f}"
-        raise RefusedError(422, "WrongDatatype", f"{where}.data", rule)
+        raise RefusedError(422, Reason.WRONG_DATATYPE, f"{where}.data", rule)
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

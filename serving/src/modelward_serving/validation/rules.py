@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from modelward_api.resources.columns import Column, Range
+from modelward_api.resources.reasons import Reason
 
 MAX_TEXT = 256
 NO_TEXT = MAX_TEXT + 1
@@ -54,7 +55,7 @@ def of_numbers(column: Column, values: np.ndarray) -> Iterator[Fault]:
     if not column.nullable:
         missing = np.isnan(values)
         if missing.any():
-            yield Fault("MissingValue", f"{column.name} must not be missing", missing)
+            yield Fault(Reason.MISSING_VALUE, f"{column.name} must not be missing", missing)
     infinite = np.isinf(values)
     if infinite.any():
         yield Fault("WrongKind", f"{column.name} must be finite and fit FP32", infinite)
@@ -112,4 +113,4 @@ def implausible_numbers(column: Column, values: np.ndarray) -> np.ndarray:
 def of_plausibility(column: Column, rows: np.ndarray) -> Iterator[Fault]:
     """Check plausibility, for columns that refuse or abstain from implausible rows."""
     if column.out_of_range in ("reject", "abstain") and rows.any():
-        yield Fault("OutOfRange", f"{column.name} must be {plausible(column)}", rows)
+        yield Fault(Reason.OUT_OF_RANGE, f"{column.name} must be {plausible(column)}", rows)

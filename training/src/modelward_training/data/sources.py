@@ -11,6 +11,7 @@ import polars as pl
 from obstore.store import from_url
 
 from modelward_api import csv_errors
+from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import Data, Source
 from modelward_api.store import InvalidAddressError, patient, resolve, shown, split, trouble
 from modelward_training.errors import InvalidInputError, StoreError
@@ -41,7 +42,7 @@ def load(data: Data, store: str | None) -> Loaded:
         frames.append(_declared(_parse(source, content, f"spec.data.sources[{index}]", data), data))
     frame = pl.concat(frames)
     if frame.height == 0:
-        raise InvalidInputError("EmptyData", "the sources have a header and no rows", "spec.data.sources[0]")
+        raise InvalidInputError(Reason.EMPTY_DATA, "the sources have a header and no rows", "spec.data.sources[0]")
     return Loaded(frame, f"sha256:{digest.hexdigest()}")
 
 
@@ -50,7 +51,7 @@ def _once(data: Data) -> None:
     for index, name in enumerate(names):
         if name in names[:index]:
             message = f"column {name} is declared twice: remove one, or correct its name"
-            raise InvalidInputError("DuplicateColumn", message, f"spec.data.columns[{index}].name")
+            raise InvalidInputError(Reason.DUPLICATE_COLUMN, message, f"spec.data.columns[{index}].name")
 
 
 def _fetch(source: Source, field: str, store: str | None) -> bytes:
@@ -59,12 +60,12 @@ def _fetch(source: Source, field: str, store: str | None) -> bytes:
         folder, name = split(resolve(source.uri, store))
         return bytes(obstore.get(from_url(folder, **patient(folder)), name).bytes())
     except InvalidAddressError as error:
-        raise InvalidInputError("InvalidAddress", str(error), f"{field}.uri") from None
+        raise InvalidInputError(Reason.INVALID_ADDRESS, str(error), f"{field}.uri") from None
     except (OSError, obstore.exceptions.BaseError) as error:
         # An object store's client says what is missing in words only.
         if isinstance(error, FileNotFoundError) or any(s in str(error).lower() for s in ("not found", "no such file")):
             message = f"no file at {told}: upload it, or correct the address"
-            raise InvalidInputError("MissingFile", message, f"{field}.uri") from None
+            raise InvalidInputError(Reason.MISSING_FILE, message, f"{field}.uri") from None
         found = trouble(error, source.uri)
         raise StoreError(found.reason, found.sentence) from None
 
@@ -72,7 +73,9 @@ def _fetch(source: Source, field: str, store: str | None) -> bytes:
 def _parse(source: Source, content: bytes, field: str, data: Data) -> pl.DataFrame:
     told = shown(source.uri)
     if not content.strip():
-        raise InvalidInputError("EmptyData", f"{told} is empty: upload a file with a header and rows", f"{field}.uri")
+        raise InvalidInputError(
+            Reason.EMPTY_DATA, f"{told} is empty: upload a file with a header and rows", f"{field}.uri"
+        )
     try:
         if source.format == "parquet":
             return pl.read_parquet(io.BytesIO(content))
@@ -80,13 +83,13 @@ def _parse(source: Source, content: bytes, field: str, data: Data) -> pl.DataFra
         _check_names(csv_errors.header(content), data, told)
         return pl.read_csv(io.BytesIO(content), infer_schema=False)
     except csv_errors.MalformedError as error:
-        raise InvalidInputError("UnreadableFile", f"{told}: {error}", f"{field}.uri") from None
+        raise InvalidInputError(Reason.UNREADABLE_FILE, f"{told}: {error}", f"{field}.uri") from None
     except pl.exceptions.DuplicateError:
         message = f"{told} has two columns of one name: rename or remove one"
-        raise InvalidInputError("DuplicateColumn", message, f"{field}.uri") from None
+        raise InvalidInputError(Reason.DUPLICATE_COLUMN, message, f"{field}.uri") from None
     except (pl.exceptions.PolarsError, ValueError, OSError) as error:
         message = f"{told} cannot be read as {source.format} ({type(error).__name__}): is it whole, and of this format?"
-        raise InvalidInputError("UnreadableFile", message, f"{field}.format") from None
+        raise InvalidInputError(Reason.UNREADABLE_FILE, message, f"{field}.format") from None
 
 
 def _check_names(names: list[str], data: Data, told: str) -> None:
@@ -94,7 +97,7 @@ def _check_names(names: list[str], data: Data, told: str) -> None:
     if (name := csv_errors.twice(names, [column.name for column in data.columns])) is not None:
         index = [column.name for column in data.columns].index(name)
         message = f"{told} has column {name} twice: rename or remove one"
-        raise InvalidInputError("DuplicateColumn", message, f"spec.data.columns[{index}].name")
+        raise InvalidInputError(Reason.DUPLICATE_COLUMN, message, f"spec.data.columns[{index}].name")
 
 
 def _declared(frame: pl.DataFrame, data: Data) -> pl.DataFrame:
@@ -104,10 +107,12 @@ def _declared(frame: pl.DataFrame, data: Data) -> pl.DataFrame:
         field = f"spec.data.columns[{index}]"
         if column.name not in frame.columns:
             hint = csv_errors.present(frame.columns, names, column.name)
-            raise InvalidInputError("UnknownColumn", f"no column {column.name!r} in the data; {hint}", f"{field}.name")
+            raise InvalidInputError(
+                Reason.UNKNOWN_COLUMN, f"no column {column.name!r} in the data; {hint}", f"{field}.name"
+            )
         if frame.schema[column.name].is_nested():
             message = f"column {column.name} holds lists or structures: give it one value a row"
-            raise InvalidInputError("WrongKind", message, f"{field}.kind")
+            raise InvalidInputError(Reason.WRONG_KIND, message, f"{field}.kind")
     wanted = []
     for column in data.columns:
         text = _text(column.name, frame.schema[column.name]).str.strip_chars()
@@ -117,7 +122,7 @@ def _declared(frame: pl.DataFrame, data: Data) -> pl.DataFrame:
         return frame.select(wanted)
     except pl.exceptions.PolarsError as error:
         message = f"the columns cannot be read as text ({type(error).__name__}): write text, numbers or timestamps"
-        raise InvalidInputError("WrongKind", message, "spec.data.columns") from None
+        raise InvalidInputError(Reason.WRONG_KIND, message, "spec.data.columns") from None
 
 
 def _text(name: str, kind: pl.DataType) -> pl.Expr:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from modelward_api.resources.columns import BOOLEANS, Column
+from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import TrainingJobSpec
 from modelward_training.errors import InvalidInputError
 
@@ -63,7 +64,7 @@ def check(spec: TrainingJobSpec, frame: pl.DataFrame) -> Dataset:
     where = {column.name: f"spec.data.columns[{i}]" for i, column in enumerate(spec.data.columns)}
     features = tuple(c for c in spec.data.columns if c.role == "feature")
     if not features:
-        raise InvalidInputError("NoFeatures", "no column has the role feature", "spec.data.columns")
+        raise InvalidInputError(Reason.NO_FEATURES, "no column has the role feature", "spec.data.columns")
     _check_units(spec.data.columns, where)
     label = _label(spec, frame, where)
     columns, warnings = {}, []
@@ -101,17 +102,17 @@ def check_variation(spec: TrainingJobSpec, data: Dataset) -> None:
             message = (
                 f"column {column.name} is missing in every training row: set role: ignore, or choose another split"
             )
-            raise InvalidInputError("AllMissing", message, f"spec.data.columns[{index}].role")
+            raise InvalidInputError(Reason.ALL_MISSING, message, f"spec.data.columns[{index}].role")
         if (given == given[0]).all():
             message = f"column {column.name} has one value in all {len(data)} training rows: set role: ignore"
-            raise InvalidInputError("Constant", message, f"spec.data.columns[{index}].role")
+            raise InvalidInputError(Reason.CONSTANT, message, f"spec.data.columns[{index}].role")
 
 
 def _check_units(columns: tuple[Column, ...], where: dict[str, str]) -> None:
     for column in columns:
         if column.unit is not None and not (UNIT.match(column.unit) and _balanced(column.unit)):
             message = f"{column.unit!r} is no UCUM unit; write for example mm[Hg], mmol/L, Cel, a or 1"
-            raise InvalidInputError("InvalidUnit", message, f"{where[column.name]}.unit")
+            raise InvalidInputError(Reason.INVALID_UNIT, message, f"{where[column.name]}.unit")
 
 
 def _balanced(unit: str) -> bool:
@@ -121,22 +122,24 @@ def _balanced(unit: str) -> bool:
 def _label(spec: TrainingJobSpec, frame: pl.DataFrame, where: dict[str, str]) -> np.ndarray:
     name = spec.data.label.column
     if name not in where:
-        raise InvalidInputError("UnknownColumn", f"label column {name!r} is not declared", "spec.data.label.column")
+        raise InvalidInputError(
+            Reason.UNKNOWN_COLUMN, f"label column {name!r} is not declared", "spec.data.label.column"
+        )
     values = frame[name]
     if (missing := values.null_count()) > 0:
         message = f"the label is missing in {missing} of {len(values)} rows: remove them, or complete them"
-        raise InvalidInputError("MissingLabel", message, where[name])
+        raise InvalidInputError(Reason.MISSING_LABEL, message, where[name])
     label = _events(spec, values, where[name])
     positives = int(label.sum())
     if positives in (0, len(label)):
         found = "no row has" if positives == 0 else "all rows have"
         message = f"{found} the positive value {spec.data.label.positive!r} in {name}: there is nothing to tell apart"
-        raise InvalidInputError("OneClass", message, "spec.data.label.positive")
+        raise InvalidInputError(Reason.ONE_CLASS, message, "spec.data.label.positive")
     if len(label) < FEWEST_ROWS or min(positives, len(label) - positives) < FEWEST_OF_A_CLASS:
         message = (
             f"{len(label)} rows with {positives} events: at least {FEWEST_ROWS} rows, {FEWEST_OF_A_CLASS} of each class"
         )
-        raise InvalidInputError("TooFewRows", message, "spec.data.sources")
+        raise InvalidInputError(Reason.TOO_FEW_ROWS, message, "spec.data.sources")
     return label
 
 
@@ -149,7 +152,7 @@ def _events(spec: TrainingJobSpec, values: pl.Series, field: str) -> np.ndarray:
         as_number = _as_number(column, spec.data.label.positive)
         if as_number is None:
             message = f"the positive value is no {column.kind}, as column {column.name} is declared"
-            raise InvalidInputError("WrongKind", message, "spec.data.label.positive")
+            raise InvalidInputError(Reason.WRONG_KIND, message, "spec.data.label.positive")
         values, positive = found, as_number
     if column.allowed_values:
         wrong = int((~values.is_in(list(column.allowed_values))).sum())
@@ -158,13 +161,13 @@ def _events(spec: TrainingJobSpec, values: pl.Series, field: str) -> np.ndarray:
                 f"column {column.name} has other values than allowedValues in {wrong} of {len(values)} rows: "
                 "correct them, declare them (all but the positive are negatives), or remove the rows"
             )
-            raise InvalidInputError("UnknownLabel", message, f"{field}.allowedValues")
+            raise InvalidInputError(Reason.UNKNOWN_LABEL, message, f"{field}.allowedValues")
     elif (different := values.n_unique()) > 2:
         message = (
             f"column {column.name} has {different} different values, and only one is the positive: which of the others are "
             "negatives? List all of them in allowedValues (kind: categorical), and correct the rest"
         )
-        raise InvalidInputError("UnknownLabel", message, f"{field}.allowedValues")
+        raise InvalidInputError(Reason.UNKNOWN_LABEL, message, f"{field}.allowedValues")
     return (values == positive).cast(pl.Int8).to_numpy()
 
 
@@ -180,12 +183,12 @@ def _as_number(column: Column, text: str) -> float | None:
 def _feature(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, list[str]]:
     missing = values.null_count()
     if missing == len(values):
-        raise InvalidInputError("AllMissing", f"column {column.name} is missing in every row: remove it", field)
+        raise InvalidInputError(Reason.ALL_MISSING, f"column {column.name} is missing in every row: remove it", field)
     if missing and not column.nullable:
         message = (
             f"column {column.name} is missing in {missing} of {len(values)} rows: set nullable: true, or complete it"
         )
-        raise InvalidInputError("MissingValues", message, f"{field}.nullable")
+        raise InvalidInputError(Reason.MISSING_VALUES, message, f"{field}.nullable")
     if column.kind in NUMERIC_KINDS:
         return _numbers(column, values, field)
     return _categories(column, values, field), []
@@ -205,13 +208,13 @@ def _numbers(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray,
         message = (
             f"column {column.name} is no {column.kind} in {wrong} of {len(values)} rows: correct kind or missingValues"
         )
-        raise InvalidInputError("WrongKind", message, f"{field}.kind")
+        raise InvalidInputError(Reason.WRONG_KIND, message, f"{field}.kind")
     if large := int((np.abs(found[given]) > LARGEST).sum()):
         message = (
             f"column {column.name} has values beyond {LARGEST:.1e}, the largest of a model's numbers, in {large} of "
             f"{len(values)} rows: correct them, list them in missingValues, or convert the unit"
         )
-        raise InvalidInputError("TooLarge", message, field)
+        raise InvalidInputError(Reason.TOO_LARGE, message, field)
     outside = _outside(column, found[given])
     text = f"{column.name}: {outside} of {len(values)} rows are outside the declared range"
     return found, [text] if outside else []
@@ -233,10 +236,10 @@ def _categories(column: Column, values: pl.Series, field: str) -> np.ndarray:
                 f"column {column.name} has other values than allowedValues in {unknown} of {len(values)} rows: "
                 "declare them, or list them in missingValues"
             )
-            raise InvalidInputError("UnknownCategory", message, f"{field}.allowedValues")
+            raise InvalidInputError(Reason.UNKNOWN_CATEGORY, message, f"{field}.allowedValues")
     elif values.n_unique() > 256:
         message = f"column {column.name} has more than 256 different values: it is no category (an identifier?)"
-        raise InvalidInputError("TooManyCategories", message, field)
+        raise InvalidInputError(Reason.TOO_MANY_CATEGORIES, message, field)
     return values.fill_null("").to_numpy().astype(object)
 
 
@@ -256,12 +259,12 @@ def _time(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, bo
     """What orders the rows, [n], and whether it names an offset."""
     if missing := values.null_count():
         message = f"column {column.name} with the role time is missing in {missing} of {len(values)} rows: complete it"
-        raise InvalidInputError("MissingValues", message, field)
+        raise InvalidInputError(Reason.MISSING_VALUES, message, field)
     if column.kind in ("numeric", "integer"):
         return _numbers(column, values, field)[0], False
     if column.kind != "timestamp":
         message = f"column {column.name} with the role time sorts as text: set kind: timestamp (ISO 8601) or a number"
-        raise InvalidInputError("WrongKind", message, f"{field}.kind")
+        raise InvalidInputError(Reason.WRONG_KIND, message, f"{field}.kind")
     texts = values.to_list()
     known = {text: instant(text) for text in set(texts)}
     if wrong := [row for row, text in enumerate(texts, 1) if known[text] is None]:
@@ -269,7 +272,7 @@ def _time(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, bo
             f"column {column.name} is no ISO 8601 timestamp in {len(wrong)} of {len(texts)} rows, first in row {wrong[0]}: "
             "write 2016-03-28, 2016-03-28T14:30:00 or 2016-03-28T14:30:00+01:00"
         )
-        raise InvalidInputError("InvalidTime", message, field)
+        raise InvalidInputError(Reason.INVALID_TIME, message, field)
     moments = [known[text] for text in texts]
     aware = [moment is not None and moment.tzinfo is not None for moment in moments]
     if any(aware) and not all(aware):
@@ -277,7 +280,7 @@ def _time(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, bo
             f"column {column.name} names an offset from UTC in {sum(aware)} of {len(texts)} rows and none in the others, so "
             "that they cannot be ordered: give all of them one (Z or +01:00), or none"
         )
-        raise InvalidInputError("MixedOffsets", message, field)
+        raise InvalidInputError(Reason.MIXED_OFFSETS, message, field)
     return np.array([plain(m) for m in moments if m is not None], dtype="datetime64[us]"), all(aware)
 
 

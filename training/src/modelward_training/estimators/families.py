@@ -19,6 +19,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import Estimator
 from modelward_training.data.validate import Dataset
 from modelward_training.errors import InvalidInputError
@@ -109,7 +110,7 @@ def fit(pipeline: Pipeline, estimator: Estimator, data: Dataset) -> Pipeline:
         wrong = [name for name in estimator.params if f"'{name}'" in str(error)]
         told = f"{wrong[0]} has" if wrong else "a parameter has"
         message = f"{told} a value that {estimator.algorithm} does not take: see its documentation in scikit-learn"
-        raise InvalidInputError("InvalidParameter", message, "spec.estimator.params") from None
+        raise InvalidInputError(Reason.INVALID_PARAMETER, message, "spec.estimator.params") from None
 
 
 def cross_fitted(pipeline: Pipeline, estimator: Estimator, data: Dataset, seed: int) -> np.ndarray:
@@ -161,7 +162,7 @@ def _estimator(estimator: Estimator, seed: int) -> object:
     for name in estimator.params:
         if name not in known:
             message = f"{estimator.algorithm} has no parameter {name!r}; it has {', '.join(sorted(known))}"
-            raise InvalidInputError("UnknownParameter", message, f"spec.estimator.params.{name}")
+            raise InvalidInputError(Reason.UNKNOWN_PARAMETER, message, f"spec.estimator.params.{name}")
     params: dict[str, object] = {"random_state": seed, **estimator.params}
     if kind is LogisticRegression:
         params.setdefault("max_iter", 1000)

@@ -8,6 +8,7 @@ import numpy as np
 
 from modelward_api.bundle.documents import MOST_STRATA, Subgroup
 from modelward_api.resources.columns import Column
+from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import DeclaredSubgroup, TrainingJobSpec
 from modelward_training.data.validate import Dataset
 from modelward_training.errors import InvalidInputError
@@ -28,7 +29,7 @@ def declared(spec: TrainingJobSpec) -> tuple[Subgroup, ...]:
     )
     if (strata := sum(len(subgroup.strata) for subgroup in found)) > MOST_STRATA:
         message = f"{strata} groups, all columns together: at most {MOST_STRATA}, as each is counted apart in every pod"
-        raise InvalidInputError("TooManyStrata", message, FIELD)
+        raise InvalidInputError(Reason.TOO_MANY_STRATA, message, FIELD)
     return found
 
 
@@ -45,14 +46,14 @@ def members(subgroups: tuple[Subgroup, ...], data: Dataset) -> dict[str, np.ndar
 def _subgroup(column: Column | None, wanted: DeclaredSubgroup, field: str) -> Subgroup:
     if column is None:
         message = f"column {wanted.column!r} is no declared feature: pods know nothing else of a request"
-        raise InvalidInputError("InvalidSubgroup", message, f"{field}.column")
+        raise InvalidInputError(Reason.INVALID_SUBGROUP, message, f"{field}.column")
     if bool(wanted.cuts) != (column.kind in ("numeric", "integer")) or list(wanted.cuts) != sorted(set(wanted.cuts)):
         message = "cuts that grow are for numeric and integer columns, which need them"
-        raise InvalidInputError("InvalidSubgroup", message, f"{field}.cuts")
+        raise InvalidInputError(Reason.INVALID_SUBGROUP, message, f"{field}.cuts")
     if column.kind == "categorical":
         if not column.allowed_values:
             message = f"column {column.name} needs allowedValues, which name the groups"
-            raise InvalidInputError("InvalidSubgroup", message, f"{field}.column")
+            raise InvalidInputError(Reason.INVALID_SUBGROUP, message, f"{field}.column")
         strata = tuple(f"{column.name}={category}" for category in column.allowed_values)
         return Subgroup(column=column.name, strata=strata, categories=column.allowed_values)
     if column.kind == "boolean":

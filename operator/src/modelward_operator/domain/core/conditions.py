@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from modelward_api.resources.conditions import Condition, upsert, without
+from modelward_api.resources.reasons import ConditionType
 from modelward_operator.domain.core.clock import stamp
 
 State = Literal["True", "False", "Unknown"]

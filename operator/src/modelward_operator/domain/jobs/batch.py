@@ -177,12 +177,14 @@ def _choose(model: Observation, version: str | None) -> Chosen | Failure:
         champion = assign_roles(model).champion
         if champion is None or champion.deleting:
             message = f"model {model.model} has no champion: promote a version, or set spec.version"
-            return Failure("NoChampion", message)
+            return Failure(Reason.NO_CHAMPION, message)
         return _usable(model, champion, "spec.model")
     named = [v for v in present if v.spec.version == version]
     if not named:
         known = ", ".join(sorted(v.spec.version for v in present)[:10])
-        return Failure("VersionNotFound", f"spec.version: {model.model} has no version {version}; it has {known}")
+        return Failure(
+            Reason.VERSION_NOT_FOUND, f"spec.version: {model.model} has no version {version}; it has {known}"
+        )
     # Two ModelVersions may say one version: the one that serves, else the first.
     named.sort(key=lambda v: (v.status.phase in REFUSED, v.status.phase != "Champion", v.created, v.name))
     return _usable(model, named[0], "spec.version")
@@ -193,7 +195,7 @@ def _usable(model: Observation, version: Version, field: str) -> Chosen | Failur
     artifact, phase = version.artifact, version.status.phase
     if phase in REFUSED or (artifact is not None and quarantined(model, artifact.digest) is not None):
         message = f"{field}: ModelVersion {version.name} is {phase or 'quarantined'}: choose another version"
-        return Failure("VersionRefused", message)
+        return Failure(Reason.VERSION_REFUSED, message)
     if artifact is None:
         return version.artifact_failure or Failure(
             "ArtifactAwaited", f"ModelVersion {version.name} has no bundle yet: waiting for it"
@@ -233,9 +235,9 @@ def fails(observation: BatchObservation) -> BatchStage | None:
     if observation.job is None or observation.job.failure is None:
         return None
     # Pods that were stopped for another's bad input have nothing to say.
-    said = [o for o in observation.outcomes if not o.succeeded and o.reason not in PASSING]
+    said = [o for o in observation.outcomes if not o.succeeded and o.reason not in RETRIED]
     failure = told(said[-1]) if said else _of_bundle(observation.pod_problem, observation.job)
-    if failure is None or observation.job.failure.reason == "DeadlineExceeded":
+    if failure is None or observation.job.failure.reason == Reason.DEADLINE_EXCEEDED:
         failure = _late(observation, observation.job.failure)
     return BatchStage("Failed", failure.reason, failure.message, stalled=True)
 
@@ -244,7 +246,11 @@ def _late(observation: BatchObservation, verdict: Failure) -> Failure:
     """Return the Job's verdict; for an exceeded deadline, with the last problem."""
     before = next((c for c in observation.status.conditions if c.type == "Ready"), None)
     last = observation.pod_problem or (Failure(before.reason, before.message) if before else None)
-    if verdict.reason != "DeadlineExceeded" or last is None or last.reason in ("Starting", "Scoring", "Suspended"):
+    if (
+        verdict.reason != Reason.DEADLINE_EXCEEDED
+        or last is None
+        or last.reason in (Reason.STARTING, Reason.SCORING, Reason.SUSPENDED)
+    ):
         return verdict
     return Failure(verdict.reason, f"spec.activeDeadline was exceeded; the last problem: {last.message}")
 
@@ -389,7 +395,7 @@ def _summary(stage: BatchStage) -> Summary:
         "True" if stage.phase == "Complete" else "False",
         stage.reason,
         stage.message,
-        reconciling=stage.phase in ("Pending", "Running") and not stage.stalled and stage.reason != "Suspended",
+        reconciling=stage.phase in ("Pending", "Running") and not stage.stalled and stage.reason != Reason.SUSPENDED,
         stalled=stage.stalled,
         others=(state("Complete"), state("Failed")),
     )

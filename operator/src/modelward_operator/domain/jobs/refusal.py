@@ -12,7 +12,7 @@ MIN_RETRY, MAX_RETRY = 2.0, 300.0
 """Seconds until the next try: at least and at most."""
 MAX_QUOTE_LENGTH = 700
 
-QUOTA, FORBIDDEN, REFUSED, NO_PODS = "QuotaExceeded", "Forbidden", "ObjectRefused", "PodsRefused"
+QUOTA, FORBIDDEN, REFUSED, NO_PODS = Reason.QUOTA_EXCEEDED, Reason.FORBIDDEN, Reason.OBJECT_REFUSED, Reason.PODS_REFUSED
 REASONS = frozenset({QUOTA, FORBIDDEN, REFUSED, NO_PODS})
 
 

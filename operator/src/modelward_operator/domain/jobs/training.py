@@ -9,6 +9,7 @@ from typing import Literal
 
 from modelward_api.bundle.documents import Metric
 from modelward_api.resources.conditions import find
+from modelward_api.resources.reasons import ConditionType, Reason
 from modelward_api.resources.trainingjob import TrainingJobSpec, TrainingJobStatus
 from modelward_api.wire.exchange import TERMINATED, Step, TrainingOutcome, TrainingProgress
 from modelward_operator.domain.core import chain
@@ -168,10 +169,10 @@ def is_complete(observation: TrainingObservation) -> TrainingStage | None:
 def fails(observation: TrainingObservation) -> TrainingStage | None:
     """The Job has failed: report the pod's reason, else the Job's. A pod that finishes too late changes nothing."""
     failure = observation.job_failure
-    if failure is None or (observation.status.phase == "Complete" and failure.reason == "NameTaken"):
+    if failure is None or (observation.status.phase == "Complete" and failure.reason == Reason.NAME_TAKEN):
         return None  # of a Job that came after ours had succeeded
     outcome = observation.outcome
-    if outcome is not None and not outcome.succeeded and outcome.reason != TERMINATED:
+    if outcome is not None and not outcome.succeeded and outcome.reason != Reason.TERMINATED:
         where = f"{outcome.field}: " if outcome.field and not outcome.message.startswith(outcome.field) else ""
         return TrainingStage("Failed", outcome.reason, f"{where}{outcome.message}", stalled=True)
     failure = _cause(failure, observation)
@@ -182,10 +183,10 @@ def fails(observation: TrainingObservation) -> TrainingStage | None:
 def _cause(verdict: Failure, observation: TrainingObservation) -> Failure:
     """Return why the Job failed: its own reason says only how often, or for how long, it tried."""
     problem = observation.pod_problem
-    if verdict.reason == "BackoffLimitExceeded" and problem is not None:
+    if verdict.reason == Reason.BACKOFF_LIMIT_EXCEEDED and problem is not None:
         return problem
-    if verdict.reason == "DeadlineExceeded":
-        before = find(observation.status.conditions, "Ready")
+    if verdict.reason == Reason.DEADLINE_EXCEEDED:
+        before = find(observation.status.conditions, ConditionType.READY)
         last = problem or (Failure(before.reason, before.message) if before else None)
         if last is not None and last.reason not in ("Starting", "Training", "Suspended"):
             return Failure(verdict.reason, f"spec.activeDeadline was exceeded; the last problem: {last.message}")
@@ -227,7 +228,7 @@ def is_starting(observation: TrainingObservation) -> TrainingStage | None:
         return None
     return TrainingStage(
         "Running" if observation.status.phase == "Running" and observation.job_exists else "Pending",
-        "Starting",
+        Reason.STARTING,
         "Waiting for the training pod to start" if observation.job_exists else "Creating the Job",
     )
 

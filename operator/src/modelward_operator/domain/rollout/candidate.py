@@ -289,8 +289,8 @@ def mismatch(version: Version, documents: BundleDocuments | None) -> Failure | N
         return None
     said, spec = documents.signature, version.spec
     for reason, what, is_of, wanted in (
-        ("ModelMismatch", "model", said.model, spec.model),
-        ("VersionMismatch", "version", said.version, spec.version),
+        (Reason.MODEL_MISMATCH, "model", said.model, spec.model),
+        (Reason.VERSION_MISMATCH, "version", said.version, spec.version),
     ):
         if is_of != wanted:
             message = (

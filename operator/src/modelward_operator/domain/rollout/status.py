@@ -176,7 +176,7 @@ def lost_note(observation: Observation) -> Note | None:
     if observation.lost is None or not versions or any(c and c.message == observation.lost for c in told):
         return None
     first = min(versions, key=lambda v: (v.status.phase != "Champion", v.name))
-    return Note("ModelVersion", first.name, "Warning", "RecordLost", observation.lost)
+    return Note("ModelVersion", first.name, "Warning", Reason.RECORD_LOST, observation.lost)
 
 
 def _tls(version: Version) -> Detail:

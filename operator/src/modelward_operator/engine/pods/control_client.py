@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from modelward_api import names
 from modelward_api.base import Digest
 from modelward_api.bundle.documents import BundleDocuments
+from modelward_api.resources.reasons import Reason
 from modelward_api.wire.exchange import Challenger, ExchangeRequest, ExchangeResponse, TrafficLease
 from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.rollout.decision import LeaseOrder

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from modelward_api import names
 from modelward_api.resources.modelversion import Artifact
+from modelward_api.resources.reasons import Reason
 from modelward_api.resources.scorebatch import ScoreBatchSpec, ScoreBatchStatus
 from modelward_api.wire.exchange import BatchOutcome
 from modelward_operator.domain.core.failure import Failure

@@ -92,5 +92,5 @@ def failure(job: Manifest | None) -> Failure | None:
     """Return why the Job failed, if it did: FailureTarget while its pods still terminate, Failed afterwards."""
     for condition in ((job or {}).get("status") or {}).get("conditions") or []:
         if condition["type"] in ("Failed", "FailureTarget") and condition["status"] == "True":
-            return Failure(condition.get("reason") or "JobFailed", condition.get("message") or "The Job failed")
+            return Failure(condition.get("reason") or Reason.JOB_FAILED, condition.get("message") or "The Job failed")
     return None

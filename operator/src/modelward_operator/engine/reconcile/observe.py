@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from modelward_api import names
 from modelward_api.resources.driftmonitor import DriftMonitorSpec, DriftMonitorStatus
 from modelward_api.resources.modelversion import Artifact, ModelVersionSpec, ModelVersionStatus
+from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import TrainingJobStatus
 from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.core.record import ModelRecord
@@ -137,7 +138,7 @@ def model_record(manifest: Manifest | None) -> ModelRecord | Failure:
     try:
         return records.read(manifest)
     except ValueError as error:
-        return Failure("RecordUnreadable", str(error))
+        return Failure(Reason.RECORD_UNREADABLE, str(error))
 
 
 def model_service(manifest: Manifest | None) -> ModelService | None:
@@ -246,7 +247,7 @@ async def _with_artifact(gateway: Gateway, namespace: str, version: Version, tak
     status = tolerant(TrainingJobStatus, job.get("status"))
     if status.phase == "Failed":
         message = f"spec.trainingJobRef: TrainingJob {reference.name} failed: {status.message}"
-        return replace(version, artifact_failure=Failure("TrainingJobFailed", message))
+        return replace(version, artifact_failure=Failure(Reason.TRAINING_JOB_FAILED, message))
     if status.phase == "Complete" and status.uri and status.digest:
         return replace(version, artifact=Artifact(uri=status.uri, digest=status.digest))
     return version

@@ -81,7 +81,7 @@ def tell(namespace: str, model: str, decision: Decision) -> None:
     _tell_drift(namespace, model, decision)
     for note in decision.notes:
         TRANSITIONS.labels(namespace, model, note.reason).inc()
-        if note.reason == "RecordLost":
+        if note.reason == Reason.RECORD_LOST:
             LOST.labels(namespace, model).inc()
 
 
