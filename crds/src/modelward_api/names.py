@@ -28,7 +28,6 @@ SCALE_MANAGER = "modelward-operator-scale"
 IN_FLIGHT_METRIC = "modelward_requests_in_flight"
 
 HTTP_PORT = 8080
-GRPC_PORT = 9000
 """Open Inference Protocol over REST."""
 GRPC_PORT = 9000
 """Open Inference Protocol over gRPC."""

@@ -22,8 +22,12 @@ _UNSAFE = re.compile(r"[%?#\\\x00-\x1f\x7f]")
 """Characters that a client of stores would not take as part of a path, so that it might read another file than was checked."""
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}(/.*)?", re.DOTALL)
 """A bucket's name: no user info, no port, nothing that could be another host than the configured endpoint."""
-_FULL = ("No space left on device", "Disk quota exceeded")
+_FULL = ("no space left on device", "disk quota exceeded")
 """The operating system's words; those of object stores are as many as there are stores."""
+_MISSING = ("not found", "no such file", "canonicalize")
+"""Words for a missing object, file, and root of a local store."""
+_DENIED = "os error 13"
+_REFUSED = ("PermissionDeniedError", "UnauthenticatedError")
 
 PATIENCE: dict[str, Any] = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
 """How long the client tries by itself before the container says what is wrong. By default it is silent for three minutes."""
@@ -41,13 +45,13 @@ class Trouble:
 def trouble(error: Exception, uri: str, environ: Mapping[str, str] = os.environ) -> Trouble:
     """What an exception of the store's client means. It tells kinds apart in its text alone."""
     name, text, where = type(error).__name__, str(error), shown(uri)
-    if isinstance(error, PermissionError) or "os error 13" in text:
+    if isinstance(error, PermissionError) or _DENIED in text:
         why = "the volume's files belong to another user or group"
         return Trouble(
             Reason.STORE_ACCESS_DENIED, f"{where}: {why}: set securityContext.fsGroup in the chart's podDefaults"
         )
     # Before what follows: the text of these holds what a server has answered.
-    if name in ("PermissionDeniedError", "UnauthenticatedError"):
+    if name in _REFUSED:
         why = "the server refuses the credentials, or they do not allow this"
         return Trouble(
             Reason.STORE_ACCESS_DENIED, f"{where}: {why}: check the Secret of the chart's store.existingSecret"
@@ -152,5 +156,19 @@ def split(address: str) -> tuple[str, str]:
 
 
 def is_full(error: Exception) -> bool:
-    """Whether a store refused to write because there is no room: its client says so in words only."""
-    return any(words in str(error) for words in _FULL)
+    """Whether a store refused to write because no space is left: its client says so in words only."""
+    return _says(error, _FULL)
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether a store has nothing at the address, in contrast to :func:`trouble`: the store itself can be used."""
+    if isinstance(error, FileNotFoundError):
+        return True
+    # The text of these holds what a server answered, or the name of a folder that may not be read.
+    is_refused = isinstance(error, PermissionError) or type(error).__name__ in _REFUSED or _DENIED in str(error)
+    return not is_refused and _says(error, _MISSING)
+
+
+def _says(error: Exception, words: tuple[str, ...]) -> bool:
+    text = str(error).lower()
+    return any(word in text for word in words)

@@ -134,7 +134,11 @@ def test_a_challenger_is_not_blamed_for_requests_on_which_the_champion_fails_too
         holder.record_pair(OTHER, PairedResult(error_challenger=True, error_champion=True, invalid=True))
     (evidence,) = holder.evidence()
     assert evidence.tripped is None
-    assert (evidence.counts.errors_both, evidence.counts.invalid, evidence.counts.opening_errors) == (OPENING, 0, 0)
+    assert (evidence.counts.errors_both, evidence.counts.invalid, evidence.counts.opening_errors) == (
+        OPENING_PAIRS,
+        0,
+        0,
+    )
 
 
 def test_a_pair_counts_at_the_levels_that_only_one_of_the_two_passed(holder):

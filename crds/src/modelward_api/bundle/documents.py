@@ -16,7 +16,6 @@ from pydantic import Field, model_validator
 from modelward_api.base import Digest, Document, Fraction, Name, SemVer
 from modelward_api.resources.columns import Column
 
-FORMAT = 1
 MOST_STRATA = 32
 """Strata of all declared subgroups of a model together: each has counters of its own in every pod."""
 
@@ -180,7 +179,7 @@ class ParityReport(Document):
 
 
 class Golden(Document):
-    """Synthetic rows (drawn from bin midpoints and categories, never patients) with the scores they must give."""
+    """Synthetic rows, drawn from bin limits and categories and never from patients, with the scores that they must have."""
 
     inputs: dict[str, tuple[float | str | None, ...]]
     scores: tuple[float, ...]

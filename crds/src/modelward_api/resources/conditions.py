@@ -32,12 +32,6 @@ def find(conditions: Iterable[Condition], type_: str) -> Condition | None:
     return next((c for c in conditions if c.type == type_), None)
 
 
-def is_true(conditions: Iterable[Condition], type_: str) -> bool:
-    """Whether the condition of that type is there and True."""
-    condition = find(conditions, type_)
-    return condition is not None and condition.status == "True"
-
-
 def upsert(conditions: Sequence[Condition], new: Condition) -> tuple[Condition, ...]:
     """The conditions with ``new`` in the place of its type; the transition time moves only when the status does."""
     old = find(conditions, new.type)

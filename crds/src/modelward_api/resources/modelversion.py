@@ -144,7 +144,8 @@ class Serving(Document):
         Field(
             ge=1,
             le=100,
-            description="Pods while this version is the champion; a challenger starts with 1. Left out with autoscaling.",
+            description="Pods while this version is the champion. A challenger has fewer: as many as its weight needs, at least 1. Leave "
+            "it out with autoscaling.",
         ),
     ] = 1
     autoscaling: Annotated[
@@ -193,11 +194,6 @@ class Serving(Document):
             "It needs a stickyHeader; requests without it count as ever.",
         ),
     ] = "request"
-
-    @property
-    def least_replicas(self) -> int:
-        """The fewest pods that the version shall have as a champion."""
-        return self.autoscaling.min_replicas if self.autoscaling else self.replicas
 
 
 class RolloutStep(Document):

@@ -54,6 +54,8 @@ class TrafficLease(Document):
     """The Service selects these pods no longer: callers with an old connection are asked to connect anew."""
 
 
+OPENING_PAIRS = 20
+"""The first pairs of each champion pod. A pod in which the challenger fails more than half of them stops using it by itself."""
 LATENCY_LEVELS = (0.125, 0.25, 0.5)
 """Fractions of the latency objective at which slower answers are counted, beside the objective itself."""
 SCORE_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -88,7 +90,7 @@ class PairedCounts(Document):
     """By level: compared pairs in which only the challenger's score (of the request's first row) reaches it."""
     higher_champion: tuple[int, ...] = (0,) * len(SCORE_LEVELS)
     opening_pairs: int = 0
-    """Pairs among the first 20."""
+    """Pairs among the first :data:`OPENING_PAIRS`."""
     opening_errors: int = 0
     """Of these, the pairs in which only the challenger failed."""
     answered: int = 0

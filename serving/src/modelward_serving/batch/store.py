@@ -21,6 +21,7 @@ from modelward_api.store import (
     InvalidAddressError,
     is_full,
     is_inside,
+    is_missing,
     patient,
     resolve,
     shown,
@@ -115,7 +116,6 @@ def reachable(uri: str, which: str) -> Iterator[None]:
     try:
         yield
     except (OSError, obstore.exceptions.BaseError, ValueError) as error:
-        text = str(error)
         if is_full(error):
             message = f"no space left at {uri}. Free space, then delete this ScoreBatch and apply it again"
             raise InvalidInputError("StoreFull", message, FIELD[which]) from None

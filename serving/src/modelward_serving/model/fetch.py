@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from modelward_api import job_process, names
 from modelward_api.bundle.documents import Signature, UnverifiedBundleError
 from modelward_api.resources.reasons import STORE_TROUBLES, Reason
-from modelward_api.store import InvalidAddressError, patient, resolve, shown, split, trouble
+from modelward_api.store import InvalidAddressError, is_missing, patient, resolve, shown, split, trouble
 from modelward_api.wire.exchange import INVALID_INPUT_EXIT_CODE, FetchOutcome
 from modelward_serving.model.bundle import unpack
 from modelward_serving.termination import tell

@@ -84,7 +84,7 @@ class LeaseHolder:
             count_pair(tally.strata[stratum], pair)
         if pair.invalid and not pair.error_champion:
             self._trip(digest, tally, Reason.INVALID_ANSWER)
-        elif tally.whole.plain["opening_errors"] > OPENING / 2:
+        elif tally.whole.plain["opening_errors"] > OPENING_PAIRS / 2:
             self._trip(digest, tally, Reason.OPENING_ERRORS)
 
     def evidence(self) -> tuple[PairedEvidence, ...]:

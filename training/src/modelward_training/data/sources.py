@@ -13,7 +13,7 @@ from obstore.store import from_url
 from modelward_api import csv_errors
 from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import Data, Source
-from modelward_api.store import InvalidAddressError, patient, resolve, shown, split, trouble
+from modelward_api.store import InvalidAddressError, is_missing, patient, resolve, shown, split, trouble
 from modelward_training.errors import InvalidInputError, StoreError
 
 
@@ -62,8 +62,7 @@ def _fetch(source: Source, field: str, store: str | None) -> bytes:
     except InvalidAddressError as error:
         raise InvalidInputError(Reason.INVALID_ADDRESS, str(error), f"{field}.uri") from None
     except (OSError, obstore.exceptions.BaseError) as error:
-        # An object store's client says what is missing in words only.
-        if isinstance(error, FileNotFoundError) or any(s in str(error).lower() for s in ("not found", "no such file")):
+        if is_missing(error):
             message = f"no file at {told}: upload it, or correct the address"
             raise InvalidInputError(Reason.MISSING_FILE, message, f"{field}.uri") from None
         found = trouble(error, source.uri)

@@ -7,7 +7,7 @@ from math import floor, log, log10
 
 from modelward_api.resources.modelversion import Analysis, SignalEvidence, SubgroupEvidence, Verdict
 from modelward_api.resources.reasons import Reason
-from modelward_api.wire.exchange import PairedCounts
+from modelward_api.wire.exchange import OPENING_PAIRS, PairedCounts
 from modelward_operator.domain.evidence import statistics
 from modelward_operator.domain.evidence.registry import SIGNALS
 
@@ -83,9 +83,9 @@ def tested(analysis: Analysis) -> int:
 
 def _validity(counts: PairedCounts, tripped: str | None) -> SignalEvidence:
     failure = _hard_failure(counts, tripped)
-    verdict: Verdict = "Harm" if failure else "Pass" if counts.pairs >= statistics.OPENING else "Hold"
+    verdict: Verdict = "Harm" if failure else "Pass" if counts.pairs >= OPENING_PAIRS else "Hold"
     return SignalEvidence(
-        name="validity", verdict=verdict, samples=counts.pairs, threshold=0.0, samples_needed=statistics.OPENING
+        name="validity", verdict=verdict, samples=counts.pairs, threshold=0.0, samples_needed=OPENING_PAIRS
     )
 
 
