@@ -151,10 +151,10 @@ class ReferenceProfile(Document):
 class Metric(Document):
     """An estimate on the test set with its bootstrap interval."""
 
-    name: Annotated[str, Field(description="The metric, such as auroc.", max_length=64)]
-    estimate: Annotated[float, Field(description="Its value on the test rows.")]
-    lower: Annotated[float | None, Field(description="Lower end of its interval.")] = None
-    upper: Annotated[float | None, Field(description="Upper end of its interval.")] = None
+    name: Annotated[str, Field(description="Name of the metric, such as auroc.", max_length=64)]
+    estimate: Annotated[float, Field(description="Value on the test rows.")]
+    lower: Annotated[float | None, Field(description="Lower end of the 95% interval.")] = None
+    upper: Annotated[float | None, Field(description="Upper end of the 95% interval.")] = None
 
 
 class Evaluation(Document):

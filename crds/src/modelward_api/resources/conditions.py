@@ -13,17 +13,17 @@ from modelward_api.base import Document, Timestamp
 class Condition(Document):
     """One aspect of an object's state, with the reason for it."""
 
-    type: Annotated[str, Field(description="What the condition is about.", max_length=64)]
+    type: Annotated[str, Field(description="Type of the condition, such as Ready.", max_length=64)]
     status: Annotated[
-        Literal["True", "False", "Unknown"], Field(description="Whether it holds; Unknown while it cannot be told.")
+        Literal["True", "False", "Unknown"], Field(description="True, False, or Unknown while it cannot be determined.")
     ]
     observed_generation: Annotated[
-        int | None, Field(description="The metadata.generation that this condition speaks of.")
+        int | None, Field(description="The metadata.generation that this condition was set for.")
     ] = None
-    last_transition_time: Annotated[Timestamp, Field(description="When status last changed.")]
-    reason: Annotated[str, Field(description="A CamelCase word for programs.", max_length=64)]
+    last_transition_time: Annotated[Timestamp, Field(description="Time of the last change of status.")]
+    reason: Annotated[str, Field(description="Machine-readable reason in CamelCase.", max_length=64)]
     message: Annotated[
-        str, Field(description="A sentence for people: what, where, and what to do.", max_length=1024)
+        str, Field(description="Human-readable message: what happened, where, and what to do.", max_length=1024)
     ] = ""
 
 

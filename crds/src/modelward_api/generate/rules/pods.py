@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from modelward_api.generate.rules.rule import Rule, either, requests_within_limits
 from modelward_api.resources.pods import (
+    KEY_FORM,
     LABEL_KEY,
+    ONE_VALUE,
     RESERVED_ENV,
     RESERVED_ENV_SENTENCE,
     RESERVED_LABELS,
@@ -13,10 +15,10 @@ from modelward_api.resources.pods import (
 
 
 def pod(path: str) -> tuple[Rule, ...]:
-    """The rules of PodSettings."""
+    """Return the rules of PodSettings."""
     labels = ", ".join(f"'{label}'" for label in RESERVED_LABELS)
     named = f"k.matches('{LABEL_KEY}') && !k.startsWith('{RESERVED_PREFIX}')"
-    told = f"names are [prefix/]name, and {RESERVED_PREFIX}* is reserved"
+    told = f"{KEY_FORM}; {RESERVED_PREFIX}* is reserved"
     return (
         Rule(
             f"{path}.metadata",
@@ -33,13 +35,13 @@ def pod(path: str) -> tuple[Rule, ...]:
         Rule(
             f"{path}.nodeSelector",
             f"self.all(k, k.matches('{LABEL_KEY}'))",
-            f"{path}.nodeSelector: names are [prefix/]name",
+            f"{path}.nodeSelector: {KEY_FORM}",
         ),
         Rule(f"{path}.env[]", f"!self.name.matches('{RESERVED_ENV}')", f"{path}.env: {RESERVED_ENV_SENTENCE}", ".name"),
         Rule(
             f"{path}.env[]",
             "!has(self.value) || !has(self.valueFrom)",
-            f"{path}.env: give either value or valueFrom",
+            f"{path}.env: {ONE_VALUE}",
             ".value",
         ),
         either(f"{path}.env[].valueFrom", "configMapKeyRef", "secretKeyRef"),

@@ -10,7 +10,7 @@ from modelward_api.generate.rules.pods import pod
 from modelward_api.generate.rules.rule import NAME, Rule, at_least_a_second, immutable, requests_within_limits
 from modelward_api.resources.trainingjob import TrainingJobSpec
 
-_NEW_JOB = "a training is what it is; apply a new TrainingJob (only suspend may change)"
+_NEW_JOB = "apply a new TrainingJob instead (only suspend may change)"
 _FIELDS = tuple(to_camel(name) for name in TrainingJobSpec.model_fields if name != "suspend")
 _MEASURED = "['numeric', 'integer']"
 
@@ -24,7 +24,7 @@ _COLUMN = (
     Rule(
         "spec.data.columns[]",
         "self.role != 'time' || self.kind in ['timestamp', 'numeric', 'integer']",
-        "a time needs kind: timestamp (ISO 8601), numeric or integer: other kinds sort as text",
+        "a column with role: time must have kind: timestamp (ISO 8601), numeric or integer, because other kinds sort as text",
         ".kind",
     ),
     Rule(
@@ -36,37 +36,37 @@ _COLUMN = (
     Rule(
         "spec.data.columns[]",
         "self.name != 'score' || self.role != 'feature'",
-        "no feature may be called score, as the model's output is: rename the column, or give it another role",
+        "a feature must not be named score, the name of the model's output: rename the column or change its role",
         ".name",
     ),
     Rule(
         "spec.data.columns[]",
         f"!has(self.range) || self.kind in {_MEASURED}",
-        "a range needs kind: numeric or integer: correct the kind, or remove the range",
+        "range needs kind: numeric or integer: change the kind or remove the range",
         ".range",
     ),
     Rule(
         "spec.data.columns[]",
         f"!has(self.unit) || self.kind in {_MEASURED}",
-        "a unit needs kind: numeric or integer: correct the kind, or remove the unit",
+        "unit needs kind: numeric or integer: change the kind or remove the unit",
         ".unit",
     ),
     Rule(
         "spec.data.columns[]",
         "size(self.allowedValues) == 0 || self.kind == 'categorical'",
-        "allowedValues need kind: categorical: correct the kind, or use range",
+        "allowedValues needs kind: categorical: change the kind or use range",
         ".allowedValues",
     ),
     Rule(
         "spec.data.columns[]",
         "self.outOfRange == 'flag' || has(self.range) || size(self.allowedValues) > 0",
-        "outOfRange needs a range or allowedValues: say what is in range",
+        "outOfRange needs range or allowedValues: declare one of them",
         ".outOfRange",
     ),
     Rule(
         "spec.data.columns[]",
         "self.outOfRange != 'clip' || self.kind != 'categorical'",
-        "a category cannot be clipped: use flag, reject or abstain",
+        "a categorical column cannot be clipped: use flag, reject or abstain",
         ".outOfRange",
     ),
     Rule(
@@ -80,7 +80,7 @@ _COLUMNS = (
     Rule(
         "spec.data.columns",
         "self.exists(c, c.role == 'feature' && c.kind != 'timestamp')",
-        "spec.data.columns: at least one column must be a feature",
+        "spec.data.columns: at least one column must have role: feature",
     ),
     *(
         Rule(
@@ -93,13 +93,13 @@ _COLUMNS = (
     Rule(
         "spec.data",
         "self.columns.exists(c, c.name == self.label.column && c.role == 'label')",
-        "spec.data.label.column: declare it in spec.data.columns with role: label",
+        "spec.data.label.column: must be declared in spec.data.columns with role: label",
         ".label.column",
     ),
     Rule(
         "spec.data",
         "!self.columns.exists(c, c.role == 'label' && size(c.allowedValues) > 0 && !(self.label.positive in c.allowedValues))",
-        "spec.data.label.positive: it must be one of the label column's allowedValues",
+        "spec.data.label.positive: must be one of the label column's allowedValues",
         ".label.positive",
     ),
 )
@@ -107,7 +107,7 @@ _SUBGROUP = "spec.evaluation.subgroups"
 
 
 def _subgroups(of_column: str, message: str) -> Rule:
-    """A rule on the column ``c`` of each subgroup ``s``."""
+    """Return a rule on the column ``c`` of each subgroup ``s``."""
     every = f"self.evaluation.subgroups.all(s, self.data.columns.all(c, c.name != s.column || ({of_column})))"
     return Rule("spec", every, f"{_SUBGROUP}[].{message}", ".evaluation.subgroups")
 
@@ -116,28 +116,28 @@ _SUBGROUPS = (
     Rule(
         "spec",
         "self.evaluation.subgroups.all(s, self.data.columns.exists(c, c.name == s.column && c.role == 'feature'))",
-        f"{_SUBGROUP}[].column: declare it in spec.data.columns as a feature: pods know nothing else of a request",
+        f"{_SUBGROUP}[].column: must be declared in spec.data.columns with role: feature, because pods receive only features",
         ".evaluation.subgroups",
     ),
     _subgroups(
         f"(size(s.cuts) > 0) == (c.kind in {_MEASURED})",
-        "cuts: give them to a numeric or integer column, such as [40, 65, 80], and to no other",
+        "cuts: must be set for a numeric or integer column, for example [40, 65, 80], and for no other",
     ),
     _subgroups(
         "c.kind != 'categorical' || size(c.allowedValues) > 0",
-        "column: a categorical column needs allowedValues, which name the groups",
+        "column: a categorical column must have allowedValues, which name the groups",
     ),
     Rule(
         "spec",
         "self.evaluation.subgroups.map(s, size(s.cuts) > 0 ? size(s.cuts) + 1 : self.data.columns.filter(c, c.name == s.column)"
         f".map(c, c.kind == 'boolean' ? 2 : size(c.allowedValues)).sum()).sum() <= {MOST_STRATA}",
-        f"{_SUBGROUP}: at most {MOST_STRATA} groups, all columns together",
+        f"{_SUBGROUP}: must not have more than {MOST_STRATA} groups over all columns",
         ".evaluation.subgroups",
     ),
     Rule(
         f"{_SUBGROUP}[]",
         "self.cuts.isSorted() && self.cuts.all(a, self.cuts.exists_one(b, a == b))",
-        f"{_SUBGROUP}[].cuts: they must grow",
+        f"{_SUBGROUP}[].cuts: must increase",
         ".cuts",
     ),
 )
@@ -151,7 +151,7 @@ _SPLIT = (
     Rule(
         "spec.split",
         "!has(self.testFrom) || self.method == 'time'",
-        "spec.split.testFrom: it needs method: time; with method: random use testFraction",
+        "spec.split.testFrom: needs method: time; with method: random use testFraction",
         ".testFrom",
     ),
 )
@@ -160,7 +160,7 @@ _PROMOTED_NAME = Rule(
     "spec",
     "!has(self.promote) || has(self.promote.name) || "
     "(size(self.model) + size(self.version) < 40 && self.version.matches('^[-0-9a-z.]*[0-9a-z]$'))",
-    "spec.promote.name: give one, as MODEL-VERSION is too long for a name or has characters that no name may have",
+    "spec.promote.name: must be set, because MODEL-VERSION is longer than 40 characters or is not a valid name",
     ".promote",
 )
 
