@@ -1,4 +1,4 @@
-"""What is wrong with a CSV file, told by line and remedy and never by what stands there."""
+"""Error messages for CSV files: they name the line and the remedy, and never quote the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UTF16, UTF8_MARK = (b"\xff\xfe", b"\xfe\xff"), b"\xef\xbb\xbf"
 
 
 class MalformedError(Exception):
-    """The text says where and what to do; it holds nothing of the file."""
+    """A malformed file. The message says where and what to do, and quotes nothing of the file."""
 
 
 def check(file: BinaryIO) -> None:
@@ -42,12 +42,12 @@ def check(file: BinaryIO) -> None:
 
 
 def header(content: bytes) -> list[str]:
-    """The columns' names in the content of a file that was checked."""
+    """Return the column names of a checked file's content."""
     return next(csv.reader(_lines(io.BytesIO(content))), [])
 
 
 def separator(header: str) -> str | None:
-    """What separates the columns' names, if it is not a comma."""
+    """Return the separator of the column names, if it is not a comma."""
     if "," in header:
         return None
     return next((name for mark, name in SEPARATORS.items() if mark in header), None)
@@ -86,13 +86,13 @@ def _lines(file: BinaryIO) -> Iterator[str]:
 
 
 def twice(names: Collection[str], declared: Collection[str]) -> str | None:
-    """A declared column that a file has more than once."""
+    """Return a declared column that a file has more than once."""
     counts = Counter(names)
     return next((name for name in declared if counts[name] > 1), None)
 
 
 def present(names: Collection[str], declared: Collection[str], wanted: str) -> str:
-    """What a file has instead of a column: names that were declared may be told, of all others only how many there are."""
+    """Describe a file that lacks a column. Declared names may be quoted; the others are only counted."""
     others = [name for name in names if name not in declared]
     told = f"of {len(names)} columns {len(names) - len(others)} are declared"
     if any(_plain(name) == _plain(wanted) for name in others):

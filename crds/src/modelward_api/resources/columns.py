@@ -1,4 +1,4 @@
-"""The declared columns: what training checks, what the bundle's signature says, what serving validates."""
+"""Declared columns: training checks them, the bundle's signature lists them, serving validates against them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Range(Document):
 
 
 class Column(Document):
-    """One declared column of the data."""
+    """One declared column."""
 
     name: Annotated[
         str,

@@ -28,12 +28,12 @@ class Condition(Document):
 
 
 def find(conditions: Iterable[Condition], type_: str) -> Condition | None:
-    """The condition of that type, or None."""
+    """Return the condition of that type, or None."""
     return next((c for c in conditions if c.type == type_), None)
 
 
 def upsert(conditions: Sequence[Condition], new: Condition) -> tuple[Condition, ...]:
-    """The conditions with ``new`` in the place of its type; the transition time moves only when the status does."""
+    """Return the conditions with ``new``. Its transition time changes only if its status does."""
     old = find(conditions, new.type)
     if old is None:
         return (*conditions, new)
@@ -43,5 +43,5 @@ def upsert(conditions: Sequence[Condition], new: Condition) -> tuple[Condition, 
 
 
 def without(conditions: Sequence[Condition], type_: str) -> tuple[Condition, ...]:
-    """The conditions without that type: kstatus wants Reconciling and Stalled absent unless they are True."""
+    """Return the conditions without that type: kstatus expects Reconciling and Stalled to be absent unless True."""
     return tuple(c for c in conditions if c.type != type_)

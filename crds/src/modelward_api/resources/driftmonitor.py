@@ -1,4 +1,4 @@
-"""DriftMonitor: watches what a model is asked, by counts against what it was trained on."""
+"""DriftMonitor: compares counts of a model's requests with its training data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from modelward_api.resources.conditions import Condition
 
 
 class DriftTests(Document):
-    """When a shift counts."""
+    """When a shift raises an alarm."""
 
     minimum_effect: Annotated[
         float,
@@ -38,7 +38,7 @@ class DriftTests(Document):
 
 
 class Action(Document):
-    """What to do on an alarm."""
+    """One action on an alarm."""
 
     when: Annotated[
         Literal["drift"],
@@ -55,7 +55,7 @@ class Action(Document):
 
 
 class DriftMonitorSpec(Document):
-    """What to watch, and what to do about it."""
+    """Model and features to watch, and the actions to take."""
 
     model: Annotated[Name, Field(description="Name of the model to watch.")]
     interval: Annotated[Duration, Field(description="How often the counts are evaluated.")] = "5m"
@@ -79,7 +79,7 @@ class DriftMonitorSpec(Document):
 
 
 class FeatureDrift(Document):
-    """What one feature shows."""
+    """Evidence for one feature."""
 
     name: Annotated[
         str, Field(description="Name of the feature, or 'score'; for a subgroup such as score[sex=female].")
@@ -116,7 +116,7 @@ class ActionTaken(Document):
 
 
 class DriftMonitorStatus(Document):
-    """What the monitor sees."""
+    """Observed state of a DriftMonitor."""
 
     observed_generation: Annotated[
         int | None, Field(description="The metadata.generation that this status was computed from.")

@@ -1,4 +1,4 @@
-"""ModelVersion: one immutable version of a model, and how it is to be rolled out and served."""
+"""ModelVersion: one immutable version of a model, with its rollout and serving settings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MIN_ABOVE_MAX = "minReplicas must not be greater than maxReplicas"
 
 
 class Artifact(Document):
-    """Where the bundle is, and what it must be."""
+    """Address and digest of a bundle."""
 
     uri: Annotated[
         Uri,
@@ -44,13 +44,13 @@ class Artifact(Document):
 
 
 class TrainingJobRef(Document):
-    """A TrainingJob in the same namespace that makes the bundle."""
+    """Reference to the TrainingJob in the same namespace that makes the bundle."""
 
     name: Annotated[Name, Field(description="Name of the TrainingJob.")]
 
 
 class Autoscaling(Document):
-    """How many pods the version has while it is the champion."""
+    """Bounds and targets of a HorizontalPodAutoscaler."""
 
     min_replicas: Annotated[int, Field(ge=1, le=100, description="Minimum number of pods.")] = 1
     max_replicas: Annotated[int, Field(ge=1, le=100, description="Maximum number of pods.")]
@@ -103,7 +103,7 @@ class Tls(Document):
 
 
 class Authentication(Document):
-    """Whose bearer tokens (JWT) callers of inference need. Health, metrics and metadata stay open."""
+    """Bearer tokens (JWT) that clients need for inference. Health, metrics and metadata stay open."""
 
     issuer: Annotated[str, Field(min_length=1, max_length=512, description="Required iss claim, compared exactly.")]
     audiences: Annotated[
@@ -148,7 +148,7 @@ class Authentication(Document):
 
 
 class Serving(Document):
-    """How the version is served."""
+    """Serving settings of a version."""
 
     replicas: Annotated[
         int,
@@ -221,7 +221,7 @@ class RolloutStep(Document):
 
 
 class Analysis(Document):
-    """What the evidence must show. Every test may be looked at as often as one likes."""
+    """Margins that the evidence is tested against. Every test stays valid however often it is checked."""
 
     error_margin: Annotated[
         float,
@@ -315,7 +315,7 @@ class Analysis(Document):
 
 
 class Rollout(Document):
-    """How the version takes over from the champion."""
+    """Rollout settings of a version."""
 
     strategy: Annotated[
         Literal["canary", "shadow", "direct"],
@@ -397,7 +397,7 @@ class Governance(Document):
 
 
 class VersionSettings(Document):
-    """What a TrainingJob's template can set of the ModelVersion that it creates."""
+    """Settings of a ModelVersion that a TrainingJob's template can set."""
 
     serving: Annotated[Serving, Field(description="How the version is served.")] = Serving()
     rollout: Annotated[Rollout, Field(description="How the version takes over from the champion.")] = Rollout()
@@ -430,7 +430,7 @@ class ModelVersionSpec(VersionSettings):
 
 
 class Weight(Document):
-    """Who gets the new version's answers, in percent of requests."""
+    """Share of requests that the new version answers, in percent."""
 
     requested: Annotated[float, Field(description="Percentage that the rollout currently requests.")] = 0
     actual: Annotated[
@@ -443,7 +443,7 @@ class Weight(Document):
 
 
 class SignalEvidence(Document):
-    """What one signal says so far."""
+    """Evidence for one signal."""
 
     name: Annotated[
         Literal["validity", "errors", "latency", "flips", "latency-shift", "score-shift"],
@@ -472,7 +472,7 @@ class SignalEvidence(Document):
 
 
 class SubgroupEvidence(Document):
-    """What the signal that speaks most against the version says in one stratum of a subgroup. Small numbers are not told."""
+    """Evidence in one group of patients, for the signal that speaks most against the version. Small numbers are withheld."""
 
     stratum: Annotated[str, Field(description="Group of patients, such as sex=female.")]
     state: Annotated[
@@ -503,7 +503,7 @@ class SubgroupEvidence(Document):
 
 
 class Decided(Document):
-    """The last promotion or rollback; the ConfigMap MODEL-modelward has it in full."""
+    """Last promotion or rollback. The ConfigMap MODEL-modelward has the full record."""
 
     time: Annotated[Timestamp, Field(description="Time of the decision.")]
     outcome: Annotated[Outcome, Field(description="Outcome: promote, rollback or release.")]
@@ -517,7 +517,7 @@ class Decided(Document):
 
 
 class Endpoints(Document):
-    """Where callers find the model."""
+    """Addresses at which clients reach the model."""
 
     rest: Annotated[str | None, Field(description="URL of the Open Inference Protocol over REST.")] = None
     grpc: Annotated[str | None, Field(description="Address of the Open Inference Protocol over gRPC.")] = None
@@ -534,7 +534,7 @@ class Transition(Document):
 
 
 class ModelVersionStatus(Document):
-    """What the operator makes of the version."""
+    """Observed state of a ModelVersion."""
 
     observed_generation: Annotated[
         int | None, Field(description="The metadata.generation that this status was computed from.")

@@ -1,4 +1,4 @@
-"""What may be set of the pods that Modelward makes: a bounded part of Kubernetes' own PodSpec, by its own names."""
+"""Settings of the pods that Modelward creates: a bounded part of Kubernetes' PodSpec, under the same names."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ RESERVED_LABELS = (
     "controller-uid",
     "job-name",
 )
-"""Labels that Services, NetworkPolicies and controllers select by, beside those with the prefix."""
+"""Labels that Services, NetworkPolicies and controllers select by, in addition to those with the prefix."""
 RESERVED_ENV = (
     r"^(MODELWARD_|OTEL_EXPORTER_OTLP_ENDPOINT$|OTEL_TRACES_SAMPLER|PYTHON|LD_|SSL_CERT_|JOB_COMPLETION_INDEX$|"
     r"AWS_|AZURE_|GOOGLE_)"
 )
-"""Variables that Modelward sets itself, those that load other code, and those that choose a store's endpoint or credentials."""
+"""Variables that Modelward sets, that load other code, or that choose a store's endpoint or credentials."""
 RESERVED_ENV_SENTENCE = (
     "MODELWARD_*, OTEL_TRACES_SAMPLER*, OTEL_EXPORTER_OTLP_ENDPOINT, SSL_CERT_*, JOB_COMPLETION_INDEX, PYTHON*, LD_*, "
     "AWS_*, AZURE_* and GOOGLE_* are reserved: use caBundle for certificate authorities, the chart's tracing for traces, and its "
@@ -52,7 +52,7 @@ class Resources(Document):
 
 
 class PodMetadata(Document):
-    """Labels and annotations of the pods, beside those of Modelward."""
+    """Labels and annotations of the pods, in addition to Modelward's."""
 
     labels: Annotated[
         dict[str, LabelValue],
@@ -74,7 +74,7 @@ class PodMetadata(Document):
 
 
 class Toleration(Document):
-    """A taint of nodes that the pods accept."""
+    """One taint that the pods tolerate."""
 
     key: Annotated[Key | None, Field(description="Key of the taint. Absent with operator Exists: every taint.")] = None
     operator: Annotated[
@@ -91,7 +91,7 @@ class Toleration(Document):
 
 
 class Requirement(Document):
-    """A condition on one label."""
+    """One requirement on a label."""
 
     key: Annotated[Key, Field(description="Key of the label.")]
     operator: Annotated[
@@ -105,7 +105,7 @@ class Requirement(Document):
 
 
 class NodeTerm(Document):
-    """Conditions on a node, all of which must hold."""
+    """Requirements on a node, all of which must hold."""
 
     match_expressions: Annotated[
         tuple[Requirement, ...], Field(description="Requirements on labels.", min_length=1, max_length=8)
@@ -113,7 +113,7 @@ class NodeTerm(Document):
 
 
 class NodeSelector(Document):
-    """Nodes."""
+    """Alternative terms that select nodes."""
 
     node_selector_terms: Annotated[
         tuple[NodeTerm, ...],
@@ -122,14 +122,14 @@ class NodeSelector(Document):
 
 
 class PreferredNodes(Document):
-    """Nodes that are preferred."""
+    """One preference for nodes."""
 
     weight: Weight
     preference: Annotated[NodeTerm, Field(description="Nodes to run on.")]
 
 
 class NodeAffinity(Document):
-    """Which nodes."""
+    """Affinity to nodes."""
 
     required_during_scheduling_ignored_during_execution: Annotated[
         NodeSelector | None, Field(description="Nodes that the pods require.")
@@ -140,7 +140,7 @@ class NodeAffinity(Document):
 
 
 class PodLabels(Document):
-    """Pods, by their labels."""
+    """Selector of pods by their labels."""
 
     match_labels: Annotated[
         dict[str, LabelValue], Field(description="Labels and the values that they must have.", max_length=16)
@@ -151,7 +151,7 @@ class PodLabels(Document):
 
 
 class PodTerm(Document):
-    """Beside (or not beside) which pods."""
+    """Pods, and what counts as beside them."""
 
     label_selector: Annotated[PodLabels, Field(description="Pods that the term refers to.")] = PodLabels()
     namespaces: Annotated[
@@ -162,14 +162,14 @@ class PodTerm(Document):
 
 
 class PreferredPods(Document):
-    """Pods beside which it is better, or worse."""
+    """One preference for running beside, or not beside, pods."""
 
     weight: Weight
     pod_affinity_term: Annotated[PodTerm, Field(description="Pods that the term refers to.")]
 
 
 class PodAffinity(Document):
-    """Beside which pods."""
+    """Affinity, or anti-affinity, to pods."""
 
     required_during_scheduling_ignored_during_execution: Annotated[
         tuple[PodTerm, ...], Field(description="Requirements.", max_length=8)
@@ -180,7 +180,7 @@ class PodAffinity(Document):
 
 
 class Affinity(Document):
-    """Where pods are placed."""
+    """Placement of the pods."""
 
     node_affinity: Annotated[NodeAffinity | None, Field(description="Nodes to run on.")] = None
     pod_affinity: Annotated[PodAffinity | None, Field(description="Pods to run beside.")] = None
@@ -197,7 +197,7 @@ class KeyReference(Document):
 
 
 class EnvSource(Document):
-    """Where a variable's value is."""
+    """Source of a variable's value."""
 
     config_map_key_ref: Annotated[KeyReference | None, Field(description="Key of a ConfigMap.")] = None
     secret_key_ref: Annotated[KeyReference | None, Field(description="Key of a Secret.")] = None
@@ -210,7 +210,7 @@ class EnvSource(Document):
 
 
 class EnvVar(Document):
-    """One variable of the environment."""
+    """One environment variable."""
 
     name: Annotated[
         str,
@@ -239,7 +239,7 @@ class ObjectReference(Document):
 
 
 class EnvFrom(Document):
-    """Variables from all keys of an object. A variable of the same name in env, or of Modelward, wins."""
+    """Environment variables from all keys of an object. Variables in env and Modelward's own take precedence."""
 
     config_map_ref: Annotated[ObjectReference | None, Field(description="ConfigMap whose keys become variables.")] = (
         None
@@ -254,7 +254,7 @@ class EnvFrom(Document):
 
 
 class CaBundle(Document):
-    """Certificate authorities (PEM) to believe in place of the image's own, when stores and sources are reached."""
+    """Certificate authorities (PEM) to trust for stores and sources, instead of the image's."""
 
     config_map: Annotated[
         KeyReference | None, Field(description="Key of a ConfigMap, such as trust-manager creates.")
@@ -269,7 +269,7 @@ class CaBundle(Document):
 
 
 class PodSecurity(Document):
-    """Identities of the pods' processes. None is asked for by default: the image's, or what the cluster assigns (OpenShift)."""
+    """Identities of the pods' processes. By default none is requested: the image's, or what the cluster assigns (OpenShift)."""
 
     run_as_user: Annotated[UserId | None, Field(description="User id of the processes.", ge=1)] = None
     run_as_group: Annotated[UserId | None, Field(description="Group id of the processes.")] = None
@@ -286,7 +286,7 @@ class PodSecurity(Document):
 
 
 class PodSettings(Document):
-    """How pods run. What an object says wins over the chart's values; maps are merged by key, lists are put together."""
+    """Pod settings. They take precedence over the chart's values; maps are merged by key, lists are concatenated."""
 
     metadata: Annotated[PodMetadata, Field(description="Labels and annotations of the pods.")] = PodMetadata()
     node_selector: Annotated[
@@ -325,7 +325,7 @@ class PodSettings(Document):
 
 
 def merged(*layers: PodSettings) -> PodSettings:
-    """The layers as one; a later one wins. Maps are merged by key, lists are put together, all else is replaced."""
+    """Return the layers as one. Later ones take precedence: maps are merged by key, lists concatenated, all else replaced."""
     found = layers[0]
     for layer in layers[1:]:
         found = _over(found, layer)

@@ -15,7 +15,7 @@ MOST_SHARDS = 1000
 
 
 class BatchInput(Document):
-    """The rows."""
+    """Files of rows to score."""
 
     uri: Annotated[
         str,
@@ -30,7 +30,7 @@ class BatchInput(Document):
 
 
 class BatchOutput(Document):
-    """Where the scores go."""
+    """Destination of the scores."""
 
     uri: Annotated[
         str,
@@ -44,7 +44,7 @@ class BatchOutput(Document):
 
 
 class ScoreBatchSpec(Document):
-    """One scoring of one set of files. Immutable but for suspend and parallelism."""
+    """One scoring of one set of files. Immutable except for suspend and parallelism."""
 
     model: Annotated[Name, Field(description="Name of the model to score with.")]
     version: Annotated[
@@ -90,7 +90,7 @@ class ScoreBatchSpec(Document):
 
 
 class ScoreBatchStatus(Document):
-    """How the scoring goes."""
+    """Observed state of a ScoreBatch."""
 
     observed_generation: Annotated[
         int | None, Field(description="The metadata.generation that this status was computed from.")

@@ -1,4 +1,4 @@
-"""TrainingJob: from declared data to a verified bundle, as one Kubernetes Job."""
+"""TrainingJob: trains one version from declared data to a verified bundle, in one Kubernetes Job."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Source(Document):
 
 
 class Label(Document):
-    """What is to be predicted."""
+    """Label column and its positive value."""
 
     column: Annotated[
         str, Field(description="Column of the label. Declare it in columns with role: label.", max_length=63)
@@ -40,7 +40,7 @@ class Label(Document):
 
 
 class Data(Document):
-    """The data, and what it must look like."""
+    """Training data and its declared columns."""
 
     sources: Annotated[
         tuple[Source, ...],
@@ -58,7 +58,7 @@ class Data(Document):
 
 
 class Split(Document):
-    """Which rows the model is tested on."""
+    """Split into training and test rows."""
 
     method: Annotated[
         Literal["time", "random"],
@@ -82,7 +82,7 @@ class Split(Document):
 
 
 class Estimator(Document):
-    """The model."""
+    """Estimator, its parameters and its calibration."""
 
     algorithm: Annotated[
         Literal["logistic-regression", "gradient-boosting"],
@@ -106,7 +106,7 @@ class Estimator(Document):
 
 
 class DeclaredSubgroup(Document):
-    """Groups of patients, by one feature, whom a version must not harm though the average looks fine."""
+    """Groups of patients, by one feature, that a version must not harm even if the average looks fine."""
 
     column: Annotated[
         str,
@@ -127,7 +127,7 @@ class DeclaredSubgroup(Document):
 
 
 class EvaluationSpec(Document):
-    """How the model is judged."""
+    """Evaluation settings."""
 
     operating_threshold: Annotated[Fraction, Field(description="Probability from which a row is called positive.")] = (
         0.5
@@ -146,7 +146,7 @@ class EvaluationSpec(Document):
 
 
 class Output(Document):
-    """Where the bundle goes."""
+    """Destination of the bundle."""
 
     uri: Annotated[
         Uri,
@@ -157,7 +157,7 @@ class Output(Document):
 
 
 class Promote(Document):
-    """The ModelVersion to create once the bundle is there."""
+    """ModelVersion to create from the bundle."""
 
     name: Annotated[
         Name | None, Field(description="Name of the ModelVersion. Default: MODEL-VERSION, with dashes for dots.")
@@ -168,7 +168,7 @@ class Promote(Document):
 
 
 class TrainingJobSpec(Document):
-    """One training of one version. Immutable but for suspend."""
+    """One training of one version. Immutable except for suspend."""
 
     model: Annotated[Name, Field(description="Name of the model to train a version of.")]
     version: Annotated[SemVer, Field(description="Version of the model, in SemVer.")]
@@ -192,7 +192,7 @@ class TrainingJobSpec(Document):
 
 
 class TrainingJobStatus(Document):
-    """How the training goes."""
+    """Observed state of a TrainingJob."""
 
     observed_generation: Annotated[
         int | None, Field(description="The metadata.generation that this status was computed from.")
