@@ -38,7 +38,7 @@ Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 URI = r"^(store://[^?#]+|file:///[^?#]+|s3://[A-Za-z0-9][A-Za-z0-9._-]+(/[^?#]*)?)$"
 Uri = Annotated[str, Field(pattern=URI, max_length=2048)]
 """Address of data or a bundle. User info and queries are not allowed, because they may hold secrets."""
-LONGEST_DURATION = (
+MAX_DURATION = (
     "^([0-9]{1,4}([.][0-9]*)?d)?([0-9]{1,5}([.][0-9]*)?h)?([0-9]{1,6}([.][0-9]*)?m)?([0-9]{1,8}([.][0-9]*)?s)?"
     "([0-9]{1,10}([.][0-9]*)?ms)?$"
 )
@@ -47,7 +47,7 @@ TOO_LONG = "must be at most 9999d, with units in the order d, h, m, s, ms, for e
 
 
 def _bounded(duration: str) -> str:
-    if not re.match(LONGEST_DURATION, duration):
+    if not re.match(MAX_DURATION, duration):
         raise ValueError(TOO_LONG)
     return duration
 

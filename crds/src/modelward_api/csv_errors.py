@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import BinaryIO
 
 SEPARATORS = {";": "';'", "\t": "a tab", "|": "'|'"}
-LONGEST_FIELD = LONGEST_LINE = 16 * 1024 * 1024
+MAX_FIELD = MAX_LINE = 16 * 1024 * 1024
 UTF16, UTF8_MARK = (b"\xff\xfe", b"\xfe\xff"), b"\xef\xbb\xbf"
 
 
@@ -24,7 +24,7 @@ def check(file: BinaryIO) -> None:
     Raises:
         MalformedError: it is not UTF-8, has NUL bytes, another separator, an open quote, or a line with other fields.
     """
-    csv.field_size_limit(LONGEST_FIELD)
+    csv.field_size_limit(MAX_FIELD)
     reader = csv.reader(_lines(file), strict=True)
     width, before = 0, 1
     try:
@@ -72,9 +72,9 @@ def _ragged(line: int, fields: int, wanted: int) -> str:
 def _lines(file: BinaryIO) -> Iterator[str]:
     """Lines as text, each of bounded length."""
     source = io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file
-    for number, line in enumerate(iter(lambda: source.readline(LONGEST_LINE), b""), 1):
-        if len(line) == LONGEST_LINE:
-            raise MalformedError(f"line {number} is longer than {LONGEST_LINE} bytes: end lines with LF or CRLF")
+    for number, line in enumerate(iter(lambda: source.readline(MAX_LINE), b""), 1):
+        if len(line) == MAX_LINE:
+            raise MalformedError(f"line {number} is longer than {MAX_LINE} bytes: end lines with LF or CRLF")
         if number == 1 and line.startswith(UTF16):
             raise MalformedError("it is UTF-16 (by its first bytes): save it as UTF-8")
         if b"\0" in line:

@@ -29,7 +29,7 @@ _MISSING = ("not found", "no such file", "canonicalize")
 _DENIED = "os error 13"
 _REFUSED = ("PermissionDeniedError", "UnauthenticatedError")
 
-PATIENCE: dict[str, Any] = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
+RETRIES: dict[str, Any] = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
 """How long the client tries by itself before the container says what is wrong. By default it is silent for three minutes."""
 _AUTHORITIES = "SSL_CERT_FILE"
 
@@ -76,9 +76,9 @@ def trouble(error: Exception, uri: str, environ: Mapping[str, str] = os.environ)
     return Trouble(Reason.STORE_UNAVAILABLE, f"{where} cannot be used now ({name})")
 
 
-def patient(address: str) -> dict[str, Any]:
+def client_options(address: str) -> dict[str, Any]:
     """The options of a client for that address; a local store has none."""
-    return {} if address.startswith(("file://", "memory://")) else {"retry_config": PATIENCE}
+    return {} if address.startswith(("file://", "memory://")) else {"retry_config": RETRIES}
 
 
 class InvalidAddressError(ValueError):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from modelward_api import names
-from modelward_api.bundle.documents import MOST_STRATA, Manifest, Subgroup, UnverifiedBundleError, file_digest
+from modelward_api.bundle.documents import MAX_STRATA, Manifest, Subgroup, UnverifiedBundleError, file_digest
 from modelward_serving.counting.subgroups import Strata
 from modelward_serving.model import bundle
 from tests.support import bundles
@@ -55,10 +55,10 @@ def with_subgroups(directory, subgroups):
     return bundle.load(directory, manifest.digest)
 
 
-CUTS = [float(i) for i in range(MOST_STRATA)]
+CUTS = [float(i) for i in range(MAX_STRATA)]
 WRONG = {
     "too many strata": (
-        [{"column": "age", "strata": [f"age {i}" for i in range(MOST_STRATA + 1)], "cuts": CUTS}],
+        [{"column": "age", "strata": [f"age {i}" for i in range(MAX_STRATA + 1)], "cuts": CUTS}],
         "the subgroups have 33 strata; there may be 32",
     ),
     "a column that is no input": ([{"column": "bmi", "strata": ["a", "b"], "cuts": [1]}], "subgroup bmi is no input"),

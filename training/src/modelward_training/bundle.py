@@ -13,7 +13,7 @@ from modelward_api import names
 from modelward_api.base import Document
 from modelward_api.bundle.documents import Manifest, file_digest
 from modelward_api.resources.reasons import Reason
-from modelward_api.store import InvalidAddressError, is_full, patient, resolve, shown, split, trouble
+from modelward_api.store import InvalidAddressError, client_options, is_full, resolve, shown, split, trouble
 from modelward_training.errors import InvalidInputError, StoreError
 
 BENTO_MODEL = """\
@@ -62,7 +62,7 @@ def put(content: bytes, output: str, manifest: Manifest, store: str | None) -> s
         target = (
             LocalStore.from_url(folder, mkdir=True)
             if folder.startswith("file://")
-            else from_url(folder, **patient(folder))
+            else from_url(folder, **client_options(folder))
         )
         obstore.put(target, file, content)
     except (OSError, obstore.exceptions.BaseError) as error:

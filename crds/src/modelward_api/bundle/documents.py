@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from modelward_api.base import Digest, Document, Fraction, Name, SemVer
 from modelward_api.resources.columns import Column
 
-MOST_STRATA = 32
+MAX_STRATA = 32
 """Strata of all declared subgroups of a model together: each has counters of its own in every pod."""
 
 
@@ -92,8 +92,8 @@ class Signature(Document):
                 raise ValueError(f"subgroup {subgroup.column} is no input of the model, or one of another kind")
         if len(set(self.strata)) < len(self.strata):
             raise ValueError("two strata of the subgroups have the same name")
-        if len(self.strata) > MOST_STRATA:
-            raise ValueError(f"the subgroups have {len(self.strata)} strata; there may be {MOST_STRATA}")
+        if len(self.strata) > MAX_STRATA:
+            raise ValueError(f"the subgroups have {len(self.strata)} strata; there may be {MAX_STRATA}")
         return self
 
 

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel
 
 from modelward_api import GROUP, VERSION
-from modelward_api.base import DURATION_MARK, LONGEST_DURATION, TOO_LONG
+from modelward_api.base import DURATION_MARK, MAX_DURATION, TOO_LONG
 from modelward_api.generate.rules import RULES
 from modelward_api.resources.kinds import KINDS, Kind, PrintColumn
 
@@ -23,7 +23,7 @@ KEPT = (
     "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties",
     "x-kubernetes-int-or-string",
 )  # fmt: skip
-LONGEST_TEXT, MOST_ITEMS, MOST_ENTRIES = 4096, 1024, 64
+MAX_TEXT, MAX_ITEMS, MAX_ENTRIES = 4096, 1024, 64
 """Bounds where the models have none: the API server estimates the cost of CEL rules by them."""
 
 
@@ -119,11 +119,11 @@ def _structural(raw: Schema, known: Schema, defaults: bool) -> Schema:
         _object(raw, known, defaults, found)
     if raw.get("type") == "array":
         found["items"] = _structural(raw["items"], known, defaults)
-        found.setdefault("maxItems", MOST_ITEMS)
+        found.setdefault("maxItems", MAX_ITEMS)
     if raw.get("type") == "string" and "enum" not in found:
-        found.setdefault("maxLength", LONGEST_TEXT)
+        found.setdefault("maxLength", MAX_TEXT)
     if raw.get(DURATION_MARK):
-        found["x-kubernetes-validations"] = [{"rule": f"self.matches('{LONGEST_DURATION}')", "message": TOO_LONG}]
+        found["x-kubernetes-validations"] = [{"rule": f"self.matches('{MAX_DURATION}')", "message": TOO_LONG}]
     if found.get("x-kubernetes-int-or-string"):
         del found["type"]  # it says the type
     if "anyOf" in raw:  # a union of scalars
@@ -139,7 +139,7 @@ def _object(raw: Schema, known: Schema, defaults: bool, found: Schema) -> None:
         return
     values = raw.get("additionalProperties")
     found["additionalProperties"] = _structural(values, known, defaults) if isinstance(values, dict) else True
-    found.setdefault("maxProperties", MOST_ENTRIES)
+    found.setdefault("maxProperties", MAX_ENTRIES)
 
 
 def _resolved(raw: Schema, known: Schema) -> Schema:

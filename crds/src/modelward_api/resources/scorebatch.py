@@ -11,7 +11,7 @@ from modelward_api.resources.conditions import Condition
 from modelward_api.resources.pods import PodSettings, Resources
 
 OnInvalidRow = Literal["fail", "skip", "null"]
-MOST_SHARDS = 1000
+MAX_SHARDS = 1000
 
 
 class BatchInput(Document):
@@ -61,12 +61,12 @@ class ScoreBatchSpec(Document):
         int,
         Field(
             ge=1,
-            le=MOST_SHARDS,
+            le=MAX_SHARDS,
             description="Number of parts that the work is split into. Each row is in exactly one of them.",
         ),
     ] = 1
     parallelism: Annotated[
-        int, Field(ge=1, le=MOST_SHARDS, description="Number of pods that work at the same time.")
+        int, Field(ge=1, le=MAX_SHARDS, description="Number of pods that work at the same time.")
     ] = 1
     on_invalid_row: Annotated[
         OnInvalidRow,

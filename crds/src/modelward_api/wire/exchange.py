@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from modelward_api.base import Digest, Document, Fraction, Name, SemVer
-from modelward_api.bundle.documents import MOST_STRATA, Metric
+from modelward_api.bundle.documents import MAX_STRATA, Metric
 from modelward_api.resources.reasons import FETCHED, Reason
 
 
@@ -119,7 +119,7 @@ class PairedEvidence(Document):
 
     challenger: Digest
     counts: PairedCounts
-    strata: Annotated[dict[str, PairedCounts], Field(max_length=MOST_STRATA)] = {}
+    strata: Annotated[dict[str, PairedCounts], Field(max_length=MAX_STRATA)] = {}
     """The same counts by stratum of each declared subgroup, such as ``sex=female``; by the request's first row."""
     tripped: str | None = None
     """Why this pod stopped giving callers the challenger's answers on its own (a hard failure), or None."""
@@ -131,7 +131,7 @@ class ProfileCounts(Document):
     rows: int = 0
     features: dict[str, tuple[int, ...]] = {}
     """By feature name, the score included under ``score``; cells in the order of FeatureReference.counts."""
-    strata: Annotated[dict[str, dict[str, tuple[int, ...]]], Field(max_length=MOST_STRATA)] = {}
+    strata: Annotated[dict[str, dict[str, tuple[int, ...]]], Field(max_length=MAX_STRATA)] = {}
     """By stratum of each declared subgroup, such as ``sex=female``: the same of its rows."""
 
 

@@ -19,10 +19,10 @@ from modelward_api.resources.reasons import Reason
 from modelward_api.store import (
     LOCAL,
     InvalidAddressError,
+    client_options,
     is_full,
     is_inside,
     is_missing,
-    patient,
     resolve,
     shown,
     split,
@@ -169,7 +169,7 @@ def find(uri: str, form: str, output: str, store: str | None) -> Input:
 
 
 def _single(folder: str, name: str) -> list[File]:
-    store = from_url(folder, **patient(folder))
+    store = from_url(folder, **client_options(folder))
     try:
         return [_file(store, obstore.head(store, name))]
     except FileNotFoundError:
@@ -204,7 +204,7 @@ class Output:
         with reachable(uri, "output"):
             is_local = address.startswith("file://")
             self._store = (
-                LocalStore.from_url(address, mkdir=True) if is_local else from_url(address, **patient(address))
+                LocalStore.from_url(address, mkdir=True) if is_local else from_url(address, **client_options(address))
             )
 
     def put(self, name: str, content: bytes | Path) -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from modelward_api import job_process, names
 from modelward_api.bundle.documents import Signature, UnverifiedBundleError
 from modelward_api.resources.reasons import STORE_TROUBLES, Reason
-from modelward_api.store import InvalidAddressError, is_missing, patient, resolve, shown, split, trouble
+from modelward_api.store import InvalidAddressError, client_options, is_missing, resolve, shown, split, trouble
 from modelward_api.wire.exchange import INVALID_INPUT_EXIT_CODE, FetchOutcome
 from modelward_serving.model.bundle import unpack
 from modelward_serving.termination import tell
@@ -27,7 +27,7 @@ def fetch(
     told = shown(uri)
     try:
         folder, name = split(resolve(uri, store))
-        content = bytes(obstore.get(from_url(folder, **patient(folder)), name).bytes())
+        content = bytes(obstore.get(from_url(folder, **client_options(folder)), name).bytes())
         files = unpack(content, digest)
     except InvalidAddressError as error:
         return FetchOutcome(verified=False, reason=Reason.ARTIFACT_NOT_FOUND, message=f"spec.artifact.uri: {error}")

@@ -13,7 +13,7 @@ from obstore.store import from_url
 from modelward_api import csv_errors
 from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import Data, Source
-from modelward_api.store import InvalidAddressError, is_missing, patient, resolve, shown, split, trouble
+from modelward_api.store import InvalidAddressError, client_options, is_missing, resolve, shown, split, trouble
 from modelward_training.errors import InvalidInputError, StoreError
 
 
@@ -58,7 +58,7 @@ def _fetch(source: Source, field: str, store: str | None) -> bytes:
     told = shown(source.uri)
     try:
         folder, name = split(resolve(source.uri, store))
-        return bytes(obstore.get(from_url(folder, **patient(folder)), name).bytes())
+        return bytes(obstore.get(from_url(folder, **client_options(folder)), name).bytes())
     except InvalidAddressError as error:
         raise InvalidInputError(Reason.INVALID_ADDRESS, str(error), f"{field}.uri") from None
     except (OSError, obstore.exceptions.BaseError) as error:

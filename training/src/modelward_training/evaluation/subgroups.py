@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from modelward_api.bundle.documents import MOST_STRATA, Subgroup
+from modelward_api.bundle.documents import MAX_STRATA, Subgroup
 from modelward_api.resources.columns import Column
 from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import DeclaredSubgroup, TrainingJobSpec
@@ -27,8 +27,8 @@ def declared(spec: TrainingJobSpec) -> tuple[Subgroup, ...]:
         _subgroup(features.get(wanted.column), wanted, f"{FIELD}[{i}]")
         for i, wanted in enumerate(spec.evaluation.subgroups)
     )
-    if (strata := sum(len(subgroup.strata) for subgroup in found)) > MOST_STRATA:
-        message = f"{strata} groups, all columns together: at most {MOST_STRATA}, as each is counted apart in every pod"
+    if (strata := sum(len(subgroup.strata) for subgroup in found)) > MAX_STRATA:
+        message = f"{strata} groups, all columns together: at most {MAX_STRATA}, as each is counted apart in every pod"
         raise InvalidInputError(Reason.TOO_MANY_STRATA, message, FIELD)
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic.alias_generators import to_camel
 
-from modelward_api.bundle.documents import MOST_STRATA
+from modelward_api.bundle.documents import MAX_STRATA
 from modelward_api.generate.rules.modelversion import settings
 from modelward_api.generate.rules.pods import pod
 from modelward_api.generate.rules.rule import NAME, Rule, at_least_a_second, immutable, requests_within_limits
@@ -130,8 +130,8 @@ _SUBGROUPS = (
     Rule(
         "spec",
         "self.evaluation.subgroups.map(s, size(s.cuts) > 0 ? size(s.cuts) + 1 : self.data.columns.filter(c, c.name == s.column)"
-        f".map(c, c.kind == 'boolean' ? 2 : size(c.allowedValues)).sum()).sum() <= {MOST_STRATA}",
-        f"{_SUBGROUP}: must not have more than {MOST_STRATA} groups over all columns",
+        f".map(c, c.kind == 'boolean' ? 2 : size(c.allowedValues)).sum()).sum() <= {MAX_STRATA}",
+        f"{_SUBGROUP}: must not have more than {MAX_STRATA} groups over all columns",
         ".evaluation.subgroups",
     ),
     Rule(
