@@ -55,7 +55,7 @@ def separator(header: str) -> str | None:
 
 def _header(record: list[str]) -> int:
     if len(record) == 1 and (found := separator(record[0])):
-        message = f"line 1 has one field: is the separator {found}? Write the file with commas"
+        message = f"line 1 uses the separator {found}: separate fields with commas"
         raise MalformedError(message)
     return len(record)
 
@@ -64,9 +64,9 @@ def _ragged(line: int, fields: int, wanted: int) -> str:
     has = "one field" if fields == 1 else f"{fields} fields"
     if fields > wanted:
         return (
-            f"line {line} has {has}, and the header {wanted}: is there a decimal comma or an unquoted comma in a value?"
+            f"line {line} has {has}, and the header {wanted}: use decimal points, and quote values that contain commas"
         )
-    return f"line {line} has {has}, and the header {wanted}: is the separator ';', or does the line end too early?"
+    return f"line {line} has {has}, and the header {wanted}: separate fields with commas, and complete the line"
 
 
 def _lines(file: BinaryIO) -> Iterator[str]:
@@ -76,13 +76,13 @@ def _lines(file: BinaryIO) -> Iterator[str]:
         if len(line) == MAX_LINE:
             raise MalformedError(f"line {number} is longer than {MAX_LINE} bytes: end lines with LF or CRLF")
         if number == 1 and line.startswith(UTF16):
-            raise MalformedError("it is UTF-16 (by its first bytes): save it as UTF-8")
+            raise MalformedError("the file is UTF-16: save it as UTF-8")
         if b"\0" in line:
-            raise MalformedError(f"line {number} has a NUL byte (is it UTF-16, or cut off?): save it as UTF-8")
+            raise MalformedError(f"line {number} has a NUL byte; the file may be UTF-16 or truncated: save it as UTF-8")
         try:
             yield (line.removeprefix(UTF8_MARK) if number == 1 else line).decode()
         except UnicodeDecodeError:
-            raise MalformedError(f"line {number} is not UTF-8 (is it Latin-1?): save it as UTF-8") from None
+            raise MalformedError(f"line {number} is not UTF-8, possibly Latin-1: save the file as UTF-8") from None
 
 
 def twice(names: Collection[str], declared: Collection[str]) -> str | None:
@@ -98,9 +98,9 @@ def present(names: Collection[str], declared: Collection[str], wanted: str) -> s
     if any(_plain(name) == _plain(wanted) for name in others):
         return f"{told}; one name differs in case, spaces or underscores only: correct it"
     if get_close_matches(_plain(wanted), [_plain(name) for name in others], n=1, cutoff=0.8):
-        return f"{told}; one name is similar: is it misspelt?"
+        return f"{told}; one name is similar: check the spelling"
     if len(others) == len(names):
-        return f"{told}: has the file a header line?"
+        return f"{told}: check that the file has a header line"
     return told
 
 

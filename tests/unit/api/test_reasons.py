@@ -42,7 +42,7 @@ TYPES = {"Crossings", "OfVersion", "Protocol", "Said"}
 COLUMNS = {column.name for kind in KINDS for column in kind.columns}
 """Headings of ``kubectl get``."""
 OWN = {kind.name for kind in KINDS} | {"Model"}
-OTHERS_READY = {"kinds.py", "observe.py"}
+OTHERS_READY = {"kinds.py", "observe.py", "pod_status.py"}
 """Files with a heading Ready, and with a pod's own condition Ready."""
 
 
