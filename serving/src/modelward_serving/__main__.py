@@ -78,7 +78,8 @@ def _batch(options: argparse.Namespace) -> int:
 
 def _supervised_batch(options: argparse.Namespace) -> int:
     """Run the batch in a child process. This process imports no library: threads would make the fork unsafe."""
-    from modelward_api.wire.exchange import TERMINATED, BatchOutcome
+    from modelward_api.resources.reasons import Reason
+    from modelward_api.wire.exchange import BatchOutcome
     from modelward_serving.termination import tell
 
     log = logging.getLogger("modelward.batch")

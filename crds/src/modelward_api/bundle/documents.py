@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from modelward_api.base import Digest, Document, Fraction, Name, SemVer
 from modelward_api.resources.columns import Column
+from modelward_api.resources.reasons import Reason
 
 MAX_STRATA = 32
 """Strata of all declared subgroups of a model together: each has counters of its own in every pod."""
@@ -315,9 +316,9 @@ class BundleDocuments(Document):
 
 
 class UnverifiedBundleError(ValueError):
-    """A bundle that cannot be read, or is not the one that was asked for: a CamelCase reason and a sentence."""
+    """A bundle that cannot be read, or is not the one that was asked for."""
 
-    def __init__(self, message: str, reason: str = "ArtifactUnreadable") -> None:
+    def __init__(self, message: str, reason: Reason = Reason.ARTIFACT_UNREADABLE) -> None:
         super().__init__(message)
         self.reason = reason
 

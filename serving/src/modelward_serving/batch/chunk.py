@@ -51,7 +51,9 @@ class Wanted:
             message = f"{told} has no column {name}, which is {role}; {hint}"
             raise InvalidInputError(Reason.MISSING_COLUMN, message, where)
         if counts[name] > 1:
-            raise InvalidInputError("DuplicateColumn", f"{told} has column {name} twice. Rename or remove one", where)
+            raise InvalidInputError(
+                Reason.DUPLICATE_COLUMN, f"{told} has column {name} twice. Rename or remove one", where
+            )
 
 
 @dataclass(slots=True)

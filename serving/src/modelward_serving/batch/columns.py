@@ -67,7 +67,7 @@ def texts_for_missing(column: Column) -> tuple[str, ...]:
 
 def _other_type(column: Column, told: str, wanted: str) -> InvalidInputError:
     message = f"column {column.name} of {told} must contain {wanted}. Convert it"
-    return InvalidInputError("WrongKind", message, "spec.input.uri")
+    return InvalidInputError(Reason.WRONG_KIND, message, "spec.input.uri")
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -123,7 +123,7 @@ def _header(file: File) -> tuple[list[str], int]:
     except (UnicodeDecodeError, csv.Error):
         raise _malformed(file, "the header is not valid UTF-8") from None
     if not names:
-        raise InvalidInputError("EmptyFile", f"{file.told} is empty: it must have a header", "spec.input.uri")
+        raise InvalidInputError(Reason.EMPTY_FILE, f"{file.told} is empty: it must have a header", "spec.input.uri")
     if "\0" in text or (len(names) == 1 and csv_errors.separator(names[0])):
         raise _malformed(file, "the header has a NUL byte or another separator than a comma")
     return names, end

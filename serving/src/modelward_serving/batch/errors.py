@@ -26,4 +26,4 @@ class UnreachableError(Exception):
 def unreadable(told: str, form: str, why: str) -> InvalidInputError:
     """Return the error of a file that is not in its format."""
     message = f"{told} cannot be read as {form}: {why}. Check the file and spec.input.format"
-    return InvalidInputError("UnreadableFile", message, "spec.input.format")
+    return InvalidInputError(Reason.UNREADABLE_FILE, message, "spec.input.format")

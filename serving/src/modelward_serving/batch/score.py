@@ -169,4 +169,4 @@ def _written(
 def _invalid_rows(chunk: Chunk) -> InvalidInputError:
     told = "; ".join(f"{column}: {reason}" for column, reason in sorted(chunk.reasons))
     message = f"rows cannot be scored ({told}). Correct them, or set spec.onInvalidRow to null or skip"
-    return InvalidInputError("InvalidRows", message, "spec.input.uri")
+    return InvalidInputError(Reason.INVALID_ROWS, message, "spec.input.uri")

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from modelward_api import job_process, names
 from modelward_api.bundle.documents import Signature, UnverifiedBundleError
 from modelward_api.resources.reasons import STORE_TROUBLES, Reason
-from modelward_api.store import InvalidAddressError, client_options, is_missing, resolve, shown, split, trouble
+from modelward_api.store import InvalidAddressError, client_options, resolve, shown, split, trouble
 from modelward_api.wire.exchange import INVALID_INPUT_EXIT_CODE, FetchOutcome
 from modelward_serving.model.bundle import unpack
 from modelward_serving.termination import tell
@@ -40,7 +40,7 @@ def fetch(
         )
         if missing:
             message = f"spec.artifact.uri: nothing found at {told}. Upload the bundle, or correct the address"
-            return FetchOutcome(verified=False, reason="ArtifactNotFound", message=message)
+            return FetchOutcome(verified=False, reason=Reason.ARTIFACT_NOT_FOUND, message=message)
         found = trouble(error, uri)
         document = {"verified": False, "reason": found.reason, "message": f"{found.sentence}; the fetch is retried"}
         return FetchOutcome.model_validate(document)
@@ -61,7 +61,7 @@ def _mismatch(files: dict[str, bytes], model: str | None, version: str | None) -
         if model is None and version is None:
             return None
         message = "The bundle's signature cannot be read. Train the model again with this release of Modelward"
-        return FetchOutcome(verified=False, reason="ArtifactUnreadable", message=message)
+        return FetchOutcome(verified=False, reason=Reason.ARTIFACT_UNREADABLE, message=message)
     for reason, field, wanted, found in (
         (Reason.MODEL_MISMATCH, "model", model, signature.model),
         (Reason.VERSION_MISMATCH, "version", version, signature.version),

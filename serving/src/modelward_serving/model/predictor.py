@@ -80,7 +80,7 @@ class Predictor:
             for name, values in inputs.items()
         ]
         if not tensors:
-            raise RefusedError(422, "MissingInput", "inputs", "must have at least one input")
+            raise RefusedError(422, Reason.MISSING_INPUT, "inputs", "must have at least one input")
         return self.validator.rows(InferenceRequest(tensors))
 
     def by_column(self, inputs: Mapping[str, list[Any]]) -> dict[str, list[Any]]:

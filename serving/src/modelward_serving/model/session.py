@@ -99,7 +99,7 @@ class Session:
         present = {node.name for node in self._session.get_inputs()}
         if wanted != present or SCORE not in {node.name for node in self._session.get_outputs()}:
             message = "the graph's inputs and outputs differ from the signature's"
-            raise UnservableError("ModelUnloadable", message)
+            raise UnservableError(Reason.MODEL_UNLOADABLE, message)
 
     def _warm_up(self, golden: Golden, signature: Signature) -> float:
         numbers, texts = as_columns(signature, golden)
@@ -117,9 +117,9 @@ class Session:
         expected = np.array(golden.scores, dtype=np.float32)
         if scores.shape != expected.shape or not np.all(np.abs(scores - expected) <= golden.tolerance):
             message = "the scores of the golden rows differ from those at training"
-            raise UnservableError("ParityFailed", message)
+            raise UnservableError(Reason.PARITY_FAILED, message)
         if first.shape != (1,) or not np.abs(first[0] - expected[0]) <= golden.tolerance:
-            raise UnservableError("ParityFailed", "the model scores a row differently alone than in a batch")
+            raise UnservableError(Reason.PARITY_FAILED, "the model scores a row differently alone than in a batch")
         return elapsed
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
-from modelward_api.wire.exchange import LeaseState, PairedEvidence, TrafficLease
-from modelward_serving.counting.pairs import OPENING, Counts, PairedResult, Tally, count_pair
+from modelward_api.resources.reasons import Reason
+from modelward_api.wire.exchange import OPENING_PAIRS, LeaseState, PairedEvidence, TrafficLease
+from modelward_serving.counting.pairs import Counts, PairedResult, Tally, count_pair
 
 MAX_CHALLENGERS = 8
 

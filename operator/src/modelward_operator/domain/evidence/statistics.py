@@ -29,7 +29,6 @@ from modelward_api.wire.exchange import OPENING_PAIRS
 __all__ = [
     "DRIFT_CONCENTRATION",
     "MIN_REFERENCE_ROWS",
-    "OPENING",
     "Crossings",
     "drift_effect",
     "e_bh",

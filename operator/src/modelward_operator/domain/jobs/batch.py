@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Literal
 
 from modelward_api.resources.modelversion import Artifact
+from modelward_api.resources.reasons import RETRIED, UNFETCHABLE, ConditionType, Reason
 from modelward_api.resources.scorebatch import ScoreBatchSpec, ScoreBatchStatus
-from modelward_api.store import TROUBLES
-from modelward_api.wire.exchange import TERMINATED, BatchOutcome
+from modelward_api.wire.exchange import BatchOutcome
 from modelward_operator.domain.core import chain
 from modelward_operator.domain.core.clock import stamp
 from modelward_operator.domain.core.conditions import Detail, Summary, conclude
@@ -25,14 +25,6 @@ UNTIL_CHOSEN = 10.0
 """Seconds between two looks for a version: a model's events do not reach the ScoreBatches that wait for it."""
 WHILE_RUNNING = 15.0
 """Seconds between two reconciles of a running Job without an event."""
-
-PASSING = TROUBLES | {"InternalError", TERMINATED}
-"""Reasons for a pod's failure that a retry may resolve."""
-
-UNFETCHED = frozenset(
-    {"DigestMismatch", "ArtifactNotFound", "ArtifactUnreadable", "BadSignature", "ModelMismatch", "VersionMismatch"}
-)
-"""Reasons that a bundle cannot be fetched."""
 
 BatchPhase = Literal["Pending", "Running", "Complete", "Failed"]
 
@@ -115,7 +107,7 @@ class BatchStage:
 
 Check = Callable[[BatchObservation], BatchStage | None]
 
-MENDS_ITSELF = ("ArtifactAwaited", "ModelNotFound", "VersionNotFound", "NoChampion")
+MENDS_ITSELF = (Reason.ARTIFACT_AWAITED, Reason.MODEL_NOT_FOUND, Reason.VERSION_NOT_FOUND, Reason.NO_CHAMPION)
 """Reasons for having no version that applying or promoting one resolves."""
 
 
@@ -143,7 +135,7 @@ def refused(observation: BatchObservation, failure: Failure, now: datetime) -> B
     """Return the decision after the API server refused the Job, or a change of it. It is retried."""
     chosen = choice(observation)
     phase: BatchPhase = observation.status.phase if observation.job and observation.status.phase else "Pending"
-    ready = next((c for c in observation.status.conditions if c.type == "Ready"), None)
+    ready = next((c for c in observation.status.conditions if c.type == ConditionType.READY), None)
     news = ready is None or ready.reason != failure.reason
     note = Note("ScoreBatch", observation.name, "Warning", failure.reason, failure.message)
     stage = BatchStage(phase, failure.reason, failure.message)
@@ -172,7 +164,7 @@ def _choose(model: Observation, version: str | None) -> Chosen | Failure:
     present = [v for v in model.versions if not v.deleting]
     if not present:
         message = f"spec.model: no ModelVersion of {model.model} exists in this namespace: apply one, or train one"
-        return Failure("ModelNotFound", message)
+        return Failure(Reason.MODEL_NOT_FOUND, message)
     if version is None:
         champion = assign_roles(model).champion
         if champion is None or champion.deleting:
@@ -198,7 +190,7 @@ def _usable(model: Observation, version: Version, field: str) -> Chosen | Failur
         return Failure(Reason.VERSION_REFUSED, message)
     if artifact is None:
         return version.artifact_failure or Failure(
-            "ArtifactAwaited", f"ModelVersion {version.name} has no bundle yet: waiting for it"
+            Reason.ARTIFACT_AWAITED, f"ModelVersion {version.name} has no bundle yet: waiting for it"
         )
     return Chosen(version.name, version.spec.version, artifact)
 
@@ -227,7 +219,7 @@ def saw_different_inputs(observation: BatchObservation) -> BatchStage | None:
     message = (
         "spec.input.uri: the files changed while they were scored: apply a new ScoreBatch once all files are in place"
     )
-    return BatchStage("Failed", "InputChanged", message, stalled=True)
+    return BatchStage("Failed", Reason.INPUT_CHANGED, message, stalled=True)
 
 
 def fails(observation: BatchObservation) -> BatchStage | None:
@@ -244,7 +236,7 @@ def fails(observation: BatchObservation) -> BatchStage | None:
 
 def _late(observation: BatchObservation, verdict: Failure) -> Failure:
     """Return the Job's verdict; for an exceeded deadline, with the last problem."""
-    before = next((c for c in observation.status.conditions if c.type == "Ready"), None)
+    before = next((c for c in observation.status.conditions if c.type == ConditionType.READY), None)
     last = observation.pod_problem or (Failure(before.reason, before.message) if before else None)
     if (
         verdict.reason != Reason.DEADLINE_EXCEEDED
@@ -263,14 +255,14 @@ def is_complete(observation: BatchObservation) -> BatchStage | None:
     told = f"{counts['scored']} of {counts['rows']} rows scored"
     if _heard(observation) < observation.spec.shards:
         told += "; some pods were removed before their counts were read: see the shards' results for all"
-    return BatchStage("Complete", "Scored", told)
+    return BatchStage("Complete", Reason.SCORED, told)
 
 
 def is_suspended(observation: BatchObservation) -> BatchStage | None:
     """spec.suspend is set."""
     if not observation.spec.suspend:
         return None
-    return BatchStage("Pending", "Suspended", "Suspended by spec.suspend. Set it to false to continue")
+    return BatchStage("Pending", Reason.SUSPENDED, "Suspended by spec.suspend. Set it to false to continue")
 
 
 def has_no_version(observation: BatchObservation) -> BatchStage | None:
@@ -279,7 +271,7 @@ def has_no_version(observation: BatchObservation) -> BatchStage | None:
     if isinstance(chosen, Chosen):
         return None
     if chosen is None:
-        return BatchStage("Pending", "ChoosingVersion", "Choosing the version to score with", again=UNTIL_CHOSEN)
+        return BatchStage("Pending", Reason.CHOOSING_VERSION, "Choosing the version to score with", again=UNTIL_CHOSEN)
     waits = chosen.reason in MENDS_ITSELF
     return BatchStage("Pending", chosen.reason, chosen.message, stalled=not waits, again=UNTIL_CHOSEN)
 
@@ -296,7 +288,7 @@ def is_starting(observation: BatchObservation) -> BatchStage | None:
     if job is None and (refusal := remembered(observation.status.conditions)) is not None:
         return BatchStage("Pending", refusal.reason, refusal.message, again=WHILE_RUNNING)  # it is tried again now
     message = "Creating the Job" if job is None else "Waiting for the pods to start"
-    return BatchStage("Pending", "Starting", message, again=WHILE_RUNNING)
+    return BatchStage("Pending", Reason.STARTING, message, again=WHILE_RUNNING)
 
 
 def is_running(observation: BatchObservation) -> BatchStage:
@@ -305,7 +297,7 @@ def is_running(observation: BatchObservation) -> BatchStage:
     message = f"{done} of {observation.spec.shards} shards done"
     if observation.pod_problem is not None:
         message += f"; {observation.pod_problem.message}"
-    return BatchStage("Running", "Scoring", message, again=WHILE_RUNNING)
+    return BatchStage("Running", Reason.SCORING, message, again=WHILE_RUNNING)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -329,7 +321,7 @@ def told(outcome: BatchOutcome) -> Failure:
 
 def _of_bundle(failure: Failure | None, job: BatchJob) -> Failure | None:
     """Return the failure, naming the ModelVersion if it is about fetching the bundle."""
-    if failure is None or failure.reason not in UNFETCHED or job.chosen is None:
+    if failure is None or failure.reason not in UNFETCHABLE or job.chosen is None:
         return failure
     return Failure(failure.reason, f"ModelVersion {job.chosen.model_version}: {failure.message}")
 
@@ -403,7 +395,7 @@ def _summary(stage: BatchStage) -> Summary:
 
 def _notes(observation: BatchObservation, stage: BatchStage) -> tuple[Note, ...]:
     """Return Events for a new phase, and when a person must act."""
-    ready = next((c for c in observation.status.conditions if c.type == "Ready"), None)
+    ready = next((c for c in observation.status.conditions if c.type == ConditionType.READY), None)
     complains = stage.stalled and (ready is None or ready.reason != stage.reason)
     if observation.status.phase == stage.phase and not complains:
         return ()

@@ -11,7 +11,7 @@ from modelward_api.bundle.documents import Metric
 from modelward_api.resources.conditions import find
 from modelward_api.resources.reasons import ConditionType, Reason
 from modelward_api.resources.trainingjob import TrainingJobSpec, TrainingJobStatus
-from modelward_api.wire.exchange import TERMINATED, Step, TrainingOutcome, TrainingProgress
+from modelward_api.wire.exchange import Step, TrainingOutcome, TrainingProgress
 from modelward_operator.domain.core import chain
 from modelward_operator.domain.core.clock import stamp
 from modelward_operator.domain.core.conditions import Detail, State, Summary, conclude
@@ -115,7 +115,7 @@ def refused(observation: TrainingObservation, failure: Failure, now: datetime) -
     stage = TrainingStage("Pending", failure.reason, failure.message)
     if observation.job_exists and (phase := observation.status.phase) is not None:
         stage = TrainingStage(phase, failure.reason, failure.message, stalled=phase == "Complete")
-    ready = next((c for c in observation.status.conditions if c.type == "Ready"), None)
+    ready = next((c for c in observation.status.conditions if c.type == ConditionType.READY), None)
     news = ready is None or ready.reason != failure.reason
     note = Note("TrainingJob", observation.name, "Warning", failure.reason, failure.message)
     return TrainingDecision(
@@ -141,8 +141,8 @@ def has_failed(observation: TrainingObservation) -> TrainingStage | None:
     """It has failed: a TrainingJob never runs twice."""
     if observation.status.phase != "Failed":
         return None
-    ready = next((c for c in observation.status.conditions if c.type == "Failed"), None)
-    reason = ready.reason if ready else "Failed"
+    ready = next((c for c in observation.status.conditions if c.type == ConditionType.FAILED), None)
+    reason = ready.reason if ready else Reason.FAILED
     return TrainingStage("Failed", reason, observation.status.message or "", stalled=True)
 
 
@@ -151,19 +151,19 @@ def is_complete(observation: TrainingObservation) -> TrainingStage | None:
     if observation.status.phase != "Complete" and not (observation.job_complete and _says_done(observation)):
         return None
     if observation.spec.promote is None or observation.model_version is not None:
-        return TrainingStage("Complete", "Trained", _complete_message(observation))
+        return TrainingStage("Complete", Reason.TRAINED, _complete_message(observation))
     name = version_name(observation.spec)
     if observation.name_taken:
         message = (
             f"Trained, but ModelVersion {name} exists and was not created by this job: "
             "set spec.promote.name to another name"
         )
-        return TrainingStage("Complete", "NameTaken", message, stalled=True)
+        return TrainingStage("Complete", Reason.NAME_TAKEN, message, stalled=True)
     if (refused := observation.version_refused) is not None:
         return TrainingStage("Complete", refused.reason, refused.message, stalled=True)
     if (refusal := remembered(observation.status.conditions)) is not None and observation.status.phase == "Complete":
         return TrainingStage("Complete", refusal.reason, refusal.message, stalled=True)  # it is tried again now
-    return TrainingStage("Complete", "Trained", f"Trained; creating ModelVersion {name}")
+    return TrainingStage("Complete", Reason.TRAINED, f"Trained; creating ModelVersion {name}")
 
 
 def fails(observation: TrainingObservation) -> TrainingStage | None:
@@ -188,7 +188,7 @@ def _cause(verdict: Failure, observation: TrainingObservation) -> Failure:
     if verdict.reason == Reason.DEADLINE_EXCEEDED:
         before = find(observation.status.conditions, ConditionType.READY)
         last = problem or (Failure(before.reason, before.message) if before else None)
-        if last is not None and last.reason not in ("Starting", "Training", "Suspended"):
+        if last is not None and last.reason not in (Reason.STARTING, Reason.TRAINING, Reason.SUSPENDED):
             return Failure(verdict.reason, f"spec.activeDeadline was exceeded; the last problem: {last.message}")
     return verdict
 
@@ -200,21 +200,21 @@ def lost_its_outcome(observation: TrainingObservation) -> TrainingStage | None:
     message = (
         "The training pod ended and was removed before its outcome was read: delete this TrainingJob and apply it again"
     )
-    return TrainingStage("Failed", "OutcomeLost", message, stalled=True)
+    return TrainingStage("Failed", Reason.OUTCOME_LOST, message, stalled=True)
 
 
 def is_ending(observation: TrainingObservation) -> TrainingStage | None:
     """Its pod has finished, and the Job is not complete yet: its deadline may have passed meanwhile."""
     if not _says_done(observation) or not observation.job_exists:
         return None
-    return TrainingStage("Running", "Ending", "The pod has produced a bundle; waiting for the Job to complete")
+    return TrainingStage("Running", Reason.ENDING, "The pod has produced a bundle; waiting for the Job to complete")
 
 
 def is_suspended(observation: TrainingObservation) -> TrainingStage | None:
     """spec.suspend is set."""
     if not observation.spec.suspend:
         return None
-    return TrainingStage("Suspended", "Suspended", "Suspended by spec.suspend. Set it to false to continue")
+    return TrainingStage("Suspended", Reason.SUSPENDED, "Suspended by spec.suspend. Set it to false to continue")
 
 
 def is_starting(observation: TrainingObservation) -> TrainingStage | None:
@@ -239,7 +239,7 @@ def is_running(observation: TrainingObservation) -> TrainingStage | None:
     if progress is None:
         return None
     words = STEPS[progress.step]
-    return TrainingStage("Running", "Training", f"{words}: {progress.message}" if progress.message else words)
+    return TrainingStage("Running", Reason.TRAINING, f"{words}: {progress.message}" if progress.message else words)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -330,7 +330,7 @@ def _summary(stage: TrainingStage) -> Summary:
         reconciling=stage.phase in ("Pending", "Running"),
         stalled=stage.stalled,
         others=(
-            Detail("Suspended", state(stage.phase == "Suspended"), stage.reason),
+            Detail(ConditionType.SUSPENDED, state(stage.phase == "Suspended"), stage.reason),
             *(
                 Detail(phase, state(stage.phase == phase), stage.reason, stage.message if stage.phase == phase else "")
                 for phase in ("Complete", "Failed")

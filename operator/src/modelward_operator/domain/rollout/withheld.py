@@ -12,12 +12,19 @@ from modelward_api.resources.reasons import ConditionType, Reason
 from modelward_operator.domain.core.clock import stamp
 from modelward_operator.domain.core.conditions import Conditions
 
-APPLIED = "Applied"
+APPLIED = ConditionType.APPLIED
 """The condition that exists only while a write is refused."""
 MAX_MESSAGE_LENGTH = 500
 """Characters of the API server's message that are quoted."""
-_LASTING = {400: "Invalid", 403: "Forbidden", 404: "NotFound", 405: "NotAllowed", 413: "TooLarge", 422: "Invalid"}
-_PASSING = {0: "ApiServerUnreachable", 409: "Conflict", 429: "TooManyRequests"}
+_LASTING = {
+    400: Reason.INVALID,
+    403: Reason.FORBIDDEN,
+    404: Reason.NOT_FOUND,
+    405: Reason.NOT_ALLOWED,
+    413: Reason.TOO_LARGE,
+    422: Reason.INVALID,
+}
+_PASSING = {0: Reason.API_SERVER_UNREACHABLE, 409: Reason.CONFLICT, 429: Reason.TOO_MANY_REQUESTS}
 
 
 @dataclass(frozen=True, slots=True)

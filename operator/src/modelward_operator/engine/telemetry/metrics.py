@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from prometheus_client import Counter, Gauge, Histogram
 
 from modelward_api.resources.modelversion import ModelVersionStatus
+from modelward_api.resources.reasons import Reason
 from modelward_operator.domain.rollout.decision import Decision
 
 RECONCILES = Counter("modelward_reconciles", "Reconciles.", ["kind"])
