@@ -59,14 +59,17 @@ CUTS = [float(i) for i in range(MAX_STRATA)]
 WRONG = {
     "too many strata": (
         [{"column": "age", "strata": [f"age {i}" for i in range(MAX_STRATA + 1)], "cuts": CUTS}],
-        "the subgroups have 33 strata; there may be 32",
+        "subgroups must not have more than 32 strata together, and have 33",
     ),
-    "a column that is no input": ([{"column": "bmi", "strata": ["a", "b"], "cuts": [1]}], "subgroup bmi is no input"),
+    "a column that is no input": (
+        [{"column": "bmi", "strata": ["a", "b"], "cuts": [1]}],
+        "subgroup bmi: must be an input of the model",
+    ),
     "strata without a category": (
         [{"column": "sex", "strata": ["a", "b"], "categories": ["f"]}],
-        "subgroup sex has another number of strata",
+        "subgroup sex: must have one stratum for each category",
     ),
-    "cuts that fall": ([{"column": "age", "strata": ["a", "b", "c"], "cuts": [2, 1]}], "do not grow"),
+    "cuts that fall": ([{"column": "age", "strata": ["a", "b", "c"], "cuts": [2, 1]}], "cuts must increase"),
 }
 
 
@@ -90,5 +93,5 @@ def test_a_bundle_of_before_there_were_subgroups_is_loaded(tmp_path):
 
 
 def test_a_subgroup_is_what_it_says():
-    with pytest.raises(ValueError, match="another number"):
+    with pytest.raises(ValueError, match="must have one stratum for each category"):
         Subgroup(column="age", strata=("age<40",), cuts=(40.0,))

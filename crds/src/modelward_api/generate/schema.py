@@ -28,7 +28,7 @@ MAX_TEXT, MAX_ITEMS, MAX_ENTRIES = 4096, 1024, 64
 
 
 def definition(kind: Kind) -> Schema:
-    """The CustomResourceDefinition of a kind."""
+    """Return the CustomResourceDefinition of a kind."""
     schema: Schema = {
         "type": "object",
         "description": kind.description,
@@ -87,13 +87,13 @@ def _column(column: PrintColumn) -> Schema:
 
 
 def structural(model: type[BaseModel], *, defaults: bool = True) -> Schema:
-    """The model's JSON schema as the API server takes it: no references, no unions, bounded."""
+    """Return the model's JSON schema as the API server takes it: without references and unions, and bounded."""
     raw = model.model_json_schema(by_alias=True, mode="validation")
     return _structural(raw, raw.get("$defs", {}), defaults)
 
 
 def at(schema: Schema, path: str) -> Schema:
-    """The part of a schema at a path such as ``spec.data.columns[]``."""
+    """Return the part of a schema at a path such as ``spec.data.columns[]``."""
     for part in path.split(".") if path else ():
         name, items, _ = part.partition("[]")
         schema = schema["properties"][name]
@@ -143,7 +143,7 @@ def _object(raw: Schema, known: Schema, defaults: bool, found: Schema) -> None:
 
 
 def _resolved(raw: Schema, known: Schema) -> Schema:
-    """Without references, and an optional value as the value itself: absent is how nothing is said."""
+    """Resolve references, and replace an optional value by the value itself: absence stands for null."""
     while "$ref" in raw or "allOf" in raw or "anyOf" in raw:
         if "$ref" in raw:
             target = known[raw["$ref"].removeprefix("#/$defs/")]
@@ -157,13 +157,13 @@ def _resolved(raw: Schema, known: Schema) -> Schema:
 
 
 def render(kind: Kind) -> str:
-    """The CRD as YAML."""
+    """Return the CRD as YAML."""
     note = "# Generated from crds/src/modelward_api by `make generate`. Do not edit.\n"
     return note + yaml.safe_dump(definition(kind), sort_keys=False, width=120, allow_unicode=True)
 
 
 def main() -> None:
-    """Write every CRD into every directory given."""
+    """Write every CRD into every given directory."""
     parser = argparse.ArgumentParser(
         prog="modelward_api.generate.schema", description="Write the CustomResourceDefinitions."
     )
