@@ -1,4 +1,4 @@
-"""What every document of the API shares: naming, immutability, and the scalar types with their rules."""
+"""Base class and scalar types of all documents of the API."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Document(BaseModel):
     )
 
     def to_json(self) -> dict[str, object]:
-        """The document as it travels: camelCase names, absent values left out."""
+        """Return the document as JSON values, with camelCase names and without absent values."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=40)]
-"""A DNS label that leaves room for the suffixes of what the operator derives from it."""
+"""A DNS label short enough for the suffixes of derived names."""
 
 SemVer = Annotated[
     str,
@@ -37,17 +37,17 @@ SemVer = Annotated[
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 URI = r"^(store://[^?#]+|file:///[^?#]+|s3://[A-Za-z0-9][A-Za-z0-9._-]+(/[^?#]*)?)$"
 Uri = Annotated[str, Field(pattern=URI, max_length=2048)]
-"""Where data and bundles are: the schemes that work, without user info and query, which may hold secrets."""
-LONGEST_DURATION = (
+"""Address of data or a bundle. User info and queries are not allowed, because they may hold secrets."""
+MAX_DURATION = (
     "^([0-9]{1,4}([.][0-9]*)?d)?([0-9]{1,5}([.][0-9]*)?h)?([0-9]{1,6}([.][0-9]*)?m)?([0-9]{1,8}([.][0-9]*)?s)?"
     "([0-9]{1,10}([.][0-9]*)?ms)?$"
 )
-"""Units in their order, each once, with so many digits that the sum is below 45 years: every integer field holds it."""
-TOO_LONG = "too long, or its units are not in the order d, h, m, s, ms: at most 9999d, such as 90s, 1h30m or 7d"
+"""Units in this order, each at most once, with few enough digits that the sum stays below 45 years."""
+TOO_LONG = "must be at most 9999d, with units in the order d, h, m, s, ms, for example 90s, 1h30m or 7d"
 
 
 def _bounded(duration: str) -> str:
-    if not re.match(LONGEST_DURATION, duration):
+    if not re.match(MAX_DURATION, duration):
         raise ValueError(TOO_LONG)
     return duration
 
@@ -73,15 +73,21 @@ Quantity = Annotated[
     ),
     BeforeValidator(lambda given: str(given) if type(given) is int else given),
 ]
-"""A quantity as Kubernetes writes it, such as ``250m``, ``384Mi`` or ``2`` (a number, too)."""
+"""A quantity as Kubernetes writes it, such as ``250m`` or ``384Mi``, or a plain number."""
 Timestamp = str
 """RFC 3339 in UTC, to the second, as Kubernetes writes it."""
+
+
+def exactly_one(one: str, other: str) -> str:
+    """Return the sentence for two fields of which exactly one must be set."""
+    return f"set exactly one of {one} and {other}"
+
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def seconds(duration: str) -> float:
-    """The length of a :data:`Duration` in seconds.
+    """Return the length of a :data:`Duration` in seconds.
 
     Raises:
         ValueError: the text is not a duration.

@@ -1,4 +1,4 @@
-"""What is wrong with a CSV file, told by line and remedy and never by what stands there."""
+"""Error messages for CSV files: they name the line and the remedy, and never quote the file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from difflib import get_close_matches
 from typing import BinaryIO
 
 SEPARATORS = {";": "';'", "\t": "a tab", "|": "'|'"}
-LONGEST_FIELD = LONGEST_LINE = 16 * 1024 * 1024
+MAX_FIELD = MAX_LINE = 16 * 1024 * 1024
 UTF16, UTF8_MARK = (b"\xff\xfe", b"\xfe\xff"), b"\xef\xbb\xbf"
 
 
 class MalformedError(Exception):
-    """The text says where and what to do; it holds nothing of the file."""
+    """A malformed file. The message says where and what to do, and quotes nothing of the file."""
 
 
 def check(file: BinaryIO) -> None:
@@ -24,7 +24,7 @@ def check(file: BinaryIO) -> None:
     Raises:
         MalformedError: it is not UTF-8, has NUL bytes, another separator, an open quote, or a line with other fields.
     """
-    csv.field_size_limit(LONGEST_FIELD)
+    csv.field_size_limit(MAX_FIELD)
     reader = csv.reader(_lines(file), strict=True)
     width, before = 0, 1
     try:
@@ -42,12 +42,12 @@ def check(file: BinaryIO) -> None:
 
 
 def header(content: bytes) -> list[str]:
-    """The columns' names in the content of a file that was checked."""
+    """Return the column names of a checked file's content."""
     return next(csv.reader(_lines(io.BytesIO(content))), [])
 
 
 def separator(header: str) -> str | None:
-    """What separates the columns' names, if it is not a comma."""
+    """Return the separator of the column names, if it is not a comma."""
     if "," in header:
         return None
     return next((name for mark, name in SEPARATORS.items() if mark in header), None)
@@ -55,7 +55,7 @@ def separator(header: str) -> str | None:
 
 def _header(record: list[str]) -> int:
     if len(record) == 1 and (found := separator(record[0])):
-        message = f"line 1 has one field: is the separator {found}? Write the file with commas"
+        message = f"line 1 uses the separator {found}: separate fields with commas"
         raise MalformedError(message)
     return len(record)
 
@@ -64,43 +64,43 @@ def _ragged(line: int, fields: int, wanted: int) -> str:
     has = "one field" if fields == 1 else f"{fields} fields"
     if fields > wanted:
         return (
-            f"line {line} has {has}, and the header {wanted}: is there a decimal comma or an unquoted comma in a value?"
+            f"line {line} has {has}, and the header {wanted}: use decimal points, and quote values that contain commas"
         )
-    return f"line {line} has {has}, and the header {wanted}: is the separator ';', or does the line end too early?"
+    return f"line {line} has {has}, and the header {wanted}: separate fields with commas, and complete the line"
 
 
 def _lines(file: BinaryIO) -> Iterator[str]:
     """Lines as text, each of bounded length."""
     source = io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file
-    for number, line in enumerate(iter(lambda: source.readline(LONGEST_LINE), b""), 1):
-        if len(line) == LONGEST_LINE:
-            raise MalformedError(f"line {number} is longer than {LONGEST_LINE} bytes: end lines with LF or CRLF")
+    for number, line in enumerate(iter(lambda: source.readline(MAX_LINE), b""), 1):
+        if len(line) == MAX_LINE:
+            raise MalformedError(f"line {number} is longer than {MAX_LINE} bytes: end lines with LF or CRLF")
         if number == 1 and line.startswith(UTF16):
-            raise MalformedError("it is UTF-16 (by its first bytes): save it as UTF-8")
+            raise MalformedError("the file is UTF-16: save it as UTF-8")
         if b"\0" in line:
-            raise MalformedError(f"line {number} has a NUL byte (is it UTF-16, or cut off?): save it as UTF-8")
+            raise MalformedError(f"line {number} has a NUL byte; the file may be UTF-16 or truncated: save it as UTF-8")
         try:
             yield (line.removeprefix(UTF8_MARK) if number == 1 else line).decode()
         except UnicodeDecodeError:
-            raise MalformedError(f"line {number} is not UTF-8 (is it Latin-1?): save it as UTF-8") from None
+            raise MalformedError(f"line {number} is not UTF-8, possibly Latin-1: save the file as UTF-8") from None
 
 
 def twice(names: Collection[str], declared: Collection[str]) -> str | None:
-    """A declared column that a file has more than once."""
+    """Return a declared column that a file has more than once."""
     counts = Counter(names)
     return next((name for name in declared if counts[name] > 1), None)
 
 
 def present(names: Collection[str], declared: Collection[str], wanted: str) -> str:
-    """What a file has instead of a column: names that were declared may be told, of all others only how many there are."""
+    """Describe a file that lacks a column. Declared names may be quoted; the others are only counted."""
     others = [name for name in names if name not in declared]
     told = f"of {len(names)} columns {len(names) - len(others)} are declared"
     if any(_plain(name) == _plain(wanted) for name in others):
         return f"{told}; one name differs in case, spaces or underscores only: correct it"
     if get_close_matches(_plain(wanted), [_plain(name) for name in others], n=1, cutoff=0.8):
-        return f"{told}; one name is similar: is it misspelt?"
+        return f"{told}; one name is similar: check the spelling"
     if len(others) == len(names):
-        return f"{told}: has the file a header line?"
+        return f"{told}: check that the file has a header line"
     return told
 
 

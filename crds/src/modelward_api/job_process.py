@@ -1,4 +1,4 @@
-"""How the containers of Jobs end: at once when they are told to, and with last words that hold nothing of the data."""
+"""How the containers of Jobs end: at once when told to, and with a termination message without data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def run(work: Callable[[], int], stopped: Callable[[], None], killed: Callable[[], None]) -> int:
-    """Do the work in a child process and wait for it; returns the exit code.
+    """Do the work in a child process, wait for it, and return the exit code.
 
     Python runs a signal's handler only between two of its own instructions, and a fit or a read inside a library may take
     minutes, some of them with the interpreter's lock held. So this process does nothing but wait: at SIGTERM it kills the child,
@@ -65,7 +65,7 @@ def _become_worker(parent: int) -> None:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Libraries' warnings and native panics may quote the data, so that nothing is written to stderr. Our log is on stdout."""
+    """Discard stderr, because warnings and native panics of libraries may quote the data. Our log is on stdout."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -92,7 +92,7 @@ def _guarded(work: Callable[[], int]) -> int:
 
 
 def where(error: BaseException) -> str:
-    """The type of an error and the line of ours that it came through: never its text, which may hold values of the data."""
+    """Return the type of an error and our line that it came through, never its text, which may quote the data."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = next((f for f in reversed(frames) if "modelward_" in f.filename), None)
     at = f" at {Path(ours.filename).parent.name}/{Path(ours.filename).name}:{ours.lineno}" if ours else ""
@@ -100,7 +100,7 @@ def where(error: BaseException) -> str:
 
 
 def keep_silent_of_errors() -> None:
-    """The last resort, for any thread: an error that nobody has caught is told by its type and our line, not by its text."""
+    """Report uncaught errors of all threads by their type and our line, without their text."""
 
     def tell(error: BaseException | None) -> None:
         sys.stderr.write(f"InternalError: {where(error) if error is not None else 'unknown'}\n")
@@ -111,6 +111,6 @@ def keep_silent_of_errors() -> None:
 
 
 def path_of(location: tuple[int | str, ...], known: frozenset[str]) -> str:
-    """The path of a wrong field. A key that the schema does not name is not told: it is whatever somebody wrote there."""
+    """Return the path of a wrong field. Keys that the schema does not name may be values, and become ``*``."""
     told = (f"[{part}]" if isinstance(part, int) else f".{part}" if part in known else ".*" for part in location)
     return "".join(told)

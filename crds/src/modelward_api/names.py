@@ -1,4 +1,4 @@
-"""Names that more than one component must agree on: labels, ports, paths, file names."""
+"""Names that several components share: labels, ports, paths, file names."""
 
 from __future__ import annotations
 
@@ -13,32 +13,31 @@ DIGEST = "modelward.io/digest"
 SCHEME = "modelward.io/scheme"
 """Label of serving pods that speak TLS: https."""
 CALLERS = "modelward.io/callers"
-"""Label of serving pods that ask callers for tokens: pods with the same value take the same."""
+"""Label of serving pods that require tokens of clients. Pods with the same value accept the same tokens."""
 TRAINING_JOB = "modelward.io/trainingjob"
 SCORE_BATCH = "modelward.io/scorebatch"
 FINALIZER = "modelward.io/serving"
-"""Put on ModelVersions by Modelward 0.1 and taken off again: nothing may wait for an operator that is gone."""
+"""Finalizer of Modelward 0.1. It is removed again, because nothing may wait for an operator that is gone."""
 SPEC_OF_VERSION = "modelward.io/modelversion-spec"
-"""Annotation of a Deployment: what the ModelVersion's spec says of pods, by which they are handed over when it is deleted."""
+"""Annotation of a Deployment with the ModelVersion's pod settings, by which pods are handed over after its deletion."""
 UID_OF_VERSION = "modelward.io/modelversion-uid"
-"""Annotation of a Deployment: for which ModelVersion it was made last; a deleted one may have had the same name."""
+"""Annotation of a Deployment with the uid of its ModelVersion: a deleted one may have had the same name."""
 FIELD_MANAGER = "modelward-operator"
 SCALE_MANAGER = "modelward-operator-scale"
-"""Owns a Deployment's replicas from when we let go of them until an autoscaler first changes them."""
+"""Field manager of a Deployment's replicas between Modelward's own and an autoscaler's."""
 IN_FLIGHT_METRIC = "modelward_requests_in_flight"
 
 HTTP_PORT = 8080
-GRPC_PORT = 9000
 """Open Inference Protocol over REST."""
 GRPC_PORT = 9000
 """Open Inference Protocol over gRPC."""
 CONTROL_PORT = 8090
-"""Leases and evidence: for the operator only."""
+"""Leases and evidence, for the operator only."""
 PROGRESS_PORT = 8090
-"""Where a training pod tells how far it is."""
+"""Progress of a training pod."""
 
 CONTROL_KEYS = "modelward-control-keys"
-"""The ConfigMap with the public keys by which serving pods know the operator."""
+"""ConfigMap with the operator's public keys, by which serving pods authenticate it."""
 CONTROL_KEYS_FILE = "jwks.json"
 
 EXCHANGE_PATH = "/v1/exchange"
@@ -74,4 +73,4 @@ SCORE = "score"
 """The one output of a bundle's ONNX graph, FP32 [n, 1], P(positive); also the score's name in profiles."""
 DECISION = "decision"
 VERSION = "version"
-"""The column of a batch's scores that says which version gave them."""
+"""Column of a batch's output with the version that scored the row."""

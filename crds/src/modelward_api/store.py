@@ -1,7 +1,7 @@
-"""Addresses of data and bundles: which of them a container may fetch, and how they are told to people.
+"""Addresses of data and bundles: which of them a container may use, and how messages show them.
 
-Training, batches and the fetch of bundles all ask here, so that they agree. No request is made; only links in the file system
-are followed, as a link could lead out of the store.
+Training, batches and the fetch of bundles share these rules. Nothing here makes a request; only links in the file system are
+followed, because a link could lead out of the store.
 """
 
 from __future__ import annotations
@@ -15,76 +15,81 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
+from modelward_api.resources.reasons import Reason
+
 SCHEME, LOCAL, BUCKET = "store://", "file://", "s3://"
 _UNSAFE = re.compile(r"[%?#\\\x00-\x1f\x7f]")
-"""Characters that a client of stores would not take as part of a path, so that it might read another file than was checked."""
+"""Characters that a store's client may not take as part of a path, so that it could read another file than was checked."""
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}(/.*)?", re.DOTALL)
-"""A bucket's name: no user info, no port, nothing that could be another host than the configured endpoint."""
-_FULL = ("No space left on device", "Disk quota exceeded")
-"""The operating system's words; those of object stores are as many as there are stores."""
+"""A bucket's name, without user info, port, or anything else that could choose another host."""
+_FULL = ("no space left on device", "disk quota exceeded")
+"""The operating system's words. Object stores each have their own."""
+_MISSING = ("not found", "no such file", "canonicalize")
+"""Words for a missing object, file, and root of a local store."""
+_DENIED = "os error 13"
+_REFUSED = ("PermissionDeniedError", "UnauthenticatedError")
 
-UNAVAILABLE = "StoreUnavailable"
-TROUBLES = frozenset(
-    {UNAVAILABLE, "StoreUnreachable", "StoreAccessDenied", "StoreCertificateUntrusted", "StoreAuthoritiesMissing"}
-)
-"""Reasons for which a store cannot be used now, though another try may succeed: somebody mends it."""
-PATIENCE: dict[str, Any] = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
-"""How long the client tries by itself before the container says what is wrong. By default it is silent for three minutes."""
+RETRIES: dict[str, Any] = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
+"""How long the client retries before the container reports an error. Its default is three minutes of silence."""
 _AUTHORITIES = "SSL_CERT_FILE"
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why a store cannot be used: a CamelCase reason, and a sentence that quotes nothing that a library or a server has said."""
+    """Why a store cannot be used. The sentence quotes nothing that a library or a server said."""
 
-    reason: str
+    reason: Reason
     sentence: str
 
 
 def trouble(error: Exception, uri: str, environ: Mapping[str, str] = os.environ) -> Trouble:
-    """What an exception of the store's client means. It tells kinds apart in its text alone."""
+    """Return what an exception of the store's client means. Its text alone tells kinds apart."""
     name, text, where = type(error).__name__, str(error), shown(uri)
-    if isinstance(error, PermissionError) or "os error 13" in text:
+    if isinstance(error, PermissionError) or _DENIED in text:
         why = "the volume's files belong to another user or group"
-        return Trouble("StoreAccessDenied", f"{where}: {why}: set securityContext.fsGroup in the chart's podDefaults")
+        return Trouble(
+            Reason.STORE_ACCESS_DENIED, f"{where}: {why}: set securityContext.fsGroup in the chart's podDefaults"
+        )
     # Before what follows: the text of these holds what a server has answered.
-    if name in ("PermissionDeniedError", "UnauthenticatedError"):
-        why = "the server refuses the credentials, or they do not allow this"
-        return Trouble("StoreAccessDenied", f"{where}: {why}: check the Secret of the chart's store.existingSecret")
+    if name in _REFUSED:
+        why = "the server refuses the credentials, or they lack a permission"
+        return Trouble(
+            Reason.STORE_ACCESS_DENIED, f"{where}: {why}: check the Secret of the chart's store.existingSecret"
+        )
     file = environ.get(_AUTHORITIES)
     if "InvalidCertificate" in text and file and not Path(file).is_file():
-        why = "the ConfigMap or Secret that caBundle names is missing, or has no such key"
-        return Trouble("StoreAuthoritiesMissing", f"{where}: {why}: make it, or correct caBundle")
+        why = "the ConfigMap or Secret of caBundle is missing, or has no such key"
+        return Trouble(Reason.STORE_AUTHORITIES_MISSING, f"{where}: {why}: create it, or correct caBundle")
     if "InvalidCertificate" in text:
-        why = "the server's certificate is not trusted: its authority is unknown, its name another, or its time over"
+        why = "the server's certificate is not trusted: its authority is unknown, its name does not match, or it has expired"
         return Trouble(
-            "StoreCertificateUntrusted", f"{where}: {why}. Set caBundle, in the chart's podDefaults or in pod"
+            Reason.STORE_CERTIFICATE_UNTRUSTED, f"{where}: {why}. Set caBundle, in the chart's podDefaults or in pod"
         )
     if any(
         words in text for words in ("/latest/api/token", "CredentialsProvider", "MissingCredentials", "MissingToken")
     ):
         why = "there are no credentials"
-        return Trouble("StoreAccessDenied", f"{where}: {why}: set the chart's store.existingSecret")
+        return Trouble(Reason.STORE_ACCESS_DENIED, f"{where}: {why}: set the chart's store.existingSecret")
     if any(words in text for words in ("kind: Connect", "kind: Timeout", "dns error", "tcp connect error")):
         why = "the server does not answer: its name is unknown, it refuses connections, or something on the way drops them"
-        return Trouble("StoreUnreachable", f"{where}: {why}. Check the address, proxies and NetworkPolicies")
-    return Trouble(UNAVAILABLE, f"{where} cannot be used now ({name})")
+        return Trouble(Reason.STORE_UNREACHABLE, f"{where}: {why}. Check the address, proxies and NetworkPolicies")
+    return Trouble(Reason.STORE_UNAVAILABLE, f"{where} cannot be used now ({name})")
 
 
-def patient(address: str) -> dict[str, Any]:
-    """The options of a client for that address; a local store has none."""
-    return {} if address.startswith(("file://", "memory://")) else {"retry_config": PATIENCE}
+def client_options(address: str) -> dict[str, Any]:
+    """Return the options of a client for that address. A local store has none."""
+    return {} if address.startswith(("file://", "memory://")) else {"retry_config": RETRIES}
 
 
 class InvalidAddressError(ValueError):
-    """The address leaves the store, or there is no store to resolve it against."""
+    """The address is outside the store, or no store is configured."""
 
 
 def resolve(uri: str, store: str | None) -> str:
-    """The address that a client can fetch.
+    """Return the address that a client can fetch.
 
-    ``store://PATH`` is below the store. ``file://`` must be, too: all else is the container's own. ``s3://BUCKET/KEY`` is at
-    the endpoint that the platform's credentials name, and nowhere else: an address cannot choose a host.
+    ``store://PATH`` is below the store, and ``file://`` must be, too: other files are the container's own. ``s3://BUCKET/KEY`` is
+    always at the endpoint of the platform's credentials: an address cannot choose a host.
 
     Args:
         uri: an address of the API's type Uri.
@@ -100,7 +105,7 @@ def resolve(uri: str, store: str | None) -> str:
     if uri.startswith(BUCKET):
         rest = unquote(uri.removeprefix(BUCKET))
         if _UNSAFE.search(rest) or not _BUCKET.fullmatch(rest) or ".." in rest.split("/"):
-            raise InvalidAddressError(f"{shown(uri)}: write s3://BUCKET/KEY, without user info, port, query or '..'")
+            raise InvalidAddressError(f"{shown(uri)}: must be s3://BUCKET/KEY without user info, port, query or '..'")
         return f"{BUCKET}{rest}"
     raise InvalidAddressError(
         f"{shown(uri)}: only store://, s3:// and file:// (below the store) can be read: copy the file into the store"
@@ -111,7 +116,9 @@ def _below(uri: str, store: str | None) -> str:
     text = unquote(uri.removeprefix(SCHEME))
     path = PurePosixPath(text)
     if path.is_absolute() or ".." in path.parts or not path.parts or _UNSAFE.search(text):
-        raise InvalidAddressError(f"{shown(uri)}: a store address is a relative path without '..', '%', '?' or '#'")
+        raise InvalidAddressError(
+            f"{shown(uri)}: must be store://PATH with a relative path without '..', '%', '?' or '#'"
+        )
     if not store:
         message = f"{shown(uri)}: no artifact store is configured; set store in the chart's values"
         raise InvalidAddressError(message)
@@ -120,36 +127,50 @@ def _below(uri: str, store: str | None) -> str:
 
 
 def _local(uri: str, path: str, store: str | None) -> str:
-    """The real path of a file, which must be below the real path of the store."""
+    """Return the real path of a file, which must be below the real path of the store."""
     if not store or not store.startswith(LOCAL):
-        raise InvalidAddressError(f"{shown(uri)}: there is no store in the file system: use store:// or s3://")
+        raise InvalidAddressError(f"{shown(uri)}: the artifact store is not in the file system: use store:// or s3://")
     root, target = Path(store.removeprefix(LOCAL)), PurePosixPath(path)
     if not target.is_absolute() or ".." in target.parts or _UNSAFE.search(path.removeprefix(str(root))):
-        raise InvalidAddressError(f"{shown(uri)}: write file:///PATH, without '..', '%', '?' or '#'")
+        raise InvalidAddressError(f"{shown(uri)}: must be file:///PATH without '..', '%', '?' or '#'")
     if not is_inside(path, store):
-        raise InvalidAddressError(f"{shown(uri)}: it is not below the artifact store: copy the file there")
+        raise InvalidAddressError(f"{shown(uri)}: must be below the artifact store: copy the file there")
     return f"{LOCAL}{Path(path).resolve()}"
 
 
 def is_inside(path: str, store: str) -> bool:
-    """Whether a path of the file system is below a store there, after all links were followed."""
+    """Return whether a path is below a store in the file system, after following all links."""
     root = Path(store.removeprefix(LOCAL)).resolve()
     return Path(path).resolve().is_relative_to(root)
 
 
 def shown(uri: str) -> str:
-    """The address for messages: without user info, query and fragment, which may hold secrets or identifiers."""
+    """Return the address for messages, without user info, query and fragment, which may hold secrets or identifiers."""
     scheme, separator, rest = uri.partition("://")
     host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def split(address: str) -> tuple[str, str]:
-    """The address of the folder, and the file's name in it."""
+    """Return the address of the folder, and the name of the file in it."""
     folder, _, name = address.rpartition("/")
     return folder, name
 
 
 def is_full(error: Exception) -> bool:
-    """Whether a store refused to write because there is no room: its client says so in words only."""
-    return any(words in str(error) for words in _FULL)
+    """Return whether a store refused to write because no space is left. Its client says so in words only."""
+    return _says(error, _FULL)
+
+
+def is_missing(error: Exception) -> bool:
+    """Return whether a store has nothing at the address, though the store itself can be used (see :func:`trouble`)."""
+    if isinstance(error, FileNotFoundError):
+        return True
+    # The text of these holds what a server answered, or the name of a folder that may not be read.
+    is_refused = isinstance(error, PermissionError) or type(error).__name__ in _REFUSED or _DENIED in str(error)
+    return not is_refused and _says(error, _MISSING)
+
+
+def _says(error: Exception, words: tuple[str, ...]) -> bool:
+    text = str(error).lower()
+    return any(word in text for word in words)

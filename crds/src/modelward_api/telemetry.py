@@ -1,4 +1,4 @@
-"""No library tells its makers anything: patients' data are near, and clinics' networks let nothing out."""
+"""Turn off the telemetry of libraries: they run near patients' data, and clinics' networks block it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ VARIABLES = {
     "BENTOML_DO_NOT_TRACK": "True",
     "DO_NOT_TRACK": "1",
 }
-"""What turns it off: ONNX Runtime (which asks for the name of its maker's collector nine seconds after its import), BentoML, and
-others that keep to https://consoledonottrack.com. The images set the same."""
+"""Variables that turn it off: of ONNX Runtime (which resolves its collector's name nine seconds after its import), of BentoML,
+and of all that follow https://consoledonottrack.com. The images set the same."""
 
 
 def turn_telemetry_off() -> None:
-    """Before the first import of such a library, whatever the environment says."""
+    """Override the environment. Call this before the first import of such a library."""
     os.environ.update(VARIABLES)

@@ -68,15 +68,16 @@ def _batch(options: argparse.Namespace) -> int:
 
 def _supervised_batch(options: argparse.Namespace) -> int:
     """Run the batch in a child process. This process imports no library: threads would make the fork unsafe."""
-    from modelward_api.wire.exchange import TERMINATED, BatchOutcome
+    from modelward_api.resources.reasons import Reason
+    from modelward_api.wire.exchange import BatchOutcome
     from modelward_serving.termination import tell
 
     log = logging.getLogger("modelward.batch")
 
     def stopped() -> None:
-        outcome = BatchOutcome(succeeded=False, reason=TERMINATED, message=STOPPED, shard=options.shard)
+        outcome = BatchOutcome(succeeded=False, reason=Reason.TERMINATED, message=STOPPED, shard=options.shard)
         tell(options.termination_log, outcome.to_json())
-        log.info("shard %d: %s: %s", options.shard, TERMINATED, STOPPED)
+        log.info("shard %d: %s: %s", options.shard, Reason.TERMINATED, STOPPED)
 
     return job_process.run(lambda: _batch(options), stopped, lambda: log.error(KILLED))
 

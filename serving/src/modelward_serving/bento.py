@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from modelward_api.resources.reasons import Reason
 from modelward_serving.protocol.compression import plain
 from modelward_serving.protocol.headers import ENCODING
 from modelward_serving.protocol.json_limits import check_values, max_values
@@ -89,7 +90,7 @@ class BentoApp:
         """
         kind = headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
         if kind != b"application/json":
-            raise RefusedError(415, "UnsupportedContent", "Content-Type", "must be application/json")
+            raise RefusedError(415, Reason.UNSUPPORTED_CONTENT, "Content-Type", "must be application/json")
         content = plain(body, headers.get(ENCODING))
         if path == SIGNATURE:
             return b"{}"
@@ -98,7 +99,7 @@ class BentoApp:
             asked = _decoder.decode(content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             rule = 'the body must be JSON with the values of each column: {"inputs": {"age": [61], "sex": ["f"]}}'
-            raise RefusedError(400, "NotARequest", "", rule) from error
+            raise RefusedError(400, Reason.NOT_A_REQUEST, "", rule) from error
         self._predictor.checked(asked.inputs)
         return msgspec.json.encode(asked)
 
@@ -123,9 +124,9 @@ class BentoApp:
             log.error("BentoML failed: %s", type(error).__name__)
             status = status or 500
         if status == 404:
-            await send_reply(send, failed(404, "NotFound", "no such path"))
+            await send_reply(send, failed(404, Reason.NOT_FOUND, "no such path"))
         elif status >= 400:
-            await send_reply(send, failed(500, "InternalError", "the model failed"))
+            await send_reply(send, failed(500, Reason.INTERNAL_ERROR, "the model failed"))
 
     async def close(self) -> None:
         """Shut the application down."""
@@ -157,7 +158,7 @@ def _wrong_path(method: str, path: str) -> Reply | None:
         return None if method == "POST" else wrong_method("POST")
     if path in PAGES or path.startswith(FILES):
         return None if method in ("GET", "HEAD") else wrong_method("GET, HEAD")
-    return failed(404, "NotFound", "no such path")
+    return failed(404, Reason.NOT_FOUND, "no such path")
 
 
 def _plain(scope: Scope, body: bytes) -> Scope:

@@ -10,6 +10,7 @@ import msgspec
 from pydantic import ValidationError
 
 from modelward_api import names
+from modelward_api.resources.reasons import Reason
 from modelward_api.wire.exchange import ExchangeRequest, ExchangeResponse
 from modelward_serving.model.predictor import Predictor
 from modelward_serving.observability.metrics import Metrics
@@ -75,7 +76,8 @@ class Control:
 
     def _take(self, request: ExchangeRequest, now: float) -> str | None:
         if request.lease is not None and request.lease.challenger.tls != self._tls:
-            return "TlsDiffers"  # patient values must not leave this pod unencrypted if it has a certificate
+            # patient values must not leave this pod unencrypted if it has a certificate
+            return Reason.TLS_DIFFERS
         return self._holder.take(request.epoch, request.lease, now, request.sequence)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +91,7 @@ class Control:
         if refusal is not None:
             await send_reply(send, refusal)
         elif path not in METHODS:
-            await send_reply(send, failed(404, "NotFound", "no such path"))
+            await send_reply(send, failed(404, Reason.NOT_FOUND, "no such path"))
         elif method != METHODS[path]:
             await send_reply(send, wrong_method(METHODS[path]))
         else:

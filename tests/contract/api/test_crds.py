@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from modelward_api.generate.schema import KINDS
+from modelward_api.resources.kinds import KINDS
 from modelward_api.resources.modelversion import ModelVersionSpec
 from tests.support.cluster.layout import REPOSITORY
 from tests.support.objects import training
@@ -118,21 +118,30 @@ GREEDY = {"resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": "512
 CERTAIN_PODS = {
     "a label that Services select by": (
         {"metadata": {"labels": {"modelward.io/model": "x"}}},
-        "metadata.labels: names",
+        "metadata.labels: keys must have the form [prefix/]name",
     ),
-    "a component's label": ({"metadata": {"labels": {"app.kubernetes.io/component": "x"}}}, "metadata.labels: names"),
-    "an annotation of ours": ({"metadata": {"annotations": {"modelward.io/x": "y"}}}, "metadata.annotations: names"),
+    "a component's label": (
+        {"metadata": {"labels": {"app.kubernetes.io/component": "x"}}},
+        "metadata.labels: keys must have the form [prefix/]name",
+    ),
+    "an annotation of ours": (
+        {"metadata": {"annotations": {"modelward.io/x": "y"}}},
+        "metadata.annotations: keys must have the form [prefix/]name",
+    ),
     "a variable of ours": ({"env": [{"name": "MODELWARD_STORE", "value": "x"}]}, "env: MODELWARD_*"),
     "a variable that loads code": ({"env": [{"name": "PYTHONPATH", "value": "/bundle"}]}, "env: MODELWARD_*"),
     "a variable said twice": ({"env": [{"name": "A", "value": "x"}, {"name": "A", "value": "y"}]}, "Duplicate"),
     "a variable from two places": (
         {"env": [{"name": "A", "value": "x", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
-        "give either value or valueFrom",
+        "env: set at most one of value and valueFrom",
     ),
-    "authorities from nowhere": ({"caBundle": {}}, "caBundle: give either configMap or secret"),
+    "authorities from nowhere": ({"caBundle": {}}, "caBundle: set exactly one of configMap and secret"),
     "an unknown effect of a taint": ({"tolerations": [{"effect": "Sometimes"}]}, "tolerations[0].effect"),
     "root": ({"securityContext": {"runAsUser": 0}}, "securityContext.runAsUser"),
-    "a node label that is none": ({"nodeSelector": {"not a key": "x"}}, "nodeSelector: names are"),
+    "a node label that is none": (
+        {"nodeSelector": {"not a key": "x"}},
+        "nodeSelector: keys must have the form [prefix/]name",
+    ),
     "more for the fetch than its limit": (
         {"fetchResources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}},
         "fetchResources: a request must not be greater",
@@ -160,40 +169,49 @@ REFUSED = {
     "a training that never ends": (training(lambda spec: spec.update(activeDeadline=DURATIONS[0])), "at most 9999d"),
     "a monitor that never looks": (monitor(interval=DURATIONS[0]), "at most 9999d"),
     "an action once in an age": (monitor(actions=[{"do": "alert", "cooldown": DURATIONS[0]}]), "at most 9999d"),
-    "neither artifact nor trainingJobRef": (version(artifact=None), "give either artifact or trainingJobRef"),
+    "neither artifact nor trainingJobRef": (
+        version(artifact=None),
+        "spec: set exactly one of artifact and trainingJobRef",
+    ),
     "both artifact and trainingJobRef": (
         version(trainingJobRef={"name": "t"}),
-        "give either artifact or trainingJobRef",
+        "spec: set exactly one of artifact and trainingJobRef",
     ),
     "a version that is no SemVer": (version(version="one"), "spec.version"),
     "a digest that is none": (version(artifact={"uri": "store://x", "digest": "md5:1"}), "spec.artifact.digest"),
     "an address of an unknown scheme": (version(artifact={"uri": "ftp://x", "digest": DIGEST}), "spec.artifact.uri"),
     "a model name that no Service could have": (version(model="My_Model"), "spec.model"),
-    "weights that fall": (version(rollout=STEPS), "weights must grow"),
+    "weights that fall": (version(rollout=STEPS), "weights must increase"),
     "a weight beyond 100": (version(rollout={"steps": [{"weight": 101}]}), "spec.rollout.steps[0].weight"),
     "an unknown strategy": (version(rollout={"strategy": "hope"}), "spec.rollout.strategy"),
     "a duration without a unit": (version(rollout={"keepWarm": "10"}), "spec.rollout.keepWarm"),
     "a margin of zero": (version(rollout={"analysis": {"errorMargin": 0}}), "spec.rollout.analysis.errorMargin"),
-    "two steps of one weight": (version(rollout=TWICE), "no two steps may have one weight"),
+    "two steps of one weight": (version(rollout=TWICE), "two steps must not have the same weight"),
     "an objective of no time": (
         version(rollout={"analysis": {"latencyObjective": "0s"}}),
-        "spec.rollout.analysis.latencyObjective: longer than nothing",
+        "spec.rollout.analysis.latencyObjective: must be greater than zero, for example 500ms",
     ),
-    "a deadline of no time": (version(rollout={"deadline": "10ms"}), "spec.rollout.deadline: at least 1s"),
+    "a deadline of no time": (
+        version(rollout={"deadline": "10ms"}),
+        "spec.rollout.deadline: must be at least 1s, for example 30s",
+    ),
     "memory in no quantity": (
         version(serving={"resources": {"requests": {"memory": "lots"}}}),
         "spec.serving.resources.requests.memory",
     ),
     "more reserved than allowed": (version(serving=GREEDY), "a request must not be greater than its limit"),
-    "a name too long for what is derived from it": (named(version(), "m" * 41), "metadata.name: at most 40"),
-    "a name that no label could have": (named(version(), "m.1"), "metadata.name: at most 40 lower-case letters"),
+    "a name too long for what is derived from it": (named(version(), "m" * 41), "metadata.name: must be at most 40"),
+    "a name that no label could have": (
+        named(version(), "m.1"),
+        "metadata.name: must be at most 40 lower-case letters",
+    ),
     "counting by encounters that nothing tells apart": (
         version(serving={"countBy": "encounter"}),
-        "spec.serving: countBy encounter needs stickyHeader",
+        "spec.serving.countBy: encounter needs stickyHeader",
     ),
     "both replicas and autoscaling": (
         version(serving={"replicas": 2, "autoscaling": {"maxReplicas": 3}}),
-        "spec.serving: give either replicas or autoscaling",
+        "spec.serving: set either replicas or autoscaling",
     ),
     "a minimum above the maximum": (
         version(serving={"autoscaling": {"minReplicas": 4, "maxReplicas": 3}}),
@@ -219,7 +237,7 @@ REFUSED = {
                 }
             }
         ),
-        "spec.serving.authentication: give either jwksUrl or jwksConfigMap",
+        "spec.serving.authentication: set exactly one of jwksUrl and jwksConfigMap",
     ),
     "tokens for nobody": (
         version(serving={"authentication": {"issuer": "i", "audiences": [], "jwksConfigMap": "keys"}}),
@@ -270,9 +288,9 @@ REFUSED = {
     ),
     "an unknown kind": (column(kind="tensor"), "spec.data.columns[2].kind"),
     "an unknown role": (column(role="oracle"), "spec.data.columns[2].role"),
-    "a feature named as the output": (column(name="score"), "no feature may be called score"),
+    "a feature named as the output": (column(name="score"), "a feature must not be named score"),
     "a first test time in a split by chance": (training(start_by_chance), "spec.split.testFrom"),
-    "a version that makes no name": (training(nameless), "spec.promote.name: give one"),
+    "a version that makes no name": (training(nameless), "spec.promote.name: must be set"),
     "weights that fall in a template": (settings(rollout=STEPS), "spec.promote.template.rollout.steps"),
     "more reserved than allowed in a template": (
         settings(serving=GREEDY),
@@ -280,38 +298,38 @@ REFUSED = {
     ),
     "a training without time": (
         training(lambda spec: spec.update(activeDeadline="0s")),
-        "spec.activeDeadline: at least 1s",
+        "spec.activeDeadline: must be at least 1s",
     ),
     "a subgroup by a column that is no feature": (
         subgroups({"column": "yronset", "cuts": [86]}),
-        "spec.evaluation.subgroups[].column: declare it in spec.data.columns as a feature",
+        "spec.evaluation.subgroups[].column: must be declared in spec.data.columns with role: feature",
     ),
     "a subgroup by a number without cuts": (
         subgroups({"column": "age"}),
-        "spec.evaluation.subgroups[].cuts: give them to a numeric or integer column",
+        "spec.evaluation.subgroups[].cuts: must be set for a numeric or integer column",
     ),
     "a subgroup by a category with cuts": (
         subgroups({"column": "sex", "cuts": [1]}),
-        "spec.evaluation.subgroups[].cuts: give them to a numeric or integer column",
+        "spec.evaluation.subgroups[].cuts: must be set for a numeric or integer column",
     ),
     "a subgroup by categories that nobody has named": (
         subgroups({"column": "sex"}, allowed=[]),
-        "spec.evaluation.subgroups[].column: a categorical column needs allowedValues",
+        "spec.evaluation.subgroups[].column: a categorical column must have allowedValues",
     ),
     "cuts that fall": (
         subgroups({"column": "age", "cuts": [65, 40]}),
-        "spec.evaluation.subgroups[].cuts: they must grow",
+        "spec.evaluation.subgroups[].cuts: must increase",
     ),
     "one cut twice": (
         subgroups({"column": "age", "cuts": [40, 40]}),
-        "spec.evaluation.subgroups[].cuts: they must grow",
+        "spec.evaluation.subgroups[].cuts: must increase",
     ),
     "subgroups by one column twice": (subgroups({"column": "sex"}, {"column": "sex"}), "Duplicate"),
     "more subgroups than are counted": (
         subgroups({"column": "age", "cuts": [50]}, {"column": "sex"}, allowed=["m", "f", *map(str, range(29))]),
-        "spec.evaluation.subgroups: at most 32 groups",
+        "spec.evaluation.subgroups: must not have more than 32 groups",
     ),
-    "a monitor that looks all the time": (monitor(interval="0s"), "spec.interval: at least 1s"),
+    "a monitor that looks all the time": (monitor(interval="0s"), "spec.interval: must be at least 1s"),
     "a feature watched twice": (monitor(features=["age", "age"]), "Duplicate"),
     "a column declared twice": (training(twice), "Duplicate"),
     "a monitor with an alpha of one": (monitor(tests={"alpha": 1}), "spec.tests.alpha"),
@@ -319,11 +337,14 @@ REFUSED = {
     "an unknown field": (version(rolout={}), "rolout"),
     "rows in the clear over the network": (batch(input={"uri": "http://x/y.csv"}), "spec.input.uri"),
     "an output that cannot be written": (batch(output={"uri": "https://x/y"}), "spec.output.uri"),
-    "a kept column named as an output": (batch(keepColumns=["id", "score"]), "spec.keepColumns: score, decision and"),
+    "a kept column named as an output": (
+        batch(keepColumns=["id", "score"]),
+        "spec.keepColumns: must not contain score, decision or version",
+    ),
     "a column kept twice": (batch(keepColumns=["id", "id"]), "Duplicate"),
     "more shards than there may be": (batch(shards=1001), "spec.shards"),
     "an unknown fate of invalid rows": (batch(onInvalidRow="guess"), "spec.onInvalidRow"),
-    "a batch without time": (batch(activeDeadline="0s"), "spec.activeDeadline: at least 1s"),
+    "a batch without time": (batch(activeDeadline="0s"), "spec.activeDeadline: must be at least 1s"),
 }
 
 
@@ -334,7 +355,7 @@ def api(control_plane):
 
 @pytest.mark.parametrize(("document", "said"), REFUSED.values(), ids=REFUSED.keys())
 def test_the_api_server_refuses(api, document, said):
-    [plural] = [known.plural for known in KINDS if known.kind == document["kind"]]
+    [plural] = [known.plural for known in KINDS if known.name == document["kind"]]
     path = f"/apis/{document['apiVersion']}/namespaces/default/{plural}"
     answer = api.post(path, json=document, params={"fieldValidation": "Strict"})
     assert answer.status_code in (400, 422)
@@ -360,7 +381,7 @@ CHANGES = {
 def test_what_defines_a_version_cannot_be_changed(created, field, change):
     patch = json.dumps({"spec": change})
     done = created.kubectl("patch", "mv", "m-1", "--type=merge", "--patch", patch, check=False)
-    assert f"spec.{field} is immutable" in done.stderr
+    assert f"spec.{field} is immutable; apply a new ModelVersion instead" in done.stderr
     assert f"spec.{field}: Invalid value" in done.stderr
 
 
@@ -427,10 +448,14 @@ def test_the_examples_are_accepted_as_they_are(control_plane, file):
 
 
 EXPLAINED = {
-    "mv.spec.rollout": ("How the version takes over from the champion.", "Never holds a rollback"),
-    "mv.spec.rollout.steps.weight": ("Percentage of requests whose caller gets the new version's answer.",),
+    "mv.spec.rollout": (
+        "How the version takes over from the champion.",
+        "Pauses the rollout at its current weight. Rollbacks still happen.",
+    ),
+    "mv.spec.rollout.steps.weight": ("Percentage of requests whose client gets the new version's prediction.",),
     "tj.spec.data.columns.role": ("Only features enter the model",),
-    "sb.spec.version": ("Without it: the champion at the time that the Job is made",),
+    "sb.spec.version": ("Default: the champion at the time that the Job is created",),
+    "mv.status.decided.time": ("Time of the decision.",),
     "dm.spec.tests.minimumEffect": ("No alarm below this population stability index",),
 }
 

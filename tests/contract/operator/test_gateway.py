@@ -135,7 +135,7 @@ async def test_creating_what_exists_is_a_conflict(place):
 
 
 async def test_an_object_that_the_schema_refuses_is_told_apart(place):
-    with pytest.raises(InvalidObjectError, match="weights must grow"):
+    with pytest.raises(InvalidObjectError, match="weights must increase"):
         await place.version("v1", rollout={"steps": [{"weight": 50}, {"weight": 10}]})
 
 

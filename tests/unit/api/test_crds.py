@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from modelward_api.generate.schema import KINDS, at, definition, render
+from modelward_api.generate.rules import RULES
+from modelward_api.generate.schema import at, definition, render
+from modelward_api.resources.kinds import KINDS
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -91,7 +93,7 @@ def test_a_status_has_no_default_but_that_nobody_has_looked_yet(kind):
 @each_kind
 def test_a_rule_shows_its_error_at_a_field_that_there_is(kind):
     schema = schema_of(kind)
-    for rule in kind.rules:
+    for rule in RULES[kind.name]:
         at(schema, f"{rule.path}{rule.field}".removeprefix("."))
         assert rule.message[0].islower()
         assert not rule.message.endswith(".")
@@ -102,7 +104,11 @@ def test_the_names_of_a_kind(kind):
     document = yaml.safe_load(render(kind))
     names = document["spec"]["names"]
     assert names["shortNames"] == [
-        {"ModelVersion": "mv", "TrainingJob": "tj", "DriftMonitor": "dm", "ScoreBatch": "sb"}[kind.kind]
+        {"ModelVersion": "mv", "TrainingJob": "tj", "DriftMonitor": "dm", "ScoreBatch": "sb"}[kind.name]
     ]
     assert names["categories"] == ["modelward"]
     assert document["metadata"]["name"] == f"{names['plural']}.modelward.io"
+
+
+def test_every_kind_has_its_rules_and_no_rules_are_without_a_kind():
+    assert set(RULES) == {kind.name for kind in KINDS}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import obstore
 import pytest
+from obstore.store import from_url
 
-from modelward_api.store import InvalidAddressError, resolve, shown
+from modelward_api.resources.reasons import STORE_TROUBLES
+from modelward_api.store import InvalidAddressError, is_missing, resolve, shown, trouble
 
 
 @pytest.fixture
@@ -112,3 +115,37 @@ def test_a_refusal_tells_no_secret(root, uri):
     with pytest.raises(InvalidAddressError) as caught:
         resolve(uri, f"file://{root}")
     assert "secret" not in str(caught.value)
+
+
+@pytest.fixture
+def failure(tmp_path):
+    """What reading an object of a store in the file system raises, as the client raises it."""
+
+    def read(folder: str, name: str) -> Exception:
+        with pytest.raises((OSError, obstore.exceptions.BaseError)) as caught:
+            obstore.get(from_url(f"file://{tmp_path}/{folder}"), name)
+        return caught.value
+
+    return read
+
+
+def test_a_missing_file_is_told_from_a_missing_folder_and_both_from_a_store_that_cannot_be_used(failure, tmp_path):
+    (tmp_path / "there").mkdir()
+    assert is_missing(failure("there", "nothing"))
+    assert is_missing(failure("nowhere", "nothing"))
+    assert is_missing(FileNotFoundError())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError("Unable to canonicalize filesystem root: Permission denied"),
+        OSError("Unable to canonicalize filesystem root: Permission denied (os error 13)"),
+        obstore.exceptions.PermissionDeniedError("<Message>the key was not found</Message>"),
+        obstore.exceptions.GenericError("error sending request, kind: Connect"),
+    ],
+    ids=["a folder of another user", "a folder of another group", "refused credentials", "no connection"],
+)
+def test_a_store_that_cannot_be_used_misses_nothing(error):
+    assert not is_missing(error)
+    assert trouble(error, "store://x").reason in STORE_TROUBLES

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward_api.wire.exchange import Challenger, TrafficLease
-from modelward_serving.counting.pairs import OPENING, PairedResult
+from modelward_api.wire.exchange import OPENING_PAIRS, Challenger, TrafficLease
+from modelward_serving.counting.pairs import PairedResult
 from modelward_serving.routing.lease import MAX_CHALLENGERS, LeaseHolder, draw
 
 OWN, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
@@ -130,11 +130,15 @@ def test_encounters_spread_evenly():
 
 def test_a_challenger_is_not_blamed_for_requests_on_which_the_champion_fails_too(holder):
     holder.take(1, lease(), 0)
-    for _ in range(OPENING):
+    for _ in range(OPENING_PAIRS):
         holder.record_pair(OTHER, PairedResult(error_challenger=True, error_champion=True, invalid=True))
     (evidence,) = holder.evidence()
     assert evidence.tripped is None
-    assert (evidence.counts.errors_both, evidence.counts.invalid, evidence.counts.opening_errors) == (OPENING, 0, 0)
+    assert (evidence.counts.errors_both, evidence.counts.invalid, evidence.counts.opening_errors) == (
+        OPENING_PAIRS,
+        0,
+        0,
+    )
 
 
 def test_a_pair_counts_at_the_levels_that_only_one_of_the_two_passed(holder):

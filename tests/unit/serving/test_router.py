@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from modelward_api import names
-from modelward_api.wire.exchange import Challenger, TrafficLease
-from modelward_serving.counting.pairs import OPENING, PairedResult
+from modelward_api.wire.exchange import OPENING_PAIRS, Challenger, TrafficLease
+from modelward_serving.counting.pairs import PairedResult
 from modelward_serving.protocol.prediction import Prediction
 from modelward_serving.routing.challenger_client import Ask, Response
 from modelward_serving.routing.circuit_breaker import IN_A_ROW
@@ -126,7 +126,7 @@ def test_a_challenger_that_is_left_alone_is_asked_neither_for_callers_nor_for_ev
     holder.take(1, LEASE, 0.0)
     router, plan, answers = Router(holder, challenger, "m", clock=lambda: 0.0), RoutingPlan(LEASE, {}), []
     assert router.has_room(plan)
-    for _ in range(OPENING):
+    for _ in range(OPENING_PAIRS):
         holder.record_pair(OTHER, PairedResult(flip=False))
     for _ in range(IN_A_ROW):
         router.ask(plan, Forward(b"", {}), OneRow(), own(), 1.0, answers.append)

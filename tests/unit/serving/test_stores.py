@@ -100,7 +100,7 @@ def trouble(request, private, plain, monkeypatch, tmp_path):
         "StoreUnreachable": f"http://localhost:{free_port()}",
         "StoreAccessDenied": f"http://localhost:{plain}",
     }.get(request.param, f"https://localhost:{private}")
-    monkeypatch.setitem(store.PATIENCE, "max_retries", 1)
+    monkeypatch.setitem(store.RETRIES, "max_retries", 1)
     keys = {"AWS_ACCESS_KEY_ID": SECRET, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "r", "NO_PROXY": "localhost"}
     for name, value in {**keys, "AWS_ENDPOINT": endpoint, "AWS_ALLOW_HTTP": "true"}.items():
         monkeypatch.setenv(name, value)

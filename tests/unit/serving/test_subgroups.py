@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from modelward_api import names
-from modelward_api.bundle.documents import MOST_STRATA, Manifest, Subgroup, UnverifiedBundleError, file_digest
+from modelward_api.bundle.documents import MAX_STRATA, Manifest, Subgroup, UnverifiedBundleError, file_digest
 from modelward_serving.counting.subgroups import Strata
 from modelward_serving.model import bundle
 from tests.support import bundles
@@ -55,18 +55,21 @@ def with_subgroups(directory, subgroups):
     return bundle.load(directory, manifest.digest)
 
 
-CUTS = [float(i) for i in range(MOST_STRATA)]
+CUTS = [float(i) for i in range(MAX_STRATA)]
 WRONG = {
     "too many strata": (
-        [{"column": "age", "strata": [f"age {i}" for i in range(MOST_STRATA + 1)], "cuts": CUTS}],
-        "the subgroups have 33 strata; there may be 32",
+        [{"column": "age", "strata": [f"age {i}" for i in range(MAX_STRATA + 1)], "cuts": CUTS}],
+        "subgroups must not have more than 32 strata together, and have 33",
     ),
-    "a column that is no input": ([{"column": "bmi", "strata": ["a", "b"], "cuts": [1]}], "subgroup bmi is no input"),
+    "a column that is no input": (
+        [{"column": "bmi", "strata": ["a", "b"], "cuts": [1]}],
+        "subgroup bmi: must be an input of the model",
+    ),
     "strata without a category": (
         [{"column": "sex", "strata": ["a", "b"], "categories": ["f"]}],
-        "subgroup sex has another number of strata",
+        "subgroup sex: must have one stratum for each category",
     ),
-    "cuts that fall": ([{"column": "age", "strata": ["a", "b", "c"], "cuts": [2, 1]}], "do not grow"),
+    "cuts that fall": ([{"column": "age", "strata": ["a", "b", "c"], "cuts": [2, 1]}], "cuts must increase"),
 }
 
 
@@ -90,5 +93,5 @@ def test_a_bundle_of_before_there_were_subgroups_is_loaded(tmp_path):
 
 
 def test_a_subgroup_is_what_it_says():
-    with pytest.raises(ValueError, match="another number"):
+    with pytest.raises(ValueError, match="must have one stratum for each category"):
         Subgroup(column="age", strata=("age<40",), cuts=(40.0,))

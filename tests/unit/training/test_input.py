@@ -243,15 +243,15 @@ def at(line, content):
         (text(rows(), separator=";"), "separator ';'"),
         (text(rows(), separator="\t"), "separator a tab"),
         (text(rows(), separator="|"), "separator '|'"),
-        (at(2, "60;m;2000;live"), "line 2 has one field, and the header 4: is the separator ';'"),
-        (at(5, "60,5,m,2000,live"), "line 5 has 5 fields, and the header 4: is there a decimal comma"),
+        (at(2, "60;m;2000;live"), "line 2 has one field, and the header 4: separate fields with commas"),
+        (at(5, "60,5,m,2000,live"), "line 5 has 5 fields, and the header 4: use decimal points"),
         (at(5, "60,m"), "line 5 has 2 fields, and the header 4"),
         (at(7, '"60,m,2000,live'), "a quote in line 7 is not closed"),
         (at(7, '"60"x,m,2000,live'), "a quote in line 7 is not closed"),
         (at(4, "60,m\0,2000,live"), "line 4 has a NUL byte"),
-        (at(4, "60,m,2000,l\u00efve").encode("latin-1"), "line 4 is not UTF-8 (is it Latin-1?)"),
+        (at(4, "60,m,2000,l\u00efve").encode("latin-1"), "line 4 is not UTF-8, possibly Latin-1"),
         (GOOD.encode("utf-16"), "UTF-16"),
-        (GOOD.encode("utf-16-le"), "line 1 has a NUL byte (is it UTF-16"),
+        (GOOD.encode("utf-16-le"), "line 1 has a NUL byte; the file may be UTF-16"),
         (GOOD.replace("\n", "\r"), "carriage return"),
     ],
 )
@@ -284,5 +284,5 @@ def test_a_missing_column_is_told_by_what_was_declared(tmp_path, name, told):
 
 def test_a_file_without_its_header_tells_nothing_of_its_first_row(tmp_path):
     error = refusal(tmp_path, text(rows(age=lambda i: "847261")[1:], ["847261", "f", "2000", "live"]), spec())
-    assert "has the file a header line?" in error.message
+    assert "check that the file has a header line" in error.message
     assert not any(value in error.message for value in ("847261", "2000", "live"))

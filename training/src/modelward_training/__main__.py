@@ -14,8 +14,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from modelward_api import job_process
+from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import TrainingJobSpec
-from modelward_api.wire.exchange import INVALID_INPUT_EXIT_CODE, TERMINATED, TrainingOutcome
+from modelward_api.wire.exchange import INVALID_INPUT_EXIT_CODE, TrainingOutcome
 from modelward_training.errors import InvalidInputError, StoreError
 from modelward_training.progress import Progress
 
@@ -23,7 +24,7 @@ log = logging.getLogger("modelward.training")
 
 STOPPED = TrainingOutcome(
     succeeded=False,
-    reason=TERMINATED,
+    reason=Reason.TERMINATED,
     message="Training was stopped before it finished (a deadline, a suspension, a deletion or a drained node); no bundle is used",
 )
 KILLED = "training was killed while it was running: if memory ran out, raise spec.resources.limits.memory"
@@ -112,7 +113,7 @@ def _train(options: argparse.Namespace) -> tuple[TrainingOutcome, int]:
     except StoreError as error:
         return TrainingOutcome(succeeded=False, reason=error.reason, message=str(error)), 1
     except BaseException as error:  # also a panic of a native library, which is not an Exception
-        reason = "StoreUnavailable" if isinstance(error, OSError) else "InternalError"
+        reason = Reason.STORE_UNAVAILABLE if isinstance(error, OSError) else Reason.INTERNAL_ERROR
         return TrainingOutcome(succeeded=False, reason=reason, message=job_process.where(error)), 1
 
 
@@ -121,7 +122,7 @@ def _invalid_spec(error: ValidationError) -> TrainingOutcome:
     field = "spec" + job_process.path_of(problem["loc"], _fields(TrainingJobSpec.model_json_schema(by_alias=True)))
     # The text of our own validators may repeat the value.
     message = "the value is not valid" if problem["type"] in ("value_error", "assertion_error") else str(problem["msg"])
-    return TrainingOutcome(succeeded=False, reason="InvalidSpec", message=message, field=field)
+    return TrainingOutcome(succeeded=False, reason=Reason.INVALID_SPEC, message=message, field=field)
 
 
 def _fields(schema: dict[str, Any]) -> frozenset[str]:

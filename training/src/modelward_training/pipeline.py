@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from modelward_api.bundle.documents import ReferenceProfile, Subgroup
+from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import TrainingJobSpec
 from modelward_api.wire.exchange import TrainingOutcome
 from modelward_training.bundle import archive
@@ -45,7 +46,7 @@ def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress)
     with progress.step("done"):
         return TrainingOutcome(
             succeeded=True,
-            reason="Trained",
+            reason=Reason.TRAINED,
             message=f"{spec.model} {spec.version} from {len(trained.train)} rows",
             uri=uri,
             digest=manifest.digest,

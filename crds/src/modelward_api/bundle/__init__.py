@@ -1,1 +1,1 @@
-"""What a bundle holds beside its graph."""
+"""Documents of a bundle."""

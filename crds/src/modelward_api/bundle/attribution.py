@@ -30,8 +30,8 @@ CELLS = 1 << 17
 """Path conditions times rows that are worked on at a time: the fastest of 2^14 to 2^18 where it was measured."""
 SAMPLED_CELLS = 1 << 14
 """Rows that the graph is asked for at a time."""
-LEAST = 1e-6
-"""A sampled margin is the log-odds of a score in [LEAST, 1 - LEAST]."""
+MIN_PROBABILITY = 1e-6
+"""A sampled margin is the log-odds of a score in [MIN_PROBABILITY, 1 - MIN_PROBABILITY]."""
 
 
 @dataclass(frozen=True)
@@ -331,7 +331,7 @@ class SampledAttributor:
         return pairs.mean(axis=0).T, error.T
 
     def _margin(self, columns: dict[str, NDArray[Any]]) -> Floats:
-        p = np.clip(np.asarray(self._score(columns), dtype=np.float64), LEAST, 1 - LEAST)
+        p = np.clip(np.asarray(self._score(columns), dtype=np.float64), MIN_PROBABILITY, 1 - MIN_PROBABILITY)
         return np.log(p / (1 - p))
 
 

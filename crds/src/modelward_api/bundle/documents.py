@@ -1,4 +1,4 @@
-"""What a bundle holds. A bundle is a directory of data with one digest: no code and no pickle travels in it.
+"""Documents of a bundle. A bundle is a directory of data with one digest, and holds no code and no pickle.
 
 The digest is the SHA-256 of the manifest's canonical JSON, and the manifest lists the SHA-256 of every other file, so the
 digest does not depend on how the directory is packed.
@@ -15,10 +15,10 @@ from pydantic import Field, model_validator
 
 from modelward_api.base import Digest, Document, Fraction, Name, SemVer
 from modelward_api.resources.columns import Column
+from modelward_api.resources.reasons import Reason
 
-FORMAT = 1
-MOST_STRATA = 32
-"""Strata of all declared subgroups of a model together: each has counters of its own in every pod."""
+MAX_STRATA = 32
+"""Maximum number of strata over all subgroups of a model. Every pod has counters for each."""
 
 
 class Manifest(Document):
@@ -30,7 +30,7 @@ class Manifest(Document):
     files: dict[str, Digest]
 
     def canonical(self) -> bytes:
-        """The bytes that the digest is taken of: sorted keys, no spaces."""
+        """Return the bytes that are hashed: sorted keys, no spaces."""
         return json.dumps(self.to_json(), sort_keys=True, separators=(",", ":")).encode()
 
     @property
@@ -40,7 +40,7 @@ class Manifest(Document):
 
 
 class Subgroup(Document):
-    """How one input of the model tells groups of patients apart, whose counts are kept apart.
+    """How one input of the model divides patients into groups that are counted separately.
 
     A categorical column has one stratum a category, any other one between two cuts: stratum i holds
     cuts[i-1] <= x < cuts[i], compared as FP32. What is missing, implausible or not declared is in none of them.
@@ -48,21 +48,23 @@ class Subgroup(Document):
 
     column: str
     strata: tuple[str, ...]
-    """Their names, such as sex=female or 40<=age<65, made of what was declared: never of a value that was asked."""
+    """Their names, such as sex=female or 40<=age<65, made of declared values and never of a request's."""
     categories: tuple[str, ...] = ()
     cuts: tuple[float, ...] = ()
 
     @model_validator(mode="after")
     def _names_each(self) -> Self:
         if len(self.strata) != (len(self.categories) or len(self.cuts) + 1):
-            raise ValueError(f"subgroup {self.column} has another number of strata than categories or pieces")
+            raise ValueError(
+                f"subgroup {self.column}: must have one stratum for each category, or for each piece between cuts"
+            )
         if list(self.cuts) != sorted(set(self.cuts)):
-            raise ValueError(f"the cuts of subgroup {self.column} do not grow")
+            raise ValueError(f"subgroup {self.column}: cuts must increase")
         return self
 
 
 class Signature(Document):
-    """What the model takes and gives.
+    """Inputs and output of the model.
 
     The ONNX graph has one input per feature column, [n, 1]: FP32 for numeric, integer and boolean columns (missing is NaN,
     true is 1.0), string for categorical ones (missing is the empty string). Its one output is ``score``, FP32 [n, 1],
@@ -77,7 +79,7 @@ class Signature(Document):
     operating_threshold: Fraction
     """A row is called positive when score >= operating_threshold."""
     subgroups: tuple[Subgroup, ...] = ()
-    """Bundles of before there were subgroups have none."""
+    """Absent in bundles from before subgroups existed."""
 
     @property
     def strata(self) -> tuple[str, ...]:
@@ -90,11 +92,15 @@ class Signature(Document):
         for subgroup in self.subgroups:
             column = columns.get(subgroup.column)
             if column is None or (column.kind == "categorical") != bool(subgroup.categories):
-                raise ValueError(f"subgroup {subgroup.column} is no input of the model, or one of another kind")
+                raise ValueError(
+                    f"subgroup {subgroup.column}: must be an input of the model, and of the kind of its strata"
+                )
         if len(set(self.strata)) < len(self.strata):
-            raise ValueError("two strata of the subgroups have the same name")
-        if len(self.strata) > MOST_STRATA:
-            raise ValueError(f"the subgroups have {len(self.strata)} strata; there may be {MOST_STRATA}")
+            raise ValueError("strata must have different names")
+        if len(self.strata) > MAX_STRATA:
+            raise ValueError(
+                f"subgroups must not have more than {MAX_STRATA} strata together, and have {len(self.strata)}"
+            )
         return self
 
 
@@ -117,7 +123,7 @@ class FeatureReference(Document):
 
     @property
     def bins(self) -> int:
-        """How many cells are bins; three more follow them."""
+        """Number of cells that are bins. Three more cells follow them."""
         return len(self.edges) + 1 if self.kind == "numeric" else len(self.categories)
 
     @property
@@ -132,7 +138,7 @@ class FeatureReference(Document):
 
 
 class ReferenceProfile(Document):
-    """What the training data looked like, as counts; what drift is measured against."""
+    """Training data as counts, which drift is measured against."""
 
     rows: int
     features: tuple[FeatureReference, ...]
@@ -141,7 +147,7 @@ class ReferenceProfile(Document):
     """By stratum of the subgroups, then by feature, ``score`` included: its rows in the same cells as above."""
 
     def of_stratum(self, stratum: str, feature: str) -> FeatureReference | None:
-        """The reference of a feature, or of the score, in one stratum: as the whole's, named ``age[sex=female]``."""
+        """Return the reference of a feature, or of the score, in one stratum, named such as ``age[sex=female]``."""
         whole = next((known for known in (*self.features, self.score) if known.name == feature), None)
         counts = self.strata.get(stratum, {}).get(feature)
         if whole is None or counts is None:
@@ -152,10 +158,10 @@ class ReferenceProfile(Document):
 class Metric(Document):
     """An estimate on the test set with its bootstrap interval."""
 
-    name: Annotated[str, Field(description="The metric, such as auroc.", max_length=64)]
-    estimate: Annotated[float, Field(description="Its value on the test rows.")]
-    lower: Annotated[float | None, Field(description="Lower end of its interval.")] = None
-    upper: Annotated[float | None, Field(description="Upper end of its interval.")] = None
+    name: Annotated[str, Field(description="Name of the metric, such as auroc.", max_length=64)]
+    estimate: Annotated[float, Field(description="Value on the test rows.")]
+    lower: Annotated[float | None, Field(description="Lower end of the 95% interval.")] = None
+    upper: Annotated[float | None, Field(description="Upper end of the 95% interval.")] = None
 
 
 class GroupCount(Document):
@@ -169,7 +175,7 @@ class GroupCount(Document):
 
 
 class Evaluation(Document):
-    """How good the model was on the test rows, which it never saw."""
+    """Metrics on the test rows, which training did not use."""
 
     train_rows: int
     test_rows: int
@@ -182,7 +188,7 @@ class Evaluation(Document):
 
 
 class ParityReport(Document):
-    """The ONNX graph against scikit-learn on the whole test set."""
+    """Comparison of the ONNX graph with scikit-learn on the whole test set."""
 
     rows: int
     max_abs_difference: float
@@ -192,7 +198,7 @@ class ParityReport(Document):
 
 
 class Golden(Document):
-    """Synthetic rows (drawn from bin midpoints and categories, never patients) with the scores they must give."""
+    """Synthetic rows, drawn from bin limits and categories and never from patients, with the scores that they must have."""
 
     inputs: dict[str, tuple[float | str | None, ...]]
     scores: tuple[float, ...]
@@ -306,7 +312,7 @@ class Explainer(Document):
 
 
 class Lineage(Document):
-    """Where the model comes from."""
+    """Origin of the model."""
 
     training_job: str | None = None
     data_digest: Digest
@@ -318,7 +324,7 @@ class Lineage(Document):
 
 
 class BundleDocuments(Document):
-    """What a serving pod tells the operator about its verified bundle."""
+    """Documents of its verified bundle that a serving pod sends to the operator."""
 
     digest: Digest
     signature: Signature
@@ -328,13 +334,13 @@ class BundleDocuments(Document):
 
 
 class UnverifiedBundleError(ValueError):
-    """A bundle that cannot be read, or is not the one that was asked for: a CamelCase reason and a sentence."""
+    """A bundle that cannot be read, or is not the one that was asked for."""
 
-    def __init__(self, message: str, reason: str = "ArtifactUnreadable") -> None:
+    def __init__(self, message: str, reason: Reason = Reason.ARTIFACT_UNREADABLE) -> None:
         super().__init__(message)
         self.reason = reason
 
 
 def file_digest(content: bytes) -> str:
-    """The digest of one file's content."""
+    """Return the digest of one file's content."""
     return "sha256:" + hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""The declared columns: what training checks, what the bundle's signature says, what serving validates."""
+"""Declared columns: training checks them, the bundle's signature lists them, serving validates against them."""
 
 from __future__ import annotations
 
@@ -20,24 +20,22 @@ OutOfRange = Literal["flag", "clip", "reject", "abstain"]
 class Range(Document):
     """Inclusive plausible limits of a numeric column."""
 
-    minimum: Annotated[float | None, Field(description="The smallest plausible value.")] = None
-    maximum: Annotated[float | None, Field(description="The largest plausible value.")] = None
+    minimum: Annotated[float | None, Field(description="Smallest plausible value.")] = None
+    maximum: Annotated[float | None, Field(description="Largest plausible value.")] = None
 
 
 class Column(Document):
-    """One declared column of the data."""
+    """One declared column."""
 
     name: Annotated[
         str,
         Field(
-            description="The column's name in the data and in inference requests.",
+            description="Name of the column in the data and in inference requests.",
             pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$",
             max_length=63,
         ),
     ]
-    kind: Annotated[
-        Kind, Field(description="What the values are: numeric, integer, categorical, boolean or timestamp.")
-    ]
+    kind: Annotated[Kind, Field(description="Kind of the values: numeric, integer, categorical, boolean or timestamp.")]
     role: Annotated[
         Role,
         Field(
@@ -49,26 +47,27 @@ class Column(Document):
     unit: Annotated[
         str | None,
         Field(
-            description="The unit in UCUM, such as mm[Hg], mmol/L, Cel or a. Checked for its form, and part of the signature.",
+            description="Unit in UCUM, such as mm[Hg], mmol/L, Cel or a. Its syntax is checked, and it is part of the model's "
+            "signature.",
             max_length=32,
         ),
     ] = None
-    range: Annotated[Range | None, Field(description="Plausible limits; values beyond count as out of range.")] = None
+    range: Annotated[Range | None, Field(description="Plausible limits. Values outside count as out of range.")] = None
     allowed_values: Annotated[
         tuple[Annotated[str, Field(max_length=128)], ...],
-        Field(description="The categories of a categorical column; training refuses others.", max_length=256),
+        Field(description="Categories of a categorical column. Training refuses any other value.", max_length=256),
     ] = ()
     out_of_range: Annotated[
         OutOfRange,
         Field(
-            description="What serving does with a value beyond the range, or a category that is not allowed: flag (score it, and "
-            "say so in the answer), clip (score the nearest plausible number), reject (refuse the request), or abstain "
-            "(answer without a score, with the reason). All are counted.",
+            description="What serving does with a value outside the range, or a category that is not allowed. flag: score it "
+            "and mark it in the response. clip: score the nearest plausible number. reject: refuse the request. "
+            "abstain: respond without a score and with the reason. All are counted.",
         ),
     ] = "flag"
     nullable: Annotated[
         bool,
-        Field(description="Whether values may be missing; missing features are imputed inside the model."),
+        Field(description="Whether values may be missing. The model imputes missing features itself."),
     ] = False
     missing_values: Annotated[
         tuple[Annotated[str, Field(max_length=128)], ...],

@@ -13,33 +13,27 @@ from modelward_api.base import Document, Timestamp
 class Condition(Document):
     """One aspect of an object's state, with the reason for it."""
 
-    type: Annotated[str, Field(description="What the condition is about.", max_length=64)]
+    type: Annotated[str, Field(description="Type of the condition, such as Ready.", max_length=64)]
     status: Annotated[
-        Literal["True", "False", "Unknown"], Field(description="Whether it holds; Unknown while it cannot be told.")
+        Literal["True", "False", "Unknown"], Field(description="True, False, or Unknown while it cannot be determined.")
     ]
     observed_generation: Annotated[
-        int | None, Field(description="The metadata.generation that this condition speaks of.")
+        int | None, Field(description="The metadata.generation that this condition was set for.")
     ] = None
-    last_transition_time: Annotated[Timestamp, Field(description="When status last changed.")]
-    reason: Annotated[str, Field(description="A CamelCase word for programs.", max_length=64)]
+    last_transition_time: Annotated[Timestamp, Field(description="Time of the last change of status.")]
+    reason: Annotated[str, Field(description="Machine-readable reason in CamelCase.", max_length=64)]
     message: Annotated[
-        str, Field(description="A sentence for people: what, where, and what to do.", max_length=1024)
+        str, Field(description="Human-readable message: what happened, where, and what to do.", max_length=1024)
     ] = ""
 
 
 def find(conditions: Iterable[Condition], type_: str) -> Condition | None:
-    """The condition of that type, or None."""
+    """Return the condition of that type, or None."""
     return next((c for c in conditions if c.type == type_), None)
 
 
-def is_true(conditions: Iterable[Condition], type_: str) -> bool:
-    """Whether the condition of that type is there and True."""
-    condition = find(conditions, type_)
-    return condition is not None and condition.status == "True"
-
-
 def upsert(conditions: Sequence[Condition], new: Condition) -> tuple[Condition, ...]:
-    """The conditions with ``new`` in the place of its type; the transition time moves only when the status does."""
+    """Return the conditions with ``new``. Its transition time changes only if its status does."""
     old = find(conditions, new.type)
     if old is None:
         return (*conditions, new)
@@ -49,5 +43,5 @@ def upsert(conditions: Sequence[Condition], new: Condition) -> tuple[Condition, 
 
 
 def without(conditions: Sequence[Condition], type_: str) -> tuple[Condition, ...]:
-    """The conditions without that type: kstatus wants Reconciling and Stalled absent unless they are True."""
+    """Return the conditions without that type: kstatus expects Reconciling and Stalled to be absent unless True."""
     return tuple(c for c in conditions if c.type != type_)

@@ -1,4 +1,4 @@
-"""DriftMonitor: watches what a model is asked, by counts against what it was trained on."""
+"""DriftMonitor: compares counts of a model's requests with its training data."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from modelward_api.resources.conditions import Condition
 
 
 class DriftTests(Document):
-    """When a shift counts."""
+    """When a shift raises an alarm."""
 
     minimum_effect: Annotated[
         float,
         Field(
             gt=0,
             le=10,
-            description="No alarm below this population stability index (PSI, less what chance gives), however sure.",
+            description="No alarm below this population stability index (PSI, less what chance gives), however strong the "
+            "evidence.",
         ),
     ] = 0.1
     alpha: Annotated[
@@ -26,43 +27,51 @@ class DriftTests(Document):
         Field(
             gt=0,
             lt=0.5,
-            description="False-alarm budget: without drift, on average at most one alarm in 1/alpha windows over all features.",
+            description="False-alarm budget. Without drift, at most one alarm in 1/alpha windows on average, over all "
+            "features together.",
         ),
     ] = 0.001
     minimum_rows: Annotated[
-        int, Field(ge=20, le=1_000_000, description="Rows in a window before it is judged; fewer wait for more.")
+        int,
+        Field(ge=20, le=1_000_000, description="Minimum number of rows in a window. A window with fewer stays open."),
     ] = 100
 
 
 class Action(Document):
-    """What to do on an alarm."""
+    """One action on an alarm."""
 
-    when: Annotated[Literal["drift"], Field(description="The alarm. (Not 'on': YAML reads that as true.)")] = "drift"
+    when: Annotated[
+        Literal["drift"],
+        Field(description="The alarm. (The field is not called 'on' because YAML reads that as true.)"),
+    ] = "drift"
     do: Annotated[
         Literal["alert", "rollback"],
-        Field(description="alert: condition, Event and metric. rollback: the warm version before takes over again."),
+        Field(
+            description="alert: set a condition, write an Event and raise a metric. rollback: also return traffic to the "
+            "previous version, if it is still warm."
+        ),
     ]
-    cooldown: Annotated[Duration, Field(description="The least time between two of this action.")] = "24h"
+    cooldown: Annotated[Duration, Field(description="Minimum time between two runs of this action.")] = "24h"
 
 
 class DriftMonitorSpec(Document):
-    """What to watch, and what to do about it."""
+    """Model and features to watch, and the actions to take."""
 
-    model: Annotated[Name, Field(description="The model to watch.")]
-    interval: Annotated[Duration, Field(description="How often the counts are looked at.")] = "5m"
+    model: Annotated[Name, Field(description="Name of the model to watch.")]
+    interval: Annotated[Duration, Field(description="How often the counts are evaluated.")] = "5m"
     features: Annotated[
         tuple[Annotated[str, Field(max_length=63)], ...],
-        Field(description="The features to watch; all by default. 'score' is always watched.", max_length=512),
+        Field(description="Features to watch. Default: all. 'score' is always watched.", max_length=512),
     ] = ()
     subgroups: Annotated[
         tuple[Annotated[str, Field(max_length=63)], ...],
         Field(
-            description="What is watched in each of the model's subgroups, too: the score by default; features by name. An "
-            "empty list watches the whole alone.",
+            description="Features to watch in each of the model's subgroups as well, by name; 'score' is the model's score. "
+            "An empty list watches no subgroup.",
             max_length=4,
         ),
     ] = ("score",)
-    tests: Annotated[DriftTests, Field(description="When a shift counts.")] = DriftTests()
+    tests: Annotated[DriftTests, Field(description="When a shift raises an alarm.")] = DriftTests()
     actions: Annotated[
         tuple[Action, ...],
         Field(description="What to do on an alarm.", max_length=8),
@@ -70,57 +79,65 @@ class DriftMonitorSpec(Document):
 
 
 class FeatureDrift(Document):
-    """What one feature shows."""
+    """Evidence for one feature."""
 
-    name: Annotated[str, Field(description="The feature, or 'score'; of a subgroup, such as score[sex=female].")]
-    rows: Annotated[int, Field(description="About so many rows were in the window that was judged last.")]
+    name: Annotated[
+        str, Field(description="Name of the feature, or 'score'; for a subgroup such as score[sex=female].")
+    ]
+    rows: Annotated[int, Field(description="Approximate number of rows in the last evaluated window.")]
     log_evidence: Annotated[
         float,
-        Field(description="Natural logarithm of the evidence for drift, over all stretches of windows that end now."),
+        Field(description="Natural logarithm of the evidence for drift, over all runs of windows that end now."),
     ]
-    threshold: Annotated[float, Field(description="The logarithm at which drift is called.")]
+    threshold: Annotated[float, Field(description="Log-evidence above which drift is called.")]
     psi: Annotated[
-        float, Field(description="Effect size of the stretch with the most evidence: PSI less what chance gives.")
+        float,
+        Field(description="Effect size over the run of windows with the most evidence: PSI less what chance gives."),
     ]
     jensen_shannon: Annotated[
-        float, Field(description="Its Jensen-Shannon divergence in bits, less what chance gives.")
+        float, Field(description="Jensen-Shannon divergence of the same run, in bits, less what chance gives.")
     ]
     drifting: Annotated[
-        bool, Field(description="From evidence and effect above their thresholds until three quiet windows.")
+        bool,
+        Field(
+            description="True from the moment that evidence and effect exceed their thresholds until three quiet windows have "
+            "passed."
+        ),
     ]
 
 
 class ActionTaken(Document):
     """One action that was taken."""
 
-    time: Annotated[Timestamp, Field(description="When.")]
-    do: Annotated[str, Field(description="The action.")]
-    feature: Annotated[str, Field(description="The feature that raised the alarm.")]
-    outcome: Annotated[str, Field(description="What came of it.")]
+    time: Annotated[Timestamp, Field(description="Time of the action.")]
+    do: Annotated[str, Field(description="Action that was taken.")]
+    feature: Annotated[str, Field(description="Feature that raised the alarm.")]
+    outcome: Annotated[str, Field(description="Result of the action.")]
 
 
 class DriftMonitorStatus(Document):
-    """What the monitor sees."""
+    """Observed state of a DriftMonitor."""
 
     observed_generation: Annotated[
-        int | None, Field(description="The metadata.generation that this status speaks of.")
+        int | None, Field(description="The metadata.generation that this status was computed from.")
     ] = None
     state: Annotated[
-        Literal["Unknown", "InsufficientData", "Quiet", "Drifting"] | None, Field(description="The overall state.")
+        Literal["Unknown", "InsufficientData", "Quiet", "Drifting"] | None,
+        Field(description="Overall state of the monitor."),
     ] = None
-    message: Annotated[str | None, Field(description="One line for people.")] = None
+    message: Annotated[str | None, Field(description="Human-readable summary in one line.")] = None
     champion: Annotated[
-        str | None, Field(description="The ModelVersion whose reference the counts are compared with.")
+        str | None, Field(description="Name of the ModelVersion whose reference profile the counts are compared with.")
     ] = None
-    window_since: Annotated[Timestamp | None, Field(description="When the current window began.")] = None
-    rows: Annotated[int | None, Field(description="Rows judged since monitoring began.")] = None
-    worst_feature: Annotated[str | None, Field(description="The feature with the most evidence.")] = None
-    evidence: Annotated[str | None, Field(description="The worst feature's evidence and effect, for people.")] = None
-    features: Annotated[tuple[FeatureDrift, ...], Field(description="What each feature shows.")] = ()
-    last_alarm: Annotated[Timestamp | None, Field(description="When drift was last called.")] = None
+    window_since: Annotated[Timestamp | None, Field(description="Time at which the current window began.")] = None
+    rows: Annotated[int | None, Field(description="Number of rows evaluated since monitoring began.")] = None
+    worst_feature: Annotated[str | None, Field(description="Feature with the most evidence for drift.")] = None
+    evidence: Annotated[str | None, Field(description="Evidence and effect size of worstFeature, for display.")] = None
+    features: Annotated[tuple[FeatureDrift, ...], Field(description="Evidence for each feature.")] = ()
+    last_alarm: Annotated[Timestamp | None, Field(description="Time of the last alarm.")] = None
     actions_taken: Annotated[
-        tuple[ActionTaken, ...], Field(description="The last actions, newest last.", max_length=16)
+        tuple[ActionTaken, ...], Field(description="Most recent actions, newest last.", max_length=16)
     ] = ()
     conditions: Annotated[
-        tuple[Condition, ...], Field(description="Drifting, and Ready, Reconciling, Stalled (kstatus).")
+        tuple[Condition, ...], Field(description="Drifting, Ready, Reconciling and Stalled (kstatus).")
     ] = ()

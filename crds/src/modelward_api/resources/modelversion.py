@@ -1,4 +1,4 @@
-"""ModelVersion: one immutable version of a model, and how it is to be rolled out and served."""
+"""ModelVersion: one immutable version of a model, with its rollout and serving settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from modelward_api.base import Digest, Document, Duration, Fraction, Name, SemVer, Timestamp, Uri
+from modelward_api.base import Digest, Document, Duration, Fraction, Name, SemVer, Timestamp, Uri, exactly_one
 from modelward_api.resources.conditions import Condition
 from modelward_api.resources.pods import PodSettings, Resources
 
@@ -27,37 +27,41 @@ Phase = Literal[
 Verdict = Literal["Hold", "Pass", "Harm"]
 Outcome = Literal["promote", "rollback", "release"]
 
+MIN_ABOVE_MAX = "minReplicas must not be greater than maxReplicas"
+
 
 class Artifact(Document):
-    """Where the bundle is, and what it must be."""
+    """Address and digest of a bundle."""
 
     uri: Annotated[
         Uri,
         Field(
-            description="Where the bundle is: store://PATH in the artifact store, or s3://, or file:// below the store."
+            description="Address of the bundle: store://PATH in the artifact store, s3://BUCKET/KEY, or file:// below the "
+            "store."
         ),
     ]
-    digest: Annotated[Digest, Field(description="The bundle's digest. A pod whose bundle differs never becomes ready.")]
+    digest: Annotated[Digest, Field(description="Digest of the bundle. Pods refuse a bundle with any other digest.")]
 
 
 class TrainingJobRef(Document):
-    """A TrainingJob in the same namespace that makes the bundle."""
+    """Reference to the TrainingJob in the same namespace that makes the bundle."""
 
-    name: Annotated[Name, Field(description="The TrainingJob's name.")]
+    name: Annotated[Name, Field(description="Name of the TrainingJob.")]
 
 
 class Autoscaling(Document):
-    """How many pods the version has while it is the champion."""
+    """Bounds and targets of a HorizontalPodAutoscaler."""
 
-    min_replicas: Annotated[int, Field(ge=1, le=100, description="Never fewer pods than this.")] = 1
-    max_replicas: Annotated[int, Field(ge=1, le=100, description="Never more pods than this.")]
+    min_replicas: Annotated[int, Field(ge=1, le=100, description="Minimum number of pods.")] = 1
+    max_replicas: Annotated[int, Field(ge=1, le=100, description="Maximum number of pods.")]
     target_cpu_utilization_percentage: Annotated[
         int,
         Field(
             ge=1,
             le=100,
             alias="targetCPUUtilizationPercentage",
-            description="Pods are added above this use of the CPU that they request, and removed below it.",
+            description="Target CPU utilization, in percent of the requested CPU. Pods are added above it and removed below "
+            "it.",
         ),
     ] = 70
     target_requests_in_flight: Annotated[
@@ -65,15 +69,15 @@ class Autoscaling(Document):
         Field(
             ge=1,
             le=10_000,
-            description="Pods are added above this many requests under way per pod, too. It needs an adapter that offers "
-            "modelward_requests_in_flight to the custom metrics API.",
+            description="Target number of concurrent requests per pod, in addition to CPU. Needs a metrics adapter that "
+            "serves modelward_requests_in_flight through the custom metrics API.",
         ),
     ] = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Autoscaling:
         if self.min_replicas > self.max_replicas:
-            raise ValueError("minReplicas must not be greater than maxReplicas")
+            raise ValueError(MIN_ABOVE_MAX)
         return self
 
 
@@ -85,30 +89,37 @@ class Tls(Document):
         Field(
             pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
             max_length=253,
-            description="A Secret of type kubernetes.io/tls, such as cert-manager makes: tls.crt for MODEL.NAMESPACE.svc, "
-            "tls.key and ca.crt. It is read again when it changes.",
+            description="Name of a Secret of type kubernetes.io/tls, such as cert-manager creates: tls.crt for "
+            "MODEL.NAMESPACE.svc, tls.key and ca.crt. Pods reload it when it changes.",
         ),
     ]
     client_authentication: Annotated[
         Literal["none", "required"],
-        Field(description="required: only callers with a certificate of the Secret's ca.crt are answered."),
+        Field(
+            description="none: clients need no certificate. required: clients need a certificate signed by ca.crt of the "
+            "Secret."
+        ),
     ] = "none"
 
 
 class Authentication(Document):
-    """Whose bearer tokens (JWT) callers of inference need. Health, metrics and metadata stay open."""
+    """Bearer tokens (JWT) that clients need for inference. Health, metrics and metadata stay open."""
 
-    issuer: Annotated[str, Field(min_length=1, max_length=512, description="The tokens' iss, exactly.")]
+    issuer: Annotated[str, Field(min_length=1, max_length=512, description="Required iss claim, compared exactly.")]
     audiences: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=256)], ...],
-        Field(min_length=1, max_length=8, description="One of these must be among the tokens' aud."),
+        Field(
+            min_length=1,
+            max_length=8,
+            description="Accepted audiences. The token's aud claim must contain at least one of them.",
+        ),
     ]
     subjects: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=256)], ...],
         Field(
             max_length=64,
-            description="Who alone may ask, by the tokens' sub, such as system:serviceaccount:clinic:ward. Empty: whoever has "
-            "a token.",
+            description="Allowed sub claims, such as system:serviceaccount:clinic:ward. Empty: any valid token for one of the "
+            "audiences.",
         ),
     ] = ()
     jwks_url: Annotated[
@@ -116,7 +127,7 @@ class Authentication(Document):
         Field(
             pattern=r"^https?://[^ ]+$",
             max_length=2048,
-            description="Where the pods fetch the issuer's public keys, once a minute.",
+            description="URL from which the pods fetch the issuer's public keys, once a minute.",
         ),
     ] = None
     jwks_config_map: Annotated[
@@ -124,63 +135,65 @@ class Authentication(Document):
         Field(
             pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
             max_length=253,
-            description="A ConfigMap whose key jwks.json has them, such as kubectl get --raw /openid/v1/jwks prints for the "
-            "cluster's own ServiceAccounts. It is read again when it changes.",
+            description="Name of a ConfigMap whose key jwks.json holds the issuer's public keys. For the cluster's own "
+            "ServiceAccounts, kubectl get --raw /openid/v1/jwks prints them. Pods reload it when it changes.",
         ),
     ] = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Authentication:
         if (self.jwks_url is None) == (self.jwks_config_map is None):
-            raise ValueError("give either jwksUrl or jwksConfigMap")
+            raise ValueError(exactly_one("jwksUrl", "jwksConfigMap"))
         return self
 
 
 class Serving(Document):
-    """How the version is served."""
+    """Serving settings of a version."""
 
     replicas: Annotated[
         int,
         Field(
             ge=1,
             le=100,
-            description="Pods while this version is the champion; a challenger starts with 1. Left out with autoscaling.",
+            description="Number of pods while this version is the champion. A challenger gets as many of them as its weight "
+            "needs, and at least 1. Leave it out with autoscaling.",
         ),
     ] = 1
     autoscaling: Annotated[
         Autoscaling | None,
         Field(
-            description="A HorizontalPodAutoscaler sets the number of pods while this version is the champion. Instead of "
+            description="Let a HorizontalPodAutoscaler set the number of pods while this version is the champion. Replaces "
             "replicas."
         ),
     ] = None
     tls: Annotated[
         Tls | None,
         Field(
-            description="Callers must use https. A version and the champion that it is compared with must agree on it: change "
-            "the champion first."
+            description="Serve over https only. The champion and its challenger must use the same setting: change the "
+            "champion first."
         ),
     ] = None
     authentication: Annotated[
         Authentication | None,
         Field(
-            description="Only callers with a bearer token are answered. The champion passes its callers' tokens on to the "
-            "version that it is compared with."
+            description="Require a bearer token for inference. The champion forwards its clients' tokens to the challenger."
         ),
     ] = None
-    resources: Annotated[Resources, Field(description="Resources of each serving pod.")] = Resources()
+    resources: Annotated[Resources, Field(description="CPU and memory of each serving pod.")] = Resources()
     node_selector: Annotated[
-        dict[str, str], Field(description="Labels that a node must have to run the pods; pod.nodeSelector adds to it.")
+        dict[str, str],
+        Field(description="Labels that a node must have to run the pods. pod.nodeSelector adds to them."),
     ] = {}
-    pod: Annotated[PodSettings, Field(description="How the pods run: placement, environment, authorities.")] = (
+    pod: Annotated[PodSettings, Field(description="Pod settings: placement, environment, certificate authorities.")] = (
         PodSettings()
     )
-    request_timeout: Annotated[Duration, Field(description="The longest that one inference request may take.")] = "10s"
+    request_timeout: Annotated[Duration, Field(description="Maximum duration of one inference request.")] = "10s"
     sticky_header: Annotated[
         str | None,
         Field(
-            description="A request header, such as X-Encounter-Id, whose hash picks the arm: the same encounter always gets the "
-            "same model's answer. Without it each request draws anew. The header's value is never stored or logged.",
+            description="Request header whose hash chooses the model, such as X-Encounter-Id: the same encounter is always "
+            "answered by the same version. Without it each request is assigned at random. The header's value is "
+            "never stored or logged.",
             pattern=r"^[A-Za-z0-9-]+$",
             max_length=64,
         ),
@@ -188,52 +201,51 @@ class Serving(Document):
     count_by: Annotated[
         Literal["request", "encounter"],
         Field(
-            description="What drift monitors count: request: every row. encounter: of requests with the stickyHeader, the first "
-            "row that each pod sees of an encounter within a week or two. Choose it where patients are scored again and again. "
-            "It needs a stickyHeader; requests without it count as ever.",
+            description="What drift monitors count. request: every row. encounter: for requests with stickyHeader, only the "
+            "first row that each pod sees of an encounter within one to two weeks. Use it where patients are "
+            "scored repeatedly. Needs stickyHeader; requests without that header are counted by row.",
         ),
     ] = "request"
-
-    @property
-    def least_replicas(self) -> int:
-        """The fewest pods that the version shall have as a champion."""
-        return self.autoscaling.min_replicas if self.autoscaling else self.replicas
 
 
 class RolloutStep(Document):
     """One step of a canary."""
 
     weight: Annotated[
-        int, Field(ge=1, le=100, description="Percentage of requests whose caller gets the new version's answer.")
+        int, Field(ge=1, le=100, description="Percentage of requests whose client gets the new version's prediction.")
     ]
     min_requests: Annotated[
-        int, Field(ge=0, le=1_000_000, description="Pairs to see in this step before the next.")
+        int, Field(ge=0, le=1_000_000, description="Minimum number of paired requests in this step.")
     ] = 50
-    pause: Annotated[Duration, Field(description="The least time that the step lasts.")] = "0s"
+    pause: Annotated[Duration, Field(description="Minimum duration of this step.")] = "0s"
 
 
 class Analysis(Document):
-    """What the evidence must show. Every test may be looked at as often as one likes."""
+    """Margins that the evidence is tested against. Every test stays valid however often it is checked."""
 
     error_margin: Annotated[
         float,
         Field(
             gt=0,
             le=0.5,
-            description="Promote only when the upper confidence bound on the extra error rate, and on the extra rate of missed "
-            "deadlines, is below this.",
+            description="Promote only if the upper confidence bounds on the extra error rate and on the extra rate of missed "
+            "deadlines are below this.",
         ),
     ] = 0.02
-    latency_objective: Annotated[Duration, Field(description="An answer later than this missed its deadline.")] = (
-        "500ms"
-    )
+    latency_objective: Annotated[
+        Duration,
+        Field(
+            description="Response time above which a request counts as a missed deadline. Set it below your clients' timeout."
+        ),
+    ] = "500ms"
     flip_allowance: Annotated[
         float,
         Field(
             gt=0,
             le=1,
-            description="The share of requests on which the two versions may decide differently at their operating thresholds. "
-            "Evidence for more rolls back; promotion needs an upper bound below it. 1 allows all.",
+            description="Share of requests on which the two versions may decide differently, each at its own operating "
+            "threshold. Evidence for more rolls the version back; promotion needs an upper bound below it. 1 "
+            "allows any share.",
         ),
     ] = 0.1
     latency_shift: Annotated[
@@ -241,9 +253,10 @@ class Analysis(Document):
         Field(
             gt=0,
             le=1,
-            description="By how much the share of answers slower than an eighth, a quarter or half of latencyObjective may grow. "
-            "Evidence for more rolls back; promotion needs an upper bound below it. The champion's time is without the network "
-            "between the two: give an objective well above that. 1 allows all.",
+            description="How much the share of responses slower than an eighth, a quarter or half of latencyObjective may "
+            "grow. Evidence for more rolls the version back; promotion needs an upper bound below it. The "
+            "champion's time does not include the network between the two: set latencyObjective well above that. "
+            "1 allows any shift.",
         ),
     ] = 0.5
     score_shift: Annotated[
@@ -251,8 +264,9 @@ class Analysis(Document):
         Field(
             gt=0,
             le=1,
-            description="By how much the share of requests that score at or above 0.1, 0.2 ... 0.9 may differ. Evidence for more "
-            "rolls back; promotion needs an upper bound below it. 1 allows all: the shift is then only reported.",
+            description="How much the share of requests with a score of at least 0.1, 0.2 ... 0.9 may differ. Evidence for "
+            "more rolls the version back; promotion needs an upper bound below it. 1 allows any shift: it is only "
+            "reported.",
         ),
     ] = 1.0
     alpha: Annotated[
@@ -260,14 +274,14 @@ class Analysis(Document):
         Field(
             gt=0,
             lt=0.5,
-            description="The chance, over the whole rollout and all signals, of calling harm where there is none.",
+            description="Probability of calling harm where there is none, over the whole rollout and all signals.",
         ),
     ] = 0.05
     subgroups: Annotated[
         Literal["guard", "report"],
         Field(
-            description="guard: evidence for harm in any declared subgroup rolls back, though the average looks fine, and "
-            "promotion needs harm bounded in each of them. report: they are shown alone.",
+            description="guard: evidence for harm in any declared subgroup rolls the version back, even if the average looks "
+            "fine, and promotion needs bounded harm in each of them. report: subgroups are reported only.",
         ),
     ] = "guard"
     subgroup_margin: Annotated[
@@ -275,8 +289,9 @@ class Analysis(Document):
         Field(
             gt=0,
             le=0.5,
-            description="Promote only when in each declared subgroup, too, the upper confidence bounds on the extra error rate "
-            "and on the extra rate of missed deadlines are below this, and that on changed decisions is below flipAllowance.",
+            description="Promote only if, in each declared subgroup, the upper confidence bounds on the extra error rate and "
+            "on the extra rate of missed deadlines are below this, and the bound on changed decisions is below "
+            "flipAllowance.",
         ),
     ] = 0.05
     subgroup_least_share: Annotated[
@@ -284,8 +299,8 @@ class Analysis(Document):
         Field(
             ge=0,
             lt=1,
-            description="A subgroup that is shown to be less than this share of the requests is too small to wait for: it is "
-            "promoted without a bound on its harm, and the status says so. 0: none is too small.",
+            description="Promotion does not wait for a bound in a subgroup that is shown to make up less than this share of "
+            "the requests; the status says so. 0: wait for every subgroup.",
         ),
     ] = 0.05
     subgroup_minimum: Annotated[
@@ -293,26 +308,27 @@ class Analysis(Document):
         Field(
             ge=0,
             le=1_000_000,
-            description="Promote only after so many pairs in each declared subgroup, also in those that are too small for a "
-            "bound. 0: no more than the bounds need.",
+            description="Minimum number of paired requests in each declared subgroup before promotion, including subgroups "
+            "too small for a bound. 0: only what the bounds need.",
         ),
     ] = 0
 
 
 class Rollout(Document):
-    """How the version takes over from the champion."""
+    """Rollout settings of a version."""
 
     strategy: Annotated[
         Literal["canary", "shadow", "direct"],
         Field(
-            description="canary: weights step up and evidence promotes or rolls back. shadow: scored on the champion's requests, "
-            "reported, never answered from, never promoted. direct: takes over once it is ready, without evidence.",
+            description="canary: traffic moves in steps, and the evidence promotes or rolls back. shadow: the version scores "
+            "the champion's requests and is reported on; clients never get its predictions and it is never "
+            "promoted. direct: takes over once it is ready, without evidence.",
         ),
     ] = "canary"
     steps: Annotated[
         tuple[RolloutStep, ...],
         Field(
-            description="The canary's steps, with growing weights. After the last, the evidence decides.",
+            description="Steps of the canary, with increasing weights. After the last step the evidence decides.",
             min_length=1,
             max_length=20,
         ),
@@ -320,33 +336,35 @@ class Rollout(Document):
     mirror: Annotated[
         Fraction,
         Field(
-            description="The fraction of the champion's other requests that the new version scores too, for evidence only. "
-            "At 1 every request is a pair, and low traffic suffices. Where the champion has more pods than the new version "
-            "has at its weight, no more than its pods can score.",
+            description="Fraction of the champion's other requests that the new version scores as well, for evidence only. At "
+            "1 every request gives a pair, so low traffic suffices. If the new version has too few pods for "
+            "that, the fraction is lowered.",
         ),
     ] = 1.0
     analysis: Annotated[Analysis, Field(description="What the evidence must show.")] = Analysis()
     keep_warm: Annotated[
         Duration,
-        Field(description="How long the version before stays ready to take over again after a promotion."),
+        Field(description="How long the previous version stays ready to take over again after a promotion."),
     ] = "1h"
     deadline: Annotated[
         Duration,
-        Field(description="A canary that is still undecided after this long is rolled back (not quarantined)."),
+        Field(description="A canary that is still undecided after this time is rolled back (and not quarantined)."),
     ] = "7d"
-    paused: Annotated[bool, Field(description="Holds the rollout at its weight. Never holds a rollback.")] = False
+    paused: Annotated[bool, Field(description="Pauses the rollout at its current weight. Rollbacks still happen.")] = (
+        False
+    )
     supersedes: Annotated[
         bool,
         Field(
-            description="Whether this version ends the unfinished rollout of an older one and takes its place, once its bundle "
-            "is known. If not, it waits for that rollout to end. A shadow supersedes only shadows.",
+            description="Whether this version replaces an older one that is still rolling out, once its bundle is verified. "
+            "If false, it waits until that rollout ends. A shadow replaces only shadows.",
         ),
     ] = True
     withdrawn: Annotated[
         bool,
         Field(
-            description="Takes the version out by hand, whatever its phase. If it answers, the version before answers again: at "
-            "once if it is warm, else as soon as its pods are ready. The digest is quarantined.",
+            description="Withdraws the version manually, in any phase. If it is the champion, traffic returns to the previous "
+            "version: at once if that is warm, otherwise when its pods are ready. The digest is quarantined.",
         ),
     ] = False
     withdrawn_because: Annotated[
@@ -354,16 +372,16 @@ class Rollout(Document):
         Field(
             pattern=r"^[^\r\n]+$",
             max_length=256,
-            description="Why it is withdrawn, such as outcomes that came late. Stands in the status, the Event and the record "
-            "of the decision: no patient data.",
+            description="Why the version is withdrawn, such as late outcomes. Copied to the status, the Event and the "
+            "decision record: do not put patient data here.",
         ),
     ] = None
     release: Annotated[
         Timestamp | None,
         Field(
             pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$",
-            description="Rolls out a version again that was rolled back or quarantined: the time in its status.rolledBackAt. "
-            "Another rollback has another time, so it is released once.",
+            description="Set this to the time in status.rolledBackAt to roll out a rolled-back or quarantined version again. "
+            "It works once: another rollback has another time.",
         ),
     ] = None
 
@@ -371,19 +389,21 @@ class Rollout(Document):
 class Governance(Document):
     """What people must know about the model; copied into its card."""
 
-    intended_use: Annotated[str, Field(description="What the model is meant for.", max_length=2048)] = ""
-    population: Annotated[str, Field(description="Whom it is meant for.", max_length=2048)] = ""
+    intended_use: Annotated[str, Field(description="Intended use of the model.", max_length=2048)] = ""
+    population: Annotated[str, Field(description="Intended patient population.", max_length=2048)] = ""
     risks: Annotated[tuple[str, ...], Field(description="Known risks.", max_length=32)] = ()
     limitations: Annotated[tuple[str, ...], Field(description="Known limitations.", max_length=32)] = ()
-    owner: Annotated[str, Field(description="Who answers for it.", max_length=253)] = ""
+    owner: Annotated[str, Field(description="Person or team responsible for the model.", max_length=253)] = ""
 
 
 class VersionSettings(Document):
-    """What a TrainingJob's template can set of the ModelVersion that it creates."""
+    """Settings of a ModelVersion that a TrainingJob's template can set."""
 
     serving: Annotated[Serving, Field(description="How the version is served.")] = Serving()
     rollout: Annotated[Rollout, Field(description="How the version takes over from the champion.")] = Rollout()
-    governance: Annotated[Governance, Field(description="What people must know about the model.")] = Governance()
+    governance: Annotated[
+        Governance, Field(description="Intended use, population, risks and limitations of the model.")
+    ] = Governance()
 
 
 class ModelVersionSpec(VersionSettings):
@@ -391,155 +411,173 @@ class ModelVersionSpec(VersionSettings):
 
     model: Annotated[
         Name,
-        Field(
-            description="The model that this is a version of; also the name of the Service that callers use. Immutable."
-        ),
+        Field(description="Name of the model, and of the Service that clients use. Immutable."),
     ]
-    version: Annotated[SemVer, Field(description="The version, as SemVer. Immutable.")]
-    artifact: Annotated[Artifact | None, Field(description="The bundle. Immutable. Either this or trainingJobRef.")] = (
-        None
-    )
+    version: Annotated[SemVer, Field(description="Version of the model, in SemVer. Immutable.")]
+    artifact: Annotated[
+        Artifact | None, Field(description="The bundle to serve. Immutable. Set either this or trainingJobRef.")
+    ] = None
     training_job_ref: Annotated[
         TrainingJobRef | None,
-        Field(description="The TrainingJob whose bundle this is. Immutable. Either this or artifact."),
+        Field(description="The TrainingJob that makes the bundle. Immutable. Set either this or artifact."),
     ] = None
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelVersionSpec:
         if (self.artifact is None) == (self.training_job_ref is None):
-            raise ValueError("spec: give either artifact or trainingJobRef")
+            raise ValueError(exactly_one("artifact", "trainingJobRef"))
         return self
 
 
 class Weight(Document):
-    """Who gets the new version's answers, in percent of requests."""
+    """Share of requests that the new version answers, in percent."""
 
-    requested: Annotated[float, Field(description="What the rollout asks for now.")] = 0
+    requested: Annotated[float, Field(description="Percentage that the rollout currently requests.")] = 0
     actual: Annotated[
-        float | None, Field(description="What callers really got since the rollout began; none without requests.")
+        float | None,
+        Field(
+            description="Percentage of clients' requests that the version answered since the rollout began. Absent without "
+            "requests."
+        ),
     ] = None
 
 
 class SignalEvidence(Document):
-    """What one signal says so far."""
+    """Evidence for one signal."""
 
     name: Annotated[
         Literal["validity", "errors", "latency", "flips", "latency-shift", "score-shift"],
-        Field(description="The signal: validity, errors, latency, flips, latency-shift or score-shift."),
+        Field(description="Name of the signal: validity, errors, latency, flips, latency-shift or score-shift."),
     ]
     verdict: Annotated[
-        Verdict, Field(description="Hold: not enough evidence. Pass: harm is bounded below the margin. Harm: shown.")
+        Verdict,
+        Field(
+            description="Hold: not enough evidence yet. Pass: harm is bounded below the margin. Harm: harm is shown."
+        ),
     ]
-    samples: Annotated[int, Field(description="Pairs that the signal rests on.")]
+    samples: Annotated[int, Field(description="Number of paired requests behind this signal.")]
     estimate: Annotated[
         float | None,
-        Field(description="The estimated extra rate (for flips: the rate; for shifts: at the worst level)."),
+        Field(description="Estimated extra rate; for flips the rate itself, for shifts the value at the worst level."),
     ] = None
-    bound: Annotated[float | None, Field(description="Its upper confidence bound, valid at any time.")] = None
-    threshold: Annotated[float, Field(description="What the bound must stay below.")]
+    bound: Annotated[float | None, Field(description="Upper confidence bound on the estimate, valid at any time.")] = (
+        None
+    )
+    threshold: Annotated[float, Field(description="Value that the bound must stay below.")]
     log_evidence: Annotated[float | None, Field(description="Natural logarithm of the evidence for harm.")] = None
-    evidence_needed: Annotated[float | None, Field(description="The logarithm at which harm is called.")] = None
+    evidence_needed: Annotated[float | None, Field(description="Log-evidence above which harm is called.")] = None
     samples_needed: Annotated[
-        int | None, Field(description="About how many pairs in all a pass needs at the present rates.")
+        int | None, Field(description="Approximate total number of pairs that a pass needs at the current rates.")
     ] = None
 
 
 class SubgroupEvidence(Document):
-    """What the signal that speaks most against the version says in one stratum of a subgroup. Small numbers are not told."""
+    """Evidence in one group of patients, for the signal that speaks most against the version. Small numbers are withheld."""
 
-    stratum: Annotated[str, Field(description="Whose requests, such as sex=female.")]
+    stratum: Annotated[str, Field(description="Group of patients, such as sex=female.")]
     state: Annotated[
         Literal["InsufficientData", "Quiet", "Bounded", "TooSmall", "Harm"],
         Field(
-            description="InsufficientData: too few pairs to say anything. Quiet: no harm is shown, nor is it bounded yet. "
-            "Bounded: harm is below subgroupMargin. TooSmall: less than subgroupLeastShare of the requests, so promotion does "
-            "not wait for a bound. Harm: it is shown."
+            description="InsufficientData: too few pairs to say anything. Quiet: harm is neither shown nor bounded yet. "
+            "Bounded: harm is below subgroupMargin. TooSmall: less than subgroupLeastShare of the requests, so "
+            "promotion does not wait for a bound. Harm: harm is shown."
         ),
     ]
-    pairs: Annotated[str, Field(description="How many pairs: a number, or '<11'.")]
+    pairs: Annotated[str, Field(description="Number of paired requests, or '<11'.")]
     signal: Annotated[
-        Literal["errors", "latency", "flips"] | None, Field(description="The signal: errors, latency or flips.")
+        Literal["errors", "latency", "flips"] | None,
+        Field(description="Signal with the most evidence against the version: errors, latency or flips."),
     ] = None
     estimate: Annotated[
         float | None,
         Field(
-            description="The estimated extra rate (for flips: the rate); absent while it rests on fewer than 11 events."
+            description="Estimated extra rate; for flips the rate itself. Absent while it rests on fewer than 11 events."
         ),
     ] = None
     log_evidence: Annotated[
-        float | None, Field(description="Natural logarithm of the evidence for harm; absent as the estimate is.")
+        float | None, Field(description="Natural logarithm of the evidence for harm. Absent while the estimate is.")
     ] = None
     evidence_needed: Annotated[
-        float | None, Field(description="The logarithm at which harm is called, over all strata and signals (e-BH).")
+        float | None, Field(description="Log-evidence above which harm is called, over all strata and signals (e-BH).")
     ] = None
 
 
 class Decided(Document):
-    """The last promotion or rollback; the ConfigMap MODEL-modelward has it in full."""
+    """Last promotion or rollback. The ConfigMap MODEL-modelward has the full record."""
 
-    time: Annotated[Timestamp, Field(description="When.")]
-    outcome: Annotated[Outcome, Field(description="promote, rollback or release.")]
-    reason: Annotated[str, Field(description="A CamelCase word for programs.")]
+    time: Annotated[Timestamp, Field(description="Time of the decision.")]
+    outcome: Annotated[Outcome, Field(description="Outcome: promote, rollback or release.")]
+    reason: Annotated[str, Field(description="Machine-readable reason in CamelCase; see docs/reference/reasons.md.")]
     evidence_digest: Annotated[
         Digest,
-        Field(description="SHA-256 of the canonical JSON of what was decided on: both digests, counts, margins."),
+        Field(
+            description="SHA-256 of the canonical JSON of what the decision was based on: both digests, counts and margins."
+        ),
     ]
 
 
 class Endpoints(Document):
-    """Where callers find the model."""
+    """Addresses at which clients reach the model."""
 
-    rest: Annotated[str | None, Field(description="Open Inference Protocol over REST.")] = None
-    grpc: Annotated[str | None, Field(description="Open Inference Protocol over gRPC.")] = None
+    rest: Annotated[str | None, Field(description="URL of the Open Inference Protocol over REST.")] = None
+    grpc: Annotated[str | None, Field(description="Address of the Open Inference Protocol over gRPC.")] = None
 
 
 class Transition(Document):
     """One change of phase."""
 
-    time: Annotated[Timestamp, Field(description="When.")]
-    from_phase: Annotated[Phase | None, Field(description="The phase before.")] = None
-    to_phase: Annotated[Phase, Field(description="The phase after.")]
-    reason: Annotated[str, Field(description="A CamelCase word for programs.")]
-    message: Annotated[str, Field(description="A sentence for people.")] = ""
+    time: Annotated[Timestamp, Field(description="Time of the transition.")]
+    from_phase: Annotated[Phase | None, Field(description="Phase before the transition.")] = None
+    to_phase: Annotated[Phase, Field(description="Phase after the transition.")]
+    reason: Annotated[str, Field(description="Machine-readable reason in CamelCase; see docs/reference/reasons.md.")]
+    message: Annotated[str, Field(description="Human-readable message.")] = ""
 
 
 class ModelVersionStatus(Document):
-    """What the operator makes of the version."""
+    """Observed state of a ModelVersion."""
 
     observed_generation: Annotated[
-        int | None, Field(description="The metadata.generation that this status speaks of.")
+        int | None, Field(description="The metadata.generation that this status was computed from.")
     ] = None
-    phase: Annotated[Phase | None, Field(description="Where the version is in its life.")] = None
+    phase: Annotated[Phase | None, Field(description="Phase of the version's life cycle.")] = None
     message: Annotated[
-        str | None, Field(description="One line for people: what is happening and what it waits for.")
+        str | None, Field(description="Human-readable summary in one line: what is happening and what it waits for.")
     ] = None
-    phase_since: Annotated[Timestamp | None, Field(description="When the phase began.")] = None
-    step: Annotated[int | None, Field(description="Index of the canary step in force.")] = None
-    step_since: Annotated[Timestamp | None, Field(description="When the step began.")] = None
-    step_pairs: Annotated[int | None, Field(description="Pairs seen before the step began.")] = None
-    champion: Annotated[str | None, Field(description="The ModelVersion that this one is or was compared with.")] = None
-    artifact: Annotated[Artifact | None, Field(description="The bundle that is or was deployed.")] = None
+    phase_since: Annotated[Timestamp | None, Field(description="Time at which the phase began.")] = None
+    step: Annotated[int | None, Field(description="Index of the current canary step.")] = None
+    step_since: Annotated[Timestamp | None, Field(description="Time at which the step began.")] = None
+    step_pairs: Annotated[int | None, Field(description="Number of paired requests before the step began.")] = None
+    champion: Annotated[
+        str | None, Field(description="Name of the ModelVersion that this one is or was compared with.")
+    ] = None
+    artifact: Annotated[Artifact | None, Field(description="Bundle that is or was deployed.")] = None
     weight: Annotated[Weight | None, Field(description="Requested and actual weight.")] = None
-    verdict: Annotated[Verdict | None, Field(description="What the evidence says: Hold, Pass or Harm.")] = None
-    evidence: Annotated[tuple[SignalEvidence, ...], Field(description="What each signal says.")] = ()
+    verdict: Annotated[Verdict | None, Field(description="Verdict of the evidence: Hold, Pass or Harm.")] = None
+    evidence: Annotated[tuple[SignalEvidence, ...], Field(description="Evidence for each signal.")] = ()
     subgroups: Annotated[
         tuple[SubgroupEvidence, ...],
         Field(
-            description="What the declared subgroups show; if they have more strata, the most telling.", max_length=8
+            description="Evidence in the declared subgroups; if there are more than 8 strata, the most telling ones.",
+            max_length=8,
         ),
     ] = ()
-    decided: Annotated[Decided | None, Field(description="The last promotion or rollback of this version.")] = None
+    decided: Annotated[Decided | None, Field(description="Last promotion or rollback of this version.")] = None
     rolled_back_at: Annotated[
-        Timestamp | None, Field(description="When its digest was last rolled back; spec.rollout.release asks for it.")
+        Timestamp | None,
+        Field(
+            description="Time of the last rollback of this digest. Copy it to spec.rollout.release to roll the version out "
+            "again."
+        ),
     ] = None
-    endpoints: Annotated[Endpoints | None, Field(description="Where callers find the model.")] = None
+    endpoints: Annotated[Endpoints | None, Field(description="Addresses at which clients reach the model.")] = None
     conditions: Annotated[
         tuple[Condition, ...],
         Field(
-            description="Ready, Reconciling, Stalled (kstatus), ArtifactVerified, ParityVerified, Available, AnalysisPassing, "
-            "Promoted, Paused, RolledBack, Retired (then without Ready: it has no pods), TlsReady.",
+            description="Ready, Reconciling and Stalled (kstatus), ArtifactVerified, ParityVerified, Available, AnalysisPassing, "
+            "Promoted, Paused, RolledBack, Retired (a retired version has no pods and no condition Ready), TlsReady, LeaseTaken, "
+            "RecordKept, Applied.",
         ),
     ] = ()
     history: Annotated[
-        tuple[Transition, ...], Field(description="The last transitions, newest last.", max_length=16)
+        tuple[Transition, ...], Field(description="Most recent transitions, newest last.", max_length=16)
     ] = ()

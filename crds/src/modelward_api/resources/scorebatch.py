@@ -11,31 +11,32 @@ from modelward_api.resources.conditions import Condition
 from modelward_api.resources.pods import PodSettings, Resources
 
 OnInvalidRow = Literal["fail", "skip", "null"]
-MOST_SHARDS = 1000
+MAX_SHARDS = 1000
 
 
 class BatchInput(Document):
-    """The rows."""
+    """Files of rows to score."""
 
     uri: Annotated[
         str,
         Field(
-            description="Where the rows are: a file, a folder whose files of the format are taken together, or file names with "
-            "an asterisk. store://PATH in the artifact store, or s3://, or file:// below the store.",
+            description="Address of the rows: a file, a folder whose files are read together, or file names with an asterisk. "
+            "store://PATH in the artifact store, s3://BUCKET/KEY, or file:// below the store.",
             pattern=URI,
             max_length=2048,
         ),
     ]
-    format: Annotated[Literal["csv", "parquet"], Field(description="The files' format.")] = "parquet"
+    format: Annotated[Literal["csv", "parquet"], Field(description="Format of the files.")] = "parquet"
 
 
 class BatchOutput(Document):
-    """Where the scores go."""
+    """Destination of the scores."""
 
     uri: Annotated[
         str,
         Field(
-            description="The folder for shard-NNNNN.parquet and shard-NNNNN.json: store://, s3://, or file:// below the store.",
+            description="Address of the folder for shard-NNNNN.parquet and shard-NNNNN.json: store://, s3://, or file:// "
+            "below the store.",
             pattern=URI,
             max_length=2048,
         ),
@@ -43,73 +44,85 @@ class BatchOutput(Document):
 
 
 class ScoreBatchSpec(Document):
-    """One scoring of one set of files. Immutable but for suspend and parallelism."""
+    """One scoring of one set of files. Immutable except for suspend and parallelism."""
 
-    model: Annotated[Name, Field(description="The model to score with.")]
+    model: Annotated[Name, Field(description="Name of the model to score with.")]
     version: Annotated[
         SemVer | None,
-        Field(description="The version. Without it: the champion at the time that the Job is made."),
+        Field(description="Version to score with. Default: the champion at the time that the Job is created."),
     ] = None
-    input: Annotated[BatchInput, Field(description="The rows.")]
-    output: Annotated[BatchOutput, Field(description="Where the scores go.")]
+    input: Annotated[BatchInput, Field(description="Rows to score.")]
+    output: Annotated[BatchOutput, Field(description="Where the scores are written.")]
     keep_columns: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=128)], ...],
-        Field(
-            description="Columns of the input that are copied beside the scores, such as an identifier.", max_length=64
-        ),
+        Field(description="Input columns that are copied to the output, such as an identifier.", max_length=64),
     ] = ()
     shards: Annotated[
-        int, Field(ge=1, le=MOST_SHARDS, description="Parts of the work. Each row is in exactly one of them.")
+        int,
+        Field(
+            ge=1,
+            le=MAX_SHARDS,
+            description="Number of parts that the work is split into. Each row is in exactly one of them.",
+        ),
     ] = 1
-    parallelism: Annotated[int, Field(ge=1, le=MOST_SHARDS, description="Pods that work at the same time.")] = 1
+    parallelism: Annotated[
+        int, Field(ge=1, le=MAX_SHARDS, description="Number of pods that work at the same time.")
+    ] = 1
     on_invalid_row: Annotated[
         OnInvalidRow,
         Field(
-            description="What becomes of a row that an inference request would be refused for. null: it is written without a "
-            "score. skip: it is left out. fail: the ScoreBatch fails. It is counted in any case.",
+            description="What happens to a row that an inference request would be refused for. null: written without a score. "
+            "skip: left out. fail: the ScoreBatch fails. The row is counted in any case.",
         ),
     ] = "null"
-    resources: Annotated[Resources, Field(description="Resources of each pod.")] = Resources()
-    pod: Annotated[PodSettings, Field(description="How the pods run: placement, environment, authorities.")] = (
+    resources: Annotated[Resources, Field(description="CPU and memory of each pod.")] = Resources()
+    pod: Annotated[PodSettings, Field(description="Pod settings: placement, environment, certificate authorities.")] = (
         PodSettings()
     )
-    active_deadline: Annotated[Duration, Field(description="How long the job may take, retries included.")] = "6h"
+    active_deadline: Annotated[Duration, Field(description="Maximum duration of the job, including retries.")] = "6h"
     backoff_limit: Annotated[
-        int, Field(ge=0, le=10, description="Retries of each shard after a crash. Bad input is never tried again.")
+        int,
+        Field(ge=0, le=10, description="Number of retries of each shard after a crash. Invalid input is not retried."),
     ] = 2
-    suspend: Annotated[bool, Field(description="Do not start, or stop, the job. Finished shards are kept.")] = False
+    suspend: Annotated[bool, Field(description="Keep the job from starting, or stop it. Finished shards are kept.")] = (
+        False
+    )
 
 
 class ScoreBatchStatus(Document):
-    """How the scoring goes."""
+    """Observed state of a ScoreBatch."""
 
     observed_generation: Annotated[
-        int | None, Field(description="The metadata.generation that this status speaks of.")
+        int | None, Field(description="The metadata.generation that this status was computed from.")
     ] = None
     phase: Annotated[
-        Literal["Pending", "Running", "Complete", "Failed"] | None, Field(description="Where the scoring is.")
+        Literal["Pending", "Running", "Complete", "Failed"] | None, Field(description="Phase of the scoring.")
     ] = None
-    message: Annotated[str | None, Field(description="One line for people.")] = None
+    message: Annotated[str | None, Field(description="Human-readable summary in one line.")] = None
     model_version: Annotated[
-        str | None, Field(description="The ModelVersion that scores. Chosen once, with what follows.")
+        str | None,
+        Field(
+            description="Name of the ModelVersion that scores. Chosen once, together with version, digest and bundleUri."
+        ),
     ] = None
-    version: Annotated[str | None, Field(description="Its version.")] = None
-    digest: Annotated[Digest | None, Field(description="The digest of its bundle.")] = None
-    bundle_uri: Annotated[str | None, Field(description="Where its bundle is.")] = None
-    shards_done: Annotated[int | None, Field(description="Shards that are written.")] = None
-    rows: Annotated[int | None, Field(description="Rows of the finished shards: scored and invalid.")] = None
-    scored: Annotated[int | None, Field(description="Rows with a score.")] = None
+    version: Annotated[str | None, Field(description="Version of the ModelVersion.")] = None
+    digest: Annotated[Digest | None, Field(description="Digest of the bundle.")] = None
+    bundle_uri: Annotated[str | None, Field(description="Address of the bundle.")] = None
+    shards_done: Annotated[int | None, Field(description="Number of finished shards.")] = None
+    rows: Annotated[int | None, Field(description="Number of rows in the finished shards, scored and invalid.")] = None
+    scored: Annotated[int | None, Field(description="Number of rows with a score.")] = None
     invalid: Annotated[
-        int | None, Field(description="Rows without one; the shards' results say which column breaks which rule.")
+        int | None,
+        Field(description="Number of rows without a score. The shards' results say which column breaks which rule."),
     ] = None
-    rows_per_second: Annotated[int | None, Field(description="Rows that one pod scores in a second.")] = None
+    rows_per_second: Annotated[int | None, Field(description="Rows that one pod scores per second.")] = None
     input_digest: Annotated[
         Digest | None, Field(description="SHA-256 over the input files' names, sizes and entity tags.")
     ] = None
-    output: Annotated[str | None, Field(description="Where the scores are.")] = None
-    started: Annotated[Timestamp | None, Field(description="When the job started.")] = None
-    finished: Annotated[Timestamp | None, Field(description="When the job ended.")] = None
+    output: Annotated[str | None, Field(description="Address of the scores.")] = None
+    started: Annotated[Timestamp | None, Field(description="Time at which the job started.")] = None
+    finished: Annotated[Timestamp | None, Field(description="Time at which the job ended.")] = None
     conditions: Annotated[
         tuple[Condition, ...],
-        Field(description="Complete, Failed, and Ready, Reconciling, Stalled (kstatus)."),
+        Field(description="Complete, Failed, Ready, Reconciling and Stalled (kstatus)."),
     ] = ()

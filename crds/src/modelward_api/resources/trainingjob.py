@@ -1,4 +1,4 @@
-"""TrainingJob: from declared data to a verified bundle, as one Kubernetes Job."""
+"""TrainingJob: trains one version from declared data to a verified bundle, in one Kubernetes Job."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ class Source(Document):
     uri: Annotated[
         Uri,
         Field(
-            description="Where the file is: store://PATH in the artifact store, or s3://, or file:// below the store."
+            description="Address of the file: store://PATH in the artifact store, s3://BUCKET/KEY, or file:// below the "
+            "store."
         ),
     ]
-    format: Annotated[Literal["csv", "parquet"], Field(description="The file's format.")] = "csv"
+    format: Annotated[Literal["csv", "parquet"], Field(description="Format of the file.")] = "csv"
     site: Annotated[
         str | None,
         Field(
@@ -34,173 +35,198 @@ class Source(Document):
 
 
 class Label(Document):
-    """What is to be predicted."""
+    """Label column and its positive value."""
 
     column: Annotated[
-        str, Field(description="The label's column; it must be declared with the role label.", max_length=63)
+        str, Field(description="Column of the label. Declare it in columns with role: label.", max_length=63)
     ]
     positive: Annotated[
-        str, Field(description="The value that counts as the event, as text.", min_length=1, max_length=128)
+        str, Field(description="Value that counts as the event, as text.", min_length=1, max_length=128)
     ]
 
 
 class Data(Document):
-    """The data, and what it must look like."""
+    """Training data and its declared columns."""
 
     sources: Annotated[
-        tuple[Source, ...], Field(description="The files; their rows are taken together.", min_length=1, max_length=64)
+        tuple[Source, ...],
+        Field(description="Files of the training data. Their rows are read together.", min_length=1, max_length=64),
     ]
     columns: Annotated[
         tuple[Column, ...],
         Field(
-            description="The declared columns. Columns of the files that are not declared are not read.",
+            description="Declared columns. Other columns of the files are not read.",
             min_length=2,
             max_length=512,
         ),
     ]
-    label: Annotated[Label, Field(description="What is to be predicted.")]
+    label: Annotated[Label, Field(description="What the model predicts.")]
 
 
 class Split(Document):
-    """Which rows the model is tested on."""
+    """Split into training and test rows."""
 
     method: Annotated[
         Literal["time", "random"],
-        Field(description="time: test on the latest rows, by the column with the role time. random: stratified."),
+        Field(
+            description="time: test on the latest rows, by the column with role: time. random: a random, stratified split."
+        ),
     ] = "time"
     test_fraction: Annotated[
         float,
-        Field(gt=0, lt=0.9, description="About how many of the rows to test on; rows of one time stay together."),
+        Field(
+            gt=0,
+            lt=0.9,
+            description="Approximate fraction of the rows to test on. Rows of the same time stay together.",
+        ),
     ] = 0.25
     test_from: Annotated[
         str | None,
-        Field(description="Test on rows of this time and later, instead of a fraction.", max_length=64),
+        Field(description="Test on rows from this time on. Replaces testFraction.", max_length=64),
     ] = None
     seed: Annotated[int, Field(ge=0, description="Seed of everything random in the job.")] = 0
 
 
 class Estimator(Document):
-    """The model."""
+    """Estimator, its parameters and its calibration."""
 
     algorithm: Annotated[
         Literal["logistic-regression", "gradient-boosting"],
-        Field(description="The scikit-learn estimator."),
+        Field(description="Algorithm of the scikit-learn estimator."),
     ] = "logistic-regression"
     params: Annotated[
         dict[str, float | int | bool | str],
-        Field(description="The estimator's parameters, by scikit-learn's names."),
+        Field(description="Parameters of the estimator, by scikit-learn's names."),
     ] = {}
     class_weight: Annotated[
         Literal["none", "balanced"],
-        Field(description="balanced: weigh the classes by their rarity (calibration undoes the shift)."),
+        Field(
+            description="none: all rows weigh the same. balanced: weigh the classes inversely to their frequency; calibration "
+            "corrects the resulting shift."
+        ),
     ] = "none"
     calibration: Annotated[
         Literal["none", "sigmoid", "isotonic"],
-        Field(description="How the scores become probabilities, by cross-validation on the training rows."),
+        Field(description="How scores become probabilities, by cross-validation on the training rows."),
     ] = "sigmoid"
 
 
 class DeclaredSubgroup(Document):
-    """Groups of patients, by one feature, whom a version must not harm though the average looks fine."""
+    """Groups of patients, by one feature, that a version must not harm even if the average looks fine."""
 
     column: Annotated[
         str,
         Field(
-            description="A feature: categorical with allowedValues (a group each), boolean, or a number with cuts.",
+            description="Feature that defines the groups: categorical with allowedValues (one group each), boolean, or a "
+            "number with cuts.",
             max_length=63,
         ),
     ]
     cuts: Annotated[
         tuple[float, ...],
         Field(
-            description="Where a numeric or integer column is cut: 40 and 65 make three groups, of which the second holds 40 and "
-            "not 65.",
+            description="Where a numeric or integer column is cut: 40 and 65 make three groups; the second includes 40 and "
+            "excludes 65.",
             max_length=15,
         ),
     ] = ()
 
 
 class EvaluationSpec(Document):
-    """How the model is judged."""
+    """Evaluation settings."""
 
-    operating_threshold: Annotated[
-        Fraction, Field(description="A row is called positive at this probability and above.")
-    ] = 0.5
-    bootstrap: Annotated[int, Field(ge=0, le=10_000, description="Bootstrap samples for the 95% intervals.")] = 500
+    operating_threshold: Annotated[Fraction, Field(description="Probability from which a row is called positive.")] = (
+        0.5
+    )
+    bootstrap: Annotated[
+        int, Field(ge=0, le=10_000, description="Number of bootstrap samples for the 95% intervals.")
+    ] = 500
     subgroups: Annotated[
         tuple[DeclaredSubgroup, ...],
         Field(
-            description="Whose requests are counted and tested apart in rollouts, and whose scores are monitored apart. At most "
-            "32 groups, all columns together.",
+            description="Subgroups that rollouts count and test separately, and whose scores are monitored separately. At "
+            "most 32 groups over all columns.",
             max_length=8,
         ),
     ] = ()
 
 
 class Output(Document):
-    """Where the bundle goes."""
+    """Destination of the bundle."""
 
     uri: Annotated[
-        Uri, Field(description="The folder for the bundle, such as store://models. The file's name holds its digest.")
+        Uri,
+        Field(
+            description="Address of the folder for the bundle, such as store://models. The file's name contains its digest."
+        ),
     ]
 
 
 class Promote(Document):
-    """The ModelVersion to create once the bundle is there."""
+    """ModelVersion to create from the bundle."""
 
-    name: Annotated[Name | None, Field(description="Its name; by default MODEL-VERSION with dots as dashes.")] = None
-    template: Annotated[VersionSettings, Field(description="Its serving, rollout and governance.")] = VersionSettings()
+    name: Annotated[
+        Name | None, Field(description="Name of the ModelVersion. Default: MODEL-VERSION, with dashes for dots.")
+    ] = None
+    template: Annotated[VersionSettings, Field(description="Serving, rollout and governance of the ModelVersion.")] = (
+        VersionSettings()
+    )
 
 
 class TrainingJobSpec(Document):
-    """One training of one version. Immutable but for suspend."""
+    """One training of one version. Immutable except for suspend."""
 
-    model: Annotated[Name, Field(description="The model to train a version of.")]
-    version: Annotated[SemVer, Field(description="The version, as SemVer.")]
-    data: Annotated[Data, Field(description="The data, and what it must look like.")]
-    split: Annotated[Split, Field(description="Which rows the model is tested on.")] = Split()
-    estimator: Annotated[Estimator, Field(description="The model.")] = Estimator()
-    evaluation: Annotated[EvaluationSpec, Field(description="How the model is judged.")] = EvaluationSpec()
-    output: Annotated[Output, Field(description="Where the bundle goes.")]
-    promote: Annotated[Promote | None, Field(description="Create a ModelVersion from the bundle.")] = None
-    resources: Annotated[Resources, Field(description="Resources of the training pod.")] = Resources()
-    pod: Annotated[PodSettings, Field(description="How the pods run: placement, environment, authorities.")] = (
+    model: Annotated[Name, Field(description="Name of the model to train a version of.")]
+    version: Annotated[SemVer, Field(description="Version of the model, in SemVer.")]
+    data: Annotated[Data, Field(description="Training data and its declared columns.")]
+    split: Annotated[Split, Field(description="How rows are split into training and test rows.")] = Split()
+    estimator: Annotated[Estimator, Field(description="Estimator to train.")] = Estimator()
+    evaluation: Annotated[EvaluationSpec, Field(description="How the model is evaluated.")] = EvaluationSpec()
+    output: Annotated[Output, Field(description="Where the bundle is written.")]
+    promote: Annotated[
+        Promote | None, Field(description="Create a ModelVersion from the bundle. Absent: none is created.")
+    ] = None
+    resources: Annotated[Resources, Field(description="CPU and memory of the training pod.")] = Resources()
+    pod: Annotated[PodSettings, Field(description="Pod settings: placement, environment, certificate authorities.")] = (
         PodSettings()
     )
-    active_deadline: Annotated[Duration, Field(description="How long the job may take, retries included.")] = "1h"
+    active_deadline: Annotated[Duration, Field(description="Maximum duration of the job, including retries.")] = "1h"
     backoff_limit: Annotated[
-        int, Field(ge=0, le=10, description="Retries after a crash. Bad input is never tried again.")
+        int, Field(ge=0, le=10, description="Number of retries after a crash. Invalid input is not retried.")
     ] = 2
-    suspend: Annotated[bool, Field(description="Do not start, or stop, the job.")] = False
+    suspend: Annotated[bool, Field(description="Keep the job from starting, or stop it.")] = False
 
 
 class TrainingJobStatus(Document):
-    """How the training goes."""
+    """Observed state of a TrainingJob."""
 
     observed_generation: Annotated[
-        int | None, Field(description="The metadata.generation that this status speaks of.")
+        int | None, Field(description="The metadata.generation that this status was computed from.")
     ] = None
     phase: Annotated[
         Literal["Pending", "Suspended", "Running", "Complete", "Failed"] | None,
-        Field(description="Where the job is."),
+        Field(description="Phase of the job."),
     ] = None
-    step: Annotated[str | None, Field(description="The step that is running or was the last.")] = None
-    message: Annotated[str | None, Field(description="One line for people.")] = None
-    started: Annotated[Timestamp | None, Field(description="When the job started.")] = None
-    finished: Annotated[Timestamp | None, Field(description="When the job ended.")] = None
-    metrics: Annotated[tuple[Metric, ...], Field(description="On the test rows, with 95% bootstrap intervals.")] = ()
-    auroc: Annotated[str | None, Field(description="AUROC and its interval, for people.")] = None
-    train_rows: Annotated[int | None, Field(description="Rows trained on.")] = None
-    test_rows: Annotated[int | None, Field(description="Rows tested on.")] = None
+    step: Annotated[str | None, Field(description="Current or last step of the job.")] = None
+    message: Annotated[str | None, Field(description="Human-readable summary in one line.")] = None
+    started: Annotated[Timestamp | None, Field(description="Time at which the job started.")] = None
+    finished: Annotated[Timestamp | None, Field(description="Time at which the job ended.")] = None
+    metrics: Annotated[
+        tuple[Metric, ...], Field(description="Metrics on the test rows, with 95% bootstrap intervals.")
+    ] = ()
+    auroc: Annotated[str | None, Field(description="AUROC and its interval, for display.")] = None
+    train_rows: Annotated[int | None, Field(description="Number of training rows.")] = None
+    test_rows: Annotated[int | None, Field(description="Number of test rows.")] = None
     parity: Annotated[
-        str | None, Field(description="Largest difference between ONNX and scikit-learn on the test rows.")
+        str | None,
+        Field(description="Largest difference between the ONNX and the scikit-learn scores on the test rows."),
     ] = None
-    warnings: Annotated[tuple[str, ...], Field(description="What a person should look at.")] = ()
+    warnings: Annotated[tuple[str, ...], Field(description="Findings that a person should review.")] = ()
     data_digest: Annotated[Digest | None, Field(description="SHA-256 over the source files.")] = None
-    uri: Annotated[str | None, Field(description="Where the bundle is.")] = None
-    digest: Annotated[Digest | None, Field(description="The bundle's digest.")] = None
-    model_version: Annotated[str | None, Field(description="The ModelVersion that was created.")] = None
+    uri: Annotated[str | None, Field(description="Address of the bundle.")] = None
+    digest: Annotated[Digest | None, Field(description="Digest of the bundle.")] = None
+    model_version: Annotated[str | None, Field(description="Name of the ModelVersion that was created.")] = None
     conditions: Annotated[
         tuple[Condition, ...],
-        Field(description="Suspended, Complete, Failed, and Ready, Reconciling, Stalled (kstatus)."),
+        Field(description="Suspended, Complete, Failed, Ready, Reconciling and Stalled (kstatus)."),
     ] = ()

@@ -1,1 +1,1 @@
-"""What operator and serving pods tell each other."""
+"""Documents that operator, serving pods and training pods exchange."""

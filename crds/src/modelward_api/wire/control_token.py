@@ -11,18 +11,18 @@ import hashlib
 ISSUER = "modelward-operator"
 ALGORITHM = "EdDSA"
 SECONDS = 30
-"""How long a token holds."""
+"""Seconds for which a token is valid."""
 SKEW = 30
-"""Seconds by which the clocks of two nodes may differ."""
+"""Tolerated clock skew between nodes, in seconds."""
 REQUIRED = ("iss", "aud", "iat", "exp", "jti")
 """Registered claims that each token has; ``aud`` is the pod's uid."""
 ROUTED = "routed"
 """The subject of the token that a champion shows to a challenger's pods: what it asks was counted and routed by the champion. Its
 audience is the challenger's digest; the lease carries it."""
 ROUTED_SECONDS = 120
-"""How long it holds; the operator signs a new one in half that time."""
+"""Seconds for which it is valid. The operator signs a new one after half of them."""
 
 
 def bound(method: str, path: str, body: bytes) -> dict[str, str]:
-    """The claims that tie a token to one request."""
+    """Return the claims that bind a token to one request."""
     return {"method": method, "path": path, "sha256": hashlib.sha256(body).hexdigest()}

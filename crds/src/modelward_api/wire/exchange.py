@@ -1,4 +1,4 @@
-"""What the operator, the serving pods and the training pods say to each other. Counts only: never a patient's value."""
+"""Documents that operator, serving pods and training pods exchange. They hold counts, never a patient's value."""
 
 from __future__ import annotations
 
@@ -6,61 +6,64 @@ from collections.abc import Callable
 from operator import add
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from modelward_api.base import Digest, Document, Fraction, Name, SemVer
-from modelward_api.bundle.documents import MOST_STRATA, Metric
+from modelward_api.bundle.documents import MAX_STRATA, Metric
+from modelward_api.resources.reasons import FETCHED, Reason
 
 
 class Challenger(Document):
-    """Whom the champion asks."""
+    """The version that the champion sends requests to."""
 
     version: SemVer
     digest: Digest
     endpoints: Annotated[tuple[str, ...], Field(max_length=256)]
     """``ip:port`` of the REST port of each ready challenger pod; empty while none is ready."""
     tls: bool = False
-    """Whether they speak TLS. A pod that does not, or the other way round, refuses the lease."""
+    """Whether they serve TLS. A champion pod with the other setting refuses the lease."""
 
 
 class TrafficLease(Document):
-    """For how long, and for which requests, a champion pod asks the challenger.
+    """How long, and for which requests, a champion pod sends requests to the challenger.
 
     A lease replaces the one before it when (epoch, sequence) is greater; the same pair renews it. It runs ``ttl_seconds`` from
     its receipt on the pod's own monotonic clock; then the pod answers alone.
     """
 
     epoch: int
-    """The operator's leadership epoch: a deposed leader's leases are refused."""
+    """The operator's leadership epoch. Pods refuse leases of a former leader."""
     sequence: int
     """Grows with each change of the lease's content."""
     model: Name
     champion: Digest
-    """The digest of the pod that this lease is for: another pod refuses it."""
+    """Digest of the bundle that the pod must serve. Any other pod refuses the lease."""
     challenger: Challenger
     weight: Annotated[float, Field(ge=0, le=100)]
-    """Percentage of requests whose caller gets the challenger's answer."""
+    """Percentage of requests whose client gets the challenger's prediction."""
     mirror: Fraction = 1.0
-    """Fraction of the other requests that the challenger scores too, for evidence only; nobody waits for it."""
+    """Fraction of the other requests that the challenger scores as well, for evidence only. No client waits for it."""
     sticky_header: str | None = None
     deadline_ms: float
-    """The latency objective, and how long the champion waits before it gives its own answer."""
+    """The latency objective. The champion waits this long before it returns its own prediction."""
     ttl_seconds: float
     proof: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=1024)] | None = None
     """What the champion shows the challenger's pods, so that they know its requests (see control.ROUTED). An older operator gives
     none: they are answered all the same, and counted there, too."""
     turn_away: bool = False
-    """The Service selects these pods no longer: callers with an old connection are asked to connect anew."""
+    """Whether to drain: the Service no longer selects these pods, so clients with old connections are asked to reconnect."""
 
 
+OPENING_PAIRS = 20
+"""The first pairs of each champion pod. A pod in which the challenger fails more than half of them stops using it by itself."""
 LATENCY_LEVELS = (0.125, 0.25, 0.5)
-"""Fractions of the latency objective at which slower answers are counted, beside the objective itself."""
+"""Fractions of the latency objective at which slower responses are counted, in addition to the objective itself."""
 SCORE_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Scores at which crossings are counted: pairs in which one model's score is at or above and the other's below."""
 
 
 class PairedCounts(Document):
-    """What happened on the requests that both scored. Cumulative since the pod started; every field only grows.
+    """Counts of the requests that both versions scored. Cumulative since the pod started; every field only grows.
 
     ``*_challenger`` counts pairs where only the challenger failed (b in STATISTICS), ``*_champion`` where only the champion
     did (c), ``*_both`` where both did.
@@ -74,10 +77,10 @@ class PairedCounts(Document):
     late_champion: int = 0
     late_both: int = 0
     invalid: int = 0
-    """Pairs where only the challenger's answer was no answer: NaN, a wrong shape, or not a probability. Also counted as
+    """Pairs where only the challenger's score was invalid: NaN, a wrong shape, or not a probability. Also counted as
     errors."""
     compared: int = 0
-    """Pairs in which both gave a valid answer."""
+    """Pairs in which both scores were valid."""
     flips: int = 0
     """Compared pairs in which at least one row's decision, each at its own model's operating threshold, differs."""
     slower_challenger: tuple[int, ...] = (0,) * len(LATENCY_LEVELS)
@@ -87,13 +90,13 @@ class PairedCounts(Document):
     """By level: compared pairs in which only the challenger's score (of the request's first row) reaches it."""
     higher_champion: tuple[int, ...] = (0,) * len(SCORE_LEVELS)
     opening_pairs: int = 0
-    """Pairs among the first 20."""
+    """Pairs among the first :data:`OPENING_PAIRS`."""
     opening_errors: int = 0
     """Of these, the pairs in which only the challenger failed."""
     answered: int = 0
-    """Requests whose caller got the challenger's answer."""
+    """Requests whose client got the challenger's prediction."""
     fallbacks: int = 0
-    """Requests that were the challenger's by weight, and were answered by the champion as it failed or was late."""
+    """Requests assigned to the challenger that the champion answered, because the challenger failed or was late."""
     requests: int = 0
     """All requests seen while this challenger held a lease."""
 
@@ -101,7 +104,7 @@ class PairedCounts(Document):
         return self._fieldwise(other, add)
 
     def merge(self, other: PairedCounts) -> PairedCounts:
-        """The later of two readings of one pod's counters: duplicates and reordering change nothing."""
+        """Return the later of two readings of one pod's counters. Duplicates and reordering change nothing."""
         return self._fieldwise(other, max)
 
     def _fieldwise(self, other: PairedCounts, combine: Callable[[int, int], int]) -> PairedCounts:
@@ -116,20 +119,20 @@ class PairedEvidence(Document):
 
     challenger: Digest
     counts: PairedCounts
-    strata: Annotated[dict[str, PairedCounts], Field(max_length=MOST_STRATA)] = {}
+    strata: Annotated[dict[str, PairedCounts], Field(max_length=MAX_STRATA)] = {}
     """The same counts by stratum of each declared subgroup, such as ``sex=female``; by the request's first row."""
     tripped: str | None = None
-    """Why this pod stopped giving callers the challenger's answers on its own (a hard failure), or None."""
+    """Reason why this pod stopped using the challenger by itself (a hard failure), or None."""
 
 
 class ProfileCounts(Document):
-    """How many served rows fell into each cell of the reference profile, since the pod started."""
+    """Number of served rows in each cell of the reference profile, since the pod started."""
 
     rows: int = 0
     features: dict[str, tuple[int, ...]] = {}
-    """By feature name, the score included under ``score``; cells in the order of FeatureReference.counts."""
-    strata: Annotated[dict[str, dict[str, tuple[int, ...]]], Field(max_length=MOST_STRATA)] = {}
-    """By stratum of each declared subgroup, such as ``sex=female``: the same of its rows."""
+    """By feature name, with the score as ``score``. Cells are in the order of FeatureReference.counts."""
+    strata: Annotated[dict[str, dict[str, tuple[int, ...]]], Field(max_length=MAX_STRATA)] = {}
+    """By stratum of each declared subgroup, such as ``sex=female``: the same for its rows."""
 
 
 class ExchangeRequest(Document):
@@ -137,36 +140,36 @@ class ExchangeRequest(Document):
 
     epoch: int
     lease: TrafficLease | None = None
-    """The lease to hold from now on; None ends any lease that was given before."""
+    """The lease to hold from now on. None ends any earlier lease."""
     sequence: int | None = None
-    """The place of an end among the leases of its epoch: one that comes late ends none that was given after it. None: now."""
+    """Sequence of an end of a lease within its epoch. A late end does not affect newer leases. None: end now."""
     keep: bool = False
-    """Leave the lease as it is, not renewed: an operator that has just started reads the counts before it decides."""
+    """Keep the lease without renewing it: an operator that has just started reads the counts before it decides."""
     profile: bool = False
-    """Whether the answer shall hold the profile counts."""
+    """Whether the response includes the profile counts."""
 
 
 class LeaseState(Document):
-    """What the pod does with its lease now."""
+    """The lease that the pod holds now."""
 
     epoch: int
     sequence: int
     challenger: Digest
     weight: float
-    """In force: 0 when the pod tripped on a hard failure."""
+    """Weight in force; 0 after a hard failure."""
 
 
 class ExchangeResponse(Document):
-    """Champion pod to operator: what it counted. Cumulative, so a lost or repeated answer changes nothing."""
+    """Champion pod to operator: its counts. They are cumulative, so a lost or repeated response changes nothing."""
 
     pod: str
     instance: str
-    """Random at each start of the process: counters of another instance are other counters."""
+    """Random at each start of the process. Counters of different instances are independent."""
     model: Name
     version: SemVer
     digest: Digest
     refused: str | None = None
-    """Why the lease in the request was not taken (StaleEpoch, WrongDigest, WrongModel, TlsDiffers), or None."""
+    """Reason why the lease was refused (StaleEpoch, WrongDigest, WrongModel, TlsDiffers), or None."""
     lease: LeaseState | None = None
     evidence: tuple[PairedEvidence, ...] = ()
     requests: int = 0
@@ -187,11 +190,11 @@ class TrainingProgress(Document):
 
 
 class TrainingOutcome(Document):
-    """How a training pod ended; its termination message, at most 4096 bytes of JSON."""
+    """Outcome of a training pod: its termination message, at most 4096 bytes of JSON."""
 
     succeeded: bool
     reason: str
-    """CamelCase: Trained, or why not: UnknownColumn, MissingFile, EmptyData, OneClass, AllMissing, ParityFailed ..."""
+    """Trained, or the reason of the failure; see :mod:`modelward_api.resources.reasons`."""
     message: str
     """A sentence without any patient's value."""
     field: str | None = None
@@ -208,51 +211,43 @@ class TrainingOutcome(Document):
 
 
 INVALID_INPUT_EXIT_CODE = 65
-"""A training or scoring pod that failed for its input or its bundle (EX_DATAERR): the Job is not tried again."""
+"""Exit code for invalid input or an invalid bundle (EX_DATAERR). The Job is not retried."""
 
 
-TERMINATED = "Terminated"
-"""Reason of a training or scoring pod that was told to end. It is no verdict: why it was told so stands in the Job."""
 TERMINATED_EXIT_CODE = 143
+"""Exit code of a pod that was told to end. The Job names the reason."""
 
 
 class BatchOutcome(Document):
-    """How the scoring of one shard ended; its pod's termination message."""
+    """Outcome of one shard: its pod's termination message."""
 
     succeeded: bool
     reason: str
-    """CamelCase: Scored, or why not: MissingFile, MissingColumn, UnreadableFile, InvalidRows ..."""
+    """Scored, or the reason of the failure; see :mod:`modelward_api.resources.reasons`."""
     message: str
     """A sentence without any patient's value."""
     field: str | None = None
     """The path in the ScoreBatch that is wrong, such as spec.keepColumns[0]."""
     shard: int = 0
     input_digest: Digest | None = None
-    """What the input files were: all shards must have seen the same."""
+    """Digest of the list of input files. All shards must have seen the same."""
     rows: int = 0
     scored: int = 0
     invalid: int = 0
     seconds: float = 0.0
-    """That reading, scoring and writing took, without the start."""
+    """Seconds of reading, scoring and writing, without the start."""
+
+
+def _ends_a_fetch(reason: Reason) -> Reason:
+    if reason not in FETCHED:
+        raise ValueError("reason: must be one with which a fetch ends")
+    return reason
 
 
 class FetchOutcome(Document):
-    """How the fetch of a bundle ended; the init container's termination message."""
+    """Outcome of the fetch of a bundle: the init container's termination message."""
 
     verified: bool
-    reason: Literal[
-        "Verified",
-        "DigestMismatch",
-        "ArtifactNotFound",
-        "ArtifactUnreadable",
-        "StoreUnavailable",
-        "StoreUnreachable",
-        "StoreAccessDenied",
-        "StoreCertificateUntrusted",
-        "StoreAuthoritiesMissing",
-        "BadSignature",
-        "ModelMismatch",
-        "VersionMismatch",
-    ]
+    reason: Annotated[Reason, AfterValidator(_ends_a_fetch)]
     message: str
     digest: Digest | None = None

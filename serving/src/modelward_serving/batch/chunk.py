@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from modelward_api import csv_errors
 from modelward_api.resources.columns import Column
+from modelward_api.resources.reasons import Reason
 from modelward_serving.batch.columns import Values
 from modelward_serving.batch.errors import InvalidInputError
 from modelward_serving.counting.dictionary import DictionaryArray
@@ -48,9 +49,11 @@ class Wanted:
         if counts[name] == 0:
             hint = csv_errors.present(list(counts), self.names, name)
             message = f"{told} has no column {name}, which is {role}; {hint}"
-            raise InvalidInputError("MissingColumn", message, where)
+            raise InvalidInputError(Reason.MISSING_COLUMN, message, where)
         if counts[name] > 1:
-            raise InvalidInputError("DuplicateColumn", f"{told} has column {name} twice. Rename or remove one", where)
+            raise InvalidInputError(
+                Reason.DUPLICATE_COLUMN, f"{told} has column {name} twice. Rename or remove one", where
+            )
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from modelward_api.resources.columns import BOOLEANS, Column
+from modelward_api.resources.reasons import Reason
 from modelward_serving.batch.errors import InvalidInputError
 from modelward_serving.counting.dictionary import DictionaryArray
 from modelward_serving.validation import rules
@@ -66,7 +67,7 @@ def texts_for_missing(column: Column) -> tuple[str, ...]:
 
 def _other_type(column: Column, told: str, wanted: str) -> InvalidInputError:
     message = f"column {column.name} of {told} must contain {wanted}. Convert it"
-    return InvalidInputError("WrongKind", message, "spec.input.uri")
+    return InvalidInputError(Reason.WRONG_KIND, message, "spec.input.uri")
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -157,4 +158,4 @@ def _parsed(column: Column, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _not_numbers(column: Column, rows: np.ndarray) -> Iterator[rules.Fault]:
     if rows.any():
-        yield rules.Fault("WrongKind", rules.no_number(column), rows)
+        yield rules.Fault(Reason.WRONG_KIND, rules.no_number(column), rows)

@@ -7,6 +7,7 @@ import logging
 
 from modelward_api import job_process
 from modelward_api.bundle.documents import UnverifiedBundleError
+from modelward_api.resources.reasons import Reason
 from modelward_api.wire.exchange import INVALID_INPUT_EXIT_CODE, BatchOutcome
 from modelward_serving.batch import score
 from modelward_serving.batch.errors import InvalidInputError, UnreachableError
@@ -56,7 +57,7 @@ def _scored(options: argparse.Namespace) -> tuple[BatchOutcome, int]:
     except UnreachableError as error:
         return _failed(error.reason, str(error)), 1
     except BaseException as error:  # a panic of a native library, too, which is no Exception
-        return _failed("InternalError", job_process.where(error)), 1
+        return _failed(Reason.INTERNAL_ERROR, job_process.where(error)), 1
 
 
 def _failed(reason: str, message: str, field: str | None = None) -> BatchOutcome:

@@ -16,6 +16,7 @@ import pyarrow.csv as pc
 
 from modelward_api import csv_errors
 from modelward_api.resources.columns import Column
+from modelward_api.resources.reasons import Reason
 from modelward_serving.batch.chunk import Chunk, Wanted
 from modelward_serving.batch.columns import Values, from_numbers, from_text, texts_for_missing
 from modelward_serving.batch.errors import InvalidInputError, unreadable
@@ -122,7 +123,7 @@ def _header(file: File) -> tuple[list[str], int]:
     except (UnicodeDecodeError, csv.Error):
         raise _malformed(file, "the header is not valid UTF-8") from None
     if not names:
-        raise InvalidInputError("EmptyFile", f"{file.told} is empty: it must have a header", "spec.input.uri")
+        raise InvalidInputError(Reason.EMPTY_FILE, f"{file.told} is empty: it must have a header", "spec.input.uri")
     if "\0" in text or (len(names) == 1 and csv_errors.separator(names[0])):
         raise _malformed(file, "the header has a NUL byte or another separator than a comma")
     return names, end

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from modelward_api.base import Digest, Document, SemVer
 from modelward_api.names import DECISION, SCORE, VERSION
+from modelward_api.resources.reasons import Reason
 from modelward_api.wire.exchange import ProfileCounts
 from modelward_serving.batch.errors import InvalidInputError
 from modelward_serving.batch.store import Output
@@ -117,7 +118,7 @@ def _alike(table: pa.Table, schema: pa.Schema) -> pa.Table:
     except (pa.ArrowException, ValueError):
         odd = next(f.name for f in schema if table.schema.field(f.name).type != f.type)
         message = f"column {odd} has different types in different files. Convert it, or remove it from spec.keepColumns"
-        raise InvalidInputError("WrongKind", message, "spec.keepColumns") from None
+        raise InvalidInputError(Reason.WRONG_KIND, message, "spec.keepColumns") from None
 
 
 def canonical(document: Document) -> bytes:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from modelward_api.names import SCORE
+from modelward_api.resources.reasons import Reason
 from modelward_api.resources.scorebatch import OnInvalidRow
 from modelward_api.wire.exchange import BatchOutcome
 from modelward_serving.batch import delimited, parquet, result
@@ -28,7 +29,7 @@ from modelward_serving.model.predictor import Predictor
 log = logging.getLogger("modelward.batch")
 
 READERS = {"csv": delimited.chunks, "parquet": parquet.chunks}
-MALFORMED = ("", "WrongFields")
+MALFORMED = ("", Reason.WRONG_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def run(task: Task, predictor: Predictor) -> BatchOutcome:
 def _outcome(made: result.ShardResult, given: Input) -> BatchOutcome:
     return BatchOutcome(
         succeeded=True,
-        reason="Scored",
+        reason=Reason.SCORED,
         message=f"{made.scored} of {made.rows} rows scored",
         shard=made.shard,
         input_digest=given.digest,
@@ -139,7 +140,7 @@ def score(chunk: Chunk, predictor: Predictor) -> np.ndarray:
     if not proper.all():
         rows = np.zeros(chunk.rows, dtype=bool)
         rows[chunk.valid] = ~proper
-        chunk.refuse(SCORE, "InvalidScore", rows)
+        chunk.refuse(SCORE, Reason.INVALID_SCORE, rows)
         (numbers, texts), found = _arranged(chunk, predictor), found[proper]
     predictor.profile.count(numbers, texts, found)
     return scores
@@ -168,4 +169,4 @@ def _written(
 def _invalid_rows(chunk: Chunk) -> InvalidInputError:
     told = "; ".join(f"{column}: {reason}" for column, reason in sorted(chunk.reasons))
     message = f"rows cannot be scored ({told}). Correct them, or set spec.onInvalidRow to null or skip"
-    return InvalidInputError("InvalidRows", message, "spec.input.uri")
+    return InvalidInputError(Reason.INVALID_ROWS, message, "spec.input.uri")

@@ -15,12 +15,14 @@ from typing import Any
 import obstore
 from obstore.store import LocalStore, from_url
 
+from modelward_api.resources.reasons import Reason
 from modelward_api.store import (
     LOCAL,
     InvalidAddressError,
+    client_options,
     is_full,
     is_inside,
-    patient,
+    is_missing,
     resolve,
     shown,
     split,
@@ -114,18 +116,15 @@ def reachable(uri: str, which: str) -> Iterator[None]:
     try:
         yield
     except (OSError, obstore.exceptions.BaseError, ValueError) as error:
-        text = str(error)
         if is_full(error):
             message = f"no space left at {uri}. Free space, then delete this ScoreBatch and apply it again"
-            raise InvalidInputError("StoreFull", message, FIELD[which]) from None
-        if isinstance(error, FileNotFoundError) or any(
-            s in text for s in ("not found", "No such file", "canonicalize")
-        ):
+            raise InvalidInputError(Reason.STORE_FULL, message, FIELD[which]) from None
+        if is_missing(error):
             message = f"nothing found at {uri}. Upload it, or correct the address"
-            raise InvalidInputError("MissingFile", message, FIELD[which]) from None
+            raise InvalidInputError(Reason.MISSING_FILE, message, FIELD[which]) from None
         if isinstance(error, ValueError):
             raise InvalidInputError(
-                "InvalidAddress", f"{uri} is not a valid address of a store", FIELD[which]
+                Reason.INVALID_ADDRESS, f"{uri} is not a valid address of a store", FIELD[which]
             ) from None
         raise _unreachable(error, uri) from None
 
@@ -139,7 +138,7 @@ def _address(uri: str, store: str | None, which: str) -> str:
     try:
         return resolve(uri, store).rstrip("/")
     except InvalidAddressError as error:
-        raise InvalidInputError("InvalidAddress", str(error), FIELD[which]) from None
+        raise InvalidInputError(Reason.INVALID_ADDRESS, str(error), FIELD[which]) from None
 
 
 def find(uri: str, form: str, output: str, store: str | None) -> Input:
@@ -152,7 +151,7 @@ def find(uri: str, form: str, output: str, store: str | None) -> Input:
     address, target = _address(uri, store, "input"), _address(output, store, "output")
     folder, name = split(address)
     if target in (address, folder if "*" in name else None):
-        raise InvalidInputError("InvalidAddress", "must be another folder than the input's", FIELD["output"])
+        raise InvalidInputError(Reason.INVALID_ADDRESS, "must be another folder than the input's", FIELD["output"])
     with reachable(uri, "input"):
         if "*" in name:
             found = [f for f in _below(folder, target) if fnmatchcase(f.path, name)]
@@ -160,7 +159,7 @@ def find(uri: str, form: str, output: str, store: str | None) -> Input:
             found = _single(folder, name) or [f for f in _below(address, target) if f.path.endswith(f".{form}")]
     if not found:
         message = f"no .{form} file found at {shown(uri)}. Upload it, or correct the address"
-        raise InvalidInputError("MissingFile", message, FIELD["input"])
+        raise InvalidInputError(Reason.MISSING_FILE, message, FIELD["input"])
     found.sort(key=lambda file: file.path)
     many = len(found) > 1 or "*" in name
     places = [f"file {i} of {len(found)} (by name) at {shown(uri)}" for i in range(1, len(found) + 1)]
@@ -168,7 +167,7 @@ def find(uri: str, form: str, output: str, store: str | None) -> Input:
 
 
 def _single(folder: str, name: str) -> list[File]:
-    store = from_url(folder, **patient(folder))
+    store = from_url(folder, **client_options(folder))
     try:
         return [_file(store, obstore.head(store, name))]
     except FileNotFoundError:
@@ -177,7 +176,7 @@ def _single(folder: str, name: str) -> list[File]:
 
 def _below(folder: str, target: str) -> list[File]:
     """Return the files of a folder, without hidden files and the output's."""
-    store = from_url(folder, **patient(folder))
+    store = from_url(folder, **client_options(folder))
     inside = target.removeprefix(f"{folder}/") + "/" if target.startswith(f"{folder}/") else None
     metas = [meta for chunk in obstore.list(store) for meta in chunk]
     visible = [m for m in metas if not any(part.startswith((".", "_")) for part in m["path"].split("/"))]
@@ -203,7 +202,7 @@ class Output:
         with reachable(uri, "output"):
             is_local = address.startswith("file://")
             self._store = (
-                LocalStore.from_url(address, mkdir=True) if is_local else from_url(address, **patient(address))
+                LocalStore.from_url(address, mkdir=True) if is_local else from_url(address, **client_options(address))
             )
 
     def put(self, name: str, content: bytes | Path) -> None:

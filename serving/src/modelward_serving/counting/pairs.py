@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from modelward_api.wire.exchange import PairedCounts
+from modelward_api.wire.exchange import OPENING_PAIRS, PairedCounts
 
-OPENING = 20
 """The first pairs of a challenger; at most half of them may fail."""
 _COUNTED = tuple(name for name, field in PairedCounts.model_fields.items() if field.annotation is int)
 _BY_LEVEL = {name: field.default for name, field in PairedCounts.model_fields.items() if name not in _COUNTED}
@@ -70,7 +69,7 @@ def count_pair(counts: Counts, pair: PairedResult) -> None:
             _count_crossed(counts.by_level, "slower", *pair.slower)
         if pair.higher[0] != pair.higher[1]:
             _count_crossed(counts.by_level, "higher", *pair.higher)
-    if plain["opening_pairs"] < OPENING:
+    if plain["opening_pairs"] < OPENING_PAIRS:
         plain["opening_pairs"] += 1
         plain["opening_errors"] += pair.error_challenger and not pair.error_champion
 

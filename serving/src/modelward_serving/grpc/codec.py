@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from modelward_api.names import SCORE
+from modelward_api.resources.reasons import Reason
 from modelward_serving._generated import open_inference_pb2 as pb
 from modelward_serving.errors import RefusedError
 from modelward_serving.inference.response import parameters
@@ -58,11 +59,13 @@ def parse(content: bytes) -> pb.ModelInferRequest:
     """
     if len(content) > SMALL and _weight(content, 0, len(content), ()) > MAX_WEIGHT:
         rule = f"a message may have at most {MAX_WEIGHT} values, fields included; raw contents count as one value"
-        raise RefusedError(413, "TooLarge", "", rule)
+        raise RefusedError(413, Reason.TOO_LARGE, "", rule)
     try:
         message: pb.ModelInferRequest = pb.ModelInferRequest.FromString(content)
     except DecodeError as error:
-        raise RefusedError(400, "NotARequest", "", "the message is not a valid inference.ModelInferRequest") from error
+        raise RefusedError(
+            400, Reason.NOT_A_REQUEST, "", "the message is not a valid inference.ModelInferRequest"
+        ) from error
     return message
 
 
@@ -74,16 +77,18 @@ def decode(message: pb.ModelInferRequest) -> InferenceRequest:
     """
     raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
-        raise RefusedError(400, "NotARequest", "raw_input_contents", "must have one entry for each input, or none")
+        raise RefusedError(
+            400, Reason.NOT_A_REQUEST, "raw_input_contents", "must have one entry for each input, or none"
+        )
     if not message.inputs:
-        raise RefusedError(422, "MissingInput", "inputs", "must have at least one input")
+        raise RefusedError(422, Reason.MISSING_INPUT, "inputs", "must have at least one input")
     tensors: list[Any] = []
     for index, given in enumerate(message.inputs):
         said = _parameters(given.parameters, f"inputs[{index}].") if given.parameters else None
         if raw:
             if given.HasField("contents") and given.contents.ListFields():
                 rule = "must be empty if raw_input_contents is set"
-                raise RefusedError(400, "NotARequest", f"inputs[{index}].contents", rule)
+                raise RefusedError(400, Reason.NOT_A_REQUEST, f"inputs[{index}].contents", rule)
             tensors.append(BinaryTensor(given.name, list(given.shape), given.datatype, raw[index], said))
         else:
             tensors.append(
@@ -99,24 +104,24 @@ def decode(message: pb.ModelInferRequest) -> InferenceRequest:
 def _values(given: Any, where: str) -> list[Any]:
     field = CONTENTS.get(given.datatype)
     if field is None:
-        raise RefusedError(422, "WrongDatatype", f"{where}.datatype", f"must be one of {', '.join(CONTENTS)}")
+        raise RefusedError(422, Reason.WRONG_DATATYPE, f"{where}.datatype", f"must be one of {', '.join(CONTENTS)}")
     if len(given.contents.ListFields()) > 1:
         rule = f"must have values in {field} only"
-        raise RefusedError(400, "NotARequest", f"{where}.contents", rule)
+        raise RefusedError(400, Reason.NOT_A_REQUEST, f"{where}.contents", rule)
     values = getattr(given.contents, field)
     if given.datatype != "BYTES":
         return list(values)
     try:
         return [value.decode() for value in values]
     except UnicodeDecodeError as error:
-        raise RefusedError(422, "WrongKind", f"{where}.contents", "must be valid UTF-8") from error
+        raise RefusedError(422, Reason.WRONG_KIND, f"{where}.contents", "must be valid UTF-8") from error
 
 
 def _parameters(found: Any, where: str = "") -> dict[str, Any] | None:
     if not found:
         return None
     if SHARED_MEMORY in found:
-        raise RefusedError(501, "Unsupported", f"{where}parameters.{SHARED_MEMORY}", NO_SHARED_MEMORY)
+        raise RefusedError(501, Reason.UNSUPPORTED, f"{where}parameters.{SHARED_MEMORY}", NO_SHARED_MEMORY)
     return {name: getattr(value, value.WhichOneof("parameter_choice") or "bool_param") for name, value in found.items()}
 
 

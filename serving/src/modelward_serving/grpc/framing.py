@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from urllib.parse import quote
 
+from modelward_api.resources.reasons import Reason
 from modelward_serving.errors import RefusedError
 from modelward_serving.limits import MAX_BODY
 from modelward_serving.protocol.compression import decompress
@@ -72,7 +73,7 @@ def message_of(stream: Stream) -> bytes:
     """
     found = next_message(stream)
     if found is None or stream.body:
-        raise StatusError(Code.INVALID_ARGUMENT, "NotARequest: the call takes exactly one complete message")
+        raise StatusError(Code.INVALID_ARGUMENT, f"{Reason.NOT_A_REQUEST}: the call takes exactly one complete message")
     return found
 
 
@@ -87,7 +88,7 @@ def next_message(stream: Stream, largest: int = MAX_BODY) -> bytes | None:
         return None
     end = PREFIX + int.from_bytes(body[1:PREFIX])
     if end > PREFIX + largest:
-        raise StatusError(Code.RESOURCE_EXHAUSTED, f"TooLarge: a message may have at most {largest} bytes")
+        raise StatusError(Code.RESOURCE_EXHAUSTED, f"{Reason.TOO_LARGE}: a message may have at most {largest} bytes")
     if len(body) < end:
         return None
     content = bytes(body[PREFIX:end])
@@ -116,6 +117,6 @@ def declared_timeout(stream: Stream) -> float | None:
     if said[-1:] not in _UNITS or not said[:-1].isdigit() or len(said) > 9:
         raise StatusError(
             Code.INVALID_ARGUMENT,
-            "NotARequest: grpc-timeout: must be up to eight digits and a unit (H, M, S, m, u or n)",
+            f"{Reason.NOT_A_REQUEST}: grpc-timeout: must be up to eight digits and a unit (H, M, S, m, u or n)",
         )
     return int(said[:-1]) * _UNITS[said[-1:]]

@@ -15,6 +15,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
+from modelward_api.resources.reasons import Reason
 from modelward_serving._generated import open_inference_pb2 as pb
 from modelward_serving.errors import RefusedError
 from modelward_serving.grpc import codec, reflection
@@ -185,12 +186,12 @@ class GrpcServer:
 
     def too_large(self, stream: Stream) -> None:
         """Refuse a call whose message is too large."""
-        rule = f"TooLarge: a message may have at most {MAX_BODY} bytes"
+        rule = f"{Reason.TOO_LARGE}: a message may have at most {MAX_BODY} bytes"
         refuse(stream, StatusError(Code.RESOURCE_EXHAUSTED, rule))
 
     def too_much(self, stream: Stream) -> None:
         """Refuse the largest call, because the open calls are too large together."""
-        rule = "TooBusy: the open calls have too many bytes together; send fewer at once"
+        rule = f"{Reason.TOO_BUSY}: the open calls have too many bytes together; send fewer at once"
         refuse(stream, StatusError(Code.RESOURCE_EXHAUSTED, rule))
 
     def dropped(self, stream: Stream) -> None:
@@ -210,7 +211,7 @@ class GrpcServer:
         for stream in list(connection.streams.values()):
             slow = not stream.is_complete and not stream.method.is_streaming
             if slow and now - stream.begun > MAX_REQUEST_SECONDS:
-                rule = f"TooSlow: a call must be complete within {MAX_REQUEST_SECONDS:g} s"
+                rule = f"{Reason.TOO_SLOW}: a call must be complete within {MAX_REQUEST_SECONDS:g} s"
                 refuse(stream, StatusError(Code.DEADLINE_EXCEEDED, rule))
         if now >= leaves:
             connection.go_away()
@@ -284,11 +285,14 @@ class GrpcServer:
         elif isinstance(error, TimeoutError):
             told, status = StatusError(Code.DEADLINE_EXCEEDED, "the request timed out"), 504
         elif isinstance(error, NoAnswerError):
-            told, status = StatusError(Code.INTERNAL, "InvalidScore: the model returned an invalid score"), 500
+            told, status = (
+                StatusError(Code.INTERNAL, f"{Reason.INVALID_SCORE}: the model returned an invalid score"),
+                500,
+            )
         else:
             # Its message may contain values: log only its type.
             log.error("inference failed: %s", type(error).__name__)
-            told, status = StatusError(Code.INTERNAL, "InternalError: the model failed"), 500
+            told, status = StatusError(Code.INTERNAL, f"{Reason.INTERNAL_ERROR}: the model failed"), 500
         refuse(stream, told)
         return status
 
@@ -299,10 +303,12 @@ class GrpcServer:
 
     def _check_model(self, model: str, version: str) -> None:
         if model != self._signature.model:
-            raise RefusedError(404, "NotFound", "model_name", f"no such model; this pod serves {self._signature.model}")
+            raise RefusedError(
+                404, Reason.NOT_FOUND, "model_name", f"no such model; this pod serves {self._signature.model}"
+            )
         if version not in ("", self._signature.version):
             raise RefusedError(
-                404, "NotFound", "model_version", f"no such version; this pod serves {self._signature.version}"
+                404, Reason.NOT_FOUND, "model_version", f"no such version; this pod serves {self._signature.version}"
             )
 
     def _model_ready(self, request: Any) -> Any:
@@ -321,7 +327,7 @@ class GrpcServer:
 
     def _check(self, request: Any) -> Any:
         if request.service not in ("", *SERVICES):
-            raise StatusError(Code.NOT_FOUND, "NotFound: no such service")
+            raise StatusError(Code.NOT_FOUND, f"{Reason.NOT_FOUND}: no such service")
         return health_pb2.HealthCheckResponse.FromString(self._health())
 
     def _health(self) -> bytes:
@@ -341,7 +347,7 @@ class GrpcServer:
                 stream.send(framed(self._health()))
                 self._watchers.add(stream)
             if is_wrong:
-                raise StatusError(Code.INVALID_ARGUMENT, "NotARequest: the call takes exactly one message")
+                raise StatusError(Code.INVALID_ARGUMENT, f"{Reason.NOT_A_REQUEST}: the call takes exactly one message")
         except StatusError as error:
             refuse(stream, error)
             self._watchers.discard(stream)
@@ -360,12 +366,15 @@ class GrpcServer:
                 stream.asked += 1
                 if stream.asked > reflection.MAX_QUESTIONS:
                     raise StatusError(
-                        Code.RESOURCE_EXHAUSTED, f"TooMany: a call may have at most {reflection.MAX_QUESTIONS} requests"
+                        Code.RESOURCE_EXHAUSTED,
+                        f"{Reason.TOO_MANY}: a call may have at most {reflection.MAX_QUESTIONS} requests",
                     )
                 stream.begin(HEAD)
                 stream.send(framed(reflection.respond(content, SERVICES)))
             if len(stream.body) > reflection.MAX_QUESTIONS * (PREFIX + reflection.MAX_QUESTION):
-                raise StatusError(Code.RESOURCE_EXHAUSTED, "TooMany: read the responses before sending more requests")
+                raise StatusError(
+                    Code.RESOURCE_EXHAUSTED, f"{Reason.TOO_MANY}: read the responses before sending more requests"
+                )
         except DecodeError:
             refuse(stream, StatusError(Code.INVALID_ARGUMENT, "the message is not a valid ServerReflectionRequest"))
         except StatusError as error:
@@ -419,7 +428,7 @@ def _not_grpc(stream: Stream) -> None:
 
 def _unknown(stream: Stream) -> None:
     """Refuse an unknown method at once: a streaming call would never be complete."""
-    rule = "NotFound: no such method; for inference, call the unary method ModelInfer"
+    rule = f"{Reason.NOT_FOUND}: no such method; for inference, call the unary method ModelInfer"
     if b"SharedMemory" in stream.head.path:
         rule = f"Unsupported: {codec.NO_SHARED_MEMORY}"
     refuse(stream, StatusError(Code.UNIMPLEMENTED, rule))

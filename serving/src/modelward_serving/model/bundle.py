@@ -22,11 +22,12 @@ from modelward_api.bundle.documents import (
     UnverifiedBundleError,
     file_digest,
 )
+from modelward_api.resources.reasons import Reason
 
 UNLISTED = frozenset({names.MANIFEST_FILE, "model.yaml"})
 """What a bundle may hold beside the files of its manifest: model.yaml makes it a BentoML model archive; we do not read it."""
 MAX_FILE = 2 * 1024**3
-DIGEST_MISMATCH = "DigestMismatch"
+DIGEST_MISMATCH = Reason.DIGEST_MISMATCH
 """Reason of a readable bundle that is not the requested one."""
 
 

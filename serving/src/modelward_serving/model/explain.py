@@ -13,6 +13,7 @@ from modelward_api.bundle.attribution import Attribution, attributor, linked
 from modelward_api.bundle.documents import Explainer as Document
 from modelward_api.bundle.documents import Golden, SampledExplainer, Signature
 from modelward_api.names import SCORE
+from modelward_api.resources.reasons import Reason
 from modelward_serving.errors import RefusedError
 from modelward_serving.model.predictor import Predictor
 from modelward_serving.model.session import Columns, Session, as_columns
@@ -65,10 +66,10 @@ class Explanations:
         """
         if self._predictor.bundle.explainer is None:
             rule = "this version has no explainer; see the warnings of its TrainingJob, or train it again"
-            raise RefusedError(404, "NoExplainer", "", rule)
+            raise RefusedError(404, Reason.NO_EXPLAINER, "", rule)
         if rows.count > MAX_ROWS:
             raise RefusedError(
-                422, "TooManyRows", "inputs[0].shape", f"an explanation may have at most {MAX_ROWS} rows"
+                422, Reason.TOO_MANY_ROWS, "inputs[0].shape", f"an explanation may have at most {MAX_ROWS} rows"
             )
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._answered, rows, arm)
 

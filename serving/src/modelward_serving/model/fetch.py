@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from modelward_api import job_process, names
 from modelward_api.bundle.documents import Signature, UnverifiedBundleError
-from modelward_api.store import TROUBLES, InvalidAddressError, patient, resolve, shown, split, trouble
+from modelward_api.resources.reasons import STORE_TROUBLES, Reason
+from modelward_api.store import InvalidAddressError, client_options, resolve, shown, split, trouble
 from modelward_api.wire.exchange import INVALID_INPUT_EXIT_CODE, FetchOutcome
 from modelward_serving.model.bundle import unpack
 from modelward_serving.termination import tell
@@ -26,10 +27,10 @@ def fetch(
     told = shown(uri)
     try:
         folder, name = split(resolve(uri, store))
-        content = bytes(obstore.get(from_url(folder, **patient(folder)), name).bytes())
+        content = bytes(obstore.get(from_url(folder, **client_options(folder)), name).bytes())
         files = unpack(content, digest)
     except InvalidAddressError as error:
-        return FetchOutcome(verified=False, reason="ArtifactNotFound", message=f"spec.artifact.uri: {error}")
+        return FetchOutcome(verified=False, reason=Reason.ARTIFACT_NOT_FOUND, message=f"spec.artifact.uri: {error}")
     except UnverifiedBundleError as error:
         message = f"The bundle at {told} cannot be used: {error}"
         return FetchOutcome.model_validate({"verified": False, "reason": error.reason, "message": message})
@@ -39,7 +40,7 @@ def fetch(
         )
         if missing:
             message = f"spec.artifact.uri: nothing found at {told}. Upload the bundle, or correct the address"
-            return FetchOutcome(verified=False, reason="ArtifactNotFound", message=message)
+            return FetchOutcome(verified=False, reason=Reason.ARTIFACT_NOT_FOUND, message=message)
         found = trouble(error, uri)
         document = {"verified": False, "reason": found.reason, "message": f"{found.sentence}; the fetch is retried"}
         return FetchOutcome.model_validate(document)
@@ -49,7 +50,7 @@ def fetch(
         target = into / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
-    return FetchOutcome(verified=True, reason="Verified", message=f"{len(files)} files", digest=digest)
+    return FetchOutcome(verified=True, reason=Reason.VERIFIED, message=f"{len(files)} files", digest=digest)
 
 
 def _mismatch(files: dict[str, bytes], model: str | None, version: str | None) -> FetchOutcome | None:
@@ -60,10 +61,10 @@ def _mismatch(files: dict[str, bytes], model: str | None, version: str | None) -
         if model is None and version is None:
             return None
         message = "The bundle's signature cannot be read. Train the model again with this release of Modelward"
-        return FetchOutcome(verified=False, reason="ArtifactUnreadable", message=message)
+        return FetchOutcome(verified=False, reason=Reason.ARTIFACT_UNREADABLE, message=message)
     for reason, field, wanted, found in (
-        ("ModelMismatch", "model", model, signature.model),
-        ("VersionMismatch", "version", version, signature.version),
+        (Reason.MODEL_MISMATCH, "model", model, signature.model),
+        (Reason.VERSION_MISMATCH, "version", version, signature.version),
     ):
         if wanted is not None and wanted != found:
             message = (
@@ -88,9 +89,9 @@ def run(
         outcome = fetch(uri, digest, into, store, model, version)
     except Exception as error:  # its text may contain anything of the bundle
         message = f"The bundle could not be fetched ({job_process.where(error)})"
-        outcome = FetchOutcome(verified=False, reason="StoreUnavailable", message=message)
+        outcome = FetchOutcome(verified=False, reason=Reason.STORE_UNAVAILABLE, message=message)
     log.info("%s: %s", outcome.reason, outcome.message)
     tell(termination_log, outcome.to_json())
     if outcome.verified:
         return 0
-    return 1 if outcome.reason in TROUBLES else INVALID_INPUT_EXIT_CODE
+    return 1 if outcome.reason in STORE_TROUBLES else INVALID_INPUT_EXIT_CODE

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from modelward_api.resources.reasons import Reason
 from modelward_serving.counting.profile import ProfileCounter
 from modelward_serving.counting.subgroups import Strata
 from modelward_serving.errors import RefusedError
@@ -79,7 +80,7 @@ class Predictor:
             for name, values in inputs.items()
         ]
         if not tensors:
-            raise RefusedError(422, "MissingInput", "inputs", "must have at least one input")
+            raise RefusedError(422, Reason.MISSING_INPUT, "inputs", "must have at least one input")
         return self.validator.rows(InferenceRequest(tensors))
 
     def by_column(self, inputs: Mapping[str, list[Any]]) -> dict[str, list[Any]]:

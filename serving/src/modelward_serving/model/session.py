@@ -11,6 +11,7 @@ import onnxruntime
 
 from modelward_api.bundle.documents import Golden, Signature
 from modelward_api.names import SCORE
+from modelward_api.resources.reasons import Reason
 from modelward_serving.model import graph_rewrite
 from modelward_serving.model.bundle import Bundle
 
@@ -53,7 +54,7 @@ class Session:
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise UnservableError(
-                "ModelUnloadable", f"ONNX Runtime cannot load the model: {type(error).__name__}"
+                Reason.MODEL_UNLOADABLE, f"ONNX Runtime cannot load the model: {type(error).__name__}"
             ) from error
         self._check_inputs()
         self._bound: dict[int, _Bound] = {}
@@ -98,7 +99,7 @@ class Session:
         present = {node.name for node in self._session.get_inputs()}
         if wanted != present or SCORE not in {node.name for node in self._session.get_outputs()}:
             message = "the graph's inputs and outputs differ from the signature's"
-            raise UnservableError("ModelUnloadable", message)
+            raise UnservableError(Reason.MODEL_UNLOADABLE, message)
 
     def _warm_up(self, golden: Golden, signature: Signature) -> float:
         numbers, texts = as_columns(signature, golden)
@@ -111,14 +112,14 @@ class Session:
             first = self.score(numbers[:1], [text[:1] for text in texts])
         except Exception as error:
             raise UnservableError(
-                "ModelUnloadable", f"the model fails on its golden rows: {type(error).__name__}"
+                Reason.MODEL_UNLOADABLE, f"the model fails on its golden rows: {type(error).__name__}"
             ) from error
         expected = np.array(golden.scores, dtype=np.float32)
         if scores.shape != expected.shape or not np.all(np.abs(scores - expected) <= golden.tolerance):
             message = "the scores of the golden rows differ from those at training"
-            raise UnservableError("ParityFailed", message)
+            raise UnservableError(Reason.PARITY_FAILED, message)
         if first.shape != (1,) or not np.abs(first[0] - expected[0]) <= golden.tolerance:
-            raise UnservableError("ParityFailed", "the model scores a row differently alone than in a batch")
+            raise UnservableError(Reason.PARITY_FAILED, "the model scores a row differently alone than in a batch")
         return elapsed
 
 

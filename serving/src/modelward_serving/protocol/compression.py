@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 
+from modelward_api.resources.reasons import Reason
 from modelward_serving.errors import RefusedError
 from modelward_serving.limits import MAX_BODY
 
@@ -27,18 +28,18 @@ def decompress(body: bytes, encoding: bytes, largest: int = MAX_BODY) -> bytes:
     """
     encoding = encoding.strip().lower().removeprefix(b"x-")
     if encoding not in (b"gzip", b"deflate"):
-        raise RefusedError(415, "UnsupportedEncoding", "Content-Encoding", "must be gzip, deflate or identity")
+        raise RefusedError(415, Reason.UNSUPPORTED_ENCODING, "Content-Encoding", "must be gzip, deflate or identity")
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
     try:
         content = unpacker.decompress(body, largest)
     except zlib.error as error:
         raise RefusedError(
-            400, "NotARequest", "Content-Encoding", f"the body is not valid {encoding.decode()}"
+            400, Reason.NOT_A_REQUEST, "Content-Encoding", f"the body is not valid {encoding.decode()}"
         ) from error
     if unpacker.unconsumed_tail:
-        raise RefusedError(413, "TooLarge", "", f"a body may have at most {largest} bytes")
+        raise RefusedError(413, Reason.TOO_LARGE, "", f"a body may have at most {largest} bytes")
     if not unpacker.eof:
         raise RefusedError(
-            400, "NotARequest", "Content-Encoding", f"the body is not valid {encoding.decode()}: it is truncated"
+            400, Reason.NOT_A_REQUEST, "Content-Encoding", f"the body is not valid {encoding.decode()}: it is truncated"
         )
     return content

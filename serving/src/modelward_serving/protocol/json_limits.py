@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modelward_api.resources.reasons import Reason
 from modelward_serving.errors import RefusedError
 from modelward_serving.limits import MAX_ROWS
 
@@ -28,4 +29,4 @@ def check_values(content: bytes | bytearray | memoryview, most: int) -> None:
         content = bytes(content)
     if content.count(b",") > 2 * most or content.count(b"[") + content.count(b"{") > most:
         rule = f"a request may have at most {MAX_ROWS} rows; this one has more values than fit in them"
-        raise RefusedError(413, "TooManyValues", "inputs", rule)
+        raise RefusedError(413, Reason.TOO_MANY_VALUES, "inputs", rule)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from modelward_api.resources.reasons import Reason
 from modelward_serving.errors import RefusedError
 
 DTYPES = {
@@ -108,7 +109,7 @@ def binary_numbers(tensor: BinaryTensor, where: str) -> np.ndarray:
     dtype = np.dtype("u1" if tensor.datatype == "BOOL" else DTYPES[tensor.datatype])
     if len(tensor.content) % dtype.itemsize:
         rule = f"{tensor.datatype} must have {dtype.itemsize} bytes per value"
-        raise RefusedError(422, "WrongShape", f"{where}.data", rule)
+        raise RefusedError(422, Reason.WRONG_SHAPE, f"{where}.data", rule)
     return np.frombuffer(tensor.content, dtype)
 
 
@@ -121,14 +122,16 @@ def binary_texts(content: bytes | memoryview, where: str) -> list[str]:
     raw, at, texts = bytes(content), 0, []
     while at < len(raw):
         if at + 4 > len(raw):
-            raise RefusedError(422, "WrongShape", f"{where}.data", "each string must follow its length, as four bytes")
+            raise RefusedError(
+                422, Reason.WRONG_SHAPE, f"{where}.data", "each string must follow its length, as four bytes"
+            )
         (length,) = struct.unpack_from("<I", raw, at)
         at += 4
         if at + length > len(raw):
-            raise RefusedError(422, "WrongShape", f"{where}.data", "a string is shorter than its length")
+            raise RefusedError(422, Reason.WRONG_SHAPE, f"{where}.data", "a string is shorter than its length")
         try:
             texts.append(raw[at : at + length].decode())
         except UnicodeDecodeError as error:
-            raise RefusedError(422, "WrongKind", f"{where}.data", "must be valid UTF-8") from error
+            raise RefusedError(422, Reason.WRONG_KIND, f"{where}.data", "must be valid UTF-8") from error
         at += length
     return texts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modelward_api.resources.reasons import Reason
 from modelward_serving.errors import RefusedError
 from modelward_serving.inference.dispatch import Inference
 from modelward_serving.limits import MAX_BODY
@@ -71,7 +72,7 @@ class App:
         route = self._by_path.get(path)
         if route is None and path.startswith("/v2"):
             model = self._inference.predictor.model
-            return failed(404, "NotFound", f"no such path; this pod serves the model {model}")
+            return failed(404, Reason.NOT_FOUND, f"no such path; this pod serves the model {model}")
         if route is not None and scope["method"] not in route.methods:
             return wrong_method(", ".join(route.methods))
         try:

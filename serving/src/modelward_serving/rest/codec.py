@@ -10,6 +10,7 @@ import msgspec
 
 from modelward_api import names
 from modelward_api.names import SCORE
+from modelward_api.resources.reasons import Reason
 from modelward_serving.errors import RefusedError
 from modelward_serving.inference.dispatch import NoAnswerError
 from modelward_serving.inference.response import parameters
@@ -44,7 +45,7 @@ def decode(body: bytes | bytearray, json_length: bytes | None = None, most: int 
         return matrix_json.read(body) or _document(body, most)
     if not json_length.isdigit() or int(json_length) > len(body):
         rule = "must be the length in bytes of the JSON at the start of the body"
-        raise RefusedError(400, "NotARequest", "Inference-Header-Content-Length", rule)
+        raise RefusedError(400, Reason.NOT_A_REQUEST, "Inference-Header-Content-Length", rule)
     view, at = memoryview(body), int(json_length)
     request = _document(view[:at], most)
     inputs: list[Any] = request.inputs
@@ -54,12 +55,16 @@ def decode(body: bytes | bytearray, json_length: bytes | None = None, most: int 
             continue
         if type(size) is not int or not 0 <= size <= len(body) - at:
             field = f"inputs[{index}].parameters.binary_data_size"
-            raise RefusedError(400, "NotARequest", field, "the tensors' sizes must add up to the size of the body")
+            raise RefusedError(
+                400, Reason.NOT_A_REQUEST, field, "the tensors' sizes must add up to the size of the body"
+            )
         content = view[at : at + size]
         inputs[index] = BinaryTensor(tensor.name, tensor.shape, tensor.datatype, content, tensor.parameters)
         at += size
     if at != len(body):
-        raise RefusedError(400, "NotARequest", "inputs", "the tensors' sizes must add up to the size of the body")
+        raise RefusedError(
+            400, Reason.NOT_A_REQUEST, "inputs", "the tensors' sizes must add up to the size of the body"
+        )
     return request
 
 
@@ -71,11 +76,11 @@ def _document(content: bytes | bytearray | memoryview, most: int) -> InferenceRe
     except msgspec.ValidationError as error:
         text = str(error)
         field = text.rpartition("`$")[2].rstrip("`").lstrip(".") if "`$" in text else ""
-        raise RefusedError(400, "NotARequest", field, text.partition(" - at")[0]) from error
+        raise RefusedError(400, Reason.NOT_A_REQUEST, field, text.partition(" - at")[0]) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RefusedError(400, "NotJson", "", "the body is not valid JSON") from error
+        raise RefusedError(400, Reason.NOT_JSON, "", "the body is not valid JSON") from error
     if not request.inputs:
-        raise RefusedError(422, "MissingInput", "inputs", "must have at least one input")
+        raise RefusedError(422, Reason.MISSING_INPUT, "inputs", "must have at least one input")
     return request
 
 
@@ -142,14 +147,14 @@ class RestCodec:
         except RefusedError as error:
             return refused(error)
         except TimeoutError:
-            return failed(504, "DeadlineExceeded", f"the request timed out after {self.timeout:g} s")
+            return failed(504, Reason.DEADLINE_EXCEEDED, f"the request timed out after {self.timeout:g} s")
         except NoAnswerError:
             head = f"{INVALID_HEADER}: 1\r\n".encode() if routed else b""
-            return failed(500, "InvalidScore", "the model returned an invalid score", head)
+            return failed(500, Reason.INVALID_SCORE, "the model returned an invalid score", head)
         except Exception as error:
             # Its message may contain values: log only its type.
             log.error("inference failed: %s", type(error).__name__)
-            return failed(500, "InternalError", "the model failed")
+            return failed(500, Reason.INTERNAL_ERROR, "the model failed")
 
     def head(self, model: str, version: str, digest: str, arm: str) -> bytes:
         """Return the head of a JSON response, which names the version that answered."""

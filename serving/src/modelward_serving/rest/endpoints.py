@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from modelward_api.resources.reasons import Reason
 from modelward_serving.errors import RefusedError
 from modelward_serving.inference.dispatch import CHAMPION, Inference
 from modelward_serving.model.explain import Explanations
@@ -128,10 +129,10 @@ class Endpoints:
         except RefusedError:
             raise
         except TimeoutError:
-            return failed(504, "DeadlineExceeded", f"the request timed out after {timeout:g} s")
+            return failed(504, Reason.DEADLINE_EXCEEDED, f"the request timed out after {timeout:g} s")
         except Exception as error:
             log.error("explanation failed: %s", type(error).__name__)
-            return failed(500, "InternalError", "the explanation failed")
+            return failed(500, Reason.INTERNAL_ERROR, "the explanation failed")
 
 
 def _json(document: object) -> Reply:

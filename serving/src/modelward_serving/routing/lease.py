@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
-from modelward_api.wire.exchange import LeaseState, PairedEvidence, TrafficLease
-from modelward_serving.counting.pairs import OPENING, Counts, PairedResult, Tally, count_pair
+from modelward_api.resources.reasons import Reason
+from modelward_api.wire.exchange import OPENING_PAIRS, LeaseState, PairedEvidence, TrafficLease
+from modelward_serving.counting.pairs import Counts, PairedResult, Tally, count_pair
 
 MAX_CHALLENGERS = 8
 
@@ -30,16 +31,16 @@ class LeaseHolder:
     def take(self, epoch: int, lease: TrafficLease | None, now: float, end: int | None = None) -> str | None:
         """Take a lease, or end it (None, with ``end`` as sequence); return the reason for a refusal, or None."""
         if epoch < self._newest[0]:
-            return "StaleEpoch"
+            return Reason.STALE_EPOCH
         if lease is not None and lease.model != self._model:
-            return "WrongModel"
+            return Reason.WRONG_MODEL
         if lease is not None and lease.champion != self._digest:
-            return "WrongDigest"
+            return Reason.WRONG_DIGEST
         told = max(self._newest, (epoch, 0)) if end is None else (epoch, end)
         if lease is not None:
             told = (max(epoch, lease.epoch), lease.sequence)
         if told < self._newest:
-            return "StaleEpoch"
+            return Reason.STALE_EPOCH
         self._newest, self._lease, self._routes_by = told, lease, None
         self.may_drain = lease is not None and lease.turn_away
         if lease is not None:
@@ -83,9 +84,9 @@ class LeaseHolder:
         for stratum in pair.strata:
             count_pair(tally.strata[stratum], pair)
         if pair.invalid and not pair.error_champion:
-            self._trip(digest, tally, "InvalidAnswer")
-        elif tally.whole.plain["opening_errors"] > OPENING / 2:
-            self._trip(digest, tally, "OpeningErrors")
+            self._trip(digest, tally, Reason.INVALID_ANSWER)
+        elif tally.whole.plain["opening_errors"] > OPENING_PAIRS / 2:
+            self._trip(digest, tally, Reason.OPENING_ERRORS)
 
     def evidence(self) -> tuple[PairedEvidence, ...]:
         """Return the counts of all challengers."""

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import aiohttp
 import jwt
 
+from modelward_api.resources.reasons import Reason
 from modelward_serving.errors import RefusedError
 from modelward_serving.security.key_set import Keys, KeySetFile, parse
 
@@ -109,14 +110,14 @@ class Authenticator:
             RefusedError: 401 without a valid token, 403 for a subject that is not allowed, 503 without the issuer's keys.
         """
         if authorization is None or not authorization[:7].lower() == b"bearer ":
-            raise _refused("NoToken", "a bearer token is required")
+            raise _refused(Reason.NO_TOKEN, "a bearer token is required")
         name = hashlib.sha256(authorization).digest()
         now = self._clock()
         if self._known.get(name, 0.0) > now:
             return
         claims = self._claims(authorization[7:].strip())
         if self._rules.subjects and claims.get("sub") not in self._rules.subjects:
-            raise RefusedError(403, "WrongSubject", "authorization", "the token's subject may not use this model")
+            raise RefusedError(403, Reason.WRONG_SUBJECT, "authorization", "the token's subject may not use this model")
         if len(self._known) >= MAX_REMEMBERED:
             self._known.clear()
         self._known[name] = min(float(claims["exp"]) + SKEW, now + REMEMBERED)
@@ -124,11 +125,13 @@ class Authenticator:
     def _claims(self, token: bytes) -> Mapping[str, Any]:
         keys = self._keys.current()
         if not keys:
-            raise RefusedError(503, "NoKeys", "authorization", "the issuer's keys are not available yet; retry later")
+            raise RefusedError(
+                503, Reason.NO_KEYS, "authorization", "the issuer's keys are not available yet; retry later"
+            )
         try:
             key = keys.get(str(jwt.get_unverified_header(token).get("kid")))
             if key is None:
-                raise _refused("UnknownKey", "the token is not signed with one of the issuer's keys")
+                raise _refused(Reason.UNKNOWN_KEY, "the token is not signed with one of the issuer's keys")
             return jwt.decode(
                 token,
                 key,
@@ -139,13 +142,15 @@ class Authenticator:
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
         except (jwt.ExpiredSignatureError, jwt.ImmatureSignatureError) as error:
-            raise _refused("OutOfTime", "the token is expired or not yet valid") from error
+            raise _refused(Reason.OUT_OF_TIME, "the token is expired or not yet valid") from error
         except jwt.InvalidAudienceError as error:
-            raise _refused("WrongAudience", f"the token is not for {' or '.join(self._rules.audiences)}") from error
+            raise _refused(
+                Reason.WRONG_AUDIENCE, f"the token is not for {' or '.join(self._rules.audiences)}"
+            ) from error
         except jwt.InvalidIssuerError as error:
-            raise _refused("WrongIssuer", f"the token was not issued by {self._rules.issuer}") from error
+            raise _refused(Reason.WRONG_ISSUER, f"the token was not issued by {self._rules.issuer}") from error
         except (jwt.InvalidTokenError, TypeError, ValueError) as error:
-            raise _refused("BadToken", "the token cannot be verified") from error
+            raise _refused(Reason.BAD_TOKEN, "the token cannot be verified") from error
 
 
 def _refused(reason: str, rule: str) -> RefusedError:

@@ -11,6 +11,7 @@ from typing import Any
 
 import jwt
 
+from modelward_api.resources.reasons import Reason
 from modelward_api.wire import control_token
 from modelward_serving.security.key_set import KeySetFile
 
@@ -67,11 +68,11 @@ class ControlAuthenticator:
         """
         if authorization is None or not authorization.startswith("Bearer "):
             raise UnauthorizedControlError(
-                "Unsigned", "only the operator may use this port: the request has no bearer token"
+                Reason.UNSIGNED, "only the operator may use this port: the request has no bearer token"
             )
         claims = self._claims(authorization.removeprefix("Bearer "), self._pod_uid, control_token.REQUIRED)
         if any(claims.get(name) != value for name, value in control_token.bound(method, path, body).items()):
-            raise UnauthorizedControlError("AnotherRequest", "the token was signed for another request")
+            raise UnauthorizedControlError(Reason.ANOTHER_REQUEST, "the token was signed for another request")
         self._only_once(claims)
 
     def routed(self, proof: str, digest: str) -> float:
@@ -82,7 +83,7 @@ class ControlAuthenticator:
         """
         claims = self._claims(proof, digest, ("iss", "aud", "exp", "sub"))
         if claims["sub"] != control_token.ROUTED:
-            raise UnauthorizedControlError("AnotherRequest", "the token was signed for something else")
+            raise UnauthorizedControlError(Reason.ANOTHER_REQUEST, "the token was signed for something else")
         return float(claims["exp"]) + control_token.SKEW
 
     def _claims(self, token: str, audience: str, required: Iterable[str]) -> Mapping[str, Any]:
@@ -101,22 +102,22 @@ class ControlAuthenticator:
             message = (
                 f"token expired or not yet valid (lifetime {control_token.SECONDS} s): check clock skew between nodes"
             )
-            raise UnauthorizedControlError("OutOfTime", message) from error
+            raise UnauthorizedControlError(Reason.OUT_OF_TIME, message) from error
         except jwt.InvalidAudienceError as error:
-            raise UnauthorizedControlError("AnotherPod", "the token was signed for another pod") from error
+            raise UnauthorizedControlError(Reason.ANOTHER_POD, "the token was signed for another pod") from error
         except (jwt.InvalidTokenError, TypeError, ValueError) as error:  # non-ASCII text, numbers out of range
-            raise UnauthorizedControlError("BadToken", "the token was not signed by the operator") from error
+            raise UnauthorizedControlError(Reason.BAD_TOKEN, "the token was not signed by the operator") from error
 
     def _key(self, kid: str) -> jwt.PyJWK:
         keys = self._keys.current()
         if kid not in keys:
             message = f"the token's key is not one of the {len(keys)} known keys"
-            raise UnauthorizedControlError("UnknownKey", message)
+            raise UnauthorizedControlError(Reason.UNKNOWN_KEY, message)
         return keys[kid]
 
     def _only_once(self, claims: Mapping[str, Any]) -> None:
         now = self._clock()
         self._seen = {jti: until for jti, until in self._seen.items() if until >= now}
         if claims["jti"] in self._seen:
-            raise UnauthorizedControlError("Repeated", "the token was already used")
+            raise UnauthorizedControlError(Reason.REPEATED, "the token was already used")
         self._seen[claims["jti"]] = float(claims["exp"]) + control_token.SKEW

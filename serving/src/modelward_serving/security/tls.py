@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelward_api.resources.reasons import Reason
+
 log = logging.getLogger("modelward.serving")
 
 HTTP_1, HTTP_2 = "http/1.1", "h2"
@@ -119,22 +121,24 @@ def _load_own(context: ssl.SSLContext, files: Files) -> None:
     for path in (files.certificate, files.key):
         if not path.is_file():
             message = f"{path} is missing: the Secret of spec.serving.tls.secretName must have tls.crt and tls.key"
-            raise UnusableFilesError("TlsSecretMissing", message)
+            raise UnusableFilesError(Reason.TLS_SECRET_MISSING, message)
     try:
         context.load_cert_chain(files.certificate, files.key)
     except (ssl.SSLError, OSError) as error:
         message = f"{files.certificate} and {files.key} are not a certificate and its key: {_why(error)}"
-        raise UnusableFilesError("TlsSecretUnusable", message) from error
+        raise UnusableFilesError(Reason.TLS_SECRET_UNUSABLE, message) from error
 
 
 def _believe(context: ssl.SSLContext, authority: Path) -> None:
     if not authority.is_file():
         message = f"{authority} is missing: with clientAuthentication, the Secret must also have ca.crt"
-        raise UnusableFilesError("TlsSecretMissing", message)
+        raise UnusableFilesError(Reason.TLS_SECRET_MISSING, message)
     try:
         context.load_verify_locations(authority)
     except (ssl.SSLError, OSError) as error:
-        raise UnusableFilesError("TlsSecretUnusable", f"{authority} contains no certificate: {_why(error)}") from error
+        raise UnusableFilesError(
+            Reason.TLS_SECRET_UNUSABLE, f"{authority} contains no certificate: {_why(error)}"
+        ) from error
 
 
 def _why(error: OSError) -> str:

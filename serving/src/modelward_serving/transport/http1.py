@@ -14,6 +14,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from modelward_api.resources.reasons import Reason
 from modelward_serving.errors import RefusedError
 from modelward_serving.limits import MAX_HEAD, MAX_REQUEST_SECONDS
 from modelward_serving.transport.connections import Port
@@ -78,7 +79,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._last = self.loop.time()
         if not self._port.connections.admit(self, self.client[0] if self.client else ""):
             self._leaving = self._last
-            self._write(refused(RefusedError(503, "Busy", "", "all connections are in use")), keep=False)
+            self._write(refused(RefusedError(503, Reason.BUSY, "", "all connections are in use")), keep=False)
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -114,7 +115,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             return self._ignore_upgrade(memoryview(data)[found.args[0] :])
         except httptools.HttpParserError:
             error, self._refusal = self._refusal, None
-            self._refuse(refused(error or RefusedError(400, "NotHttp", "", "the request is not valid HTTP/1.1")))
+            self._refuse(refused(error or RefusedError(400, Reason.NOT_HTTP, "", "the request is not valid HTTP/1.1")))
         return None
 
     def _ignore_upgrade(self, rest: memoryview) -> memoryview | None:
@@ -125,7 +126,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """
         method = self.parser.get_method()
         if method == b"CONNECT":
-            self._refuse(refused(RefusedError(405, "WrongMethod", "", "CONNECT is not supported")))
+            self._refuse(refused(RefusedError(405, Reason.WRONG_METHOD, "", "CONNECT is not supported")))
             return None
         lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
         lines += [b"%b: %b" % header for header in _without_upgrade(self.headers)]
@@ -169,7 +170,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             if name == b"content-length" and int(value) > largest:
                 self._stop(too_large(largest))
             if name == b"expect" and value.lower() != b"100-continue":
-                self._stop(RefusedError(417, "UnknownExpectation", "Expect", "must be 100-continue"))
+                self._stop(RefusedError(417, Reason.UNKNOWN_EXPECTATION, "Expect", "must be 100-continue"))
         if self.expect_100_continue and self._is_idle():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -276,7 +277,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         elif self._partial:
             if now - self._began > MAX_REQUEST_SECONDS:
                 rule = f"a request must be complete within {MAX_REQUEST_SECONDS:g} s"
-                self._end(refused(RefusedError(408, "TooSlow", "", rule)))
+                self._end(refused(RefusedError(408, Reason.TOO_SLOW, "", rule)))
         elif now - self._last > (MAX_REQUEST_SECONDS if self._is_new else KEEP_ALIVE):
             self.transport.close()
 
@@ -331,17 +332,17 @@ async def sweep(ports: Iterable[Port]) -> None:
 
 def too_large(largest: int) -> RefusedError:
     """Return the error of a body over the limit."""
-    return RefusedError(413, "TooLarge", "", f"a body may have at most {largest} bytes")
+    return RefusedError(413, Reason.TOO_LARGE, "", f"a body may have at most {largest} bytes")
 
 
 def no_room() -> RefusedError:
     """Return the error of an exhausted memory budget."""
-    return RefusedError(503, "Busy", "", "too many bytes are in flight; retry later")
+    return RefusedError(503, Reason.BUSY, "", "too many bytes are in flight; retry later")
 
 
 def _head_too_large() -> RefusedError:
     return RefusedError(
-        431, "HeadTooLarge", "", f"the headers may have at most {MAX_HEAD} bytes and {MAX_HEADERS} lines"
+        431, Reason.HEAD_TOO_LARGE, "", f"the headers may have at most {MAX_HEAD} bytes and {MAX_HEADERS} lines"
     )
 
 

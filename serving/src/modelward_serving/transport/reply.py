@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from modelward_api.resources.reasons import Reason
 from modelward_serving.errors import RefusedError
 from modelward_serving.protocol.headers import JSON_HEAD
 
@@ -41,7 +42,7 @@ def failed(status: int, reason: str, message: str, head: bytes = b"") -> Reply:
 
 def wrong_method(allowed: str) -> Reply:
     """Return the response to a method that the path does not support."""
-    return failed(405, "WrongMethod", f"the path supports {allowed} only", f"allow: {allowed}\r\n".encode())
+    return failed(405, Reason.WRONG_METHOD, f"the path supports {allowed} only", f"allow: {allowed}\r\n".encode())
 
 
 async def send_reply(send: Send, reply: Reply, *, close: bool = False) -> None:

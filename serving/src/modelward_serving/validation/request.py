@@ -16,6 +16,7 @@ import numpy as np
 from modelward_api.bundle.documents import Signature
 from modelward_api.names import DECISION, SCORE
 from modelward_api.resources.columns import Column
+from modelward_api.resources.reasons import Reason
 from modelward_serving.errors import RefusedError
 from modelward_serving.limits import MAX_ROWS
 from modelward_serving.protocol.tensors import (
@@ -142,13 +143,15 @@ class RequestValidator:
             column = self.columns.get(tensor.name)
             if column is None:
                 rule = f"no such input; the model has {', '.join(self.columns)}"
-                raise RefusedError(422, "UnknownInput", f"inputs[{index}].name", rule)
+                raise RefusedError(422, Reason.UNKNOWN_INPUT, f"inputs[{index}].name", rule)
             if column.name in where:
-                raise RefusedError(422, "DuplicateInput", f"inputs[{index}].name", f"{column.name} is given twice")
+                raise RefusedError(
+                    422, Reason.DUPLICATE_INPUT, f"inputs[{index}].name", f"{column.name} is given twice"
+                )
             where[column.name] = index
             _check_parameters(column, tensor, f"inputs[{index}]")
         if missing := [name for name in self.columns if name not in where]:
-            raise RefusedError(422, "MissingInput", "inputs", f"must have {', '.join(missing)}")
+            raise RefusedError(422, Reason.MISSING_INPUT, "inputs", f"must have {', '.join(missing)}")
         found = [where[c.name] for c in self.numeric], [where[c.name] for c in self.categorical]
         if len(self._orders) < MAX_ORDERS:
             self._orders[names] = found
@@ -205,7 +208,9 @@ class RequestValidator:
             _check_shape(tensor, where, count)
             raw = _numbers(tensor, where, column.name, column.kind)
             if len(raw) != count:
-                raise RefusedError(422, "WrongShape", f"{where}.data", f"must have {count} values, as the shape says")
+                raise RefusedError(
+                    422, Reason.WRONG_SHAPE, f"{where}.data", f"must have {count} values, as the shape says"
+                )
             _refuse(rules.of_kind(column, raw), where)
             found = _rounded(raw)
             _refuse(rules.of_numbers(column, found), where)
@@ -239,7 +244,7 @@ class RequestValidator:
         raw = _numbers(tensor, "inputs[0]", "a packed tensor", "numeric")
         if len(raw) != count * width:
             raise RefusedError(
-                422, "WrongShape", "inputs[0].data", f"must have {count * width} values, as the shape says"
+                422, Reason.WRONG_SHAPE, "inputs[0].data", f"must have {count * width} values, as the shape says"
             )
         if self._demands:
             for column, values in zip(self.numeric, raw.reshape(count, width).T, strict=True):
@@ -296,7 +301,7 @@ def _apply_policies(rows: ValidatedRows, outside: list[tuple[Column, np.ndarray]
     for column, which in outside:
         if column.out_of_range == "reject":
             field = f"inputs[{where.get(column.name, 0)}].data"
-            raise RefusedError(422, "OutOfRange", field, f"{column.name} must be {rules.plausible(column)}")
+            raise RefusedError(422, Reason.OUT_OF_RANGE, field, f"{column.name} must be {rules.plausible(column)}")
         if column.out_of_range == "abstain":
             abstained |= which
             reasons.append(f"{column.name} is not {rules.plausible(column)}")
@@ -307,16 +312,16 @@ def _apply_policies(rows: ValidatedRows, outside: list[tuple[Column, np.ndarray]
 def _count(tensor: Tensor) -> int:
     count = tensor.shape[0] if tensor.shape else 0
     if count < 1:
-        raise RefusedError(422, "NoRows", "inputs[0].shape", "must have at least one row")
+        raise RefusedError(422, Reason.NO_ROWS, "inputs[0].shape", "must have at least one row")
     if count > MAX_ROWS:
-        raise RefusedError(422, "TooManyRows", "inputs[0].shape", f"a request may have at most {MAX_ROWS} rows")
+        raise RefusedError(422, Reason.TOO_MANY_ROWS, "inputs[0].shape", f"a request may have at most {MAX_ROWS} rows")
     return count
 
 
 def _check_shape(tensor: Tensor, where: str, count: int) -> None:
     if tensor.shape not in ([count], [count, 1]):
         rule = f"must be [{count}, 1] or [{count}], as for the first input"
-        raise RefusedError(422, "WrongShape", f"{where}.shape", rule)
+        raise RefusedError(422, Reason.WRONG_SHAPE, f"{where}.shape", rule)
 
 
 def _check_unsupported(parameters: dict[str, Any] | None, where: str) -> None:
@@ -324,10 +329,10 @@ def _check_unsupported(parameters: dict[str, Any] | None, where: str) -> None:
         return
     for name, rule in UNSUPPORTED.items():
         if name in parameters:
-            raise RefusedError(422, "UnsupportedParameter", f"{where}.parameters.{name}", rule)
+            raise RefusedError(422, Reason.UNSUPPORTED_PARAMETER, f"{where}.parameters.{name}", rule)
     kind = parameters.get("content_type")
     if not isinstance(kind, str | None) or kind not in PLAIN_CONTENT:
-        raise RefusedError(422, "UnsupportedParameter", f"{where}.parameters.content_type", ENCODED)
+        raise RefusedError(422, Reason.UNSUPPORTED_PARAMETER, f"{where}.parameters.content_type", ENCODED)
 
 
 def _check_parameters(column: Column, tensor: Tensor, where: str) -> None:
@@ -335,7 +340,7 @@ def _check_parameters(column: Column, tensor: Tensor, where: str) -> None:
     unit = (tensor.parameters or {}).get("unit")
     if unit is not None and unit != column.unit:
         rule = f"{column.name} must be in {column.unit}" if column.unit else f"{column.name} has no unit"
-        raise RefusedError(422, "WrongUnit", f"{where}.parameters.unit", rule)
+        raise RefusedError(422, Reason.WRONG_UNIT, f"{where}.parameters.unit", rule)
 
 
 def _refuse(faults: Iterator[rules.Fault], where: str) -> None:
@@ -348,7 +353,7 @@ def _numbers(tensor: Tensor, where: str, name: str, kind: str) -> np.ndarray:
     """Return the numbers of one tensor, flat and not yet rounded."""
     if tensor.datatype not in DTYPES:
         raise RefusedError(
-            422, "WrongDatatype", f"{where}.datatype", f"{name} is {kind}: use a numeric datatype such as FP32"
+            422, Reason.WRONG_DATATYPE, f"{where}.datatype", f"{name} is {kind}: use a numeric datatype such as FP32"
         )
     if isinstance(tensor, BinaryTensor):
         found = binary_numbers(tensor, where)
@@ -362,11 +367,13 @@ def _numbers(tensor: Tensor, where: str, name: str, kind: str) -> np.ndarray:
 
 def _listed_numbers(values: list[Any], where: str, name: str, kind: str) -> np.ndarray:
     if not NUMBERS.issuperset(map(type, values)):
-        raise RefusedError(422, "WrongKind", f"{where}.data", f"{name} is {kind}: must be numbers, or null if missing")
+        raise RefusedError(
+            422, Reason.WRONG_KIND, f"{where}.data", f"{name} is {kind}: must be numbers, or null if missing"
+        )
     try:
         return np.array(values, dtype=np.float64)
     except (OverflowError, ValueError) as error:
-        raise RefusedError(422, "WrongKind", f"{where}.data", "must be numbers that fit FP32") from error
+        raise RefusedError(422, Reason.WRONG_KIND, f"{where}.data", "must be numbers that fit FP32") from error
 
 
 def _check_datatype(datatype: str, values: np.ndarray, where: str) -> None:
@@ -380,7 +387,7 @@ def _check_datatype(datatype: str, values: np.ndarray, where: str) -> None:
     if wrong.any():
         what = "a number" if datatype == "FP16" else "a whole number"
         rule = f"{datatype} holds {what} from {least:.0f} to {most:.0f}"
-        raise RefusedError(422, "WrongDatatype", f"{where}.data", rule)
+        raise RefusedError(422, Reason.WRONG_DATATYPE, f"{where}.data", rule)
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
@@ -391,12 +398,14 @@ def _rounded(values: np.ndarray) -> np.ndarray:
 
 def _flat(tensor: Tensor, where: str) -> list[Any]:
     if tensor.data is None:
-        raise RefusedError(422, "MissingData", f"{where}.data", "must have the values, or set binary_data_size")
+        raise RefusedError(422, Reason.MISSING_DATA, f"{where}.data", "must have the values, or set binary_data_size")
     values: list[Any] = tensor.data
     if values and isinstance(values[0], list):
         width = len(values[0])
         if len(values) != tensor.shape[0] or any(not isinstance(row, list) or len(row) != width for row in values):
-            raise RefusedError(422, "WrongShape", f"{where}.data", "must be a flat list, or rows as the shape says")
+            raise RefusedError(
+                422, Reason.WRONG_SHAPE, f"{where}.data", "must be a flat list, or rows as the shape says"
+            )
         values = list(chain.from_iterable(values))
     return values
 
@@ -404,10 +413,12 @@ def _flat(tensor: Tensor, where: str) -> list[Any]:
 def _text(column: Column, tensor: Tensor, where: str, count: int) -> np.ndarray:
     _check_shape(tensor, where, count)
     if tensor.datatype != "BYTES":
-        raise RefusedError(422, "WrongDatatype", f"{where}.datatype", f"{column.name} is categorical: must be BYTES")
+        raise RefusedError(
+            422, Reason.WRONG_DATATYPE, f"{where}.datatype", f"{column.name} is categorical: must be BYTES"
+        )
     values = binary_texts(tensor.content, where) if isinstance(tensor, BinaryTensor) else _flat(tensor, where)
     if len(values) != count:
-        raise RefusedError(422, "WrongShape", f"{where}.data", f"must have {count} values, as the shape says")
+        raise RefusedError(422, Reason.WRONG_SHAPE, f"{where}.data", f"must have {count} values, as the shape says")
     lengths = [0 if v is None else len(v) if isinstance(v, str) else rules.NO_TEXT for v in values]
     _refuse(rules.of_texts(column, np.array(lengths, dtype=np.int64)), where)
     found = np.empty((count, 1), dtype=object)
@@ -430,6 +441,6 @@ def _requested(outputs: list[RequestedOutput], binary: bool) -> Iterator[Output]
     for index, output in enumerate(outputs):
         if output.name not in (SCORE, DECISION):
             rule = f"no such output; the model has {SCORE} and {DECISION}"
-            raise RefusedError(422, "UnknownOutput", f"outputs[{index}].name", rule)
+            raise RefusedError(422, Reason.UNKNOWN_OUTPUT, f"outputs[{index}].name", rule)
         _check_unsupported(output.parameters, f"outputs[{index}]")
         yield Output(output.name, bool((output.parameters or {}).get("binary_data", binary)))

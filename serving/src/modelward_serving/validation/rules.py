@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from modelward_api.resources.columns import Column, Range
+from modelward_api.resources.reasons import Reason
 
 MAX_TEXT = 256
 NO_TEXT = MAX_TEXT + 1
@@ -40,12 +41,14 @@ def of_kind(column: Column, values: np.ndarray) -> Iterator[Fault]:
     if column.kind == "integer":
         broken = ~is_whole(values)
         if broken.any():
-            yield Fault("WrongKind", f"{column.name} is integer: must be whole numbers, or null if missing", broken)
+            yield Fault(
+                Reason.WRONG_KIND, f"{column.name} is integer: must be whole numbers, or null if missing", broken
+            )
     elif column.kind == "boolean":
         broken = ~((values == 0) | (values == 1) | np.isnan(values))
         if broken.any():
             yield Fault(
-                "WrongKind", f"{column.name} is boolean: must be 0, 1, true or false, or null if missing", broken
+                Reason.WRONG_KIND, f"{column.name} is boolean: must be 0, 1, true or false, or null if missing", broken
             )
 
 
@@ -54,10 +57,10 @@ def of_numbers(column: Column, values: np.ndarray) -> Iterator[Fault]:
     if not column.nullable:
         missing = np.isnan(values)
         if missing.any():
-            yield Fault("MissingValue", f"{column.name} must not be missing", missing)
+            yield Fault(Reason.MISSING_VALUE, f"{column.name} must not be missing", missing)
     infinite = np.isinf(values)
     if infinite.any():
-        yield Fault("WrongKind", f"{column.name} must be finite and fit FP32", infinite)
+        yield Fault(Reason.WRONG_KIND, f"{column.name} must be finite and fit FP32", infinite)
 
 
 def of_texts(column: Column, lengths: np.ndarray) -> Iterator[Fault]:
@@ -65,11 +68,11 @@ def of_texts(column: Column, lengths: np.ndarray) -> Iterator[Fault]:
     if not column.nullable:
         missing = lengths == 0
         if missing.any():
-            yield Fault("MissingValue", f"{column.name} must not be missing", missing)
+            yield Fault(Reason.MISSING_VALUE, f"{column.name} must not be missing", missing)
     wrong = lengths > MAX_TEXT
     if wrong.any():
         rule = f"{column.name} is categorical: must be texts of at most {MAX_TEXT} characters, or null if missing"
-        yield Fault("WrongKind", rule, wrong)
+        yield Fault(Reason.WRONG_KIND, rule, wrong)
 
 
 def plausible(column: Column) -> str:
@@ -112,4 +115,4 @@ def implausible_numbers(column: Column, values: np.ndarray) -> np.ndarray:
 def of_plausibility(column: Column, rows: np.ndarray) -> Iterator[Fault]:
     """Check plausibility, for columns that refuse or abstain from implausible rows."""
     if column.out_of_range in ("reject", "abstain") and rows.any():
-        yield Fault("OutOfRange", f"{column.name} must be {plausible(column)}", rows)
+        yield Fault(Reason.OUT_OF_RANGE, f"{column.name} must be {plausible(column)}", rows)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelward_api.bundle.documents import MOST_STRATA
+from modelward_api.bundle.documents import MAX_STRATA
 from modelward_api.resources.modelversion import Analysis
 from modelward_api.wire.exchange import PairedCounts, ProfileCounts
 from modelward_operator.domain.core.record import DecisionRecord, Evidence, Ledger, ModelRecord, Quarantine
@@ -125,7 +125,7 @@ def test_the_longest_ledger_that_can_come_about_fits_a_config_map():
         most = int(draw.choice(ages))
         return {f"feature_{n}": tuple(draw.randint(0, most) for _ in range(12)) for n in range(40)}
 
-    names = [f"stratum_{n}" for n in range(MOST_STRATA)]
+    names = [f"stratum_{n}" for n in range(MAX_STRATA)]
 
     def scores():
         return {name: {"score": tuple(draw.randint(0, 10**7) for _ in range(13))} for name in names}

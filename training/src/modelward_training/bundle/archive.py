@@ -12,7 +12,8 @@ from obstore.store import LocalStore, from_url
 from modelward_api import names
 from modelward_api.base import Document
 from modelward_api.bundle.documents import Manifest, file_digest
-from modelward_api.store import InvalidAddressError, is_full, patient, resolve, shown, split, trouble
+from modelward_api.resources.reasons import Reason
+from modelward_api.store import InvalidAddressError, client_options, is_full, resolve, shown, split, trouble
 from modelward_training.errors import InvalidInputError, StoreError
 
 BENTO_MODEL = """\
@@ -56,18 +57,18 @@ def put(content: bytes, output: str, manifest: Manifest, store: str | None) -> s
     try:
         folder, file = split(resolve(uri, store))
     except InvalidAddressError as error:
-        raise InvalidInputError("InvalidAddress", str(error), "spec.output.uri") from None
+        raise InvalidInputError(Reason.INVALID_ADDRESS, str(error), "spec.output.uri") from None
     try:
         target = (
             LocalStore.from_url(folder, mkdir=True)
             if folder.startswith("file://")
-            else from_url(folder, **patient(folder))
+            else from_url(folder, **client_options(folder))
         )
         obstore.put(target, file, content)
     except (OSError, obstore.exceptions.BaseError) as error:
         if is_full(error):
             message = f"no space left at {shown(output)}: free space, then delete this TrainingJob and apply it again"
-            raise InvalidInputError("StoreFull", message, "spec.output.uri") from None
+            raise InvalidInputError(Reason.STORE_FULL, message, "spec.output.uri") from None
         problem = trouble(error, output)
         raise StoreError(problem.reason, problem.sentence) from None
     return uri

@@ -11,8 +11,9 @@ import polars as pl
 from obstore.store import from_url
 
 from modelward_api import csv_errors
+from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import Data, Source
-from modelward_api.store import InvalidAddressError, patient, resolve, shown, split, trouble
+from modelward_api.store import InvalidAddressError, client_options, is_missing, resolve, shown, split, trouble
 from modelward_training.errors import InvalidInputError, StoreError
 
 
@@ -44,7 +45,7 @@ def read_sources(data: Data, store: str | None) -> Table:
     frame = pl.concat(frames)
     if frame.height == 0:
         message = "the sources have a header but no rows: upload files with rows"
-        raise InvalidInputError("EmptyData", message, "spec.data.sources[0]")
+        raise InvalidInputError(Reason.EMPTY_DATA, message, "spec.data.sources[0]")
     return Table(frame, f"sha256:{digest.hexdigest()}")
 
 
@@ -53,14 +54,14 @@ def _reject_duplicates(data: Data) -> None:
     for index, name in enumerate(names):
         if name in names[:index]:
             message = f"column {name} is declared twice: remove one, or rename it"
-            raise InvalidInputError("DuplicateColumn", message, f"spec.data.columns[{index}].name")
+            raise InvalidInputError(Reason.DUPLICATE_COLUMN, message, f"spec.data.columns[{index}].name")
 
 
 def _require_site_column(data: Data) -> None:
     for index, source in enumerate(data.sources):
         if source.site is not None and _site_column(data) is None:
             message = "site needs a column with role: site in spec.data.columns"
-            raise InvalidInputError("UnknownColumn", message, f"spec.data.sources[{index}].site")
+            raise InvalidInputError(Reason.UNKNOWN_COLUMN, message, f"spec.data.sources[{index}].site")
 
 
 def _site_column(data: Data) -> str | None:
@@ -74,7 +75,7 @@ def _with_site(frame: pl.DataFrame, source: Source, field: str, data: Data) -> p
         return frame
     if name in frame.columns:
         message = f"{shown(source.uri)} has column {name}, and its source declares a site: remove one of them"
-        raise InvalidInputError("DuplicateColumn", message, f"{field}.site")
+        raise InvalidInputError(Reason.DUPLICATE_COLUMN, message, f"{field}.site")
     return frame.with_columns(pl.lit(source.site).alias(name))
 
 
@@ -82,14 +83,13 @@ def _fetch(source: Source, field: str, store: str | None) -> bytes:
     address = shown(source.uri)
     try:
         folder, name = split(resolve(source.uri, store))
-        return bytes(obstore.get(from_url(folder, **patient(folder)), name).bytes())
+        return bytes(obstore.get(from_url(folder, **client_options(folder)), name).bytes())
     except InvalidAddressError as error:
-        raise InvalidInputError("InvalidAddress", str(error), f"{field}.uri") from None
+        raise InvalidInputError(Reason.INVALID_ADDRESS, str(error), f"{field}.uri") from None
     except (OSError, obstore.exceptions.BaseError) as error:
-        # An object store's client says what is missing in words only.
-        if isinstance(error, FileNotFoundError) or any(s in str(error).lower() for s in ("not found", "no such file")):
+        if is_missing(error):
             message = f"no file at {address}: upload it, or correct the address"
-            raise InvalidInputError("MissingFile", message, f"{field}.uri") from None
+            raise InvalidInputError(Reason.MISSING_FILE, message, f"{field}.uri") from None
         problem = trouble(error, source.uri)
         raise StoreError(problem.reason, problem.sentence) from None
 
@@ -98,7 +98,7 @@ def _parse(source: Source, content: bytes, field: str, data: Data) -> pl.DataFra
     address = shown(source.uri)
     if not content.strip():
         raise InvalidInputError(
-            "EmptyData", f"{address} is empty: upload a file with a header and rows", f"{field}.uri"
+            Reason.EMPTY_DATA, f"{address} is empty: upload a file with a header and rows", f"{field}.uri"
         )
     try:
         if source.format == "parquet":
@@ -107,16 +107,16 @@ def _parse(source: Source, content: bytes, field: str, data: Data) -> pl.DataFra
         _check_names(csv_errors.header(content), data, address)
         return pl.read_csv(io.BytesIO(content), infer_schema=False)
     except csv_errors.MalformedError as error:
-        raise InvalidInputError("UnreadableFile", f"{address}: {error}", f"{field}.uri") from None
+        raise InvalidInputError(Reason.UNREADABLE_FILE, f"{address}: {error}", f"{field}.uri") from None
     except pl.exceptions.DuplicateError:
         message = f"{address} has two columns with the same name: rename or remove one"
-        raise InvalidInputError("DuplicateColumn", message, f"{field}.uri") from None
+        raise InvalidInputError(Reason.DUPLICATE_COLUMN, message, f"{field}.uri") from None
     except (pl.exceptions.PolarsError, ValueError, OSError) as error:
         message = (
             f"{address} cannot be read as {source.format} ({type(error).__name__}): check that the file is complete and has "
             "this format"
         )
-        raise InvalidInputError("UnreadableFile", message, f"{field}.format") from None
+        raise InvalidInputError(Reason.UNREADABLE_FILE, message, f"{field}.format") from None
 
 
 def _check_names(names: list[str], data: Data, address: str) -> None:
@@ -124,7 +124,7 @@ def _check_names(names: list[str], data: Data, address: str) -> None:
     if (name := csv_errors.twice(names, [column.name for column in data.columns])) is not None:
         index = [column.name for column in data.columns].index(name)
         message = f"{address} has column {name} twice: rename or remove one"
-        raise InvalidInputError("DuplicateColumn", message, f"spec.data.columns[{index}].name")
+        raise InvalidInputError(Reason.DUPLICATE_COLUMN, message, f"spec.data.columns[{index}].name")
 
 
 def _declared(frame: pl.DataFrame, data: Data) -> pl.DataFrame:
@@ -134,10 +134,12 @@ def _declared(frame: pl.DataFrame, data: Data) -> pl.DataFrame:
         field = f"spec.data.columns[{index}]"
         if column.name not in frame.columns:
             hint = csv_errors.present(frame.columns, names, column.name)
-            raise InvalidInputError("UnknownColumn", f"no column {column.name!r} in the data; {hint}", f"{field}.name")
+            raise InvalidInputError(
+                Reason.UNKNOWN_COLUMN, f"no column {column.name!r} in the data; {hint}", f"{field}.name"
+            )
         if frame.schema[column.name].is_nested():
             message = f"column {column.name} holds lists or structures: store one value per row"
-            raise InvalidInputError("WrongKind", message, f"{field}.kind")
+            raise InvalidInputError(Reason.WRONG_KIND, message, f"{field}.kind")
     expressions = []
     for column in data.columns:
         text = _text(column.name, frame.schema[column.name]).str.strip_chars()
@@ -147,7 +149,7 @@ def _declared(frame: pl.DataFrame, data: Data) -> pl.DataFrame:
         return frame.select(expressions)
     except pl.exceptions.PolarsError as error:
         message = f"the columns cannot be read as text ({type(error).__name__}): store text, numbers or timestamps"
-        raise InvalidInputError("WrongKind", message, "spec.data.columns") from None
+        raise InvalidInputError(Reason.WRONG_KIND, message, "spec.data.columns") from None
 
 
 def _text(name: str, kind: pl.DataType) -> pl.Expr:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
+from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import Split
 from modelward_training.data.dataset import Dataset
 from modelward_training.data.times import in_utc, instant
@@ -21,17 +22,19 @@ def split(spec: Split, data: Dataset) -> tuple[Dataset, Dataset]:
     parts = data.take(~test), data.take(test)
     for name, part in zip(("training", "test"), parts, strict=True):
         if len(part) == 0:
-            raise InvalidInputError("EmptySplit", f"the {name} part has no rows: choose another split", "spec.split")
+            raise InvalidInputError(
+                Reason.EMPTY_SPLIT, f"the {name} part has no rows: choose another split", "spec.split"
+            )
         if part.label.min() == part.label.max():
             message = f"the {name} part has only one class: choose another split"
-            raise InvalidInputError("OneClass", message, "spec.split")
+            raise InvalidInputError(Reason.ONE_CLASS, message, "spec.split")
     return parts
 
 
 def _by_time(spec: Split, data: Dataset) -> np.ndarray:
     if data.time is None:
         message = "a split by time needs a column with role: time in spec.data.columns"
-        raise InvalidInputError("NoTimeColumn", message, "spec.split.method")
+        raise InvalidInputError(Reason.NO_TIME_COLUMN, message, "spec.split.method")
     if spec.test_from is not None:
         later: np.ndarray = data.time >= _start(spec.test_from, data)
         return later
@@ -49,13 +52,13 @@ def _start(text: str, data: Dataset) -> float | np.datetime64:
             return float(text)
         except ValueError:
             message = "testFrom must be a number, because the time column is numeric"
-            raise InvalidInputError("WrongKind", message, field) from None
+            raise InvalidInputError(Reason.WRONG_KIND, message, field) from None
     moment = instant(text)
     if moment is None:
-        raise InvalidInputError("InvalidTime", "testFrom must be ISO 8601, such as 2016-03-28", field)
+        raise InvalidInputError(Reason.INVALID_TIME, "testFrom must be ISO 8601, such as 2016-03-28", field)
     if (moment.tzinfo is not None) != data.has_offset:
         message = "testFrom must name an offset from UTC (Z or +01:00) if and only if the time column does"
-        raise InvalidInputError("MixedOffsets", message, field)
+        raise InvalidInputError(Reason.MIXED_OFFSETS, message, field)
     return np.datetime64(in_utc(moment))
 
 

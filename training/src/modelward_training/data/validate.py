@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from modelward_api.resources.columns import BOOLEANS, Column
+from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import TrainingJobSpec
 from modelward_training.data.dataset import Dataset
 from modelward_training.data.times import in_utc, instant
@@ -32,7 +33,7 @@ def validate(spec: TrainingJobSpec, frame: pl.DataFrame) -> Dataset:
     where = {column.name: f"spec.data.columns[{i}]" for i, column in enumerate(spec.data.columns)}
     features = tuple(c for c in spec.data.columns if c.role == "feature")
     if not features:
-        raise InvalidInputError("NoFeatures", "no column has the role feature", "spec.data.columns")
+        raise InvalidInputError(Reason.NO_FEATURES, "no column has the role feature", "spec.data.columns")
     _validate_units(spec.data.columns, where)
     label = _label(spec, frame, where)
     columns, warnings = {}, []
@@ -73,17 +74,17 @@ def validate_variation(spec: TrainingJobSpec, data: Dataset) -> None:
             message = (
                 f"column {column.name} is missing in every training row: set role: ignore, or choose another split"
             )
-            raise InvalidInputError("AllMissing", message, f"spec.data.columns[{index}].role")
+            raise InvalidInputError(Reason.ALL_MISSING, message, f"spec.data.columns[{index}].role")
         if (present == present[0]).all():
             message = f"column {column.name} has the same value in all {len(data)} training rows: set role: ignore"
-            raise InvalidInputError("Constant", message, f"spec.data.columns[{index}].role")
+            raise InvalidInputError(Reason.CONSTANT, message, f"spec.data.columns[{index}].role")
 
 
 def _validate_units(columns: tuple[Column, ...], where: dict[str, str]) -> None:
     for column in columns:
         if column.unit is not None and not (UNIT.match(column.unit) and _balanced(column.unit)):
             message = f"{column.unit!r} is not a UCUM unit: write for example mm[Hg], mmol/L, Cel, a or 1"
-            raise InvalidInputError("InvalidUnit", message, f"{where[column.name]}.unit")
+            raise InvalidInputError(Reason.INVALID_UNIT, message, f"{where[column.name]}.unit")
 
 
 def _balanced(unit: str) -> bool:
@@ -94,11 +95,11 @@ def _label(spec: TrainingJobSpec, frame: pl.DataFrame, where: dict[str, str]) ->
     name = spec.data.label.column
     if name not in where:
         message = f"the label column {name!r} is not declared: add it to spec.data.columns"
-        raise InvalidInputError("UnknownColumn", message, "spec.data.label.column")
+        raise InvalidInputError(Reason.UNKNOWN_COLUMN, message, "spec.data.label.column")
     values = frame[name]
     if (missing := values.null_count()) > 0:
         message = f"the label is missing in {missing} of {len(values)} rows: complete or remove those rows"
-        raise InvalidInputError("MissingLabel", message, where[name])
+        raise InvalidInputError(Reason.MISSING_LABEL, message, where[name])
     label = _events(spec, values, where[name])
     positives = int(label.sum())
     if positives in (0, len(label)):
@@ -106,13 +107,13 @@ def _label(spec: TrainingJobSpec, frame: pl.DataFrame, where: dict[str, str]) ->
         message = (
             f"{rows} the positive value {spec.data.label.positive!r} in {name}: training needs rows of both classes"
         )
-        raise InvalidInputError("OneClass", message, "spec.data.label.positive")
+        raise InvalidInputError(Reason.ONE_CLASS, message, "spec.data.label.positive")
     if len(label) < MIN_ROWS or min(positives, len(label) - positives) < MIN_CLASS_ROWS:
         message = (
             f"the data have {len(label)} rows with {positives} events: training needs at least {MIN_ROWS} rows, and "
             f"{MIN_CLASS_ROWS} of each class"
         )
-        raise InvalidInputError("TooFewRows", message, "spec.data.sources")
+        raise InvalidInputError(Reason.TOO_FEW_ROWS, message, "spec.data.sources")
     return label
 
 
@@ -127,7 +128,7 @@ def _events(spec: TrainingJobSpec, values: pl.Series, field: str) -> np.ndarray:
             message = (
                 f"the positive value is not {_a(column.kind)}, as column {column.name} is declared: correct one of them"
             )
-            raise InvalidInputError("WrongKind", message, "spec.data.label.positive")
+            raise InvalidInputError(Reason.WRONG_KIND, message, "spec.data.label.positive")
         values, positive = numbers, as_number
     if column.allowed_values:
         wrong = int((~values.is_in(list(column.allowed_values))).sum())
@@ -136,13 +137,13 @@ def _events(spec: TrainingJobSpec, values: pl.Series, field: str) -> np.ndarray:
                 f"column {column.name} has values that are not in allowedValues in {wrong} of {len(values)} rows: "
                 "correct them, declare them (all but the positive are negatives), or remove the rows"
             )
-            raise InvalidInputError("UnknownLabel", message, f"{field}.allowedValues")
+            raise InvalidInputError(Reason.UNKNOWN_LABEL, message, f"{field}.allowedValues")
     elif (different := values.n_unique()) > 2:
         message = (
             f"column {column.name} has {different} different values, of which one is the positive: list the positive and all "
             "negatives in allowedValues (kind: categorical), and correct the other rows"
         )
-        raise InvalidInputError("UnknownLabel", message, f"{field}.allowedValues")
+        raise InvalidInputError(Reason.UNKNOWN_LABEL, message, f"{field}.allowedValues")
     return (values == positive).cast(pl.Int8).to_numpy()
 
 
@@ -163,12 +164,12 @@ def _feature(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray,
     missing = values.null_count()
     if missing == len(values):
         message = f"column {column.name} is missing in every row: set role: ignore, or remove it"
-        raise InvalidInputError("AllMissing", message, field)
+        raise InvalidInputError(Reason.ALL_MISSING, message, field)
     if missing and not column.nullable:
         message = (
             f"column {column.name} is missing in {missing} of {len(values)} rows: set nullable: true, or complete them"
         )
-        raise InvalidInputError("MissingValues", message, f"{field}.nullable")
+        raise InvalidInputError(Reason.MISSING_VALUES, message, f"{field}.nullable")
     if column.kind in NUMERIC_KINDS:
         return _numbers(column, values, field)
     return _categories(column, values, field), []
@@ -178,7 +179,7 @@ def _breakdown(column: Column, values: pl.Series, field: str) -> np.ndarray:
     """Return the site or subgroup of each row. Its names are published, so they must be declared."""
     if column.kind != "categorical" or not column.allowed_values:
         message = f"column {column.name} with the role {column.role} needs kind: categorical and allowedValues"
-        raise InvalidInputError("InvalidSubgroup", message, f"{field}.allowedValues")
+        raise InvalidInputError(Reason.INVALID_SUBGROUP, message, f"{field}.allowedValues")
     return _feature(column, values, field)[0]
 
 
@@ -194,13 +195,13 @@ def _numbers(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray,
         wrong += int((present != np.round(present)).sum())
     if wrong:
         message = f"column {column.name} is not {_a(column.kind)} in {wrong} of {len(values)} rows: correct kind or missingValues"
-        raise InvalidInputError("WrongKind", message, f"{field}.kind")
+        raise InvalidInputError(Reason.WRONG_KIND, message, f"{field}.kind")
     if large := int((np.abs(present) > MAX_NUMBER).sum()):
         message = (
             f"column {column.name} has values beyond ±{MAX_NUMBER:.1e}, the limit of float32, in {large} of "
             f"{len(values)} rows: correct them, list them in missingValues, or convert the unit"
         )
-        raise InvalidInputError("TooLarge", message, field)
+        raise InvalidInputError(Reason.TOO_LARGE, message, field)
     outside = _outside(column, present)
     text = f"{column.name}: {outside} of {len(values)} rows are outside the declared range"
     return parsed, [text] if outside else []
@@ -222,10 +223,10 @@ def _categories(column: Column, values: pl.Series, field: str) -> np.ndarray:
                 f"column {column.name} has values that are not in allowedValues in {unknown} of {len(values)} rows: "
                 "declare them, or list them in missingValues"
             )
-            raise InvalidInputError("UnknownCategory", message, f"{field}.allowedValues")
+            raise InvalidInputError(Reason.UNKNOWN_CATEGORY, message, f"{field}.allowedValues")
     elif values.n_unique() > MAX_CATEGORIES:
         message = f"column {column.name} has more than {MAX_CATEGORIES} different values: set role: ignore, or group the values"
-        raise InvalidInputError("TooManyCategories", message, field)
+        raise InvalidInputError(Reason.TOO_MANY_CATEGORIES, message, field)
     return values.fill_null("").to_numpy().astype(object)
 
 
@@ -245,12 +246,12 @@ def _time(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, bo
     """Return the times that order the rows, [n], and whether they name an offset from UTC."""
     if missing := values.null_count():
         message = f"column {column.name} with the role time is missing in {missing} of {len(values)} rows: complete those rows"
-        raise InvalidInputError("MissingValues", message, field)
+        raise InvalidInputError(Reason.MISSING_VALUES, message, field)
     if column.kind in ("numeric", "integer"):
         return _numbers(column, values, field)[0], False
     if column.kind != "timestamp":
         message = f"column {column.name} with the role time would sort as text: set kind: timestamp, numeric or integer"
-        raise InvalidInputError("WrongKind", message, f"{field}.kind")
+        raise InvalidInputError(Reason.WRONG_KIND, message, f"{field}.kind")
     texts = values.to_list()
     instants = {text: instant(text) for text in set(texts)}
     if wrong := [row for row, text in enumerate(texts, 1) if instants[text] is None]:
@@ -258,7 +259,7 @@ def _time(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, bo
             f"column {column.name} is not an ISO 8601 timestamp in {len(wrong)} of {len(texts)} rows, first in row {wrong[0]}: "
             "write 2016-03-28, 2016-03-28T14:30:00 or 2016-03-28T14:30:00+01:00"
         )
-        raise InvalidInputError("InvalidTime", message, field)
+        raise InvalidInputError(Reason.INVALID_TIME, message, field)
     moments = [instants[text] for text in texts]
     aware = [moment is not None and moment.tzinfo is not None for moment in moments]
     if any(aware) and not all(aware):
@@ -266,5 +267,5 @@ def _time(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, bo
             f"column {column.name} names an offset from UTC in {sum(aware)} of {len(texts)} rows and not in the others, so the "
             "rows cannot be ordered: name an offset (Z or +01:00) in all of them or in none"
         )
-        raise InvalidInputError("MixedOffsets", message, field)
+        raise InvalidInputError(Reason.MIXED_OFFSETS, message, field)
     return np.array([in_utc(m) for m in moments if m is not None], dtype="datetime64[us]"), all(aware)

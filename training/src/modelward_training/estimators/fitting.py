@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
+from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import Estimator
 from modelward_training.data.dataset import Dataset
 from modelward_training.errors import InvalidInputError
@@ -31,7 +32,7 @@ def build(spec: Estimator, data: Dataset, seed: int) -> Pipeline:
     for name in spec.params:
         if name not in family.parameters:
             message = f"{spec.algorithm} has no parameter {name!r}; it has {', '.join(sorted(family.parameters))}"
-            raise InvalidInputError("UnknownParameter", message, f"spec.estimator.params.{name}")
+            raise InvalidInputError(Reason.UNKNOWN_PARAMETER, message, f"spec.estimator.params.{name}")
     estimator = family.build(spec.params, spec.class_weight, seed)
     return Pipeline([("features", encoder(data, scale=family.needs_scaling)), ("estimator", estimator)])
 
@@ -52,7 +53,7 @@ def fit(pipeline: Pipeline, spec: Estimator, data: Dataset) -> Pipeline:
         wrong = [name for name in spec.params if f"'{name}'" in str(error)]
         subject = f"{wrong[0]} has" if wrong else "a parameter has"
         message = f"{subject} a value that {spec.algorithm} does not accept: see its documentation in scikit-learn"
-        raise InvalidInputError("InvalidParameter", message, "spec.estimator.params") from None
+        raise InvalidInputError(Reason.INVALID_PARAMETER, message, "spec.estimator.params") from None
 
 
 def cross_fit(pipeline: Pipeline, spec: Estimator, data: Dataset, seed: int) -> np.ndarray:

@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from modelward_api.bundle.documents import MOST_STRATA, Subgroup
+from modelward_api.bundle.documents import MAX_STRATA, Subgroup
 from modelward_api.resources.columns import Column
+from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import DeclaredSubgroup, TrainingJobSpec
 from modelward_training.data.dataset import Dataset
 from modelward_training.errors import InvalidInputError
@@ -33,10 +34,10 @@ def declared_subgroups(spec: TrainingJobSpec) -> tuple[Subgroup, ...]:
                 f"column {column.name} is sensitive and a feature: add it to spec.evaluation.subgroups, so that rollouts test "
                 "for harm to its groups, or set role: ignore"
             )
-            raise InvalidInputError("InvalidSubgroup", message, f"spec.data.columns[{i}].sensitive")
-    if (strata := sum(len(subgroup.strata) for subgroup in subgroups)) > MOST_STRATA:
-        message = f"the subgroups have {strata} groups in total, more than {MOST_STRATA}: every pod counts each of them"
-        raise InvalidInputError("TooManyStrata", message, FIELD)
+            raise InvalidInputError(Reason.INVALID_SUBGROUP, message, f"spec.data.columns[{i}].sensitive")
+    if (strata := sum(len(subgroup.strata) for subgroup in subgroups)) > MAX_STRATA:
+        message = f"the subgroups have {strata} groups in total, more than {MAX_STRATA}: every pod counts each of them"
+        raise InvalidInputError(Reason.TOO_MANY_STRATA, message, FIELD)
     return subgroups
 
 
@@ -53,16 +54,16 @@ def members(subgroups: tuple[Subgroup, ...], data: Dataset) -> dict[str, np.ndar
 def _subgroup(column: Column | None, declared: DeclaredSubgroup, field: str) -> Subgroup:
     if column is None:
         message = f"column {declared.column!r} is not a declared feature: pods receive only features"
-        raise InvalidInputError("InvalidSubgroup", message, f"{field}.column")
+        raise InvalidInputError(Reason.INVALID_SUBGROUP, message, f"{field}.column")
     if bool(declared.cuts) != (column.kind in ("numeric", "integer")) or list(declared.cuts) != sorted(
         set(declared.cuts)
     ):
         message = "a numeric or integer column needs cuts in increasing order; other columns must have none"
-        raise InvalidInputError("InvalidSubgroup", message, f"{field}.cuts")
+        raise InvalidInputError(Reason.INVALID_SUBGROUP, message, f"{field}.cuts")
     if column.kind == "categorical":
         if not column.allowed_values:
             message = f"column {column.name} needs allowedValues, which name its groups"
-            raise InvalidInputError("InvalidSubgroup", message, f"{field}.column")
+            raise InvalidInputError(Reason.INVALID_SUBGROUP, message, f"{field}.column")
         strata = tuple(f"{column.name}={category}" for category in column.allowed_values)
         return Subgroup(column=column.name, strata=strata, categories=column.allowed_values)
     if column.kind == "boolean":

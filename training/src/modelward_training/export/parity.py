@@ -6,6 +6,7 @@ import numpy as np
 
 from modelward_api.bundle.attribution import Score
 from modelward_api.bundle.documents import ParityReport
+from modelward_api.resources.reasons import Reason
 from modelward_training.data.dataset import Dataset
 from modelward_training.errors import InvalidInputError
 from modelward_training.estimators.base import OPSET, FittedModel
@@ -29,5 +30,5 @@ def compare(score: Score, model: FittedModel, data: Dataset) -> ParityReport:
     )
     if not report.passed:
         message = f"ONNX and scikit-learn differ by {difference:.2g} (tolerance {TOLERANCE:g}): choose other parameters"
-        raise InvalidInputError("ParityFailed", message, "spec.estimator")
+        raise InvalidInputError(Reason.PARITY_FAILED, message, "spec.estimator")
     return report

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from modelward_api.resources.conditions import Condition, upsert, without
+from modelward_api.resources.reasons import ConditionType
 from modelward_operator.domain.core.clock import stamp
 
 State = Literal["True", "False", "Unknown"]
@@ -69,8 +70,10 @@ class Summary:
 
 def conclude(old: Sequence[Condition], generation: int, now: datetime, summary: Summary) -> tuple[Condition, ...]:
     """Return the next conditions of an object."""
-    conditions = Conditions(tuple(old), generation, now).set("Ready", summary.ready, summary.reason, summary.message)
-    for type_, holds in (("Reconciling", summary.reconciling), ("Stalled", summary.stalled)):
+    conditions = Conditions(tuple(old), generation, now).set(
+        ConditionType.READY, summary.ready, summary.reason, summary.message
+    )
+    for type_, holds in ((ConditionType.RECONCILING, summary.reconciling), (ConditionType.STALLED, summary.stalled)):
         conditions = conditions.set(type_, "True", summary.reason, summary.message) if holds else conditions.drop(type_)
     for other, state, reason, message in summary.others:
         conditions = conditions.drop(other) if state is None else conditions.set(other, state, reason, message)

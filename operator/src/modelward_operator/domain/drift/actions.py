@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from modelward_api.resources.driftmonitor import DriftMonitorStatus
+from modelward_api.resources.reasons import Reason
 from modelward_operator.domain.core import chain
 from modelward_operator.domain.core.note import Note
 from modelward_operator.domain.drift.monitoring import Judgement, with_outcome
@@ -52,7 +53,7 @@ def roll_back(alarm: Alarm) -> Taken | None:
     outcome = (
         f"{alarm.champion} serves all traffic again" if gone else "no earlier version is warm: nothing was rolled back"
     )
-    return Taken("rollback", feature or "", outcome, ("Rollback", f"Drift in {feature}: {outcome}"))
+    return Taken("rollback", feature or "", outcome, (Reason.ROLLBACK, f"Drift in {feature}: {outcome}"))
 
 
 def alert(alarm: Alarm) -> Taken | None:
@@ -71,7 +72,7 @@ def act(alarm: Alarm, now: datetime) -> tuple[DriftMonitorStatus, tuple[Note, ..
     """Return the monitor's next status and its Events."""
     name, status, notes = alarm.monitor.name, alarm.judgement.status, []
     if alarm.judgement.alarm:
-        notes.append(Note("DriftMonitor", name, "Warning", "DriftDetected", status.message or ""))
+        notes.append(Note("DriftMonitor", name, "Warning", Reason.DRIFT_DETECTED, status.message or ""))
     taken = chain.first(ACTIONS.values(), alarm)
     if taken is not None:
         status = with_outcome(status, taken.do, taken.feature, taken.outcome, now)

@@ -9,6 +9,7 @@ from math import log
 from modelward_api.base import Digest, seconds
 from modelward_api.bundle.documents import FeatureReference, ReferenceProfile
 from modelward_api.resources.driftmonitor import ActionTaken, DriftMonitorStatus, FeatureDrift
+from modelward_api.resources.reasons import ConditionType, Reason
 from modelward_api.wire.exchange import ProfileCounts
 from modelward_operator.domain.core.clock import elapsed, stamp
 from modelward_operator.domain.core.conditions import Summary, conclude
@@ -77,10 +78,10 @@ def judge(
     """Look at the counts: open a window, wait for more rows, or judge the window and open the next."""
     if watched is None:
         message = f"No version of model {monitor.spec.model!r} serves; spec.model names none, or none is ready yet"
-        return Judgement(_unknown(monitor, "ModelNotFound", message, now), None)
+        return Judgement(_unknown(monitor, Reason.MODEL_NOT_FOUND, message, now), None)
     if watched.reference is None:
         message = f"Waiting for the counts of {watched.name}"
-        return Judgement(_unknown(monitor, "WaitingForCounts", message, now), window, detectors)
+        return Judgement(_unknown(monitor, Reason.WAITING_FOR_COUNTS, message, now), window, detectors)
     known = _references(watched.reference)
     chosen = [known[name] for name in _chosen(monitor, known)]
     usable = [reference for reference in chosen if _is_large(reference)]
@@ -89,7 +90,7 @@ def judge(
             f"{watched.name} was trained on {rounded(watched.reference.rows)} rows; a reference needs {MIN_REFERENCE_ROWS} "
             "before anything can be called a shift from it. Train the next version on more rows"
         )
-        return Judgement(_unknown(monitor, "ReferenceTooSmall", message, now), None)
+        return Judgement(_unknown(monitor, Reason.REFERENCE_TOO_SMALL, message, now), None)
     if monitor.status.champion != watched.name:
         return Judgement(_opened(monitor, watched, known, now), watched.total)
     fresh = since(watched.total, window) if window is not None else None
@@ -243,7 +244,7 @@ def _concluded(
     monitor: Monitor, status: DriftMonitorStatus, known: dict[str, FeatureReference], now: datetime
 ) -> DriftMonitorStatus:
     message = _message(monitor, status)
-    summary = Summary("True", "Watching", message)
+    summary = Summary("True", Reason.WATCHING, message)
     for field, wanted in (("features", monitor.spec.features), ("subgroups", monitor.spec.subgroups)):
         missing = [name for name in wanted if name not in known]
         if not missing:
@@ -252,8 +253,13 @@ def _concluded(
             f"spec.{field}[{wanted.index(missing[0])}]: the model has no feature {', '.join(map(repr, missing))}; "
             f"it has {', '.join(sorted(known))}. The others are watched. {message}"
         )
-        summary = Summary("False", "FeatureNotFound", message, stalled=True)
-    drifting = ("Drifting", "True" if status.state == "Drifting" else "False", status.state or "Unknown", message)
+        summary = Summary("False", Reason.FEATURE_NOT_FOUND, message, stalled=True)
+    drifting = (
+        ConditionType.DRIFTING,
+        "True" if status.state == "Drifting" else "False",
+        status.state or "Unknown",
+        message,
+    )
     summary = Summary(
         summary.ready,
         summary.reason,
@@ -282,12 +288,12 @@ def _message(monitor: Monitor, status: DriftMonitorStatus) -> str:
 
 def _unknown(monitor: Monitor, reason: str, message: str, now: datetime) -> DriftMonitorStatus:
     old = monitor.status
-    stalled = reason == "ReferenceTooSmall"  # all else mends itself, once a version serves and its pods answer
+    stalled = reason == Reason.REFERENCE_TOO_SMALL  # all else mends itself, once a version serves and its pods answer
     summary = Summary("False", reason, message, reconciling=not stalled, stalled=stalled)
     return old.model_copy(
         update={
             "observed_generation": monitor.generation,
-            "state": old.state if old.state == "Drifting" and reason != "ModelNotFound" else "Unknown",
+            "state": old.state if old.state == "Drifting" and reason != Reason.MODEL_NOT_FOUND else "Unknown",
             "message": message,
             "conditions": conclude(old.conditions, monitor.generation, now, summary),
         }

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from math import floor, log, log10
 
 from modelward_api.resources.modelversion import Analysis, SignalEvidence, SubgroupEvidence, Verdict
-from modelward_api.wire.exchange import PairedCounts
+from modelward_api.resources.reasons import Reason
+from modelward_api.wire.exchange import OPENING_PAIRS, PairedCounts
 from modelward_operator.domain.evidence import statistics
 from modelward_operator.domain.evidence.registry import SIGNALS
 
@@ -82,9 +83,9 @@ def tested(analysis: Analysis) -> int:
 
 def _validity(counts: PairedCounts, tripped: str | None) -> SignalEvidence:
     failure = _hard_failure(counts, tripped)
-    verdict: Verdict = "Harm" if failure else "Pass" if counts.pairs >= statistics.OPENING else "Hold"
+    verdict: Verdict = "Harm" if failure else "Pass" if counts.pairs >= OPENING_PAIRS else "Hold"
     return SignalEvidence(
-        name="validity", verdict=verdict, samples=counts.pairs, threshold=0.0, samples_needed=statistics.OPENING
+        name="validity", verdict=verdict, samples=counts.pairs, threshold=0.0, samples_needed=OPENING_PAIRS
     )
 
 
@@ -179,14 +180,14 @@ def _rounded_up(needed: int | None) -> int | None:
 def _together(signals: tuple[SignalEvidence, ...], counts: PairedCounts, tripped: str | None) -> Assessment:
     failure = _hard_failure(counts, tripped)
     if failure:
-        return Assessment(signals, "Harm", f"Harm: {failure}", "HardFailure")
+        return Assessment(signals, "Harm", f"Harm: {failure}", Reason.HARD_FAILURE)
     harmful = [signal for signal in signals if signal.verdict == "Harm"]
     if harmful:
-        return Assessment(signals, "Harm", _harm_message(harmful[0]), "HarmShown")
+        return Assessment(signals, "Harm", _harm_message(harmful[0]), Reason.HARM_SHOWN)
     held = [signal for signal in signals if signal.verdict == "Hold"]
     if held:
-        return Assessment(signals, "Hold", _hold_message(held), "InsufficientEvidence")
-    return Assessment(signals, "Pass", _pass_message(signals), "HarmBounded")
+        return Assessment(signals, "Hold", _hold_message(held), Reason.INSUFFICIENT_EVIDENCE)
+    return Assessment(signals, "Pass", _pass_message(signals), Reason.HARM_BOUNDED)
 
 
 def _harm_message(signal: SignalEvidence) -> str:

@@ -24,10 +24,11 @@ from functools import lru_cache
 from math import exp, fsum, inf, isinf, lgamma, log, log1p, log2
 from typing import TypeAlias
 
+from modelward_api.wire.exchange import OPENING_PAIRS
+
 __all__ = [
     "DRIFT_CONCENTRATION",
     "MIN_REFERENCE_ROWS",
-    "OPENING",
     "Crossings",
     "drift_effect",
     "e_bh",
@@ -47,9 +48,6 @@ __all__ = [
     "shift_bound",
     "shift_needed",
 ]
-
-OPENING = 20
-"""The first pairs of each champion pod, in which more than half failing is a hard failure."""
 
 DRIFT_CONCENTRATION = 50.0
 """How tightly the alternative of the drift test keeps to the reference: the weight of this many rows."""
@@ -245,15 +243,15 @@ def e_bh(log_evidence: Sequence[float], alpha: float) -> tuple[frozenset[int], f
 def hard_failure(invalid: int, opening_errors: int, opening_pairs: int, tripped: str | None) -> str | None:
     """Why the challenger is out at once, without any test, or None.
 
-    ``opening_*`` are sums over champion pods, each with up to :data:`OPENING` pairs; a pod that sees more than half of its own
-    fail trips by itself.
+    ``opening_*`` are sums over champion pods, each with up to :data:`OPENING_PAIRS` pairs; a pod that sees more than
+    half of its own fail trips by itself.
     """
     if tripped:
         return f"a champion pod stopped asking it: {tripped}"
     if invalid > 0:
         return "it gave an answer that is none: not a number, not a probability, or of the wrong shape"
-    if opening_errors > max(OPENING, opening_pairs) / 2:
-        return f"more than half of its first {OPENING} requests failed"
+    if opening_errors > max(OPENING_PAIRS, opening_pairs) / 2:
+        return f"more than half of its first {OPENING_PAIRS} requests failed"
     return None
 
 

@@ -12,6 +12,7 @@ from math import inf, isinf
 from typing import Literal
 
 from modelward_api.resources.modelversion import Analysis, SubgroupEvidence
+from modelward_api.resources.reasons import Reason
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.evidence import signals, statistics
 from modelward_operator.domain.evidence.signals import WORDS, Assessment, percent, rounded, significant
@@ -77,13 +78,13 @@ def assess(
         return told
     if harmed and guarded:
         message = _harm_message(harmed, len(findings), needed)
-        return replace(told, verdict="Harm", reason="SubgroupHarm", message=message)
+        return replace(told, verdict="Harm", reason=Reason.SUBGROUP_HARM, message=message)
     short = [stratum for stratum, own in strata.items() if own.pairs < analysis.subgroup_minimum]
     if whole.verdict == "Pass" and short:
         message = (
             f"Holding: {_about(strata[short[0]].pairs)} of {analysis.subgroup_minimum} requests in {_listed(short)}"
         )
-        return replace(told, verdict="Hold", reason="InsufficientEvidence", message=message)
+        return replace(told, verdict="Hold", reason=Reason.INSUFFICIENT_EVIDENCE, message=message)
     return _bounded(told, findings, small, analysis) if guarded else told
 
 
@@ -99,7 +100,7 @@ def _bounded(told: Assessment, findings: list[Finding], small: list[str], analys
     needs = _needs(waiting, analysis)
     if told.verdict == "Hold":
         return replace(told, message=f"{told.message}; {needs}")
-    return replace(told, verdict="Hold", reason="InsufficientEvidence", message=f"Holding: {needs}")
+    return replace(told, verdict="Hold", reason=Reason.INSUFFICIENT_EVIDENCE, message=f"Holding: {needs}")
 
 
 def _needs(waiting: list[Finding], analysis: Analysis) -> str:

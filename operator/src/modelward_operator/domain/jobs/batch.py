@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Literal
 
 from modelward_api.resources.modelversion import Artifact
+from modelward_api.resources.reasons import UNFETCHABLE, ConditionType, Reason
 from modelward_api.resources.scorebatch import ScoreBatchSpec, ScoreBatchStatus
-from modelward_api.store import TROUBLES
-from modelward_api.wire.exchange import TERMINATED, BatchOutcome
+from modelward_api.wire.exchange import BatchOutcome
 from modelward_operator.domain.core import chain
 from modelward_operator.domain.core.clock import stamp
 from modelward_operator.domain.core.conditions import Detail, Summary, conclude
@@ -25,14 +25,6 @@ UNTIL_CHOSEN = 10.0
 """Seconds between two looks for a version: a model's events do not reach the ScoreBatches that wait for it."""
 WHILE_RUNNING = 15.0
 """Seconds between two reconciles of a running Job without an event."""
-
-PASSING = TROUBLES | {"InternalError", TERMINATED}
-"""Reasons for a pod's failure that a retry may resolve."""
-
-UNFETCHED = frozenset(
-    {"DigestMismatch", "ArtifactNotFound", "ArtifactUnreadable", "BadSignature", "ModelMismatch", "VersionMismatch"}
-)
-"""Reasons that a bundle cannot be fetched."""
 
 BatchPhase = Literal["Pending", "Running", "Complete", "Failed"]
 
@@ -115,7 +107,7 @@ class BatchStage:
 
 Check = Callable[[BatchObservation], BatchStage | None]
 
-MENDS_ITSELF = ("ArtifactAwaited", "ModelNotFound", "VersionNotFound", "NoChampion")
+MENDS_ITSELF = (Reason.ARTIFACT_AWAITED, Reason.MODEL_NOT_FOUND, Reason.VERSION_NOT_FOUND, Reason.NO_CHAMPION)
 """Reasons for having no version that applying or promoting one resolves."""
 
 
@@ -143,7 +135,7 @@ def refused(observation: BatchObservation, failure: Failure, now: datetime) -> B
     """Return the decision after the API server refused the Job, or a change of it. It is retried."""
     chosen = choice(observation)
     phase: BatchPhase = observation.status.phase if observation.job and observation.status.phase else "Pending"
-    ready = next((c for c in observation.status.conditions if c.type == "Ready"), None)
+    ready = next((c for c in observation.status.conditions if c.type == ConditionType.READY), None)
     news = ready is None or ready.reason != failure.reason
     note = Note("ScoreBatch", observation.name, "Warning", failure.reason, failure.message)
     stage = BatchStage(phase, failure.reason, failure.message)
@@ -172,17 +164,19 @@ def _choose(model: Observation, version: str | None) -> Chosen | Failure:
     present = [v for v in model.versions if not v.deleting]
     if not present:
         message = f"spec.model: no ModelVersion of {model.model} exists in this namespace: apply one, or train one"
-        return Failure("ModelNotFound", message)
+        return Failure(Reason.MODEL_NOT_FOUND, message)
     if version is None:
         champion = assign_roles(model).champion
         if champion is None or champion.deleting:
             message = f"model {model.model} has no champion: promote a version, or set spec.version"
-            return Failure("NoChampion", message)
+            return Failure(Reason.NO_CHAMPION, message)
         return _usable(model, champion, "spec.model")
     named = [v for v in present if v.spec.version == version]
     if not named:
         known = ", ".join(sorted(v.spec.version for v in present)[:10])
-        return Failure("VersionNotFound", f"spec.version: {model.model} has no version {version}; it has {known}")
+        return Failure(
+            Reason.VERSION_NOT_FOUND, f"spec.version: {model.model} has no version {version}; it has {known}"
+        )
     # Two ModelVersions may have the same version: take the one that serves, else the first.
     named.sort(key=lambda v: (v.status.phase in REFUSED, v.status.phase != "Champion", v.created, v.name))
     return _usable(model, named[0], "spec.version")
@@ -193,10 +187,10 @@ def _usable(model: Observation, version: Version, field: str) -> Chosen | Failur
     artifact, phase = version.artifact, version.status.phase
     if phase in REFUSED or (artifact is not None and quarantined(model, artifact.digest) is not None):
         message = f"{field}: ModelVersion {version.name} is {phase or 'quarantined'}: choose another version"
-        return Failure("VersionRefused", message)
+        return Failure(Reason.VERSION_REFUSED, message)
     if artifact is None:
         return version.artifact_failure or Failure(
-            "ArtifactAwaited", f"ModelVersion {version.name} has no bundle yet: waiting for it"
+            Reason.ARTIFACT_AWAITED, f"ModelVersion {version.name} has no bundle yet: waiting for it"
         )
     return Chosen(version.name, version.spec.version, artifact)
 
@@ -225,7 +219,7 @@ def saw_different_inputs(observation: BatchObservation) -> BatchStage | None:
     message = (
         "spec.input.uri: the files changed while they were scored: apply a new ScoreBatch once all files are in place"
     )
-    return BatchStage("Failed", "InputChanged", message, stalled=True)
+    return BatchStage("Failed", Reason.INPUT_CHANGED, message, stalled=True)
 
 
 def fails(observation: BatchObservation) -> BatchStage | None:
@@ -233,18 +227,22 @@ def fails(observation: BatchObservation) -> BatchStage | None:
     if observation.job is None or observation.job.failure is None:
         return None
     # Pods that were stopped because another had bad input report nothing of their own.
-    said = [o for o in observation.outcomes if not o.succeeded and o.reason not in PASSING]
+    said = [o for o in observation.outcomes if not o.succeeded and o.reason not in RETRIED]
     failure = reported_failure(said[-1]) if said else _of_bundle(observation.pod_problem, observation.job)
-    if failure is None or observation.job.failure.reason == "DeadlineExceeded":
+    if failure is None or observation.job.failure.reason == Reason.DEADLINE_EXCEEDED:
         failure = _late(observation, observation.job.failure)
     return BatchStage("Failed", failure.reason, failure.message, stalled=True)
 
 
 def _late(observation: BatchObservation, verdict: Failure) -> Failure:
     """Return the Job's verdict; for an exceeded deadline, with the last problem."""
-    before = next((c for c in observation.status.conditions if c.type == "Ready"), None)
+    before = next((c for c in observation.status.conditions if c.type == ConditionType.READY), None)
     last = observation.pod_problem or (Failure(before.reason, before.message) if before else None)
-    if verdict.reason != "DeadlineExceeded" or last is None or last.reason in ("Starting", "Scoring", "Suspended"):
+    if (
+        verdict.reason != Reason.DEADLINE_EXCEEDED
+        or last is None
+        or last.reason in (Reason.STARTING, Reason.SCORING, Reason.SUSPENDED)
+    ):
         return verdict
     return Failure(verdict.reason, f"spec.activeDeadline was exceeded; the last problem: {last.message}")
 
@@ -257,14 +255,14 @@ def is_complete(observation: BatchObservation) -> BatchStage | None:
     message = f"{counts['scored']} of {counts['rows']} rows scored"
     if _heard(observation) < observation.spec.shards:
         message += "; some pods were removed before their counts were read: see the shards' results for all"
-    return BatchStage("Complete", "Scored", message)
+    return BatchStage("Complete", Reason.SCORED, message)
 
 
 def is_suspended(observation: BatchObservation) -> BatchStage | None:
     """spec.suspend is set."""
     if not observation.spec.suspend:
         return None
-    return BatchStage("Pending", "Suspended", "Suspended by spec.suspend. Set it to false to continue")
+    return BatchStage("Pending", Reason.SUSPENDED, "Suspended by spec.suspend. Set it to false to continue")
 
 
 def has_no_version(observation: BatchObservation) -> BatchStage | None:
@@ -273,7 +271,7 @@ def has_no_version(observation: BatchObservation) -> BatchStage | None:
     if isinstance(chosen, Chosen):
         return None
     if chosen is None:
-        return BatchStage("Pending", "ChoosingVersion", "Choosing the version to score with", again=UNTIL_CHOSEN)
+        return BatchStage("Pending", Reason.CHOOSING_VERSION, "Choosing the version to score with", again=UNTIL_CHOSEN)
     waits = chosen.reason in MENDS_ITSELF
     return BatchStage("Pending", chosen.reason, chosen.message, stalled=not waits, again=UNTIL_CHOSEN)
 
@@ -290,7 +288,7 @@ def is_starting(observation: BatchObservation) -> BatchStage | None:
     if job is None and (refusal := remembered(observation.status.conditions)) is not None:
         return BatchStage("Pending", refusal.reason, refusal.message, again=WHILE_RUNNING)  # it is being retried
     message = "Creating the Job" if job is None else "Waiting for the pods to start"
-    return BatchStage("Pending", "Starting", message, again=WHILE_RUNNING)
+    return BatchStage("Pending", Reason.STARTING, message, again=WHILE_RUNNING)
 
 
 def is_running(observation: BatchObservation) -> BatchStage:
@@ -299,7 +297,7 @@ def is_running(observation: BatchObservation) -> BatchStage:
     message = f"{done} of {observation.spec.shards} shards done"
     if observation.pod_problem is not None:
         message += f"; {observation.pod_problem.message}"
-    return BatchStage("Running", "Scoring", message, again=WHILE_RUNNING)
+    return BatchStage("Running", Reason.SCORING, message, again=WHILE_RUNNING)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -323,7 +321,7 @@ def reported_failure(outcome: BatchOutcome) -> Failure:
 
 def _of_bundle(failure: Failure | None, job: BatchJob) -> Failure | None:
     """Return the failure, naming the ModelVersion if it is about fetching the bundle."""
-    if failure is None or failure.reason not in UNFETCHED or job.chosen is None:
+    if failure is None or failure.reason not in UNFETCHABLE or job.chosen is None:
         return failure
     return Failure(failure.reason, f"ModelVersion {job.chosen.model_version}: {failure.message}")
 
@@ -389,7 +387,7 @@ def _summary(stage: BatchStage) -> Summary:
         "True" if stage.phase == "Complete" else "False",
         stage.reason,
         stage.message,
-        reconciling=stage.phase in ("Pending", "Running") and not stage.stalled and stage.reason != "Suspended",
+        reconciling=stage.phase in ("Pending", "Running") and not stage.stalled and stage.reason != Reason.SUSPENDED,
         stalled=stage.stalled,
         others=(state("Complete"), state("Failed")),
     )
@@ -397,7 +395,7 @@ def _summary(stage: BatchStage) -> Summary:
 
 def _notes(observation: BatchObservation, stage: BatchStage) -> tuple[Note, ...]:
     """Return Events for a new phase, and when a person must act."""
-    ready = next((c for c in observation.status.conditions if c.type == "Ready"), None)
+    ready = next((c for c in observation.status.conditions if c.type == ConditionType.READY), None)
     complains = stage.stalled and (ready is None or ready.reason != stage.reason)
     if observation.status.phase == stage.phase and not complains:
         return ()

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from modelward_api.resources.conditions import Condition, find
+from modelward_api.resources.reasons import ConditionType, Reason
 from modelward_operator.domain.core.failure import Failure
 
 MIN_RETRY, MAX_RETRY = 2.0, 300.0
 """Seconds until the next try: at least and at most."""
 MAX_QUOTE_LENGTH = 700
 
-QUOTA, FORBIDDEN, REFUSED, NO_PODS = "QuotaExceeded", "Forbidden", "ObjectRefused", "PodsRefused"
+QUOTA, FORBIDDEN, REFUSED, NO_PODS = Reason.QUOTA_EXCEEDED, Reason.FORBIDDEN, Reason.OBJECT_REFUSED, Reason.PODS_REFUSED
 REASONS = frozenset({QUOTA, FORBIDDEN, REFUSED, NO_PODS})
 
 
@@ -38,13 +39,13 @@ def without_pods(message: str) -> Failure:
 
 def remembered(conditions: Sequence[Condition]) -> Failure | None:
     """Return the refusal that a status shows."""
-    ready = find(conditions, "Ready")
+    ready = find(conditions, ConditionType.READY)
     return Failure(ready.reason, ready.message) if ready is not None and ready.reason in REASONS else None
 
 
 def again(conditions: Sequence[Condition], now: datetime) -> float:
     """Return the seconds until the next try: as long as the refusal has lasted."""
-    ready = find(conditions, "Ready")
+    ready = find(conditions, ConditionType.READY)
     if ready is None:
         return MIN_RETRY
     since = datetime.fromisoformat(ready.last_transition_time)

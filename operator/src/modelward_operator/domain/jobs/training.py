@@ -9,8 +9,9 @@ from typing import Literal
 
 from modelward_api.bundle.documents import Metric
 from modelward_api.resources.conditions import find
+from modelward_api.resources.reasons import ConditionType, Reason
 from modelward_api.resources.trainingjob import TrainingJobSpec, TrainingJobStatus
-from modelward_api.wire.exchange import TERMINATED, Step, TrainingOutcome, TrainingProgress
+from modelward_api.wire.exchange import Step, TrainingOutcome, TrainingProgress
 from modelward_operator.domain.core import chain
 from modelward_operator.domain.core.clock import stamp
 from modelward_operator.domain.core.conditions import Detail, State, Summary, conclude
@@ -114,7 +115,7 @@ def refused(observation: TrainingObservation, failure: Failure, now: datetime) -
     stage = TrainingStage("Pending", failure.reason, failure.message)
     if observation.job_exists and (phase := observation.status.phase) is not None:
         stage = TrainingStage(phase, failure.reason, failure.message, stalled=phase == "Complete")
-    ready = next((c for c in observation.status.conditions if c.type == "Ready"), None)
+    ready = next((c for c in observation.status.conditions if c.type == ConditionType.READY), None)
     news = ready is None or ready.reason != failure.reason
     note = Note("TrainingJob", observation.name, "Warning", failure.reason, failure.message)
     return TrainingDecision(
@@ -140,8 +141,8 @@ def has_failed(observation: TrainingObservation) -> TrainingStage | None:
     """It has failed: a TrainingJob never runs twice."""
     if observation.status.phase != "Failed":
         return None
-    ready = next((c for c in observation.status.conditions if c.type == "Failed"), None)
-    reason = ready.reason if ready else "Failed"
+    ready = next((c for c in observation.status.conditions if c.type == ConditionType.FAILED), None)
+    reason = ready.reason if ready else Reason.FAILED
     return TrainingStage("Failed", reason, observation.status.message or "", stalled=True)
 
 
@@ -150,28 +151,28 @@ def is_complete(observation: TrainingObservation) -> TrainingStage | None:
     if observation.status.phase != "Complete" and not (observation.job_complete and _says_done(observation)):
         return None
     if observation.spec.promote is None or observation.model_version is not None:
-        return TrainingStage("Complete", "Trained", _complete_message(observation))
+        return TrainingStage("Complete", Reason.TRAINED, _complete_message(observation))
     name = version_name(observation.spec)
     if observation.name_taken:
         message = (
             f"Trained, but ModelVersion {name} exists and was not created by this job: "
             "set spec.promote.name to another name"
         )
-        return TrainingStage("Complete", "NameTaken", message, stalled=True)
+        return TrainingStage("Complete", Reason.NAME_TAKEN, message, stalled=True)
     if (refused := observation.version_refused) is not None:
         return TrainingStage("Complete", refused.reason, refused.message, stalled=True)
     if (refusal := remembered(observation.status.conditions)) is not None and observation.status.phase == "Complete":
         return TrainingStage("Complete", refusal.reason, refusal.message, stalled=True)  # it is being retried
-    return TrainingStage("Complete", "Trained", f"Trained; creating ModelVersion {name}")
+    return TrainingStage("Complete", Reason.TRAINED, f"Trained; creating ModelVersion {name}")
 
 
 def fails(observation: TrainingObservation) -> TrainingStage | None:
     """The Job has failed: report the pod's reason, else the Job's. A pod that finishes too late changes nothing."""
     failure = observation.job_failure
-    if failure is None or (observation.status.phase == "Complete" and failure.reason == "NameTaken"):
+    if failure is None or (observation.status.phase == "Complete" and failure.reason == Reason.NAME_TAKEN):
         return None  # a foreign Job that appeared after this one had succeeded
     outcome = observation.outcome
-    if outcome is not None and not outcome.succeeded and outcome.reason != TERMINATED:
+    if outcome is not None and not outcome.succeeded and outcome.reason != Reason.TERMINATED:
         where = f"{outcome.field}: " if outcome.field and not outcome.message.startswith(outcome.field) else ""
         return TrainingStage("Failed", outcome.reason, f"{where}{outcome.message}", stalled=True)
     failure = _cause(failure, observation)
@@ -182,12 +183,12 @@ def fails(observation: TrainingObservation) -> TrainingStage | None:
 def _cause(verdict: Failure, observation: TrainingObservation) -> Failure:
     """Return why the Job failed: its own reason says only how often, or for how long, it tried."""
     problem = observation.pod_problem
-    if verdict.reason == "BackoffLimitExceeded" and problem is not None:
+    if verdict.reason == Reason.BACKOFF_LIMIT_EXCEEDED and problem is not None:
         return problem
-    if verdict.reason == "DeadlineExceeded":
-        before = find(observation.status.conditions, "Ready")
+    if verdict.reason == Reason.DEADLINE_EXCEEDED:
+        before = find(observation.status.conditions, ConditionType.READY)
         last = problem or (Failure(before.reason, before.message) if before else None)
-        if last is not None and last.reason not in ("Starting", "Training", "Suspended"):
+        if last is not None and last.reason not in (Reason.STARTING, Reason.TRAINING, Reason.SUSPENDED):
             return Failure(verdict.reason, f"spec.activeDeadline was exceeded; the last problem: {last.message}")
     return verdict
 
@@ -199,21 +200,21 @@ def lost_its_outcome(observation: TrainingObservation) -> TrainingStage | None:
     message = (
         "The training pod ended and was removed before its outcome was read: delete this TrainingJob and apply it again"
     )
-    return TrainingStage("Failed", "OutcomeLost", message, stalled=True)
+    return TrainingStage("Failed", Reason.OUTCOME_LOST, message, stalled=True)
 
 
 def is_ending(observation: TrainingObservation) -> TrainingStage | None:
     """Its pod has finished, and the Job is not complete yet: its deadline may have passed meanwhile."""
     if not _says_done(observation) or not observation.job_exists:
         return None
-    return TrainingStage("Running", "Ending", "The pod has produced a bundle; waiting for the Job to complete")
+    return TrainingStage("Running", Reason.ENDING, "The pod has produced a bundle; waiting for the Job to complete")
 
 
 def is_suspended(observation: TrainingObservation) -> TrainingStage | None:
     """spec.suspend is set."""
     if not observation.spec.suspend:
         return None
-    return TrainingStage("Suspended", "Suspended", "Suspended by spec.suspend. Set it to false to continue")
+    return TrainingStage("Suspended", Reason.SUSPENDED, "Suspended by spec.suspend. Set it to false to continue")
 
 
 def is_starting(observation: TrainingObservation) -> TrainingStage | None:
@@ -227,7 +228,7 @@ def is_starting(observation: TrainingObservation) -> TrainingStage | None:
         return None
     return TrainingStage(
         "Running" if observation.status.phase == "Running" and observation.job_exists else "Pending",
-        "Starting",
+        Reason.STARTING,
         "Waiting for the training pod to start" if observation.job_exists else "Creating the Job",
     )
 
@@ -238,7 +239,7 @@ def is_running(observation: TrainingObservation) -> TrainingStage | None:
     if progress is None:
         return None
     words = STEPS[progress.step]
-    return TrainingStage("Running", "Training", f"{words}: {progress.message}" if progress.message else words)
+    return TrainingStage("Running", Reason.TRAINING, f"{words}: {progress.message}" if progress.message else words)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -329,7 +330,7 @@ def _summary(stage: TrainingStage) -> Summary:
         reconciling=stage.phase in ("Pending", "Running"),
         stalled=stage.stalled,
         others=(
-            Detail("Suspended", state(stage.phase == "Suspended"), stage.reason),
+            Detail(ConditionType.SUSPENDED, state(stage.phase == "Suspended"), stage.reason),
             *(
                 Detail(phase, state(stage.phase == phase), stage.reason, stage.message if stage.phase == phase else "")
                 for phase in ("Complete", "Failed")

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from modelward_api.base import seconds
 from modelward_api.bundle.documents import BundleDocuments
+from modelward_api.resources.reasons import Reason
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.core.note import Note
@@ -128,12 +129,12 @@ def _halt(observation: Observation) -> Failure | None:
     """Return why nothing may change until a person acts."""
     if observation.service is not None and not observation.service.ours:
         message = f"Service {observation.model} exists and is not managed by Modelward: choose another spec.model"
-        return Failure("NameTaken", message)
+        return Failure(Reason.NAME_TAKEN, message)
     answering = observation.service.selects if observation.service else None
     for invalid in observation.invalid:
         if answering in (None, invalid.name) and (invalid.name == answering or invalid.status.phase == "Champion"):
             message = f"ModelVersion {invalid.name} is the champion, and its spec is invalid: correct it first"
-            return Failure("ChampionUnreadable", message)
+            return Failure(Reason.CHAMPION_UNREADABLE, message)
     return None
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from modelward_api.base import seconds
 from modelward_api.bundle.documents import BundleDocuments
 from modelward_api.resources.modelversion import Phase, RolloutStep
+from modelward_api.resources.reasons import UNSERVABLE, Reason
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.core import chain
 from modelward_operator.domain.core.caller_auth import refused_for
@@ -21,20 +22,6 @@ from modelward_operator.domain.evidence.signals import Assessment
 from modelward_operator.domain.rollout.observation import Version
 from modelward_operator.domain.rollout.plan import VersionPlan, withdrawal
 from modelward_operator.domain.rollout.size import beside, mirrored, pods
-
-UNSERVABLE = frozenset(
-    {
-        "DigestMismatch",
-        "ArtifactNotFound",
-        "ArtifactUnreadable",
-        "BadSignature",
-        "ParityFailed",
-        "ModelUnloadable",
-        "ModelMismatch",
-        "VersionMismatch",
-    }
-)
-"""Reasons that pods report for a bundle that no retry will fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +62,7 @@ def is_withdrawn(context: CandidateContext) -> VersionPlan | None:
     message = withdrawal(context.version)
     if context.champion is not None:
         message += f". All traffic stays on {_champion_name(context)}"
-    return _rolled_back(context, "Withdrawn", message, quarantine=True)
+    return _rolled_back(context, Reason.WITHDRAWN, message, quarantine=True)
 
 
 def harms(context: CandidateContext) -> VersionPlan | None:
@@ -105,7 +92,7 @@ def takes_too_long(context: CandidateContext) -> VersionPlan | None:
         f"Undecided after {rollout.deadline}: {context.assessment.message}. "
         f"Set spec.rollout.release to '{stamp(context.now)}' to try again"
     )
-    return _rolled_back(context, "DeadlineExceeded", message, quarantine=False)
+    return _rolled_back(context, Reason.DEADLINE_EXCEEDED, message, quarantine=False)
 
 
 def has_taken_over(context: CandidateContext) -> VersionPlan | None:
@@ -113,7 +100,7 @@ def has_taken_over(context: CandidateContext) -> VersionPlan | None:
     if not context.selected or (context.champion is not None and mismatch(context.version, context.documents)):
         return None
     message = "Serves all traffic" + (f", after {_champion_name(context)}" if context.champion else "")
-    return VersionPlan("Champion", "Promoted", message, replicas=_all_pods(context), serve=True)
+    return VersionPlan("Champion", Reason.PROMOTED, message, replicas=_all_pods(context), serve=True)
 
 
 def has_protocol_mismatch(context: CandidateContext) -> VersionPlan | None:
@@ -124,13 +111,15 @@ def has_protocol_mismatch(context: CandidateContext) -> VersionPlan | None:
     if version.tls != champion.tls:
         with_it, without = (version, champion) if version.tls else (champion, version)
         message = f"{with_it.name} sets spec.serving.tls, {without.name} does not: use the same TLS setting on both"
-        return VersionPlan("Deploying", "TlsDiffers", message, replicas=_first_pods(context), stalled=True)
+        return VersionPlan("Deploying", Reason.TLS_DIFFERS, message, replicas=_first_pods(context), stalled=True)
     if (why := refused_for(champion.spec.serving.authentication, version.spec.serving.authentication)) is not None:
         message = (
             f"{version.name} would reject clients of {champion.name}: {why}. "
             "Use the same spec.serving.authentication on both"
         )
-        return VersionPlan("Deploying", "AuthenticationDiffers", message, replicas=_first_pods(context), stalled=True)
+        return VersionPlan(
+            "Deploying", Reason.AUTHENTICATION_DIFFERS, message, replicas=_first_pods(context), stalled=True
+        )
     return _pods_are_changing(context, champion)
 
 
@@ -139,7 +128,7 @@ def _pods_are_changing(context: CandidateContext, champion: Version) -> VersionP
     for version, enough in ((context.version, any), (champion, all)):
         if not enough(version.is_current(pod) for pod in version.pods if pod.ready and not pod.deleting):
             message = f"spec.serving of {version.name} was changed: waiting for pods with the new settings"
-            return VersionPlan("Deploying", "PodsChanging", message, replicas=_first_pods(context))
+            return VersionPlan("Deploying", Reason.PODS_CHANGING, message, replicas=_first_pods(context))
     return None
 
 
@@ -151,7 +140,7 @@ def takes_over(context: CandidateContext) -> VersionPlan | None:
     ready = context.version.ready_pods >= wanted
     waiting = "switching the Service to it" if ready else f"{context.version.ready_pods} of {wanted} pods are ready"
     return replace(
-        _trial(context, "Promoting", "TakingOver", f"Promoting: {waiting}", 100.0), replicas=wanted, serve=ready
+        _trial(context, "Promoting", Reason.TAKING_OVER, f"Promoting: {waiting}", 100.0), replicas=wanted, serve=ready
     )
 
 
@@ -160,7 +149,9 @@ def is_unverified(context: CandidateContext) -> VersionPlan | None:
     if context.version.status.phase in ("Canary", "Shadow") or any(pod.verified for pod in context.version.pods):
         return None
     return VersionPlan(
-        "Verifying", *_reason(context.version, "Fetching", "Fetching the bundle and verifying its digest"), replicas=1
+        "Verifying",
+        *_reason(context.version, Reason.FETCHING, "Fetching the bundle and verifying its digest"),
+        replicas=1,
     )
 
 
@@ -170,7 +161,7 @@ def is_not_ready(context: CandidateContext) -> VersionPlan | None:
         return None
     return VersionPlan(
         "Deploying",
-        *_reason(context.version, "Starting", "The bundle is verified; waiting for its pods to be ready"),
+        *_reason(context.version, Reason.STARTING, "The bundle is verified; waiting for its pods to be ready"),
         replicas=_first_pods(context),
     )
 
@@ -180,7 +171,7 @@ def is_the_first(context: CandidateContext) -> VersionPlan | None:
     if context.champion is not None:
         return None
     return VersionPlan(
-        "Deploying", "TakingOver", "Ready; switching the Service to it", replicas=_first_pods(context), serve=True
+        "Deploying", Reason.TAKING_OVER, "Ready; switching the Service to it", replicas=_first_pods(context), serve=True
     )
 
 
@@ -190,7 +181,7 @@ def is_paused_before_it_begins(context: CandidateContext) -> VersionPlan | None:
         return None
     return VersionPlan(
         "Deploying",
-        "Paused",
+        Reason.PAUSED,
         "Ready; paused by spec.rollout.paused. Set it to false to continue",
         replicas=_first_pods(context),
         paused=True,
@@ -201,7 +192,9 @@ def needs_no_evidence(context: CandidateContext) -> VersionPlan | None:
     """The strategy is direct: promote it without evidence."""
     if context.version.spec.rollout.strategy != "direct":
         return None
-    direct = _trial(context, "Promoting", "Direct", "Taking over without evidence: spec.rollout.strategy is direct", 0)
+    direct = _trial(
+        context, "Promoting", Reason.DIRECT, "Taking over without evidence: spec.rollout.strategy is direct", 0
+    )
     return replace(direct, replicas=_all_pods(context), decides="promote")
 
 
@@ -210,7 +203,7 @@ def is_a_shadow(context: CandidateContext) -> VersionPlan | None:
     if context.version.spec.rollout.strategy != "shadow":
         return None
     return _trial(
-        context, "Shadow", "Shadowing", f"Shadow of {_champion_name(context)}: {context.assessment.message}", 0
+        context, "Shadow", Reason.SHADOWING, f"Shadow of {_champion_name(context)}: {context.assessment.message}", 0
     )
 
 
@@ -219,14 +212,14 @@ def begins(context: CandidateContext) -> VersionPlan | None:
     status = context.version.status
     if status.phase == "Canary" and status.champion == _champion_name(context):
         return None
-    return _at_step(context, 0, "CanaryStarted", context.counts.pairs, stamp(context.now))
+    return _at_step(context, 0, Reason.CANARY_STARTED, context.counts.pairs, stamp(context.now))
 
 
 def is_paused(context: CandidateContext) -> VersionPlan | None:
     """A person has paused it at its weight."""
     if not context.version.spec.rollout.paused:
         return None
-    held = _stay(context, "Paused")
+    held = _stay(context, Reason.PAUSED)
     return replace(held, paused=True, message=f"Paused at {held.weight:g}%: {context.assessment.message}")
 
 
@@ -236,7 +229,7 @@ def stays_on_its_step(context: CandidateContext) -> VersionPlan | None:
     seen = context.counts.pairs - (status.step_pairs or 0)
     if seen >= step.min_requests and elapsed(status.step_since, context.now) >= seconds(step.pause):
         return None
-    return _stay(context, "InsufficientEvidence")
+    return _stay(context, Reason.INSUFFICIENT_EVIDENCE)
 
 
 def steps_up(context: CandidateContext) -> VersionPlan | None:
@@ -244,7 +237,7 @@ def steps_up(context: CandidateContext) -> VersionPlan | None:
     step = (context.version.status.step or 0) + 1
     if step >= len(context.version.spec.rollout.steps):
         return None
-    return _at_step(context, step, "SteppedUp", context.counts.pairs, stamp(context.now))
+    return _at_step(context, step, Reason.STEPPED_UP, context.counts.pairs, stamp(context.now))
 
 
 def needs_more_evidence(context: CandidateContext) -> VersionPlan | None:
@@ -256,7 +249,9 @@ def is_promoted(context: CandidateContext) -> VersionPlan | None:
     """Every bound is below its margin: promote it."""
     message = f"{context.assessment.message}. Taking over from {_champion_name(context)}"
     return replace(
-        _trial(context, "Promoting", "HarmBounded", message, 100.0), replicas=_all_pods(context), decides="promote"
+        _trial(context, "Promoting", Reason.HARM_BOUNDED, message, 100.0),
+        replicas=_all_pods(context),
+        decides="promote",
     )
 
 
@@ -289,8 +284,8 @@ def mismatch(version: Version, documents: BundleDocuments | None) -> Failure | N
         return None
     said, spec = documents.signature, version.spec
     for reason, what, is_of, wanted in (
-        ("ModelMismatch", "model", said.model, spec.model),
-        ("VersionMismatch", "version", said.version, spec.version),
+        (Reason.MODEL_MISMATCH, "model", said.model, spec.model),
+        (Reason.VERSION_MISMATCH, "version", said.version, spec.version),
     ):
         if is_of != wanted:
             message = (

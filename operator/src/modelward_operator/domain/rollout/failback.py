@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from modelward_api.resources.reasons import Reason
 from modelward_operator.domain.core import chain
 from modelward_operator.domain.rollout.observation import Observation, Version
 from modelward_operator.domain.rollout.plan import VersionPlan, withdrawal
@@ -45,7 +46,7 @@ def is_deleted(context: FailbackContext) -> VersionPlan | None:
     """It is being deleted."""
     if not context.champion.deleting:
         return None
-    return VersionPlan("RolledBack", "Deleted", f"Being deleted; {context.standby.name} serves all traffic")
+    return VersionPlan("RolledBack", Reason.DELETED, f"Being deleted; {context.standby.name} serves all traffic")
 
 
 def is_withdrawn(context: FailbackContext) -> VersionPlan | None:
@@ -53,7 +54,7 @@ def is_withdrawn(context: FailbackContext) -> VersionPlan | None:
     if not context.champion.spec.rollout.withdrawn:
         return None
     message = f"{withdrawal(context.champion)}. {context.standby.name} serves all traffic again"
-    return VersionPlan("RolledBack", "Withdrawn", message, quarantine=True, decides="rollback")
+    return VersionPlan("RolledBack", Reason.WITHDRAWN, message, quarantine=True, decides="rollback")
 
 
 def drifts(context: FailbackContext) -> VersionPlan | None:
@@ -61,7 +62,7 @@ def drifts(context: FailbackContext) -> VersionPlan | None:
     if context.drifting is None:
         return None
     message = f"DriftMonitor {context.drifting} called drift. {context.standby.name} serves all traffic again"
-    return VersionPlan("RolledBack", "Drift", message, quarantine=True, decides="rollback")
+    return VersionPlan("RolledBack", Reason.DRIFT, message, quarantine=True, decides="rollback")
 
 
 def was_rolled_back(context: FailbackContext) -> VersionPlan | None:
@@ -79,7 +80,7 @@ def _takes_over_again(standby: Version, champion: Version | None) -> VersionPlan
     after = f", after {champion.name}" if champion else ""
     return VersionPlan(
         "Champion",
-        "TookOverAgain",
+        Reason.TOOK_OVER_AGAIN,
         f"Serves all traffic again{after}",
         replicas=pods(standby, champion.ready_pods if champion else 0),
         serve=True,

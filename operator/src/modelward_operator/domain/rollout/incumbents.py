@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from modelward_api.base import seconds
+from modelward_api.resources.reasons import ConditionType, Reason
 from modelward_operator.domain.core import chain
 from modelward_operator.domain.core.clock import elapsed
 from modelward_operator.domain.core.record import Quarantine
@@ -57,14 +58,16 @@ def is_champion(context: IncumbentContext) -> VersionPlan | None:
     if not version.ready_pods:
         failure = version.failure
         why = f": {failure.message}" if failure else ""
-        return VersionPlan("Champion", "NoPodReady", f"No pod is ready{why}", replicas=size, serve=True)
+        return VersionPlan("Champion", Reason.NO_POD_READY, f"No pod is ready{why}", replicas=size, serve=True)
     documents = context.observation.documents.get(version.artifact.digest) if version.artifact else None
     if (wrong := mismatch(version, documents)) is not None:
         return VersionPlan("Champion", wrong.reason, wrong.message, replicas=size, serve=True, stalled=True)
     if version.status.phase != "Champion":
-        return VersionPlan("Champion", "Promoted", "Serves all traffic", replicas=size, serve=True, decides="promote")
+        return VersionPlan(
+            "Champion", Reason.PROMOTED, "Serves all traffic", replicas=size, serve=True, decides="promote"
+        )
     said = version.status.history[-1].message if version.status.history else ""
-    return VersionPlan("Champion", "Serving", said or "Serves all traffic", replicas=size, serve=True)
+    return VersionPlan("Champion", Reason.SERVING, said or "Serves all traffic", replicas=size, serve=True)
 
 
 def is_recalled(context: IncumbentContext) -> VersionPlan | None:
@@ -72,7 +75,7 @@ def is_recalled(context: IncumbentContext) -> VersionPlan | None:
     if context.version is not context.roles.predecessor or context.roles.champion is None:
         return None
     message = f"{context.roles.champion.name} is withdrawn; starting pods to take over again"
-    return VersionPlan("Standby", "Recalled", message, replicas=pods(context.version))
+    return VersionPlan("Standby", Reason.RECALLED, message, replicas=pods(context.version))
 
 
 def is_released(context: IncumbentContext) -> VersionPlan | None:
@@ -83,7 +86,7 @@ def is_released(context: IncumbentContext) -> VersionPlan | None:
     if status.rolled_back_at is None or version.spec.rollout.release != status.rolled_back_at:
         return None
     message = f"Released by spec.rollout.release: the rollback of {status.rolled_back_at} no longer counts"
-    return VersionPlan("Pending", "Released", message, decides="release")
+    return VersionPlan("Pending", Reason.RELEASED, message, decides="release")
 
 
 def has_ended(context: IncumbentContext) -> VersionPlan | None:
@@ -102,7 +105,7 @@ def is_withdrawn(context: IncumbentContext) -> VersionPlan | None:
     """A person has withdrawn it."""
     if not context.version.spec.rollout.withdrawn:
         return None
-    return VersionPlan("RolledBack", "Withdrawn", withdrawal(context.version), quarantine=True, decides="rollback")
+    return VersionPlan("RolledBack", Reason.WITHDRAWN, withdrawal(context.version), quarantine=True, decides="rollback")
 
 
 def has_handed_over(context: IncumbentContext) -> VersionPlan | None:
@@ -111,11 +114,11 @@ def has_handed_over(context: IncumbentContext) -> VersionPlan | None:
     if version.status.phase != "Champion":
         return None
     if version.deleting:
-        return VersionPlan("Retired", "Deleted", "Being deleted")
+        return VersionPlan("Retired", Reason.DELETED, "Being deleted")
     warm = leader.spec.rollout.keep_warm if leader else "0s"
     name = leader.name if leader else "nobody"
     return VersionPlan(
-        "Standby", "Superseded", f"{name} serves all traffic; kept warm for {warm}", replicas=pods(version)
+        "Standby", Reason.SUPERSEDED, f"{name} serves all traffic; kept warm for {warm}", replicas=pods(version)
     )
 
 
@@ -129,7 +132,9 @@ def stands_by(context: IncumbentContext) -> VersionPlan | None:
     is_the_one = roles.standby is version and not (leader is roles.candidate and leader is not None)
     if is_the_one and (needed or elapsed(version.status.phase_since, context.now) < warm):
         return replace(as_before(version), replicas=pods(version))
-    return VersionPlan("Retired", "Retired", "No longer kept warm; apply it under another name to roll it out again")
+    return VersionPlan(
+        "Retired", Reason.RETIRED, "No longer kept warm; apply it under another name to roll it out again"
+    )
 
 
 def is_quarantined(context: IncumbentContext) -> VersionPlan | None:
@@ -142,7 +147,7 @@ def is_quarantined(context: IncumbentContext) -> VersionPlan | None:
         f"This digest was rolled back on {known.time}. {why}. It is not deployed again: "
         f"train a new version, or set spec.rollout.release to '{known.time}' to roll it out again"
     )
-    return VersionPlan("Quarantined", "DigestQuarantined", message)
+    return VersionPlan("Quarantined", Reason.DIGEST_QUARANTINED, message)
 
 
 def has_no_bundle(context: IncumbentContext) -> VersionPlan | None:
@@ -157,7 +162,7 @@ def awaits_its_bundle(context: IncumbentContext) -> VersionPlan | None:
         return None
     reference = context.version.spec.training_job_ref
     job = reference.name if reference else ""
-    return VersionPlan("Pending", "WaitingForTraining", f"Waiting for the bundle of TrainingJob {job}")
+    return VersionPlan("Pending", Reason.WAITING_FOR_TRAINING, f"Waiting for the bundle of TrainingJob {job}")
 
 
 def is_superseded(context: IncumbentContext) -> VersionPlan | None:
@@ -166,14 +171,14 @@ def is_superseded(context: IncumbentContext) -> VersionPlan | None:
     if newer is None:
         return None
     message = f"Superseded by {newer}, which is newer; apply this version under another name to roll it out again"
-    return VersionPlan("Retired", "Superseded", message)
+    return VersionPlan("Retired", Reason.SUPERSEDED, message)
 
 
 def makes_way(context: IncumbentContext) -> VersionPlan | None:
     """It is a shadow, and another version waits: a shadow never ends by itself."""
     if context.version.status.phase not in UNDER_WAY or context.version.spec.rollout.strategy != "shadow":
         return None
-    return VersionPlan("Retired", "Superseded", "Shadowing ended: another version is being rolled out")
+    return VersionPlan("Retired", Reason.SUPERSEDED, "Shadowing ended: another version is being rolled out")
 
 
 def was_refused(context: IncumbentContext) -> VersionPlan | None:
@@ -188,7 +193,7 @@ def waits_for_its_turn(context: IncumbentContext) -> VersionPlan:
     other = context.roles.candidate.name if context.roles.candidate else "another version"
     return VersionPlan(
         "Pending",
-        "WaitingForRollout",
+        Reason.WAITING_FOR_ROLLOUT,
         f"Waiting: {other} is still rolling out, and a model rolls out one version at a time",
     )
 
@@ -224,18 +229,18 @@ def _held(context: IncumbentContext, size: int) -> VersionPlan:
             else "Apply another version, or delete all versions of the model"
         )
         message = f"Deletion is held while this version serves traffic. {remedy}"
-        return VersionPlan("Champion", "DeletionHeld", message, replicas=size, serve=True, stalled=not replaced)
+        return VersionPlan("Champion", Reason.DELETION_HELD, message, replicas=size, serve=True, stalled=not replaced)
     if predecessor is not None:
         message = f"{withdrawal(version)}. It serves traffic until {predecessor.name} is ready"
-        return VersionPlan("Champion", "WithdrawalUnderWay", message, replicas=size, serve=True)
+        return VersionPlan("Champion", Reason.WITHDRAWAL_UNDER_WAY, message, replicas=size, serve=True)
     message = (
         f"{withdrawal(version)}. No earlier version can take over, so it keeps serving traffic. Apply another version"
     )
-    return VersionPlan("Champion", "WithdrawalHeld", message, replicas=size, serve=True, stalled=not replaced)
+    return VersionPlan("Champion", Reason.WITHDRAWAL_HELD, message, replicas=size, serve=True, stalled=not replaced)
 
 
 def as_before(version: Version) -> VersionPlan:
     """Return a plan that keeps phase, reason and message."""
     phase = version.status.phase or "Pending"
-    ready = next((c for c in version.status.conditions if c.type == "Ready"), None)
+    ready = next((c for c in version.status.conditions if c.type == ConditionType.READY), None)
     return VersionPlan(phase, ready.reason if ready else phase, version.status.message or "")

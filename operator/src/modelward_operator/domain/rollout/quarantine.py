@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from modelward_api.resources.reasons import Reason
 from modelward_operator.domain.core.record import DecisionRecord, ModelRecord, Quarantine
 from modelward_operator.domain.rollout.observation import Version
 
-NOT_FOR_CAUSE = frozenset({"DeadlineExceeded", "Deleted"})
+NOT_FOR_CAUSE = frozenset({Reason.DEADLINE_EXCEEDED, Reason.DELETED})
 """Reasons for a rollback that do not quarantine the digest."""
 
 

@@ -10,6 +10,7 @@ from modelward_api import names
 from modelward_api.bundle.documents import BundleDocuments
 from modelward_api.resources.conditions import Condition, find
 from modelward_api.resources.modelversion import Endpoints, ModelVersionStatus, Transition, Verdict, Weight
+from modelward_api.resources.reasons import TLS_FAILURES, ConditionType, Reason
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.core.clock import elapsed, stamp
 from modelward_operator.domain.core.conditions import Detail, State, Summary, absent, conclude
@@ -21,9 +22,9 @@ from modelward_operator.domain.rollout.observation import InvalidVersion, Observ
 from modelward_operator.domain.rollout.plan import ENDED, REFUSED, UNDER_WAY, VersionPlan
 
 MAX_TRANSITIONS = 16
-LEASED = "LeaseTaken"
+LEASED = ConditionType.LEASE_TAKEN
 """The condition that is False while a pod refuses its lease; set on its version and on the challenger."""
-KEPT = "RecordKept"
+KEPT = ConditionType.RECORD_KEPT
 """The condition that is False for a day after the record or the quarantine was deleted."""
 LOSS_IS_TOLD = 86_400.0
 """Seconds."""
@@ -79,7 +80,7 @@ def next_status(version: Version, plan: VersionPlan, facts: Facts) -> ModelVersi
 
 def invalid_status(invalid: InvalidVersion, now: datetime) -> ModelVersionStatus:
     """Return the status of a version with an invalid spec: only the error is new."""
-    summary = Summary("False", "InvalidSpec", invalid.error, stalled=True)
+    summary = Summary("False", Reason.INVALID_SPEC, invalid.error, stalled=True)
     conditions = conclude(invalid.status.conditions, invalid.generation, now, summary)
     return invalid.status.model_copy(
         update={"observed_generation": invalid.generation, "message": invalid.error, "conditions": conditions}
@@ -99,7 +100,7 @@ def _is_noise(old: ModelVersionStatus, plan: VersionPlan) -> bool:
     """Whether only counts grew, and by little: statuses are not rewritten for every request."""
     if plan.assessment is None or not old.evidence or (old.phase, old.step) != (plan.phase, plan.step):
         return False
-    ready = find(old.conditions, "Ready")
+    ready = find(old.conditions, ConditionType.READY)
     if old.verdict != plan.assessment.verdict or ready is None or ready.reason != plan.reason:
         return False
     before, now = old.evidence[0].samples, plan.assessment.signals[0].samples
@@ -150,7 +151,7 @@ def _history(old: ModelVersionStatus, plan: VersionPlan, now: datetime) -> tuple
 def _conditions(version: Version, plan: VersionPlan, facts: Facts) -> tuple[Condition, ...]:
     available = version.ready_pods > 0
     ready: State = "True" if plan.phase == "Standby" else "False"
-    if plan.phase in ("Champion", "Shadow") and available and plan.reason != "ModelMismatch":
+    if plan.phase in ("Champion", "Shadow") and available and plan.reason != Reason.MODEL_MISMATCH:
         ready = "True"
     summary = Summary(
         ready,
@@ -176,16 +177,16 @@ def lost_note(observation: Observation) -> Note | None:
     if observation.lost is None or not versions or any(c and c.message == observation.lost for c in told):
         return None
     first = min(versions, key=lambda v: (v.status.phase != "Champion", v.name))
-    return Note("ModelVersion", first.name, "Warning", "RecordLost", observation.lost)
+    return Note("ModelVersion", first.name, "Warning", Reason.RECORD_LOST, observation.lost)
 
 
 def _tls(version: Version) -> Detail:
-    failure = next((p.failure for p in version.pods if p.failure and p.failure.reason.startswith("Tls")), None)
+    failure = next((p.failure for p in version.pods if p.failure and p.failure.reason in TLS_FAILURES), None)
     if failure is not None:
-        return Detail("TlsReady", "False", failure.reason, failure.message)
+        return Detail(ConditionType.TLS_READY, "False", failure.reason, failure.message)
     if any(pod.tls and pod.ready for pod in version.pods):
-        return Detail("TlsReady", "True", "Serving", "Serving over HTTPS")
-    return Detail("TlsReady", "Unknown", "Starting", "No pod serves HTTPS yet")
+        return Detail(ConditionType.TLS_READY, "True", Reason.SERVING, "Serving over HTTPS")
+    return Detail(ConditionType.TLS_READY, "Unknown", Reason.STARTING, "No pod serves HTTPS yet")
 
 
 def _details(version: Version, plan: VersionPlan, facts: Facts, available: bool) -> tuple[Detail, ...]:
@@ -193,39 +194,48 @@ def _details(version: Version, plan: VersionPlan, facts: Facts, available: bool)
     found: list[Detail] = []
     if any(pod.verified for pod in version.pods):
         found.append(
-            Detail("ArtifactVerified", "True", "DigestMatches", "The bundle's digest matches spec.artifact.digest")
+            Detail(
+                ConditionType.ARTIFACT_VERIFIED,
+                "True",
+                Reason.DIGEST_MATCHES,
+                "The bundle's digest matches spec.artifact.digest",
+            )
         )
     elif plan.phase == "Failed":
-        found.append(Detail("ArtifactVerified", "False", plan.reason, plan.message))
+        found.append(Detail(ConditionType.ARTIFACT_VERIFIED, "False", plan.reason, plan.message))
     if facts.documents is not None:
         parity = facts.documents.parity
         text = f"ONNX and scikit-learn differ by at most {parity.max_abs_difference:.2g} on {parity.rows} test rows"
-        found.append(Detail("ParityVerified", "True" if parity.passed else "False", "Compared", text))
+        found.append(Detail(ConditionType.PARITY_VERIFIED, "True" if parity.passed else "False", Reason.COMPARED, text))
     if plan.replicas:
-        state, reason = ("True", "PodsReady") if available else ("False", "NoPodReady")
-        found.append(Detail("Available", state, reason, f"{version.ready_pods} ready pods"))  # type: ignore[arg-type]
-    found.append(_tls(version) if version.tls and plan.replicas else absent("TlsReady"))
+        state, reason = ("True", Reason.PODS_READY) if available else ("False", Reason.NO_POD_READY)
+        found.append(Detail(ConditionType.AVAILABLE, state, reason, f"{version.ready_pods} ready pods"))  # type: ignore[arg-type]
+    found.append(_tls(version) if version.tls and plan.replicas else absent(ConditionType.TLS_READY))
     if plan.assessment is not None:
-        found.append(Detail("AnalysisPassing", PASSING[plan.assessment.verdict], plan.assessment.reason, plan.message))
+        found.append(
+            Detail(
+                ConditionType.ANALYSIS_PASSING, PASSING[plan.assessment.verdict], plan.assessment.reason, plan.message
+            )
+        )
     if plan.phase == "Champion":
-        found.append(Detail("Promoted", "True", plan.reason, plan.message))
+        found.append(Detail(ConditionType.PROMOTED, "True", plan.reason, plan.message))
     if plan.phase == "RolledBack":
-        found.append(Detail("RolledBack", "True", plan.reason, plan.message))
+        found.append(Detail(ConditionType.ROLLED_BACK, "True", plan.reason, plan.message))
     return (*found, *_retirement(plan), *_losses(version, plan, facts), _pause(plan))
 
 
 def _retirement(plan: VersionPlan) -> tuple[Detail, ...]:
     """Return the conditions of a retired version: kstatus reads Ready=False as 'not yet', and no Ready as 'done'."""
     if plan.phase != "Retired":
-        return (absent("Retired"),)
-    return Detail("Retired", "True", plan.reason, plan.message), absent("Ready")
+        return (absent(ConditionType.RETIRED),)
+    return Detail(ConditionType.RETIRED, "True", plan.reason, plan.message), absent(ConditionType.READY)
 
 
 def _losses(version: Version, plan: VersionPlan, facts: Facts) -> tuple[Detail, ...]:
     """Return the conditions about a lost record and a refused lease."""
     found = []
     if facts.lost is not None and plan.phase not in ENDED:
-        found.append(Detail(KEPT, "False", "RecordLost", facts.lost))
+        found.append(Detail(KEPT, "False", Reason.RECORD_LOST, facts.lost))
     elif _is_past(version, facts):
         found.append(absent(KEPT))
     if facts.refused is not None and plan.phase not in ENDED:
@@ -237,7 +247,9 @@ def _losses(version: Version, plan: VersionPlan, facts: Facts) -> tuple[Detail, 
 
 def _pause(plan: VersionPlan) -> Detail:
     return (
-        Detail("Paused", "True", "Paused", "Paused by spec.rollout.paused. Set it to false to continue")
+        Detail(
+            ConditionType.PAUSED, "True", Reason.PAUSED, "Paused by spec.rollout.paused. Set it to false to continue"
+        )
         if plan.paused
-        else absent("Paused")
+        else absent(ConditionType.PAUSED)
     )

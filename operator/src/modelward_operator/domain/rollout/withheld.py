@@ -8,15 +8,23 @@ from datetime import datetime
 
 from modelward_api.resources.conditions import Condition, find, without
 from modelward_api.resources.modelversion import ModelVersionStatus
+from modelward_api.resources.reasons import ConditionType, Reason
 from modelward_operator.domain.core.clock import stamp
 from modelward_operator.domain.core.conditions import Conditions
 
-APPLIED = "Applied"
+APPLIED = ConditionType.APPLIED
 """The condition that exists only while a write is refused."""
 MAX_MESSAGE_LENGTH = 500
 """Characters of the API server's message that are quoted."""
-_LASTING = {400: "Invalid", 403: "Forbidden", 404: "NotFound", 405: "NotAllowed", 413: "TooLarge", 422: "Invalid"}
-_PASSING = {0: "ApiServerUnreachable", 409: "Conflict", 429: "TooManyRequests"}
+_LASTING = {
+    400: Reason.INVALID,
+    403: Reason.FORBIDDEN,
+    404: Reason.NOT_FOUND,
+    405: Reason.NOT_ALLOWED,
+    413: Reason.TOO_LARGE,
+    422: Reason.INVALID,
+}
+_PASSING = {0: Reason.API_SERVER_UNREACHABLE, 409: Reason.CONFLICT, 429: Reason.TOO_MANY_REQUESTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +54,8 @@ class Refusal:
     def reason(self) -> str:
         """The reason in CamelCase."""
         if self.status == 403 and "exceeded quota" in self.said:
-            return "QuotaExceeded"
-        return _LASTING.get(self.status) or _PASSING.get(self.status) or "ApiServerError"
+            return Reason.QUOTA_EXCEEDED
+        return _LASTING.get(self.status) or _PASSING.get(self.status) or Reason.API_SERVER_ERROR
 
     @property
     def message(self) -> str:
@@ -89,7 +97,7 @@ def is_refused(status: ModelVersionStatus, generation: int) -> bool:
     """Whether the last try to deploy the version was refused, and its spec has not changed since."""
     applied = find(status.conditions, APPLIED)
     told_of = applied is not None and applied.status == "False" and applied.observed_generation == generation
-    return told_of and find(status.conditions, "Stalled") is not None and status.phase in (None, "Pending")
+    return told_of and find(status.conditions, ConditionType.STALLED) is not None and status.phase in (None, "Pending")
 
 
 def is_new(old: ModelVersionStatus, refusal: Refusal) -> bool:
@@ -122,7 +130,7 @@ def _as_it_was(
 
 
 def _answers(status: ModelVersionStatus) -> bool:
-    ready = find(status.conditions, "Ready")
+    ready = find(status.conditions, ConditionType.READY)
     return ready is not None and ready.status == "True" and status.phase in ("Champion", "Standby", "Shadow")
 
 
@@ -132,8 +140,12 @@ def _with(
     """Return the conditions with the refusal. A version that serves stays Ready and is Stalled as well."""
     found = Conditions(tuple(status.conditions), generation, now)
     if not keeps_ready:
-        found = found.set("Ready", "False", refusal.reason, refusal.message)
-    holds, other = ("Stalled", "Reconciling") if refusal.lasts else ("Reconciling", "Stalled")
+        found = found.set(ConditionType.READY, "False", refusal.reason, refusal.message)
+    holds, other = (
+        (ConditionType.STALLED, ConditionType.RECONCILING)
+        if refusal.lasts
+        else (ConditionType.RECONCILING, ConditionType.STALLED)
+    )
     for type_, state in ((APPLIED, "False"), (holds, "True")):
         found = found.set(type_, state, refusal.reason, refusal.message)  # type: ignore[arg-type]
     return found.drop(other).all

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from modelward_api import names
 from modelward_api.base import Digest
 from modelward_api.bundle.documents import BundleDocuments
+from modelward_api.resources.reasons import Reason
 from modelward_api.wire.exchange import Challenger, ExchangeRequest, ExchangeResponse, TrafficLease
 from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.rollout.decision import LeaseOrder
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 TIMEOUT = aiohttp.ClientTimeout(total=2.0, connect=1.0)
 LEASE_SECONDS, STANDBY_LEASE_SECONDS = 10.0, 30.0
 """Lifetime of a lease that is not renewed: a champion's, and a standby's, which forwards late clients to the champion."""
-_LASTING: Mapping[str, str] = {"WrongModel": "model", "WrongDigest": "bundle"}
+_LASTING: Mapping[str, str] = {Reason.WRONG_MODEL: "model", Reason.WRONG_DIGEST: "bundle"}
 """The lasting reasons of a pod's refusal, and what is wrong."""
 MAX_DOCUMENTS = 4096
 """Bundles whose documents are cached, compressed to a few kilobytes each."""
@@ -231,14 +232,14 @@ def _refusal(pod: Pod, answer: ExchangeResponse | SignatureRefused | None) -> Fa
             f"Pod {pod.name} rejects the operator's signature, so its lease expires. Check that ConfigMap "
             f"{names.CONTROL_KEYS} exists and that the pod's clock is right"
         )
-        return Failure("SignatureRefused", message)
+        return Failure(Reason.SIGNATURE_REFUSED, message)
     if answer is None or answer.refused is None or answer.refused not in _LASTING:
         return None
     message = (
         f"Pod {pod.name} refuses its lease: it serves another {_LASTING[answer.refused]} than the version's spec names"
     )
     return Failure(
-        "LeaseRefused",
+        Reason.LEASE_REFUSED,
         f"{message}. It forwards no request to another version until you delete the pod or apply the right bundle",
     )
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from modelward_api import names
 from modelward_api.resources.modelversion import Artifact
+from modelward_api.resources.reasons import Reason
 from modelward_api.resources.scorebatch import ScoreBatchSpec, ScoreBatchStatus
 from modelward_api.wire.exchange import BatchOutcome
 from modelward_operator.domain.core.failure import Failure
@@ -66,12 +67,14 @@ async def _reconcile(
     try:
         spec = ScoreBatchSpec.model_validate(manifest["spec"])
     except ValidationError as error:
-        said = stalled.stalled(status, generation, Failure("InvalidSpec", explain(error)), now())
+        said = stalled.stalled(status, generation, Failure(Reason.INVALID_SPEC, explain(error)), now())
         await write_status(gateway, api.SCORE_BATCHES, manifest, said)
         return None
     job = await gateway.get(api.JOBS, key.namespace, manifests.job_name(key.name))
     if (name := jobs.left_over(manifest, job)) is not None:
-        failure = Failure("WaitingForCleanup", f"Waiting until {name} of an earlier ScoreBatch {key.name} is removed")
+        failure = Failure(
+            Reason.WAITING_FOR_CLEANUP, f"Waiting until {name} of an earlier ScoreBatch {key.name} is removed"
+        )
         said = stalled.waiting(status, generation, failure, now())
         await write_status(gateway, api.SCORE_BATCHES, manifest, said)
         return UNTIL_COLLECTED

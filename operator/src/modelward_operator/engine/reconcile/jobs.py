@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from modelward_api.resources.reasons import Reason
 from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.jobs import refusal
 from modelward_operator.engine.kube import gateway as api
@@ -72,7 +73,7 @@ def taken(manifest: Manifest, *made: Manifest | None) -> Failure | None:
         if found is not None and not owned_by(found, manifest["metadata"]["uid"]):
             what = f"{found['kind']} {found['metadata']['name']}"
             return Failure(
-                "NameTaken", f"{what} exists and does not belong to this {manifest['kind']}: choose another name"
+                Reason.NAME_TAKEN, f"{what} exists and does not belong to this {manifest['kind']}: choose another name"
             )
     return None
 
@@ -92,5 +93,5 @@ def failure(job: Manifest | None) -> Failure | None:
     """Return why the Job failed, if it did: FailureTarget while its pods still terminate, Failed afterwards."""
     for condition in ((job or {}).get("status") or {}).get("conditions") or []:
         if condition["type"] in ("Failed", "FailureTarget") and condition["status"] == "True":
-            return Failure(condition.get("reason") or "JobFailed", condition.get("message") or "The Job failed")
+            return Failure(condition.get("reason") or Reason.JOB_FAILED, condition.get("message") or "The Job failed")
     return None

@@ -9,6 +9,7 @@ from datetime import datetime
 from modelward_api.base import seconds
 from modelward_api.resources.driftmonitor import DriftMonitorStatus
 from modelward_api.resources.modelversion import ModelVersionStatus
+from modelward_api.resources.reasons import Reason
 from modelward_api.wire.exchange import ExchangeResponse
 from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.core.note import Note
@@ -156,7 +157,7 @@ class ModelReconciler:
         for name, message in snapshot.unreadable_monitors.items():
             manifest = snapshot.monitor_manifests[name]
             status = tolerant(DriftMonitorStatus, manifest.get("status"))
-            failure, generation = Failure("InvalidSpec", message), manifest["metadata"].get("generation", 0)
+            failure, generation = Failure(Reason.INVALID_SPEC, message), manifest["metadata"].get("generation", 0)
             reported = stalled.stalled(status, generation, failure, self.now())
             await write_status(self.gateway, api.DRIFT_MONITORS, manifest, reported)
 
@@ -165,7 +166,7 @@ class ModelReconciler:
             status = tolerant(ModelVersionStatus, manifest.get("status"))
             message = f"Waiting until the pods of a deleted ModelVersion {name}, which had another bundle, are removed"
             reported = stalled.waiting(
-                status, manifest["metadata"]["generation"], Failure("WaitingForCleanup", message), self.now()
+                status, manifest["metadata"]["generation"], Failure(Reason.WAITING_FOR_CLEANUP, message), self.now()
             )
             await write_status(self.gateway, api.MODEL_VERSIONS, manifest, reported)
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from modelward_api import names
 from modelward_api.resources.driftmonitor import DriftMonitorSpec, DriftMonitorStatus
 from modelward_api.resources.modelversion import Artifact, ModelVersionSpec, ModelVersionStatus
+from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import TrainingJobStatus
 from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.core.record import ModelRecord
@@ -133,11 +134,11 @@ def model_record(manifest: Manifest | None) -> ModelRecord | Failure:
     if manifest is not None and not is_ours(manifest):
         name = manifest["metadata"]["name"]
         message = f"ConfigMap {name} exists and is {whose(manifest)}: choose another spec.model, as the record needs that name"
-        return Failure("NameTaken", message)
+        return Failure(Reason.NAME_TAKEN, message)
     try:
         return records.read(manifest)
     except ValueError as error:
-        return Failure("RecordUnreadable", str(error))
+        return Failure(Reason.RECORD_UNREADABLE, str(error))
 
 
 def model_service(manifest: Manifest | None) -> ModelService | None:
@@ -225,7 +226,7 @@ def _with_workload(version: Version, taken: Manifest | None) -> Version:
         return version
     if not is_ours(taken):
         message = f"Deployment {version.name} exists and is {whose(taken)}: apply this ModelVersion under another name"
-        return replace(version, artifact_failure=Failure("NameTaken", message))
+        return replace(version, artifact_failure=Failure(Reason.NAME_TAKEN, message))
     return replace(version, workload=_workload(taken))
 
 
@@ -246,7 +247,7 @@ async def _with_artifact(gateway: Gateway, namespace: str, version: Version, tak
     status = tolerant(TrainingJobStatus, job.get("status"))
     if status.phase == "Failed":
         message = f"spec.trainingJobRef: TrainingJob {reference.name} failed: {status.message}"
-        return replace(version, artifact_failure=Failure("TrainingJobFailed", message))
+        return replace(version, artifact_failure=Failure(Reason.TRAINING_JOB_FAILED, message))
     if status.phase == "Complete" and status.uri and status.digest:
         return replace(version, artifact=Artifact(uri=status.uri, digest=status.digest))
     return version
@@ -254,7 +255,7 @@ async def _with_artifact(gateway: Gateway, namespace: str, version: Version, tak
 
 def _of_another(version: Version, name: str, job: Manifest) -> Failure | None:
     """Return why the TrainingJob cannot make the version's bundle: it trains another model or version."""
-    for reason, what in (("ModelMismatch", "model"), ("VersionMismatch", "version")):
+    for reason, what in ((Reason.MODEL_MISMATCH, "model"), (Reason.VERSION_MISMATCH, "version")):
         trains, wanted = (job.get("spec") or {}).get(what), getattr(version.spec, what)
         if trains != wanted:
             message = (

@@ -9,13 +9,20 @@ from typing import Any
 from pydantic import ValidationError
 
 from modelward_api import names
-from modelward_api.wire.exchange import TERMINATED, TERMINATED_EXIT_CODE, FetchOutcome, TrainingOutcome
+from modelward_api.resources.reasons import Reason
+from modelward_api.wire.exchange import TERMINATED_EXIT_CODE, FetchOutcome, TrainingOutcome
 from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.rollout.observation import Pod
 from modelward_operator.engine.kube.gateway import Manifest
 
 _WAITING = frozenset(
-    {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError"}
+    {
+        Reason.IMAGE_PULL_BACK_OFF,
+        Reason.ERR_IMAGE_PULL,
+        Reason.INVALID_IMAGE_NAME,
+        Reason.CREATE_CONTAINER_CONFIG_ERROR,
+        Reason.CREATE_CONTAINER_ERROR,
+    }
 )
 
 
@@ -59,7 +66,11 @@ def training_problem(status: Mapping[str, Any], outcome: TrainingOutcome | None)
     if status.get("phase") in ("Running", "Succeeded"):
         return None
     if outcome is not None:
-        return None if outcome.succeeded or outcome.reason == TERMINATED else Failure(outcome.reason, outcome.message)
+        return (
+            None
+            if outcome.succeeded or outcome.reason == Reason.TERMINATED
+            else Failure(outcome.reason, outcome.message)
+        )
     return problem(status)
 
 
@@ -71,7 +82,7 @@ def _ended_by_the_cluster(status: Mapping[str, Any]) -> Failure | None:
         return Failure(status["reason"], f"The node terminated the pod: {status.get('message') or status['reason']}")
     for condition in status.get("conditions") or ():
         if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
-            reason = condition.get("reason") or "Disrupted"
+            reason = condition.get("reason") or Reason.DISRUPTED
             return Failure(reason, f"The cluster terminated the pod: {condition.get('message') or reason}")
     return None
 
@@ -84,13 +95,15 @@ def _termination_failure(container: Mapping[str, Any]) -> Failure | None:
         said = _parsed(ended.get("message") or "")
         if said is not None:
             return said
-        if ended.get("reason") == "OOMKilled":
+        if ended.get("reason") == Reason.OOM_KILLED:
             message = (
                 f"{container['name']} exceeded its memory limit: raise limits.memory in its resources, or in the "
                 "namespace's LimitRange if that sets it"
             )
-            return Failure("OOMKilled", message)
-        return Failure("ContainerFailed", f"{container['name']} exited with code {ended.get('exitCode')}: see its log")
+            return Failure(Reason.OOM_KILLED, message)
+        return Failure(
+            Reason.CONTAINER_FAILED, f"{container['name']} exited with code {ended.get('exitCode')}: see its log"
+        )
     return None
 
 
@@ -105,13 +118,13 @@ def _parsed(message: str) -> Failure | None:
         outcome = FetchOutcome.model_validate(said)
         return Failure(outcome.reason, outcome.message)
     except ValidationError:
-        return Failure(str(said.get("reason") or "ModelUnloadable"), str(said.get("message") or ""))
+        return Failure(str(said.get("reason") or Reason.MODEL_UNLOADABLE), str(said.get("message") or ""))
 
 
 def _unschedulable(conditions: Iterable[Mapping[str, Any]]) -> Failure | None:
     for condition in conditions:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return Failure(condition.get("reason") or "Unschedulable", condition.get("message") or "No node fits")
+            return Failure(condition.get("reason") or Reason.UNSCHEDULABLE, condition.get("message") or "No node fits")
     return None
 
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 from modelward_api.resources.conditions import find
 from modelward_api.resources.driftmonitor import DriftMonitorStatus
 from modelward_api.resources.modelversion import ModelVersionStatus
+from modelward_api.resources.reasons import ConditionType
 from modelward_api.resources.scorebatch import ScoreBatchStatus
 from modelward_api.resources.trainingjob import TrainingJobStatus
 from modelward_operator.domain.core.conditions import State, Summary, conclude
@@ -28,7 +29,7 @@ def waiting(status: Status, generation: int, failure: Failure, now: datetime) ->
 
 def is_new(status: Status, failure: Failure) -> bool:
     """Whether the status does not say so yet."""
-    ready = find(status.conditions, "Ready")
+    ready = find(status.conditions, ConditionType.READY)
     return ready is None or ready.reason != failure.reason
 
 

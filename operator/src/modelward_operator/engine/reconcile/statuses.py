@@ -7,6 +7,7 @@ from functools import partial
 
 from modelward_api.base import Document
 from modelward_api.resources.modelversion import ModelVersionStatus
+from modelward_api.resources.reasons import Reason
 from modelward_operator.domain.core.record import ModelRecord
 from modelward_operator.domain.rollout.decision import Decision
 from modelward_operator.domain.rollout.plan import ENDED, UNDER_WAY
@@ -57,7 +58,7 @@ async def write_statuses(context: ReconcileContext, decision: Decision, outcome:
                 already = f"{name} serves all traffic already. The status of {name}"
                 uncrowned = replace(error.refusal, what=already)
     for name, monitor in decision.monitors.items():
-        if not outcome.serves and any(note.name == name and note.reason == "Rollback" for note in decision.notes):
+        if not outcome.serves and any(note.name == name and note.reason == Reason.ROLLBACK for note in decision.notes):
             outcome.monitors.add(name)
             continue  # it would name a version that does not serve yet
         try:

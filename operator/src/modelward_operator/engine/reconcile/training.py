@@ -11,6 +11,7 @@ import aiohttp
 from pydantic import ValidationError
 
 from modelward_api import names
+from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import TrainingJobSpec, TrainingJobStatus
 from modelward_api.wire.exchange import TrainingProgress
 from modelward_operator.domain.core.failure import Failure
@@ -55,14 +56,14 @@ class TrainingReconciler:
         try:
             spec = TrainingJobSpec.model_validate(manifest["spec"])
         except ValidationError as error:
-            reported = stalled.stalled(status, generation, Failure("InvalidSpec", explain(error)), self.now())
+            reported = stalled.stalled(status, generation, Failure(Reason.INVALID_SPEC, explain(error)), self.now())
             await write_status(self.gateway, api.TRAINING_JOBS, manifest, reported)
             return None
         job = await self.gateway.get(api.JOBS, key.namespace, key.name)
         document = await self._document(key, job)
         if (name := jobs.left_over(manifest, job, document)) is not None:
             failure = Failure(
-                "WaitingForCleanup", f"Waiting until {name} of an earlier TrainingJob {key.name} is removed"
+                Reason.WAITING_FOR_CLEANUP, f"Waiting until {name} of an earlier TrainingJob {key.name} is removed"
             )
             reported = stalled.waiting(status, generation, failure, self.now())
             await write_status(self.gateway, api.TRAINING_JOBS, manifest, reported)
@@ -169,7 +170,7 @@ class TrainingReconciler:
                 f"Trained, but ModelVersion {name} is refused: {error}. "
                 "Apply one with status.uri and status.digest as its artifact"
             )
-            self.refused[uid] = Failure("ModelVersionRefused", message)
+            self.refused[uid] = Failure(Reason.MODEL_VERSION_REFUSED, message)
 
 
 def _is_deleting(manifest: Manifest) -> bool:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from prometheus_client import Counter, Gauge, Histogram
 
 from modelward_api.resources.modelversion import ModelVersionStatus
+from modelward_api.resources.reasons import Reason
 from modelward_operator.domain.rollout.decision import Decision
 
 RECONCILES = Counter("modelward_reconciles", "Reconciles.", ["kind"])
@@ -81,7 +82,7 @@ def export(namespace: str, model: str, decision: Decision) -> None:
     _export_drift(namespace, model, decision)
     for note in decision.notes:
         TRANSITIONS.labels(namespace, model, note.reason).inc()
-        if note.reason == "RecordLost":
+        if note.reason == Reason.RECORD_LOST:
             LOST.labels(namespace, model).inc()
 
 
