@@ -12,7 +12,7 @@ PROSE := README.md CHANGELOG.md docs crds operator serving training charts examp
 TESTS := tests/faults tests/contract tests/unit
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
-help: ## What there is
+help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: environment ## Install what the targets need, and the pre-commit hooks
@@ -27,10 +27,10 @@ environment:
 machine:
 	@tests/setup.sh cluster
 
-demo: machine environment ## One model's life on a real cluster, told as it happens
+demo: machine environment ## Train, serve, promote, roll back and monitor a model on a real cluster
 	$(RUN) python -m examples.demo
 
-test: machine check slow ## Everything: make check, the slow tests, the chart, and the end-to-end tests on a real cluster
+test: machine check slow ## Run everything: make check, the slow tests, the chart, and the end-to-end tests on a real cluster
 	$(RUN) pytest tests/chart tests/e2e
 
 clients:
@@ -54,59 +54,60 @@ mutants: environment ## Mutation tests of the evidence and the rollout's checks:
 	$(UV) sync --frozen --all-packages --group mutants --quiet
 	$(UV) run --frozen --all-packages --group mutants python -m tests.mutants $(ARGS)
 
-faults: environment ## Look longer for what goes wrong with the operator in memory (MODELWARD_FAULTS=long)
+faults: environment ## Search longer for faults of the operator, in memory (MODELWARD_FAULTS=long)
 	MODELWARD_FAULTS=long $(RUN) pytest --numprocesses auto --dist load tests/faults
 
-format: environment ## Format, and mend what the linter can
+format: environment ## Format the code and fix what the linter can
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
 
-generate: environment ## The CRDs, from the models; the gRPC messages, from their proto; the rollout's diagram, from its code
+generate: environment ## Write the CRDs, the field reference, the gRPC messages and the rollout diagram from their sources
 	$(RUN) python -m modelward_api.generate.schema crds charts/modelward/files
+	$(RUN) python -m modelward_api.generate.reference docs/reference
 	$(RUN) python -m grpc_tools.protoc --proto_path serving/proto --python_out serving/src/modelward_serving/_generated --pyi_out serving/src/modelward_serving/_generated open_inference.proto graph.proto
 	$(RUN) python -m tests.unit.operator.domain.walk docs/rollouts.md
 
-images: machine environment ## The container images, with their sizes
+images: machine environment ## Build the container images and show their sizes
 	$(RUN) python -m tests.support.cluster images
 
-cluster: machine environment ## A Kubernetes: CLUSTER=existing, kind where docker and kind work, else embedded (NODES=2)
+cluster: machine environment ## Start a Kubernetes: CLUSTER=existing, kind if Docker and kind work, else embedded (NODES=2)
 	$(RUN) python -m tests.support.cluster up --nodes $(NODES) --images
 
-cluster-down: ## Stop it, and leave nothing behind
+cluster-down: ## Stop the cluster and remove everything it made
 	$(RUN) python -m tests.support.cluster down
 
-e2e: machine environment ## The end-to-end tests alone
+e2e: machine environment ## Run only the end-to-end tests
 	$(RUN) pytest tests/e2e
 
-bench: environment ## Ours and plain BentoML on the same model in one run, as ratios; and rows a second of batches
+bench: environment ## Compare our server with plain BentoML as ratios; measure rows a second of batches
 	$(RUN) python -m tests.bench.serving
 	$(RUN) python -m tests.bench.batch
 
-bench-serving: environment ## Ours and five other servers, over REST and gRPC (makes an environment for each)
+bench-serving: environment ## Compare our server with the others over REST and gRPC (creates an environment for each)
 	$(RUN) python -m tests.bench.serving --all --rows 1 32 --connections 1 16 64 --json build/benchmarks.json
 	$(RUN) python -m tests.bench.publish build/benchmarks.json
 	$(RUN) python -m tests.bench.lease
 
-bench-evidence: environment ## How often the evidence is wrong and how soon it is right, simulated: docs/evidence.md
+bench-evidence: environment ## Simulate error rates and delays of the evidence: docs/evidence.md
 	$(RUN) python -m tests.bench.evidence
 
-fuzz: environment ## Bytes that a fuzzer finds, against the decoders, for five minutes (Linux)
+fuzz: environment ## Fuzz the decoders for five minutes (Linux)
 	$(UV) run --frozen --all-packages --with atheris python -m tests.fuzz -max_total_time=300 -max_len=4096
 
-bench-operator: machine environment ## Thousands of ModelVersions on a real API server: resync, memory, latency, calls
+bench-operator: machine environment ## Measure the operator with thousands of ModelVersions on a real API server
 	$(RUN) python -m tests.bench.operator --sizes 100 500 1000 5000 --json build/operator.json
 	$(RUN) python -m tests.bench.exchange --json build/exchange.json
 	$(RUN) python -m tests.bench.publish_operator build/operator.json build/exchange.json
 
-bench-rollback: machine environment ## Seconds until a bad version is out of use: ours, Flagger and Argo Rollouts on the same cluster (ARGS=--ours)
+bench-rollback: machine environment ## Compare time to roll back with Flagger and Argo Rollouts on one cluster (ARGS=--ours)
 	rm -f build/rollback.json
 	$(RUN) python -m tests.bench.rollback --json build/rollback.json --publish $(ARGS)
 
-bench-faults: machine environment ## What stands around a model is broken under load, and what callers saw is written: docs/operations.md
+bench-faults: machine environment ## Break each component around a model under load; write what clients saw: docs/operations.md
 	$(RUN) pytest tests/e2e/test_faults.py
 	$(RUN) python -m tests.e2e.publish
 
-clean: ## Remove caches and what was built
+clean: ## Remove caches and build output
 	-$(RUN) python -m tests.support.cluster down
 	$(RUN) python -m tests.support.cluster clean
 	rm -rf build/coverage* build/mutants .venv .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -38,7 +38,7 @@ ROOM = {"resources": {"requests": {"cpu": "200m", "memory": "200Mi"}}}
 TWO = {**ROOM, "replicas": 2}
 HALF = {"steps": [{"weight": 50, "minRequests": 100}], "analysis": PATIENT}
 STEPWISE = {**QUICK, "analysis": PATIENT}
-NOTHING = "nothing: its Deployment brings another"
+NOTHING = "nothing: its Deployment starts another"
 REPORT = REPOSITORY / "build" / "faults.json"
 
 
@@ -86,7 +86,7 @@ def add_good(ward: Ward, number: int) -> None:
 @pytest.mark.usefixtures("asked_once")
 def test_an_operator_that_is_killed_in_any_phase_goes_on_where_it_was(scene):
     ward = scene.ward
-    does = "its standby, or its container anew, goes on in that phase at that step"
+    does = "the standby, or the restarted container, resumes the same phase and step"
     with scene.watched("operator: kill -9 in each phase that a version can be in", does):
         ward.version("v2", "v2", rollout={**STEPWISE, "paused": True}, serving=TWO)
         scene.kill_operator_in(v2="Verifying")
@@ -116,7 +116,7 @@ def test_a_control_plane_that_restarts_freezes_and_dies_in_mid_canary_stops_no_p
     name = scene.canary("v10", serving=TWO)
 
     def away(what: str, seconds: float, stop, start) -> None:
-        with scene.watched(what, "tries again until it is answered; the canary then goes on at its step") as row:
+        with scene.watched(what, "retries until it gets a response; the canary then resumes at its step") as row:
             begun = time.time()
             stop()
             scene.goes_on_for(seconds)
@@ -140,12 +140,12 @@ def test_a_control_plane_that_restarts_freezes_and_dies_in_mid_canary_stops_no_p
 @pytest.mark.usefixtures("asked_once")
 def test_a_challengers_pods_die_and_callers_notice_nothing(scene):
     name = scene.canary("v11")
-    with scene.watched("challenger: all its pods deleted without grace", "has nobody ask it; no blame") as row:
+    with scene.watched("challenger: all its pods deleted without grace", "stops routing to it; nothing is counted against it") as row:
         pods = [pod["metadata"]["name"] for pod in scene.pods(name)]
         scene.ward.kubectl("delete", "pod", *pods, "--grace-period=0", "--force")
         scene.answers_of("11.0.0")
         row["then"] = scene.ward.status("modelversion", name)["phase"]
-    with scene.watched("challenger: kill -9 in all its pods", "counts what it did not answer") as row:
+    with scene.watched("challenger: kill -9 in all its pods", "counts its missed responses as failures") as row:
         scene.kill(*scene.pods(name))
         scene.goes_on(5 * RATE)
         status = scene.ward.status("modelversion", name)
@@ -167,7 +167,7 @@ def test_a_partition_of_the_operator_from_the_pods_ends_the_canary_by_its_lease_
     operators = [address(pod) for pod in scene.operators()]
     pods = [address(pod) for version in (champion, name) for pod in scene.pods(version)]
     does = (
-        "holds; the pods' leases expire, the champion answers alone, and the canary goes on when they are reached again"
+        "holds; the pods' leases expire, the champion answers alone, and the canary resumes when the pods are reachable again"
     )
     with scene.watched("operator: cut off from the serving pods", does) as row:
         with faults.partition(scene.embedded, operators, pods):
@@ -179,7 +179,7 @@ def test_a_partition_of_the_operator_from_the_pods_ends_the_canary_by_its_lease_
         scene.answers_of("12.0.0", 1)
         row["resumed after"] = round(time.time() - healed, 1)
     scene.answers_of("12.0.0")
-    with scene.watched("challenger: cut off from the champion", "counts what it did not answer") as row:
+    with scene.watched("challenger: cut off from the champion", "counts its missed responses as failures") as row:
         one, other = ([address(pod) for pod in scene.pods(version)] for version in (champion, name))
         with faults.partition(scene.embedded, one, other):
             scene.goes_on_for(LEASE)
@@ -194,7 +194,7 @@ def test_a_full_store_fails_training_with_its_reason_and_stops_nothing_else(scen
     volume = Path(scene.ward.get("persistentvolume", claim)["spec"]["local"]["path"])
     scene.ward.kubectl("cordon", "node1")  # the small volume is mounted on the first node only
     try:
-        does = "fails the job with reason StoreFull; serving goes on"
+        does = "fails the job with reason StoreFull; serving continues"
         small = faults.small_volume(scene.embedded, 0, volume, 8 << 20)
         with scene.watched("store: full", does) as row, small as store:
             filler = faults.fill(store)
@@ -251,12 +251,12 @@ def test_a_node_goes_with_the_operator_the_challenger_and_a_champions_pod_and_no
     scene.answers_of("13.0.0")
     assert {node_of(pod) for pod in scene.pods(champion)} == {0, 1}
     lost = "node: lost, with an operator, the challenger and one of two champions"
-    does = "another one goes on; if it was the only one, rollouts wait for it"
+    does = "the standby takes over; a single operator's rollouts wait for it"
     with faults.lost_node(scene.embedded, 1), scene.watched(lost, does) as row:
         begun = time.monotonic()
         scene.ward.wait("the node is missed", lambda: not node_is_ready(scene.ward, "node1"), 90)
         row["missed after"] = round(time.monotonic() - begun)
-    with scene.watched("node: back", "goes on with the rollout") as row:
+    with scene.watched("node: back", "continues the rollout") as row:
         scene.ward.wait("the node", lambda: node_is_ready(scene.ward, "node1"), 60)
         scene.all_ready(champion, 2)
         status = scene.ward.wait("the rollout", lambda: rolling(scene.ward, name), 120)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from modelward_api.resources.modelversion import Artifact
-from modelward_api.resources.reasons import UNFETCHABLE, ConditionType, Reason
+from modelward_api.resources.reasons import RETRIED, UNFETCHABLE, ConditionType, Reason
 from modelward_api.resources.scorebatch import ScoreBatchSpec, ScoreBatchStatus
 from modelward_api.wire.exchange import BatchOutcome
 from modelward_operator.domain.core import chain
