@@ -76,14 +76,19 @@ class FeatureDrift(Document):
     rows: Annotated[int, Field(description="About so many rows were in the window that was judged last.")]
     log_evidence: Annotated[
         float,
-        Field(description="Natural logarithm of the evidence for drift, over all stretches of windows that end now."),
+        Field(
+            description="Natural logarithm of the evidence for drift, over all stretches of windows that end now; of rough counts."
+        ),
     ]
     threshold: Annotated[float, Field(description="The logarithm at which drift is called.")]
     psi: Annotated[
-        float, Field(description="Effect size of the stretch with the most evidence: PSI less what chance gives.")
+        float,
+        Field(
+            description="Effect size of the stretch with the most evidence: PSI less what chance gives, of rough counts."
+        ),
     ]
     jensen_shannon: Annotated[
-        float, Field(description="Its Jensen-Shannon divergence in bits, less what chance gives.")
+        float, Field(description="Its Jensen-Shannon divergence in bits, less what chance gives, of rough counts.")
     ]
     drifting: Annotated[
         bool, Field(description="From evidence and effect above their thresholds until three quiet windows.")

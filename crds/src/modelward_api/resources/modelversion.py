@@ -416,12 +416,13 @@ class Weight(Document):
 
     requested: Annotated[float, Field(description="What the rollout asks for now.")] = 0
     actual: Annotated[
-        float | None, Field(description="What callers really got since the rollout began; none without requests.")
+        float | None,
+        Field(description="What callers really got since the rollout began, about; none of fewer than 50 requests."),
     ] = None
 
 
 class SignalEvidence(Document):
-    """What one signal says so far."""
+    """What one signal says so far. The verdict is exact; figures are computed from rough counts."""
 
     name: Annotated[
         Literal["validity", "errors", "latency", "flips", "latency-shift", "score-shift"],
@@ -430,29 +431,29 @@ class SignalEvidence(Document):
     verdict: Annotated[
         Verdict, Field(description="Hold: not enough evidence. Pass: harm is bounded below the margin. Harm: shown.")
     ]
-    samples: Annotated[int, Field(description="Pairs that the signal rests on.")]
+    samples: Annotated[int, Field(description="Pairs that the signal rests on, about.")]
     estimate: Annotated[
         float | None,
         Field(description="The estimated extra rate (for flips: the rate; for shifts: at the worst level)."),
     ] = None
-    bound: Annotated[float | None, Field(description="Its upper confidence bound, valid at any time.")] = None
+    bound: Annotated[float | None, Field(description="Its upper confidence bound, valid at any time; at most.")] = None
     threshold: Annotated[float, Field(description="What the bound must stay below.")]
     log_evidence: Annotated[float | None, Field(description="Natural logarithm of the evidence for harm.")] = None
     evidence_needed: Annotated[float | None, Field(description="The logarithm at which harm is called.")] = None
     samples_needed: Annotated[
-        int | None, Field(description="About how many pairs in all a pass needs at the present rates.")
+        int | None, Field(description="At least how many pairs in all a pass needs at the present rates.")
     ] = None
 
 
 class SubgroupEvidence(Document):
-    """What the signal that speaks most against the version says in one stratum of a subgroup. Small numbers are not told."""
+    """What the signal that speaks most against the version says in one stratum of a subgroup. Figures are of rough counts."""
 
     stratum: Annotated[str, Field(description="Whose requests, such as sex=female.")]
     state: Annotated[
         Literal["InsufficientData", "Quiet", "Bounded", "TooSmall", "Harm"],
         Field(
-            description="InsufficientData: too few pairs to say anything. Quiet: no harm is shown, nor is it bounded yet. "
-            "Bounded: harm is below subgroupMargin. TooSmall: less than subgroupLeastShare of the requests, so promotion does "
+            description="InsufficientData: too few pairs to say anything. Quiet: no harm is shown, nor is it known to be "
+            "bounded. Bounded: harm is below subgroupMargin. TooSmall: less than subgroupLeastShare of the requests, so promotion does "
             "not wait for a bound. Harm: it is shown."
         ),
     ]
@@ -516,7 +517,7 @@ class ModelVersionStatus(Document):
     phase_since: Annotated[Timestamp | None, Field(description="When the phase began.")] = None
     step: Annotated[int | None, Field(description="Index of the canary step in force.")] = None
     step_since: Annotated[Timestamp | None, Field(description="When the step began.")] = None
-    step_pairs: Annotated[int | None, Field(description="Pairs seen before the step began.")] = None
+    step_pairs: Annotated[int | None, Field(description="Pairs seen before the step began, about.")] = None
     champion: Annotated[str | None, Field(description="The ModelVersion that this one is or was compared with.")] = None
     artifact: Annotated[Artifact | None, Field(description="The bundle that is or was deployed.")] = None
     weight: Annotated[Weight | None, Field(description="Requested and actual weight.")] = None
