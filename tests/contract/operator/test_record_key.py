@@ -10,9 +10,9 @@ import json
 import pytest
 
 from modelward_api.wire.exchange import PairedCounts
-from modelward_operator.domain.core.decision import Decision
 from modelward_operator.domain.core.sealing import SealingKey
 from modelward_operator.domain.evidence import ledger
+from modelward_operator.domain.rollout.decision import Decision
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import GatewayError
 from modelward_operator.engine.reconcile import record_key
