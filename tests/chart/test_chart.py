@@ -129,14 +129,15 @@ def test_every_pod_runs_without_privileges(program, values):
 
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
-def test_no_permission_is_a_wildcard_and_the_operator_reads_no_secret_but_its_key(program, values):
+def test_no_permission_is_a_wildcard_and_the_operator_reads_no_secret_but_its_keys(program, values):
     documents = rendered(program, values)
     for role in [*of(documents, "Role"), *of(documents, "ClusterRole")]:
         for rule in role["rules"]:
             assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
             if "secrets" in rule["resources"]:
                 assert role["kind"] == "Role"
-                assert rule["verbs"] == ["create"] or rule["resourceNames"] == ["modelward-control-key"]
+                named = rule.get("resourceNames")
+                assert rule["verbs"] == ["create"] or named in (["modelward-control-key"], ["modelward-record-key"])
 
 
 def test_by_default_nothing_reaches_beyond_the_namespace(program):
@@ -444,6 +445,8 @@ PERMITTED = {
     "get secrets": False,
     "list secrets": False,
     "get secrets/modelward-control-key": True,
+    "get secrets/modelward-record-key": True,
+    "update secrets/modelward-record-key": False,
     "update secrets/another": False,
     "create pods": False,
     "get pods --subresource=log": False,

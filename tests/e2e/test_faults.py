@@ -140,7 +140,10 @@ def test_a_control_plane_that_restarts_freezes_and_dies_in_mid_canary_stops_no_p
 @pytest.mark.usefixtures("asked_once")
 def test_a_challengers_pods_die_and_callers_notice_nothing(scene):
     name = scene.canary("v11")
-    with scene.watched("challenger: all its pods deleted without grace", "stops routing to it; nothing is counted against it") as row:
+    what = "challenger: all its pods deleted without grace"
+    with scene.watched(what, "stops routing to it; nothing is counted against it") as row:
+        "challenger: all its pods deleted without grace", "stops routing to it; nothing is counted against it"
+    ) as row:
         pods = [pod["metadata"]["name"] for pod in scene.pods(name)]
         scene.ward.kubectl("delete", "pod", *pods, "--grace-period=0", "--force")
         scene.answers_of("11.0.0")
@@ -166,9 +169,7 @@ def test_a_partition_of_the_operator_from_the_pods_ends_the_canary_by_its_lease_
     champion, name = scene.champion(), scene.canary("v12", PROMPT)
     operators = [address(pod) for pod in scene.operators()]
     pods = [address(pod) for version in (champion, name) for pod in scene.pods(version)]
-    does = (
-        "holds; the pods' leases expire, the champion answers alone, and the canary resumes when the pods are reachable again"
-    )
+    does = "holds; the pods' leases expire, the champion answers alone, and the canary resumes when the pods are reachable again"
     with scene.watched("operator: cut off from the serving pods", does) as row:
         with faults.partition(scene.embedded, operators, pods):
             begun = time.time()

@@ -98,7 +98,7 @@ class Invariants:
 
     def _quarantined(self) -> set[str]:
         written = self._server.get(api.CONFIG_MAPS, NAMESPACE, records.record_name(MODEL))
-        return {entry.digest for entry in records.read(written).quarantined}
+        return {entry.digest for entry in records.read(written, NAMESPACE, MODEL, None).record.quarantined}
 
     def _wrong(self, what: str) -> None:
         if what not in self.violations:

@@ -19,6 +19,7 @@ from modelward_operator.engine.leadership import DeposedError, Leadership, Stand
 from modelward_operator.engine.pods import request_signing
 from modelward_operator.engine.pods.control_client import Exchange
 from modelward_operator.engine.queue import WorkQueue
+from modelward_operator.engine.reconcile import record_key as record_keys
 from modelward_operator.engine.reconcile.reconciler import Reconciler
 from modelward_operator.engine.watch import resync
 from modelward_operator.engine.watch.events import SETTLE
@@ -174,11 +175,12 @@ class Process:
             raise
 
     async def _work(self, gateway: MemoryGateway, epoch: int) -> None:
+        record_key = await record_keys.begin(gateway, HOME)
         signer, session = await request_signing.begin(gateway, HOME), self.network.session(self.awake)
         exchange, cached = Exchange(session, epoch, signer, permit=self._begin), CachedGateway(gateway, self._cache)
         clocks = {"now": self.now, "monotonic": self.loop.time}
         await self._queue.run(
-            Reconciler(cached, exchange, session, SETTINGS, advance, train, score, fresh=gateway, **clocks)
+            Reconciler(cached, exchange, session, SETTINGS, advance, train, score, record_key, fresh=gateway, **clocks)
         )
 
     def hear(self, change: Change) -> None:

@@ -18,6 +18,7 @@ from modelward_api.resources.modelversion import Artifact, ModelVersionSpec, Mod
 from modelward_api.wire.exchange import PairedCounts, ProfileCounts
 from modelward_operator.domain.core.clock import stamp
 from modelward_operator.domain.core.record import Ledger, ModelRecord
+from modelward_operator.domain.core.sealing import SealingKey
 from modelward_operator.domain.drift.observation import Monitor
 from modelward_operator.domain.evidence.ledger import instance_key
 from modelward_operator.domain.rollout import advance
@@ -26,6 +27,8 @@ from modelward_operator.domain.rollout.observation import ModelService, Observat
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 MODEL = "mortality"
+KEY = SealingKey(bytes(range(64)))
+"""What counts in records are sealed with."""
 
 
 def digest(letter: str) -> str:

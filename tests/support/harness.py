@@ -38,10 +38,11 @@ from modelward_operator.engine.pods.control_client import Exchange
 from modelward_operator.engine.pods.request_signing import Signer, new_key
 from modelward_operator.engine.queue import Key
 from modelward_operator.engine.reconcile.reconciler import Reconciler
+from modelward_operator.engine.reconcile.record_key import Keeper
 from modelward_operator.manifests.serving import short
 from modelward_operator.manifests.settings import Settings
 from tests.contract.conftest import ControlPlane, free_port
-from tests.support.builders import digest, documents
+from tests.support.builders import KEY, digest, documents
 
 SETTINGS = Settings(serving_image="serving:1", training_image="training:1", store_claim="store")
 MODEL = "mortality"
@@ -180,6 +181,7 @@ class Ward:
         """An operator that has just been started."""
         exchange, port = Exchange(self.session, epoch, SIGNER, self.port), self.port
         own = gateway or self.gateway
+        more.setdefault("record_key", Keeper(KEY))
         return Reconciler(own, exchange, self.session, SETTINGS, decide, train, score, progress_port=port, **more)
 
     async def version(self, name: str, **spec: Any) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from modelward_operator.engine.leadership import Leadership, Standby
 from modelward_operator.engine.pods import request_signing
 from modelward_operator.engine.pods.control_client import Exchange, connections
 from modelward_operator.engine.queue import WorkQueue
+from modelward_operator.engine.reconcile import record_key as record_keys
 from modelward_operator.engine.reconcile.reconciler import Reconciler
 from modelward_operator.engine.telemetry import health, metrics
 from modelward_operator.engine.telemetry.health import Health
@@ -122,13 +123,16 @@ class Process:
         keys.add_done_callback(_end_if_it_failed)
         published = asyncio.create_task(request_signing.watch_over(gateway, signer), name="published keys")
         published.add_done_callback(_end_if_it_failed)
+        record_key = await record_keys.begin(gateway, settings.pod_namespace)
+        kept = asyncio.create_task(record_keys.hold(gateway, settings.pod_namespace, record_key), name="record key")
+        kept.add_done_callback(_end_if_it_failed)
         metrics.QUEUED.set_function(lambda: len(self._queue))
         try:
             async with connections() as session:
                 exchange = Exchange(session, leadership.epoch, signer, permit=self._standby.permit)
                 cached = CachedGateway(gateway, cache)
                 reconciler = Reconciler(
-                    cached, exchange, session, settings, advance, train, score, fresh=gateway, cache=cache
+                    cached, exchange, session, settings, advance, train, score, record_key, fresh=gateway, cache=cache
                 )
                 # The latest change comes first: it may be a rollout whose leases are about to expire.
                 self._queue.sort(lambda key: -cache.revision(key.namespace, key.name) if key.kind == "Model" else 0)
@@ -136,6 +140,7 @@ class Process:
         finally:
             keys.cancel()
             published.cancel()
+            kept.cancel()
 
     async def _kopf(self, stop: asyncio.Event) -> None:
         others = asyncio.all_tasks()

@@ -10,7 +10,7 @@ import pytest
 from modelward_api import names
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.manifests import record as records
-from tests.support.builders import digest
+from tests.support.builders import KEY, digest
 from tests.support.cases import cases
 from tests.support.harness import MODEL, Ward, ward
 from tests.support.lives import ROLLOUT, Cluster, bad, good, live, lives, luck
@@ -64,7 +64,9 @@ async def test_a_rollback_ends_the_same_wherever_the_operator_dies(place, patter
     await place.version("v2", rollout=ROLLOUT)
     quiet = await live(place, cluster, pattern, lambda: _is(place, v1="Champion", v2="RolledBack"))
     assert quiet == []
-    record = records.read(await place.get(api.CONFIG_MAPS, records.record_name(MODEL)))
+    record = records.read(
+        await place.get(api.CONFIG_MAPS, records.record_name(MODEL)), place.namespace, MODEL, KEY
+    ).record
     assert [entry.digest for entry in record.quarantined] == [digest("2")]
     assert {m["metadata"]["name"] for m in await place.gateway.list(api.DEPLOYMENTS, place.namespace)} == {"v1"}
     assert cluster.pods["v1"][0].lease is None

@@ -22,7 +22,7 @@ from modelward_operator.engine.reconcile.statuses import write_status
 from modelward_operator.manifests import record as records
 from modelward_operator.manifests import serving, training
 from modelward_operator.manifests.service import service
-from tests.support.builders import digest
+from tests.support.builders import KEY, digest
 from tests.support.harness import MODEL, SETTINGS, ward
 from tests.support.objects import training as training_job
 
@@ -169,8 +169,9 @@ async def test_a_record_survives_the_api_server_to_the_last_count(place):
     ledger = Ledger(paired={digest("2"): {"a/b": PairedCounts(pairs=17, flips=3)}}, folded=("x",))
     entry = Quarantine(digest=digest("3"), version="3.0.0", reason="Flips", message="m", time="2026-01-01T00:00:00Z")
     record = ModelRecord(quarantined=(entry,), ledger=ledger)
-    await place.gateway.apply(api.CONFIG_MAPS, records.config_map(place.namespace, MODEL, record))
-    assert records.read(await place.get(api.CONFIG_MAPS, records.record_name(MODEL))) == record
+    await place.gateway.apply(api.CONFIG_MAPS, records.config_map(place.namespace, MODEL, record, KEY))
+    written = await place.get(api.CONFIG_MAPS, records.record_name(MODEL))
+    assert records.read(written, place.namespace, MODEL, KEY) == records.Kept(record)
 
 
 def manifests(place, owner):

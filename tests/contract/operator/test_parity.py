@@ -21,7 +21,7 @@ from modelward_operator.manifests import serving
 from modelward_operator.manifests.service import service
 from tests.faults.gateway import Faults, MemoryGateway
 from tests.faults.server import ApiServer
-from tests.support.builders import MODEL, digest
+from tests.support.builders import KEY, MODEL, digest
 from tests.support.harness import SETTINGS, Ward, ward
 
 SPEC = {
@@ -199,10 +199,10 @@ SCRIPT: dict[str, Step] = {
     "a service is turned by hand": patch(api.SERVICES, MODEL, {"spec": {"selector": {"app": "other"}}}),
     "a service is applied over that": lambda w: w.gateway.apply(api.SERVICES, service(w.namespace, MODEL, "v2")),
     "a record is applied": lambda w: w.gateway.apply(
-        api.CONFIG_MAPS, records.config_map(w.namespace, MODEL, quarantine("1"))
+        api.CONFIG_MAPS, records.config_map(w.namespace, MODEL, quarantine("1"), KEY)
     ),
     "another record is applied": lambda w: w.gateway.apply(
-        api.CONFIG_MAPS, records.config_map(w.namespace, MODEL, quarantine("2"))
+        api.CONFIG_MAPS, records.config_map(w.namespace, MODEL, quarantine("2"), KEY)
     ),
     "a deployment is deleted": lambda w: w.gateway.delete(
         api.DEPLOYMENTS, w.namespace, "v1", _uid(w, "deployment")

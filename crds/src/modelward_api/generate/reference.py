@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from modelward_api import GROUP, VERSION
-from modelward_api.generate.schema import KINDS, Schema, definition, structural
+from modelward_api.generate.schema import Schema, definition, structural
+from modelward_api.resources.kinds import KINDS
 from modelward_api.resources.pods import PodSettings
 
 ELSEWHERE = {

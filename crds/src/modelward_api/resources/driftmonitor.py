@@ -87,15 +87,23 @@ class FeatureDrift(Document):
     rows: Annotated[int, Field(description="Approximate number of rows in the last evaluated window.")]
     log_evidence: Annotated[
         float,
-        Field(description="Natural logarithm of the evidence for drift, over all runs of windows that end now."),
+        Field(
+            description="Natural logarithm of the evidence for drift over all runs of windows that end now, from rough counts."
+        ),
     ]
     threshold: Annotated[float, Field(description="Log-evidence above which drift is called.")]
     psi: Annotated[
         float,
-        Field(description="Effect size over the run of windows with the most evidence: PSI less what chance gives."),
+        Field(
+            description="Effect size over the run of windows with the most evidence: PSI less what chance gives, from "
+            "rough counts."
+        ),
     ]
     jensen_shannon: Annotated[
-        float, Field(description="Jensen-Shannon divergence of the same run, in bits, less what chance gives.")
+        float,
+        Field(
+            description="Jensen-Shannon divergence of the same run in bits, less what chance gives, from rough counts."
+        ),
     ]
     drifting: Annotated[
         bool,

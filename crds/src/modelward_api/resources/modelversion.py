@@ -436,14 +436,14 @@ class Weight(Document):
     actual: Annotated[
         float | None,
         Field(
-            description="Percentage of clients' requests that the version answered since the rollout began. Absent without "
-            "requests."
+            description="Approximate percentage of requests that the version answered since the rollout began. Absent with fewer "
+            "than 50 requests."
         ),
     ] = None
 
 
 class SignalEvidence(Document):
-    """Evidence for one signal."""
+    """Evidence for one signal. The verdict is exact; figures are computed from rough counts."""
 
     name: Annotated[
         Literal["validity", "errors", "latency", "flips", "latency-shift", "score-shift"],
@@ -455,24 +455,24 @@ class SignalEvidence(Document):
             description="Hold: not enough evidence yet. Pass: harm is bounded below the margin. Harm: harm is shown."
         ),
     ]
-    samples: Annotated[int, Field(description="Number of paired requests behind this signal.")]
+    samples: Annotated[int, Field(description="Approximate number of paired requests behind this signal.")]
     estimate: Annotated[
         float | None,
         Field(description="Estimated extra rate; for flips the rate itself, for shifts the value at the worst level."),
     ] = None
-    bound: Annotated[float | None, Field(description="Upper confidence bound on the estimate, valid at any time.")] = (
-        None
-    )
+    bound: Annotated[
+        float | None, Field(description="Upper confidence bound on the estimate, valid at any time; rounded up.")
+    ] = None
     threshold: Annotated[float, Field(description="Value that the bound must stay below.")]
     log_evidence: Annotated[float | None, Field(description="Natural logarithm of the evidence for harm.")] = None
     evidence_needed: Annotated[float | None, Field(description="Log-evidence above which harm is called.")] = None
     samples_needed: Annotated[
-        int | None, Field(description="Approximate total number of pairs that a pass needs at the current rates.")
+        int | None, Field(description="Least total number of pairs that a pass needs at the current rates.")
     ] = None
 
 
 class SubgroupEvidence(Document):
-    """Evidence in one group of patients, for the signal that speaks most against the version. Small numbers are withheld."""
+    """Evidence in one group of patients, for the signal that speaks most against the version. Figures are from rough counts."""
 
     stratum: Annotated[str, Field(description="Group of patients, such as sex=female.")]
     state: Annotated[
@@ -546,7 +546,9 @@ class ModelVersionStatus(Document):
     phase_since: Annotated[Timestamp | None, Field(description="Time at which the phase began.")] = None
     step: Annotated[int | None, Field(description="Index of the current canary step.")] = None
     step_since: Annotated[Timestamp | None, Field(description="Time at which the step began.")] = None
-    step_pairs: Annotated[int | None, Field(description="Number of paired requests before the step began.")] = None
+    step_pairs: Annotated[
+        int | None, Field(description="Approximate number of paired requests before the step began.")
+    ] = None
     champion: Annotated[
         str | None, Field(description="Name of the ModelVersion that this one is or was compared with.")
     ] = None

@@ -8,10 +8,12 @@ import json
 from pydantic import ValidationError
 
 from modelward_api import names
+from modelward_operator.domain.core.sealing import SealingKey
 from modelward_operator.domain.operator.keyring import Keyring, published
 from modelward_operator.manifests.pod import Manifest
 
 SECRET, KEYRING = "modelward-control-key", "keyring.json"
+RECORD_SECRET, RECORD_KEY = "modelward-record-key", "key"
 
 
 def secret(namespace: str, ring: Keyring) -> Manifest:
@@ -38,6 +40,31 @@ def read(manifest: Manifest) -> Keyring:
     except (KeyError, ValueError, ValidationError) as error:
         raise ValueError(
             f"Secret {SECRET} holds no valid keyring: delete it, and the operator creates new keys"
+        ) from error
+
+
+def record_secret(namespace: str, key: SealingKey) -> Manifest:
+    """The key that the counts in models' records are sealed with, in the operator's namespace."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": RECORD_SECRET, "namespace": namespace, "labels": {names.MANAGED_BY: names.MANAGER}},
+        "type": "Opaque",
+        "data": {RECORD_KEY: base64.b64encode(key.secret).decode()},
+    }
+
+
+def read_record_key(manifest: Manifest) -> SealingKey:
+    """The key in that Secret.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    try:
+        return SealingKey(base64.b64decode((manifest.get("data") or {})[RECORD_KEY], validate=True))
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"Secret {RECORD_SECRET} holds no key: restore it, or delete it: a new key is made, and evidence starts anew"
         ) from error
 
 

@@ -10,6 +10,7 @@ import pytest
 from modelward_api.resources.modelversion import Transition
 from modelward_operator.domain.core.clock import stamp
 from modelward_operator.domain.core.record import ModelRecord, Quarantine
+from modelward_operator.domain.evidence import publication
 from tests.support.builders import NOW, clean, condition, decide, digest, observed, phases, version
 
 STEPS = {"steps": [{"weight": 10, "minRequests": 100}]}
@@ -181,7 +182,8 @@ def test_a_promotion_is_recorded_with_all_that_it_rests_on():
     (entry,) = decision.record.decisions
     assert (entry.outcome, entry.model_version, entry.champion, entry.reason) == ("promote", "v2", "v1", "HarmBounded")
     assert (entry.evidence.challenger, entry.evidence.champion) == (digest("2"), digest("1"))
-    assert entry.evidence.counts == clean(2000)
+    assert entry.evidence.counts == publication.rough(clean(2000)).middle
+    assert decision.record.ledger.decided == {entry.key: clean(2000)}, "exact, for an auditor"
     assert {signal.verdict for signal in entry.evidence.signals} == {"Pass"}
     told = decision.statuses["v2"].decided
     assert told is not None

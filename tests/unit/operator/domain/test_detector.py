@@ -17,6 +17,7 @@ from modelward_operator.domain.evidence import statistics
 from modelward_operator.manifests.record import LEDGER, config_map
 from tests.bench.evidence import drifts
 from tests.bench.evidence.drifts import ALPHA, EFFECT, FEATURES
+from tests.support.builders import KEY
 
 THRESHOLD = log(FEATURES / ALPHA)
 DIGEST = "sha256:" + "a" * 64
@@ -94,7 +95,7 @@ def size(features, cells, windows):
         Stretch(n, tuple(draw.randint(n * windows // 2, n * windows) for _ in range(cells))) for n in reversed(lengths)
     )
     ledger = Ledger(detectors={"watch": pack(DIGEST, {f"feature_{n}": Detector(stretches) for n in range(features)})})
-    return len(base64.b64decode(config_map("n", "m", ModelRecord(ledger=ledger))["binaryData"][LEDGER]))
+    return len(base64.b64decode(config_map("n", "m", ModelRecord(ledger=ledger), KEY)["binaryData"][LEDGER]))
 
 
 def test_the_detectors_of_a_model_fit_its_record():

@@ -10,6 +10,7 @@ import numpy as np
 from modelward_operator.domain.drift.detector import unpack
 from modelward_operator.manifests.record import config_map, read
 from tests.support.builders import (
+    KEY,
     counted,
     decide,
     digest,
@@ -190,7 +191,11 @@ def through(*windows, champion="v1", reread=True, **spec):
         )
         observation = replace(observation, record=observation.record.model_copy(update={"ledger": own}))
         decision, status = judged(observation, 61.0 * n)
-        record = read(config_map("clinic", "mortality", decision.record)) if reread else decision.record
+        record = (
+            read(config_map("clinic", "mortality", decision.record, KEY), "clinic", "mortality", KEY).record
+            if reread
+            else decision.record
+        )
         observation = replace(observation, monitors=(replace(observation.monitors[0], status=status),))
         statuses.append(status)
     return statuses, record, observation

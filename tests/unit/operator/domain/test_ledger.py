@@ -10,7 +10,7 @@ from modelward_api.wire.exchange import ExchangeResponse, PairedCounts, PairedEv
 from modelward_operator.domain.core.record import Ledger, ModelRecord
 from modelward_operator.domain.evidence import ledger
 from modelward_operator.manifests.record import config_map, read
-from tests.support.builders import digest
+from tests.support.builders import KEY, digest
 
 CHAMPION, CHALLENGER = digest("1"), digest("2")
 
@@ -109,7 +109,7 @@ def test_every_row_that_one_of_a_hundred_pods_told_is_counted_once_whatever_is_m
         fleet.work()
         kept = ledger.merge(kept, fleet.answers(missed), set(fleet.names))
         if turn % 20 == 19:
-            kept = read(config_map("n", "m", ModelRecord(ledger=kept))).ledger
+            kept = read(config_map("n", "m", ModelRecord(ledger=kept), KEY), "n", "m", KEY).record.ledger
     assert totals(kept)["sex=f"] == sum(fleet.told.values()) > 0
     assert len(kept.profiles[CHAMPION]) <= len(fleet.names) + ledger.MAX_GONE + 1
     assert len(kept.instances) <= len(fleet.names)
@@ -131,7 +131,10 @@ def test_where_it_is_not_known_who_lives_nobody_is_gone():
 
 def test_a_restart_of_the_operator_changes_nothing():
     kept = ledger.merge(Ledger(), [reading("a", 5, 6)])
-    assert totals(read(config_map("n", "m", ModelRecord(ledger=kept))).ledger) == {"sex=f": 5, "sex=m": 6}
+    assert totals(read(config_map("n", "m", ModelRecord(ledger=kept), KEY), "n", "m", KEY).record.ledger) == {
+        "sex=f": 5,
+        "sex=m": 6,
+    }
 
 
 def test_evidence_against_another_champion_says_nothing_of_a_subgroup():

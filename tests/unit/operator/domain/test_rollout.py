@@ -64,7 +64,7 @@ def test_a_step_is_held_until_it_has_seen_its_requests():
     decision = decide(observed(champion(), canary(), serves="v1", paired=clean(99)))
     assert phases(decision)["v2"] == "Canary"
     assert decision.statuses["v2"].step == 0
-    assert decision.statuses["v2"].message.startswith("Holding: 99 of about")
+    assert decision.statuses["v2"].message.startswith("Holding: 90 of at least")
 
 
 def test_a_step_is_held_for_its_pause_even_with_enough_requests():
@@ -313,7 +313,7 @@ def test_a_new_champion_starts_the_canary_anew():
     moved = canary(rollout=rollout, step=1, champion="v0")
     decision = decide(observed(champion(), moved, serves="v1", paired=clean(7)))
     status = decision.statuses["v2"]
-    assert (status.step, status.step_pairs, status.champion) == (0, 7, "v1")
+    assert (status.step, status.step_pairs, status.champion) == (0, 10, "v1")
 
 
 def test_deleting_the_champion_hands_over_to_the_warm_standby():
@@ -458,3 +458,16 @@ def test_a_refused_lease_is_told_of_who_holds_it_and_of_who_is_tried():
         assert (told.status, told.reason, told.message) == ("False", why.reason, why.message)
     mended = [replace(v, status=decision.statuses[v.name]) for v in (champion(), canary())]
     assert condition(decide(observed(*mended, serves="v1")), "v1", "LeaseTaken") is None
+
+
+def test_a_step_counts_its_requests_exactly_though_its_status_tells_about_how_many():
+    rollout = {"steps": [{"weight": 10, "minRequests": 20}, {"weight": 50}]}
+    begun = decide(observed(champion(), canary(rollout=rollout, champion="v0"), serves="v1", paired=clean(27)))
+    status = begun.statuses["v2"]
+    assert status.step_pairs == 20
+    later = canary(rollout=rollout, stepSince=status.step_since, stepPairs=20)
+    for pairs, step in ((46, 0), (47, 1)):
+        seen = observed(champion(), later, serves="v1", paired=clean(pairs), record=begun.record)
+        assert decide(seen, 60.0).statuses["v2"].step == step
+    lost = observed(champion(), later, serves="v1", paired=clean(41))
+    assert decide(lost, 60.0).statuses["v2"].step == 1, "the status is what is left of it"

@@ -1,6 +1,7 @@
 """What the operator must remember about a model when its ModelVersions are gone or it is restarted itself.
 
-Kept in one ConfigMap a model, ``<model>-modelward``. The counts are machine state: they stand in no status.
+Kept in one ConfigMap a model, ``<model>-modelward``. Quarantine and decisions are for people to read. The ledger has exact
+counts: it is sealed with a key that the operator alone reads (domain/core/sealing).
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ class Quarantine(Document):
 
 
 class Evidence(Document):
-    """What a decision rested on, whole: whoever has it can judge it again."""
+    """What a decision rested on, as people may read it. The exact counts are in the ledger (``Ledger.decided``)."""
 
     challenger: Digest | None = None
     champion: Digest | None = None
     """None when there was nothing to compare with."""
     analysis: Analysis
     counts: PairedCounts
+    """The numbers that stand for the exact ones (domain/evidence/publication)."""
     signals: tuple[SignalEvidence, ...] = ()
     subgroups: tuple[SubgroupEvidence, ...] = ()
-    """As people may read it: without small numbers."""
 
     @property
     def digest(self) -> str:
@@ -56,6 +57,11 @@ class DecisionRecord(Document):
     evidence: Evidence
     evidence_digest: Digest
 
+    @property
+    def key(self) -> str:
+        """What its exact counts are kept under."""
+        return f"{self.time} {self.model_version}"
+
 
 class Ledger(Document):
     """Counts by pod instance. Readings of one instance only grow: merging takes the larger, whatever the order."""
@@ -70,6 +76,10 @@ class Ledger(Document):
     """By DriftMonitor name: the champion's totals when its current window began."""
     detectors: dict[str, str] = {}
     """By DriftMonitor name: the counts of the windows before, packed (``detector.pack``): read when a window is judged only."""
+    steps: dict[Digest, dict[Timestamp, int]] = {}
+    """By challenger digest, then by the time at which a step of its rollout began: the pairs that were seen before."""
+    decided: dict[str, PairedCounts] = {}
+    """The exact counts of the decisions that are remembered (``DecisionRecord.key``)."""
     instances: dict[str, str] = {}
     """By living pod: its instance. An instance is gone when its pod is, or has started anew."""
     gone: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import add
@@ -74,14 +74,7 @@ def look(
     if any(len(stretch.counts) != len(reference) for stretch in before.stretches):
         before = Detector(drifting=before.drifting, calm=before.calm)
     stretches = _thinned((*before.stretches, Stretch(1, window)))[-most:]
-    ending_now = list(accumulate(reversed(stretches), add))
-    evidence = [statistics.log_drift_evidence(reference, stretch.counts) for stretch in ending_now]
-    strongest = ending_now[max(range(len(evidence)), key=evidence.__getitem__)].counts
-    reading = Reading(
-        statistics.log_drift_detector(evidence),
-        statistics.drift_effect(reference, strongest),
-        statistics.jensen_shannon(reference, strongest),
-    )
+    reading = read(reference, stretches)
     if not before.drifting:
         called = reading.log_evidence > threshold and reading.effect >= minimum_effect
         return Detector(stretches, drifting=called), reading
@@ -89,6 +82,28 @@ def look(
     if calm >= CALM_WINDOWS:
         return Detector(), Reading(0.0, 0.0, 0.0)
     return Detector(stretches, drifting=True, calm=calm), reading
+
+
+def read(
+    reference: Sequence[int], stretches: Sequence[Stretch], view: Callable[[Cells], Cells] = lambda counts: counts
+) -> Reading:
+    """Return what stretches say; of none, nothing.
+
+    Args:
+        reference: Counts at training.
+        stretches: Adjacent stretches, oldest first.
+        view: What is to be seen of the counts from any start point until now.
+    """
+    if not stretches:
+        return Reading(0.0, 0.0, 0.0)
+    ending_now = [view(stretch.counts) for stretch in accumulate(reversed(stretches), add)]
+    evidence = [statistics.log_drift_evidence(reference, counts) for counts in ending_now]
+    strongest = ending_now[max(range(len(evidence)), key=evidence.__getitem__)]
+    return Reading(
+        statistics.log_drift_detector(evidence),
+        statistics.drift_effect(reference, strongest),
+        statistics.jensen_shannon(reference, strongest),
+    )
 
 
 def max_stretches(cells: int, monitors: int) -> int:

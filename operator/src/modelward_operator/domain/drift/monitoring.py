@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from math import log
 
 from modelward_api.base import Digest, seconds
@@ -13,10 +14,11 @@ from modelward_api.resources.reasons import ConditionType, Reason
 from modelward_api.wire.exchange import ProfileCounts
 from modelward_operator.domain.core.clock import elapsed, stamp
 from modelward_operator.domain.core.conditions import Summary, conclude
-from modelward_operator.domain.drift.detector import Cells, Detector, Reading, look, max_stretches, pack, unpack
+from modelward_operator.domain.drift.detector import Cells, Detector, look, max_stretches, pack, read, unpack
 from modelward_operator.domain.drift.observation import Monitor
+from modelward_operator.domain.evidence import publication
 from modelward_operator.domain.evidence.ledger import since
-from modelward_operator.domain.evidence.signals import rounded, significant
+from modelward_operator.domain.evidence.signals import significant
 from modelward_operator.domain.evidence.statistics import MIN_REFERENCE_ROWS
 
 MAX_ACTIONS = 16
@@ -58,6 +60,15 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Bar:
+    """What evidence and effect must pass together, and whether they just have."""
+
+    evidence: float
+    effect: float
+    called: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """What a monitor says now."""
 
@@ -87,8 +98,8 @@ def judge(
     usable = [reference for reference in chosen if _is_large(reference)]
     if not usable:
         message = (
-            f"{watched.name} was trained on {rounded(watched.reference.rows)} rows; a reference needs {MIN_REFERENCE_ROWS} "
-            "before anything can be called a shift from it. Train the next version on more rows"
+            f"{watched.name} was trained on {publication.requests(watched.reference.rows)} rows; a reference needs "
+            f"{MIN_REFERENCE_ROWS} before anything can be called a shift from it. Train the next version on more rows"
         )
         return Judgement(_unknown(monitor, Reason.REFERENCE_TOO_SMALL, message, now), None)
     if monitor.status.champion != watched.name:
@@ -154,8 +165,10 @@ def _judged(
     def judged(reference: FeatureReference, found: Cells | None) -> FeatureDrift:
         counts = found or (0,) * len(reference.counts)
         name, room = reference.name, (threshold, tests.minimum_effect, most)
-        kept[name], reading = look(kept[name], reference.counts, counts, *room)
-        return _shown(name, counts, kept[name], reading, threshold)
+        was_drifting = kept[name].drifting
+        kept[name], _ = look(kept[name], reference.counts, counts, *room)
+        called = kept[name].drifting and not was_drifting
+        return _shown(reference, counts, kept[name], Bar(threshold, tests.minimum_effect, called=called))
 
     shown = [judged(reference, fresh.features.get(reference.name)) for reference in window.features]
     for stratum, own in window.strata.items():
@@ -170,9 +183,9 @@ def _judged(
         update={
             "state": "Drifting" if is_drifting else "Quiet",
             "window_since": stamp(now),
-            "rows": (monitor.status.rows or 0) + fresh.rows,
+            "rows": (monitor.status.rows or 0) + publication.requests(fresh.rows),
             "worst_feature": worst.name,
-            "evidence": f"e^{worst.log_evidence:.3g} of e^{threshold:.3g}, PSI {worst.psi:.2g}",
+            "evidence": f"e^{worst.log_evidence:g} of e^{threshold:.3g}, PSI {worst.psi:.2g}",
             "features": tuple(shown),
             "last_alarm": stamp(now) if is_drifting and not was_drifting else monitor.status.last_alarm,
         }
@@ -194,15 +207,19 @@ def _detector(
     return remembered.get(name) or Detector(drifting=name in before and before[name].drifting)
 
 
-def _shown(name: str, counts: Cells, detector: Detector, reading: Reading, threshold: float) -> FeatureDrift:
-    """As people may read it: in few digits, from which no count follows."""
+def _shown(reference: FeatureReference, counts: Cells, detector: Detector, bar: Bar) -> FeatureDrift:
+    """Return what people may read of it: of rough counts, and on the side of the bar where the exact ones are."""
+    told = read(reference.counts, detector.stretches, partial(publication.nearest, reference.counts))
+    evidence, effect = publication.power(told.log_evidence, bar.evidence, above=bar.called), told.effect
+    if not bar.called and (detector.drifting or effect < bar.effect):  # one of the two may be above
+        evidence = float(round(told.log_evidence))
     return FeatureDrift(
-        name=name,
-        rows=rounded(sum(counts)),
-        log_evidence=significant(reading.log_evidence, 2),
-        threshold=significant(threshold),
-        psi=significant(reading.effect, 2),
-        jensen_shannon=significant(reading.jensen_shannon, 2),
+        name=reference.name,
+        rows=publication.requests(sum(counts)),
+        log_evidence=evidence,
+        threshold=significant(bar.evidence),
+        psi=significant(max(effect, bar.effect) if bar.called else effect, 2),
+        jensen_shannon=significant(told.jensen_shannon, 2),
         drifting=detector.drifting,
     )
 

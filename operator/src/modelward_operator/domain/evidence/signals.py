@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import floor, log, log10
 
 from modelward_api.resources.modelversion import Analysis, SignalEvidence, SubgroupEvidence, Verdict
 from modelward_api.resources.reasons import Reason
 from modelward_api.wire.exchange import OPENING_PAIRS, PairedCounts
-from modelward_operator.domain.evidence import statistics
+from modelward_operator.domain.evidence import publication, statistics
 from modelward_operator.domain.evidence.registry import SIGNALS
 
 WORDS = {signal.name: signal.words for signal in SIGNALS}
@@ -21,9 +22,11 @@ class Assessment:
     """All signals and the verdict over them."""
 
     signals: tuple[SignalEvidence, ...]
+    """As people may read them (domain/evidence/publication)."""
     verdict: Verdict
+    """Of the exact counts."""
     message: str
-    """One line for people: 'Holding: 212 of about 640 requests; harm at most 1.9%, margin 1%'."""
+    """One line for people: 'Holding: 210 of at least 640 requests; harm at most 1.9%, margin 1%'."""
     reason: str
     """A CamelCase word: HardFailure, HarmShown, SubgroupHarm, InsufficientEvidence or HarmBounded."""
     subgroups: tuple[SubgroupEvidence, ...] = ()
@@ -42,20 +45,42 @@ def assess(counts: PairedCounts, tripped: str | None, analysis: Analysis, others
         analysis: The margins.
         others: How many more tests take their share of ``alpha``.
     """
-    evidence_needed = log((tested(analysis) + others) / analysis.alpha)
-    signals = (
-        _validity(counts, tripped),
-        _difference(
-            "errors", counts.pairs, counts.errors_challenger, counts.errors_champion, analysis, evidence_needed
-        ),
-        _difference("latency", counts.pairs, counts.late_challenger, counts.late_champion, analysis, evidence_needed),
-        _flips(counts, analysis, evidence_needed),
-        _shift(
-            "latency-shift", counts.compared, _slower(counts), analysis.latency_shift, analysis.alpha, evidence_needed
-        ),
-        _shift("score-shift", counts.compared, _moved(counts), analysis.score_shift, analysis.alpha, evidence_needed),
+    judge = partial(
+        _signals,
+        tripped=tripped,
+        analysis=analysis,
+        evidence_needed=log((tested(analysis) + others) / analysis.alpha),
     )
-    return _together(signals, counts, tripped)
+    rough = publication.rough(counts)
+    exact = judge(counts, counts)
+    told = publication.signals(
+        exact,
+        middle=judge(rough.middle, rough.middle),
+        worst=judge(rough.most, rough.least),
+        fewest=judge(rough.fewest, rough.fewest),
+    )
+    return _together(exact, told, counts, tripped)
+
+
+def _signals(
+    failed: PairedCounts, spared: PairedCounts, *, tripped: str | None, analysis: Analysis, evidence_needed: float
+) -> tuple[SignalEvidence, ...]:
+    """Of counts of which both are the same, or of the ends of their cells: the one side's failures from ``failed``, the other's
+    from ``spared``.
+    """
+    n, compared = failed.pairs, failed.compared
+    difference, shift = (
+        partial(_difference, analysis=analysis, evidence_needed=evidence_needed),
+        partial(_shift, alpha=analysis.alpha, evidence_needed=evidence_needed),
+    )
+    return (
+        _validity(failed, tripped),
+        difference("errors", n, *_crossings(n, (failed.errors_challenger,), (spared.errors_champion,))[0]),
+        difference("latency", n, *_crossings(n, (failed.late_challenger,), (spared.late_champion,))[0]),
+        _flips(failed, analysis, evidence_needed),
+        shift("latency-shift", compared, _slower(failed, spared), analysis.latency_shift),
+        shift("score-shift", compared, _moved(failed, spared), analysis.score_shift),
+    )
 
 
 def percent(share: float) -> str:
@@ -68,12 +93,6 @@ def significant(value: float, digits: int = 4) -> float:
     if value == 0:
         return 0.0
     return round(value, digits - 1 - floor(log10(abs(value))))
-
-
-def rounded(count: int) -> int:
-    """To tens, and to two digits: a small count does not follow from the others that are told."""
-    unit = 10 ** max(1, floor(log10(count)) - 1) if count else 1
-    return round(count / unit) * unit
 
 
 def tested(analysis: Analysis) -> int:
@@ -132,15 +151,20 @@ def _flips(counts: PairedCounts, analysis: Analysis, evidence_needed: float) -> 
     )
 
 
-def _slower(counts: PairedCounts) -> statistics.Crossings:
+def _slower(failed: PairedCounts, spared: PairedCounts) -> statistics.Crossings:
     """One-sided: nobody minds answers that come earlier."""
-    return tuple(zip(counts.slower_challenger, counts.slower_champion, strict=True))
+    return _crossings(failed.compared, failed.slower_challenger, spared.slower_champion)
 
 
-def _moved(counts: PairedCounts) -> statistics.Crossings:
+def _moved(failed: PairedCounts, spared: PairedCounts) -> statistics.Crossings:
     """Two-sided: up and down."""
-    up = tuple(zip(counts.higher_challenger, counts.higher_champion, strict=True))
-    return (*up, *((champion, challenger) for challenger, champion in up))
+    up = _crossings(failed.compared, failed.higher_challenger, spared.higher_champion)
+    return (*up, *_crossings(failed.compared, failed.higher_champion, spared.higher_challenger))
+
+
+def _crossings(pairs: int, up: tuple[int, ...], down: tuple[int, ...]) -> statistics.Crossings:
+    """Of rough counts both together may be more than the pairs."""
+    return tuple((b, min(c, pairs - b)) for b, c in zip(up, down, strict=True))
 
 
 def _shift(
@@ -177,15 +201,17 @@ def _rounded_up(needed: int | None) -> int | None:
     return int(-(-needed // unit) * unit)
 
 
-def _together(signals: tuple[SignalEvidence, ...], counts: PairedCounts, tripped: str | None) -> Assessment:
+def _together(
+    exact: tuple[SignalEvidence, ...], signals: tuple[SignalEvidence, ...], counts: PairedCounts, tripped: str | None
+) -> Assessment:
     failure = _hard_failure(counts, tripped)
     if failure:
         return Assessment(signals, "Harm", f"Harm: {failure}", Reason.HARD_FAILURE)
     harmful = [signal for signal in signals if signal.verdict == "Harm"]
     if harmful:
         return Assessment(signals, "Harm", _harm_message(harmful[0]), Reason.HARM_SHOWN)
-    held = [signal for signal in signals if signal.verdict == "Hold"]
-    if held:
+    if any(signal.verdict == "Hold" for signal in exact):
+        held = [signal for signal in signals if signal.verdict == "Hold"]
         return Assessment(signals, "Hold", _hold_message(held), Reason.INSUFFICIENT_EVIDENCE)
     return Assessment(signals, "Pass", _pass_message(signals), Reason.HARM_BOUNDED)
 
@@ -210,7 +236,7 @@ def _hold_message(held: list[SignalEvidence]) -> str:
             f"margin {percent(signal.threshold)}: no pass in sight, no proof of harm either"
         )
     signal = max(held, key=lambda s: (s.samples_needed or 0) / max(1, s.samples))
-    progress = f"Holding: {signal.samples} of about {signal.samples_needed} requests"
+    progress = f"Holding: {signal.samples} of at least {signal.samples_needed} requests"
     if signal.bound is None:
         return progress
     if signal.name in _ALLOWED:

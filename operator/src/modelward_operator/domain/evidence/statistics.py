@@ -67,10 +67,11 @@ Crossings: TypeAlias = Sequence[tuple[int, int]]
 """By level: pairs in which only the challenger passed it, and pairs in which only the champion did."""
 
 _MAX_PAIRS = 10_000_000
-_MAX_BOUNDS = 4096
+_MAX_BOUNDS, _MAX_SHIFTS = 4096, 512
 """Bounds that are remembered: between two requests a reconcile asks for the same ones again."""
 
 
+@lru_cache(_MAX_BOUNDS)
 def log_evidence_of_harm(only_challenger: int, only_champion: int) -> float:
     """Log e-value against 'among discordant pairs the challenger fails at most as often as the champion'.
 
@@ -89,6 +90,7 @@ def log_evidence_of_harm(only_challenger: int, only_champion: int) -> float:
     return _log_beta(1 + b, 1 + c) + _log_beta_tail(1 + b, 1 + c, 0.5) + (b + c + 1) * log(2)
 
 
+@lru_cache(_MAX_BOUNDS)
 def log_evidence_of_excess(events: int, trials: int, allowance: float) -> float:
     """Log e-value against 'the rate of the event is at most ``allowance``', with a uniform prior on (allowance, 1].
 
@@ -145,6 +147,7 @@ def harm_bound(only_challenger: int, only_champion: int, pairs: int, alpha: floa
     return high
 
 
+@lru_cache(_MAX_BOUNDS)
 def is_bounded(only_challenger: int, only_champion: int, pairs: int, margin: float, alpha: float) -> bool:
     """Whether :func:`harm_bound` is at most the margin, which is quicker told than the bound."""
     level = pairs - only_challenger - only_champion
@@ -183,6 +186,7 @@ def pairs_needed(only_challenger: int, only_champion: int, pairs: int, margin: f
     return high
 
 
+@lru_cache(_MAX_SHIFTS)
 def log_evidence_of_shift(crossings: Crossings, pairs: int, allowance: float) -> float:
     """Log e-value against 'at no level does the challenger pass more often than the champion, by over ``allowance``'.
 
@@ -200,6 +204,7 @@ def log_evidence_of_shift(crossings: Crossings, pairs: int, allowance: float) ->
     return _log_sum(wealth) - log(len(wealth))
 
 
+@lru_cache(_MAX_SHIFTS)
 def shift_bound(crossings: Crossings, pairs: int, alpha: float) -> float:
     """Upper confidence bound, valid at any time, on the largest growth over the levels: the largest :func:`harm_bound`.
 

@@ -12,7 +12,7 @@ from modelward_api.resources.reasons import Reason
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.core.note import Note
-from modelward_operator.domain.core.record import ModelRecord
+from modelward_operator.domain.core.record import Ledger, ModelRecord
 from modelward_operator.domain.drift import actions, monitoring
 from modelward_operator.domain.drift.actions import Alarm
 from modelward_operator.domain.evidence import ledger, subgroups
@@ -70,7 +70,9 @@ def _anyone_left(observation: Observation) -> bool:
 def _farewell(observation: Observation, now: datetime) -> Decision:
     """Delete the Service with the last version, and keep the quarantine."""
     ours = observation.service is not None and observation.service.ours
-    record = ModelRecord(quarantined=observation.record.quarantined, decisions=observation.record.decisions)
+    before = observation.record
+    decided = Ledger(decided=before.ledger.decided)
+    record = ModelRecord(quarantined=before.quarantined, decisions=before.decisions, ledger=decided)
     monitors = {name: j.status for name, j in _judge(observation, None, now).items()}
     drop_finalizers = frozenset(v.name for v in _everyone(observation) if v.finalizer)
     return Decision({}, record, {}, None, drop_service=ours, drop_finalizers=drop_finalizers, monitors=monitors)
@@ -115,13 +117,15 @@ def _candidate_context(
         pair = version.artifact.digest, champion.artifact.digest
         counts = ledger.paired_totals(observation.record.ledger, *pair)
         told = ledger.strata_totals(observation.record.ledger, *pair)
-        documents = observation.documents.get(champion.artifact.digest)
-        declared = documents.signature.strata if documents else ()
+        told_by = observation.documents.get(champion.artifact.digest)
+        declared = told_by.signature.strata if told_by else ()
         strata = {stratum: told.get(stratum, PairedCounts()) for stratum in dict.fromkeys((*declared, *told))}
         tripped = observation.tripped.get(version.artifact.digest)
     assessment = subgroups.assess(counts, tripped, strata, version.spec.rollout.analysis)
+    before = decision_log.pairs_before_step(observation.record, version)
+    documents = _documents(observation, version)
     return trial.CandidateContext(
-        version, champion, counts, assessment, selected(observation, version), now, _documents(observation, version)
+        version, champion, counts, assessment, selected(observation, version), now, documents, pairs_before=before
     )
 
 

@@ -18,6 +18,7 @@ from modelward_operator.domain.core import chain
 from modelward_operator.domain.core.caller_auth import refused_for
 from modelward_operator.domain.core.clock import elapsed, stamp
 from modelward_operator.domain.core.failure import Failure
+from modelward_operator.domain.evidence import publication
 from modelward_operator.domain.evidence.signals import Assessment
 from modelward_operator.domain.rollout.observation import Version
 from modelward_operator.domain.rollout.plan import VersionPlan, withdrawal
@@ -39,6 +40,8 @@ class CandidateContext:
     now: datetime
     documents: BundleDocuments | None = None
     """The documents of its bundle, once a pod has returned them."""
+    pairs_before: int = 0
+    """Exact number of pairs seen before the current step began."""
 
 
 Check = Callable[[CandidateContext], VersionPlan | None]
@@ -226,7 +229,7 @@ def is_paused(context: CandidateContext) -> VersionPlan | None:
 def stays_on_its_step(context: CandidateContext) -> VersionPlan | None:
     """It has had too few requests, or too little time, on this step."""
     step, status = _step(context), context.version.status
-    seen = context.counts.pairs - (status.step_pairs or 0)
+    seen = context.counts.pairs - context.pairs_before
     if seen >= step.min_requests and elapsed(status.step_since, context.now) >= seconds(step.pause):
         return None
     return _stay(context, Reason.INSUFFICIENT_EVIDENCE)
@@ -367,9 +370,8 @@ def _trial(context: CandidateContext, phase: Phase, reason: str, message: str, w
 def _at_step(context: CandidateContext, step: int, reason: str, pairs: int, since: str) -> VersionPlan:
     weight = context.version.spec.rollout.steps[step].weight
     message = f"Answers {weight}% of requests. {context.assessment.message}"
-    return replace(
-        _trial(context, "Canary", reason, message, float(weight)), step=step, step_pairs=pairs, step_since=since
-    )
+    trial = _trial(context, "Canary", reason, message, float(weight))
+    return replace(trial, step=step, step_pairs=publication.requests(pairs), step_since=since)
 
 
 def _stay(context: CandidateContext, reason: str) -> VersionPlan:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from modelward_api.base import Digest
-from modelward_api.resources.modelversion import Decided, Outcome
+from modelward_api.base import Digest, Timestamp
+from modelward_api.resources.modelversion import Decided, Outcome, SubgroupEvidence
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.core.clock import stamp
 from modelward_operator.domain.core.record import DecisionRecord, Evidence, ModelRecord, Quarantine
-from modelward_operator.domain.evidence import ledger
+from modelward_operator.domain.evidence import ledger, publication
 from modelward_operator.domain.rollout.observation import Observation, Version
 from modelward_operator.domain.rollout.plan import UNDER_WAY, VersionPlan
 from modelward_operator.domain.rollout.roles import quarantined
@@ -38,11 +38,13 @@ def next_record(
     versions = {v.name: v for v in observation.versions}
     leader = versions.get(champion or "")
     challengers = [versions[name] for name, plan in plans.items() if plan.phase in UNDER_WAY]
+    decisions = _decisions(observation, plans, counts, now)[-MAX_DECISIONS:]
+    steps, exact = _steps(observation, plans, counts), _exact(observation.record, decisions, counts)
     return ModelRecord(
         quarantined=_quarantines(observation, plans, leader.digest if leader else None, now)[-MAX_QUARANTINES:],
-        decisions=_decisions(observation, plans, counts, now)[-MAX_DECISIONS:],
+        decisions=decisions,
         ledger=ledger.keep_only(
-            observation.record.ledger,
+            observation.record.ledger.model_copy(update={"steps": steps, "decided": exact}),
             _digests(challengers),
             _digests([leader] if leader else []),
             {monitor.name for monitor in observation.monitors},
@@ -58,6 +60,35 @@ def decided(record: ModelRecord, version: Version) -> Decided | None:
     if last is None:
         return version.status.decided
     return Decided(time=last.time, outcome=last.outcome, reason=last.reason, evidence_digest=last.evidence_digest)
+
+
+def pairs_before_step(record: ModelRecord, version: Version) -> int:
+    """Return the pairs seen before the current step began; about so many, if the exact number was lost."""
+    steps = record.ledger.steps.get(version.digest or "", {})
+    return steps.get(version.status.step_since or "", version.status.step_pairs or 0)
+
+
+def _steps(
+    observation: Observation, plans: Mapping[str, VersionPlan], counts: PairedCounts
+) -> dict[Digest, dict[Timestamp, int]]:
+    """Add the step that begins now; the one before is kept until the status names this one."""
+    steps = {}
+    for version in observation.versions:
+        plan = plans.get(version.name)
+        if plan is None or plan.step_since is None or version.digest is None or plan.phase not in UNDER_WAY:
+            continue
+        known, before = observation.record.ledger.steps.get(version.digest, {}), version.status
+        if (plan.step_since, plan.step, plan.champion) != (before.step_since, before.step, before.champion):
+            known = dict([*({**known, plan.step_since: counts.pairs}).items()][-2:])
+        steps[version.digest] = known
+    return {digest: known for digest, known in steps.items() if known}
+
+
+def _exact(record: ModelRecord, decisions: tuple[DecisionRecord, ...], counts: PairedCounts) -> dict[str, PairedCounts]:
+    """Return the exact counts of each remembered decision that was made by comparison."""
+    known = record.ledger.decided
+    fresh = {entry.key: counts for entry in decisions if entry not in record.decisions and entry.evidence.signals}
+    return {entry.key: known[entry.key] for entry in decisions if entry.key in known} | fresh
 
 
 def _quarantines(
@@ -109,9 +140,9 @@ def _entry(
         challenger=version.digest,
         champion=champion.digest if champion else None,
         analysis=version.spec.rollout.analysis,
-        counts=counts if compared else PairedCounts(),
+        counts=publication.rough(counts).middle if compared else PairedCounts(),
         signals=plan.assessment.signals if plan.assessment else (),
-        subgroups=plan.assessment.subgroups if plan.assessment else (),
+        subgroups=_strata(version, plan),
     )
     return DecisionRecord(
         time=stamp(now),
@@ -124,6 +155,13 @@ def _entry(
         evidence=evidence,
         evidence_digest=evidence.digest,
     )
+
+
+def _strata(version: Version, plan: VersionPlan) -> tuple[SubgroupEvidence, ...]:
+    """Return the same release as in the status."""
+    if (told := plan.assessment) is None:
+        return ()
+    return publication.strata(version.status, told.signals[0].samples, told.verdict, told.subgroups)
 
 
 def _is_recorded(entries: Iterable[DecisionRecord], version: Version, plan: VersionPlan) -> bool:

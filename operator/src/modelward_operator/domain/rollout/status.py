@@ -17,6 +17,7 @@ from modelward_operator.domain.core.conditions import Detail, State, Summary, ab
 from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.core.note import Note
 from modelward_operator.domain.core.record import ModelRecord
+from modelward_operator.domain.evidence import publication
 from modelward_operator.domain.rollout.decision_log import decided
 from modelward_operator.domain.rollout.observation import InvalidVersion, Observation, Version
 from modelward_operator.domain.rollout.plan import ENDED, REFUSED, UNDER_WAY, VersionPlan
@@ -111,13 +112,14 @@ def _evidence(old: ModelVersionStatus, plan: VersionPlan, quiet: bool) -> dict[s
     if plan.assessment is None or quiet:
         return {}
     told = plan.assessment
-    return {"verdict": told.verdict, "evidence": told.signals, "subgroups": told.subgroups}
+    subgroups = publication.strata(old, told.signals[0].samples, told.verdict, told.subgroups)
+    return {"verdict": told.verdict, "evidence": told.signals, "subgroups": subgroups}
 
 
 def _weight(plan: VersionPlan, counts: PairedCounts) -> Weight:
     actual = None
     if plan.assessment is not None and counts.requests:
-        actual = round(100 * counts.answered / counts.requests, 1)
+        actual = publication.share(counts.answered, counts.requests)
     return Weight(requested=plan.weight, actual=actual)
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from modelward_api.resources.modelversion import ModelVersionStatus
 from modelward_operator.domain.core.record import ModelRecord, Quarantine
+from modelward_operator.domain.core.sealing import SealingKey
 from modelward_operator.domain.rollout.observation import Version
 from modelward_operator.domain.rollout.withheld import Refusal
 from modelward_operator.engine.kube.gateway import Gateway, Manifest
@@ -46,6 +47,8 @@ class ModelMemory:
     latest: ModelRecord | None = None
     """The record as last decided: counts may be ahead of the written ones, windows and quarantine never are."""
     record_written: float = float("-inf")
+    sealed_with: SealingKey | None = None
+    """The key that its counts were sealed with."""
     idle: IdleState | None = None
     applied: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     """By kind and name: a hash of the applied manifest, and the state of the resulting object."""
@@ -71,6 +74,8 @@ class ReconcileContext:
     clock: float
     """Monotonic time in seconds."""
     now: datetime
+    record_key: SealingKey
+    """The key to seal the record's counts with."""
 
 
 @dataclass(slots=True)

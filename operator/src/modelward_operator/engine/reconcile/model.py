@@ -32,6 +32,7 @@ from modelward_operator.engine.reconcile.events import write_event
 from modelward_operator.engine.reconcile.freshness import requires_fresh_read
 from modelward_operator.engine.reconcile.observe import ModelSnapshot, observe
 from modelward_operator.engine.reconcile.parsing import tolerant
+from modelward_operator.engine.reconcile.record_key import Keeper
 from modelward_operator.engine.reconcile.statuses import write_status
 from modelward_operator.engine.telemetry import metrics
 from modelward_operator.manifests.settings import Settings
@@ -51,6 +52,8 @@ class ModelReconciler:
     exchange: Exchange
     settings: Settings
     advance: Advance
+    record_key: Keeper
+    """The key that the counts in models' records are sealed with."""
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
     """Seconds."""
@@ -66,7 +69,8 @@ class ModelReconciler:
         if memory.idle is not None and memory.idle.lasts(revision, self.monotonic()):
             await self._renew(memory, memory.idle)
             return memory.idle.again
-        snapshot = await observe(self.gateway, key.namespace, key.name, self._marks(memory))
+        record_key = self.record_key.key
+        snapshot = await observe(self.gateway, key.namespace, key.name, self._marks(memory), record_key)
         memory.marks = snapshot.marks
         await self._report_unreadable_monitors(snapshot)
         await self._report_waiting(snapshot)
@@ -76,7 +80,7 @@ class ModelReconciler:
         answers = await self.exchange.renew(memory.issued, versions, profile=bool(snapshot.monitors))
         decision = await self._decide(key, memory, snapshot, answers)
         if self.fresh is not None and requires_fresh_read(snapshot, memory.issued, decision):
-            snapshot = await observe(self.fresh, key.namespace, key.name)
+            snapshot = await observe(self.fresh, key.namespace, key.name, record_key=record_key)
             memory.marks, memory.marks_read = snapshot.marks, self.monotonic()
             decision = await self._decide(key, memory, snapshot, answers)
         context = ReconcileContext(
@@ -89,6 +93,7 @@ class ModelReconciler:
             memory,
             self.monotonic(),
             self.now(),
+            record_key,
         )
         outcome = await carry_out(context, decision)
         metrics.export(key.namespace, key.name, replace(decision, statuses=outcome.statuses))
@@ -134,7 +139,7 @@ class ModelReconciler:
             documents=documents,
             monitors=snapshot.monitors,
             invalid=snapshot.invalid,
-            lost=snapshot.lost,
+            lost=snapshot.lost or (snapshot.counts_lost if memory.latest is None else None),
             refused=dict(memory.issued.refused),
         )
         return self.advance(observation, self.now())

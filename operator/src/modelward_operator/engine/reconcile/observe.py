@@ -16,6 +16,7 @@ from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import TrainingJobStatus
 from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.core.record import ModelRecord
+from modelward_operator.domain.core.sealing import SealingKey
 from modelward_operator.domain.drift.observation import Monitor
 from modelward_operator.domain.jobs import refusal
 from modelward_operator.domain.rollout import quarantine
@@ -61,6 +62,10 @@ class ModelSnapshot:
     """By name: what is wrong with DriftMonitors whose spec passed the schema and fails validation."""
     written: ModelRecord | None = None
     """The record in the ConfigMap; None if there is no usable one."""
+    sealed: bool = True
+    """Whether the counts in the ConfigMap are sealed with the current key; otherwise they must be written again."""
+    counts_lost: str | None = None
+    """Why the counts cannot be read, if they cannot."""
     marks: Sequence[Manifest] = ()
     """The quarantine's ControllerRevisions."""
     lost: str | None = None
@@ -68,9 +73,21 @@ class ModelSnapshot:
 
 
 async def observe(
-    gateway: Gateway, namespace: str, model: str, marks: Sequence[Manifest] | None = None
+    gateway: Gateway,
+    namespace: str,
+    model: str,
+    marks: Sequence[Manifest] | None = None,
+    record_key: SealingKey | None = None,
 ) -> ModelSnapshot:
-    """Read everything that belongs to one model; its quarantine's ControllerRevisions unless they are given."""
+    """Read everything that belongs to one model.
+
+    Args:
+        gateway: Where to read.
+        namespace: The model's namespace.
+        model: The model's name.
+        marks: The quarantine's ControllerRevisions; None to read them.
+        record_key: The key that the record's counts are sealed with; None leaves them out.
+    """
     selector, fields = api.ours_of(model), api.on_model(model)
     lists = asyncio.gather(
         gateway.list(api.MODEL_VERSIONS, namespace, fields=fields),
@@ -106,8 +123,8 @@ async def observe(
     versions = [replace(read, pods=_pods_of(read, pods)) for read in found if isinstance(read, Version)]
     invalid = [read for read in found if isinstance(read, InvalidVersion)]
     readable = {m["metadata"]["name"]: _monitor(m) for m in monitors}
-    written = model_record(record)
-    known = written if record is not None and isinstance(written, ModelRecord) else None
+    kept = model_record(record, namespace, model, record_key)
+    known = kept.record if record is not None and isinstance(kept, records.Kept) else None
     places = quarantine.QuarantineSources(known, marks_of.read(marks), tuple(versions))
     return ModelSnapshot(
         versions=tuple(versions),
@@ -121,22 +138,26 @@ async def observe(
         autoscalers={m["metadata"]["name"]: m for m in autoscalers},
         service_manifest=service,
         record_manifest=record,
-        record=written if isinstance(written, Failure) else quarantine.remembered(places),
+        record=kept if isinstance(kept, Failure) else quarantine.remembered(places),
         written=known,
+        sealed=isinstance(kept, Failure) or kept.sealed,
+        counts_lost=None if isinstance(kept, Failure) else kept.lost,
         marks=marks,
-        lost=None if isinstance(written, Failure) else quarantine.lost(places),
+        lost=None if isinstance(kept, Failure) else quarantine.lost(places),
         unreadable_monitors={name: m for name, m in readable.items() if isinstance(m, str)},
     )
 
 
-def model_record(manifest: Manifest | None) -> ModelRecord | Failure:
+def model_record(
+    manifest: Manifest | None, namespace: str, model: str, record_key: SealingKey | None
+) -> records.Kept | Failure:
     """Return the model's record, or why the ConfigMap cannot be used."""
     if manifest is not None and not is_ours(manifest):
         name = manifest["metadata"]["name"]
         message = f"ConfigMap {name} exists and is {whose(manifest)}: choose another spec.model, as the record needs that name"
         return Failure(Reason.NAME_TAKEN, message)
     try:
-        return records.read(manifest)
+        return records.read(manifest, namespace, model, record_key)
     except ValueError as error:
         return Failure(Reason.RECORD_UNREADABLE, str(error))
 

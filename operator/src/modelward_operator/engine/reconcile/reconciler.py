@@ -17,6 +17,7 @@ from modelward_operator.engine.queue import Key
 from modelward_operator.engine.reconcile.attempts import CONFLICT_RETRY
 from modelward_operator.engine.reconcile.batch import BatchReconciler, Score
 from modelward_operator.engine.reconcile.model import Advance, ModelReconciler
+from modelward_operator.engine.reconcile.record_key import Keeper
 from modelward_operator.engine.reconcile.training import Train, TrainingReconciler
 from modelward_operator.engine.telemetry import metrics
 from modelward_operator.manifests.settings import Settings
@@ -40,6 +41,7 @@ class Reconciler:
         advance: Advance,
         train: Train,
         score: Score,
+        record_key: Keeper,
         *,
         fresh: Gateway | None = None,
         cache: WatchCache | None = None,
@@ -47,7 +49,7 @@ class Reconciler:
         now: Callable[[], datetime] = _now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.model = ModelReconciler(gateway, exchange, settings, advance, now, monotonic, fresh, cache)
+        self.model = ModelReconciler(gateway, exchange, settings, advance, record_key, now, monotonic, fresh, cache)
         self.training = TrainingReconciler(gateway, session, settings, train, now, progress_port)
         self.batch = BatchReconciler(fresh or gateway, settings, score, now)
         self.by_kind: Mapping[str, Work] = {

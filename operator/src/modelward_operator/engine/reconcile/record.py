@@ -39,7 +39,7 @@ def _with_marks(record: ModelRecord, marked: tuple[str, ...]) -> ModelRecord:
 async def _write_config_map(context: ReconcileContext, decision: Decision, outcome: Outcome) -> None:
     if not _is_due(context, decision):
         return
-    manifest = records.config_map(context.namespace, context.model, decision.record)
+    manifest = records.config_map(context.namespace, context.model, decision.record, context.record_key)
     before = context.snapshot.record_manifest
     write = (
         partial(context.gateway.create, api.CONFIG_MAPS, manifest)
@@ -53,6 +53,7 @@ async def _write_config_map(context: ReconcileContext, decision: Decision, outco
         outcome.of(decision.statuses, error)
         return
     context.memory.record, context.memory.record_written = decision.record, context.clock
+    context.memory.sealed_with = context.record_key
 
 
 async def _write_marks(context: ReconcileContext, decision: Decision, outcome: Outcome) -> tuple[str, ...]:
@@ -94,11 +95,13 @@ def _is_due(context: ReconcileContext, decision: Decision) -> bool:
         return True  # it was deleted
     if context.snapshot.written is not None and context.snapshot.written.quarantined != decision.record.quarantined:
         return True
+    turn_is_due = context.clock - context.memory.record_written >= COUNTS_PERIOD
+    if not context.snapshot.sealed and (turn_is_due or context.memory.sealed_with != context.record_key):
+        return True  # its counts are plain, sealed with another key, or broken
     if written is not None and _counted(written) == _counted(decision.record):
         return False
     if _counted(decision.record) == ModelRecord() and context.snapshot.record_manifest is None:
         return False
-    turn_is_due = context.clock - context.memory.record_written >= COUNTS_PERIOD
     important = written is None or _what_matters(written) != _what_matters(decision.record)
     moved = any(
         v.name in decision.statuses and decision.statuses[v.name].phase != v.status.phase

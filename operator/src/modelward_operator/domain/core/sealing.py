@@ -1,0 +1,74 @@
+"""Sealing what the operator alone may read of a record. Pure: the same counts give the same bytes.
+
+AES-SIV (RFC 5297) is authenticated and deterministic, so that a record whose counts have not changed is not written again. It
+tells whether two ledgers of one model are equal, which the writes of the ConfigMap tell as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+KEY_BYTES = 64
+"""AES-256 for encryption, and for authentication."""
+PADDED_TO = 4096
+"""Bytes: from the length nobody shall tell how many digits a count has."""
+_MAGIC, _ID_BYTES = b"MWSEAL1", 8
+
+
+class OtherKeyError(ValueError):
+    """It was sealed with a key that is not there any more."""
+
+
+class BrokenSealError(ValueError):
+    """It was changed after it was sealed, or belongs to another model."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealingKey:
+    """The key of one installation."""
+
+    secret: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != KEY_BYTES:
+            raise ValueError(f"a key has {KEY_BYTES} bytes")
+
+    @property
+    def id(self) -> bytes:
+        """By which it is told from other keys. The key does not follow from it."""
+        return hashlib.sha256(b"modelward record key" + self.secret).digest()[:_ID_BYTES]
+
+
+def seal(key: SealingKey, namespace: str, model: str, plain: bytes) -> bytes:
+    """The bytes that may stand where others read. ``plain`` must bear zeros at its end, as gzip does."""
+    padded = plain + bytes(-len(plain) % PADDED_TO)
+    return _MAGIC + key.id + AESSIV(key.secret).encrypt(padded, _bound(namespace, model))
+
+
+def is_sealed(written: bytes) -> bool:
+    """Whether it was sealed with any key."""
+    return written.startswith(_MAGIC)
+
+
+def unseal(key: SealingKey, namespace: str, model: str, sealed: bytes) -> bytes:
+    """What was sealed for this model, with zeros at its end.
+
+    Raises:
+        OtherKeyError: it was sealed with another key.
+        BrokenSealError: somebody has changed it, or taken it from elsewhere.
+    """
+    head, body = sealed[: len(_MAGIC) + _ID_BYTES], sealed[len(_MAGIC) + _ID_BYTES :]
+    if head[len(_MAGIC) :] != key.id:
+        raise OtherKeyError
+    try:
+        return AESSIV(key.secret).decrypt(body, _bound(namespace, model))
+    except (InvalidTag, ValueError) as error:
+        raise BrokenSealError from error
+
+
+def _bound(namespace: str, model: str) -> list[bytes]:
+    return [namespace.encode(), model.encode()]

@@ -1,0 +1,228 @@
+"""What people may read of counts: the one rule for statuses, Events, metrics, messages and records of decisions.
+
+Decisions rest on exact counts. Whatever is published is computed from *rough* counts: each count is replaced by the cell that
+it lies in, and figures (rates, bounds, evidence, requests needed) are functions of the cells. However figures are combined, they
+tell no more than the cells. This is rounding to a base with a least cell (Hundepool et al., Statistical Disclosure Control, 2012,
+chapter 5), applied before the arithmetic instead of after it.
+
+- Requests are rounded down on one grid, the same for the whole and for each stratum: differences of published numbers leave all
+  of 1 to 10 open.
+- Of a stratum's failures, 0 to 10 are one cell. Of all requests' failures 0 is told, as it harms nobody; then 1 to 5, 6 to 10,
+  tens.
+- A verdict is exact. Figures are kept on the verdict's side of their thresholds, which tells nothing that the verdict does not.
+- Releases are monotone: a published value changes only when a cell or a verdict does, and the strata are told anew only when
+  the number of all requests reaches its next cell, or the verdict changes (:func:`strata`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil, floor
+from typing import Any
+
+from modelward_api.resources.modelversion import ModelVersionStatus, SignalEvidence, SubgroupEvidence, Verdict
+from modelward_api.wire.exchange import PairedCounts
+
+MIN_SHOWN_COUNT = 11
+"""Counts of a stratum from 1 to 10 are not told."""
+MIN_REQUESTS = 50
+"""With fewer, the share of callers that a challenger got is not told."""
+_REQUESTS = frozenset({"pairs", "compared", "opening_pairs", "requests"})
+_COMPARED = ("flips", "slower_challenger", "slower_champion", "higher_challenger", "higher_champion")
+_ROOM = dict.fromkeys(_COMPARED, "compared") | {"answered": "requests", "fallbacks": "requests"}
+"""Which number of requests a number of failures is part of, if not the pairs."""
+_OF_STRATA = ("errors_challenger", "errors_champion", "late_challenger", "late_champion", "flips")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """All counts that are published alike."""
+
+    least: int
+    most: int
+
+    @property
+    def middle(self) -> int:
+        """The one number that stands for them."""
+        return (self.least + self.most) // 2
+
+
+def requests(count: int) -> int:
+    """The published number of requests: rounded down to 10 below 500, to 50 below 5,000, to 500 and so on; 10 for 1 to 19."""
+    return 10 if 0 < count < 2 * MIN_SHOWN_COUNT - 2 else _grid(count).least
+
+
+def requests_cell(count: int) -> Cell:
+    """The numbers of requests that are published alike."""
+    if count < 2 * MIN_SHOWN_COUNT - 2:
+        return Cell(1, 2 * MIN_SHOWN_COUNT - 3) if count else Cell(0, 0)
+    return _grid(count)
+
+
+def failures(count: int) -> Cell:
+    """Of all requests."""
+    if count >= MIN_SHOWN_COUNT:
+        return _large(count)
+    return Cell(0, 0) if count == 0 else Cell(1, 5) if count <= 5 else Cell(6, 10)
+
+
+def failures_of_stratum(count: int) -> Cell:
+    """Of the requests of one stratum: whether there are any is not told, either."""
+    return _large(count) if count >= MIN_SHOWN_COUNT else Cell(0, MIN_SHOWN_COUNT - 1)
+
+
+def about(count: int) -> str:
+    """A stratum's number of requests, for people."""
+    if count < MIN_SHOWN_COUNT:
+        return f"<{MIN_SHOWN_COUNT}" if count else "0"
+    return f"about {requests(count)}"
+
+
+def share(part: int, whole: int) -> float | None:
+    """A percentage of requests; None where it would rest on few."""
+    if whole < MIN_REQUESTS:
+        return None
+    return float(round(100 * min(1.0, failures(part).middle / requests(whole))))
+
+
+@dataclass(frozen=True, slots=True)
+class Rough:
+    """Counts as far as they are published."""
+
+    middle: PairedCounts
+    """Rates and evidence are computed from these."""
+    most: PairedCounts
+    """The most failures of the fewest requests. A challenger's from these and a champion's from ``least`` are the worst case."""
+    least: PairedCounts
+    """The fewest failures of the most requests."""
+    fewest: PairedCounts
+    """The fewest failures, with requests as they are published: the requests needed are computed from these, as the least."""
+
+
+def rough(exact: PairedCounts) -> Rough:
+    """The cells of the counts of all requests."""
+    return _rough(exact, tuple(PairedCounts.model_fields.keys() - _REQUESTS), failures)
+
+
+def rough_of_stratum(exact: PairedCounts) -> Rough:
+    """The cells of the counts of one stratum that are told of; the others are 0."""
+    return _rough(exact, _OF_STRATA, failures_of_stratum)
+
+
+def _rough(exact: PairedCounts, names: Sequence[str], cell: Callable[[int], Cell]) -> Rough:
+    return Rough(
+        middle=_each(exact, names, requests, lambda count: cell(count).middle),
+        most=_each(exact, names, lambda count: requests_cell(count).least, lambda count: cell(count).most),
+        least=_each(exact, names, lambda count: requests_cell(count).most, lambda count: cell(count).least),
+        fewest=_each(exact, names, requests, lambda count: cell(count).least),
+    )
+
+
+def _each(
+    exact: PairedCounts, names: Sequence[str], of_requests: Callable[[int], int], of_failures: Callable[[int], int]
+) -> PairedCounts:
+    """No more failures than requests."""
+    found: dict[str, Any] = {name: of_requests(getattr(exact, name)) for name in _REQUESTS}
+    for name in names:
+        value, room = getattr(exact, name), found[_ROOM.get(name, "pairs")]
+        if isinstance(value, tuple):
+            found[name] = tuple(min(of_failures(count), room) for count in value)
+        else:
+            found[name] = min(of_failures(value), room)
+    return PairedCounts(**found)
+
+
+def signals(
+    exact: Sequence[SignalEvidence],
+    middle: Sequence[SignalEvidence],
+    worst: Sequence[SignalEvidence],
+    fewest: Sequence[SignalEvidence],
+) -> tuple[SignalEvidence, ...]:
+    """What is told of the signals: exactly which show harm, and whether all of them pass.
+
+    When each of them alone begins to pass would single out small counts: that is told once it holds for the whole cell.
+
+    Args:
+        exact: Of the exact counts.
+        middle: Of the numbers that stand for them.
+        worst: Of the ends of their cells that speak most against the challenger.
+        fewest: Of the fewest failures.
+    """
+    passed = all(signal.verdict == "Pass" for signal in exact)
+    told = []
+    for sharp, figures, end, other in zip(exact, middle, worst, fewest, strict=True):
+        known = figures.model_copy(update={"bound": end.bound, "samples_needed": other.samples_needed})
+        told.append(_on_its_side(known, _verdict(sharp, end, passed=passed)))
+    return tuple(told)
+
+
+def _verdict(sharp: SignalEvidence, end: SignalEvidence, *, passed: bool) -> Verdict:
+    if passed or sharp.verdict == "Harm" or sharp.bound is None:
+        return sharp.verdict
+    return "Pass" if end.verdict == "Pass" else "Hold"
+
+
+def _on_its_side(figures: SignalEvidence, verdict: Verdict) -> SignalEvidence:
+    bound, evidence, needed = figures.bound, figures.log_evidence, figures.samples_needed
+    if bound is not None and verdict != "Harm":
+        bound = min(bound, figures.threshold) if verdict == "Pass" else max(bound, figures.threshold)
+    if evidence is not None and figures.evidence_needed is not None:
+        evidence = power(evidence, figures.evidence_needed, above=verdict == "Harm")
+    if verdict == "Pass":
+        needed = min(figures.samples if needed is None else needed, figures.samples)
+    elif verdict == "Hold" and needed is not None:
+        needed = max(needed, figures.samples)
+    return figures.model_copy(
+        update={"verdict": verdict, "bound": bound, "log_evidence": evidence, "samples_needed": needed}
+    )
+
+
+def power(log_evidence: float, threshold: float, *, above: bool) -> float:
+    """A whole power of e, on the side of the threshold where the exact evidence is."""
+    return float(max(round(log_evidence), ceil(threshold)) if above else min(round(log_evidence), floor(threshold)))
+
+
+def strata(
+    old: ModelVersionStatus, samples: int, verdict: Verdict, fresh: tuple[SubgroupEvidence, ...]
+) -> tuple[SubgroupEvidence, ...]:
+    """The strata of a release: as they were told before, until all requests reach the next cell or the verdict changes.
+
+    A phase may change at any request, also because a person asks for it. If the strata were told anew at that moment, counts
+    could be narrowed down by looking often.
+
+    Args:
+        old: The status as it stands.
+        samples: The published number of all requests.
+        verdict: Over all signals and strata.
+        fresh: The strata as they would be told now.
+    """
+    known = [subgroup.stratum for subgroup in old.subgroups]
+    same = bool(old.evidence) and (old.evidence[0].samples, old.verdict) == (samples, verdict)
+    return old.subgroups if same and set(known) == {subgroup.stratum for subgroup in fresh} else fresh
+
+
+def nearest(reference: Sequence[int], counts: Sequence[int]) -> tuple[int, ...]:
+    """Counts of a feature's cells as they are published: within its cell, each as the reference would have it.
+
+    So what is computed from them is about the least shift that fits, and no noise of the rounding is taken for one.
+    """
+    rows, total = requests(sum(counts)), max(1, sum(reference))
+    found = []
+    for expected, count in zip(reference, counts, strict=True):
+        cell = failures_of_stratum(count)
+        found.append(min(max(round(rows * expected / total), cell.least), cell.most))
+    return tuple(found)
+
+
+def _grid(count: int) -> Cell:
+    step = 10
+    while count >= (50 if step == 10 else 100) * step:
+        step *= 5 if step == 10 else 10
+    least = count // step * step
+    return Cell(least, least + step - 1)
+
+
+def _large(count: int) -> Cell:
+    cell = _grid(count)
+    return Cell(max(cell.least, MIN_SHOWN_COUNT), cell.most)

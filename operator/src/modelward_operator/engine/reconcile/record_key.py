@@ -1,0 +1,73 @@
+"""The key that the counts in models' records are sealed with: made once, and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+
+from modelward_operator.domain.core.sealing import KEY_BYTES, SealingKey
+from modelward_operator.engine.kube.gateway import SECRETS, ConflictError, Gateway, GatewayError
+from modelward_operator.manifests import keys
+
+log = logging.getLogger(__name__)
+
+PERIOD = 60.0
+"""Seconds between two looks at the Secret."""
+
+
+class Keeper:
+    """Has the key in force."""
+
+    def __init__(self, key: SealingKey) -> None:
+        self.key = key
+
+
+def new_key() -> SealingKey:
+    """A key."""
+    return SealingKey(secrets.token_bytes(KEY_BYTES))
+
+
+async def begin(gateway: Gateway, namespace: str) -> Keeper:
+    """The key of this installation, which is made when there is none. Of two who make it at once, one has to take the other's."""
+    while True:
+        if (found := await _look(gateway, namespace)) is not None:
+            return Keeper(found)
+        key = new_key()
+        try:
+            await gateway.create(SECRETS, keys.record_secret(namespace, key))
+        except ConflictError:
+            continue
+        log.info("record key: made in Secret %s", keys.RECORD_SECRET)
+        return Keeper(key)
+
+
+async def hold(gateway: Gateway, namespace: str, keeper: Keeper, period: float = PERIOD) -> None:
+    """Put the Secret back when somebody has deleted it, and take the key that somebody has restored. For ever."""
+    while True:
+        await asyncio.sleep(period)
+        try:
+            await keep(gateway, namespace, keeper)
+        except GatewayError as error:
+            log.warning("record key: %s", error)  # the one that we have goes on
+
+
+async def keep(gateway: Gateway, namespace: str, keeper: Keeper) -> None:
+    """One look. No count is lost by it: what is in memory is sealed again with the key in force."""
+    found = await _look(gateway, namespace)
+    if found is None:
+        await gateway.create(SECRETS, keys.record_secret(namespace, keeper.key))
+        log.warning("record key: Secret %s was deleted, and is put back", keys.RECORD_SECRET)
+    elif found != keeper.key:
+        keeper.key = found
+        log.warning("record key: Secret %s has another key, which is used from now on", keys.RECORD_SECRET)
+
+
+async def _look(gateway: Gateway, namespace: str) -> SealingKey | None:
+    manifest = await gateway.get(SECRETS, namespace, keys.RECORD_SECRET)
+    if manifest is None:
+        return None
+    try:
+        return keys.read_record_key(manifest)
+    except ValueError as error:
+        raise GatewayError(0, str(error)) from error

@@ -1,0 +1,193 @@
+"""The key that exact counts are sealed with, against a real API server: made once, kept, lost, and lost on nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import json
+
+import pytest
+
+from modelward_api.wire.exchange import PairedCounts
+from modelward_operator.domain.core.sealing import SealingKey
+from modelward_operator.domain.evidence import ledger
+from modelward_operator.domain.rollout.decision import Decision
+from modelward_operator.engine.kube import gateway as api
+from modelward_operator.engine.kube.gateway import GatewayError
+from modelward_operator.engine.reconcile import record_key
+from modelward_operator.engine.reconcile.record_key import Keeper
+from modelward_operator.manifests import keys
+from modelward_operator.manifests import record as records
+from modelward_operator.manifests.record import LEDGER
+from tests.contract.operator.test_reconcile import RECORD, champion, place  # noqa: F401
+from tests.support.builders import KEY, digest
+from tests.support.harness import MODEL
+
+ANOTHER = SealingKey(bytes(range(1, 65)))
+COUNTS = PairedCounts(pairs=40, compared=40, flips=2)
+
+
+def remember(observation, now):
+    return Decision({}, observation.record, {}, None)
+
+
+class Remember:
+    """Decides nothing, and tells what it saw."""
+
+    def __init__(self) -> None:
+        self.seen = []
+
+    def __call__(self, observation, now):
+        self.seen.append(observation)
+        return remember(observation, now)
+
+    def counts(self) -> PairedCounts:
+        return ledger.paired_totals(self.seen[-1].record.ledger, digest("2"), digest("1"))
+
+
+async def counted(place):  # noqa: F811
+    """A record with counts of a pod that has told all it knows, and has started anew."""
+    await place.version("v1")
+    await place.say(api.MODEL_VERSIONS, "v1", {"phase": "Champion"})
+    pod = await place.pod("v1")
+    pod.count("v2", **COUNTS.model_dump(include={"pairs", "compared", "flips"}))
+    await place.reconciler(remember)(place.key)
+    pod.evidence = ()
+    place.gateway.writes()
+    return pod
+
+
+async def kept(place, key):  # noqa: F811
+    return records.read(await place.get(api.CONFIG_MAPS, RECORD), place.namespace, MODEL, key)
+
+
+async def rewrite(place, written: bytes):  # noqa: F811
+    change = {"binaryData": {LEDGER: base64.b64encode(written).decode()}}
+    await place.gateway.patch(api.CONFIG_MAPS, place.namespace, RECORD, change)
+    place.gateway.writes()
+
+
+async def test_operators_that_begin_at_once_have_one_key(place):  # noqa: F811
+    begun = await asyncio.gather(*(record_key.begin(place.gateway, place.namespace) for _ in range(5)))
+    secret = await place.get(api.SECRETS, keys.RECORD_SECRET)
+    assert {keeper.key for keeper in begun} == {keys.read_record_key(secret)}
+    assert await record_key.begin(place.gateway, place.namespace) != record_key.new_key()
+
+
+async def test_a_secret_that_is_deleted_is_put_back_and_one_that_is_restored_is_taken(place):  # noqa: F811
+    keeper = await record_key.begin(place.gateway, place.namespace)
+    before = keeper.key
+    await place.gateway._call("DELETE", f"/api/v1/namespaces/{place.namespace}/secrets/{keys.RECORD_SECRET}")
+    await record_key.keep(place.gateway, place.namespace, keeper)
+    assert keys.read_record_key(await place.get(api.SECRETS, keys.RECORD_SECRET)) == keeper.key == before
+    data = keys.record_secret(place.namespace, ANOTHER)["data"]
+    await place.gateway.patch(api.SECRETS, place.namespace, keys.RECORD_SECRET, {"data": data})
+    await record_key.keep(place.gateway, place.namespace, keeper)
+    assert keeper.key == ANOTHER
+
+
+async def test_a_secret_without_a_key_stops_the_operator_and_says_what_to_do(place):  # noqa: F811
+    await place.gateway.create(api.SECRETS, {**keys.record_secret(place.namespace, KEY), "data": {}})
+    with pytest.raises(GatewayError, match="Secret modelward-record-key holds no key: restore it, or delete it"):
+        await record_key.begin(place.gateway, place.namespace)
+
+
+async def test_what_is_sealed_is_written_once_and_no_more_while_nothing_is_counted(place):  # noqa: F811
+    await counted(place)
+    written = await place.get(api.CONFIG_MAPS, RECORD)
+    for epoch in (2, 3):
+        operate, clock = place.reconciler(remember, epoch=epoch), [1000.0]
+        operate.monotonic = lambda clock=clock: clock[0]
+        for _ in range(3):
+            await operate(place.key)
+            clock[0] += 100
+    assert place.gateway.writes() == []
+    assert (await place.get(api.CONFIG_MAPS, RECORD)) == written
+
+
+async def test_counts_that_an_earlier_operator_wrote_plain_are_read_once_and_sealed(place):  # noqa: F811
+    await counted(place)
+    plain = json.dumps((await kept(place, KEY)).record.ledger.to_json()).encode()
+    await rewrite(place, gzip.compress(plain))
+    script = Remember()
+    operate = place.reconciler(script, epoch=2)
+    await operate(place.key)
+    assert script.counts() == COUNTS
+    assert script.seen[-1].lost is None
+    assert place.gateway.writes() == [f"PATCH configmaps {RECORD}"]
+    assert (await kept(place, KEY)).sealed
+    await operate(place.key)
+    assert place.gateway.writes() == []
+
+
+async def test_with_another_key_evidence_starts_anew_and_says_so(place):  # noqa: F811
+    await counted(place)
+    script = Remember()
+    operate = place.reconciler(script, epoch=2, record_key=Keeper(ANOTHER))
+    await operate(place.key)
+    assert script.counts() == PairedCounts()
+    assert "sealed with a key that is no longer in the operator's Secret" in script.seen[-1].lost
+    assert (await kept(place, ANOTHER)).sealed
+    await operate(place.key)
+    assert script.seen[-1].lost is None, "it is told once; a condition remembers it"
+
+
+async def test_a_record_of_another_model_is_no_evidence(place):  # noqa: F811
+    await counted(place)
+    elsewhere = records.config_map(place.namespace, "another", (await kept(place, KEY)).record, KEY)
+    await rewrite(place, base64.b64decode(elsewhere["binaryData"][LEDGER]))
+    script = Remember()
+    await place.reconciler(script, epoch=2)(place.key)
+    assert script.counts() == PairedCounts()
+    assert "copied from another model or namespace" in script.seen[-1].lost
+
+
+async def test_what_somebody_breaks_while_the_operator_runs_is_written_again_and_nothing_is_lost(place):  # noqa: F811
+    await counted(place)
+    script, clock = Remember(), [1000.0]
+    operate = place.reconciler(script, epoch=2, monotonic=lambda: clock[0])
+    await operate(place.key)
+    await rewrite(place, b"broken")
+    clock[0] += 10
+    await operate(place.key)
+    assert (script.counts(), script.seen[-1].lost) == (COUNTS, None)
+    assert (await kept(place, KEY)).record.ledger.paired
+
+
+async def test_a_key_that_changes_while_the_operator_runs_costs_no_count(place):  # noqa: F811
+    await counted(place)
+    script, keeper = Remember(), Keeper(KEY)
+    operate = place.reconciler(script, epoch=2, record_key=keeper)
+    await operate(place.key)
+    keeper.key = ANOTHER
+    await operate(place.key)
+    assert (script.counts(), script.seen[-1].lost) == (COUNTS, None)
+    found = await kept(place, ANOTHER)
+    assert found.sealed
+    assert found.record.ledger.paired
+
+
+async def test_a_rollout_whose_counts_are_lost_goes_on_from_nothing_and_promotes_nothing(place):  # noqa: F811
+    operate, pod = await champion(place)
+    await place.version("v2", rollout={"steps": [{"weight": 10, "minRequests": 1, "pause": "0s"}]})
+    for _ in range(2):
+        await operate(place.key)
+        await place.pod("v2")
+    pod.count("v2", pairs=150, compared=150, requests=150, opening_pairs=20)
+    for _ in range(2):
+        await operate(place.key)
+    assert (await place.status("v2"))["phase"] == "Canary"
+    pod.evidence = ()
+    decisions = (await place.get(api.CONFIG_MAPS, RECORD))["data"]["decisions.json"]
+    operate = place.reconciler(epoch=2, record_key=Keeper(ANOTHER))
+    for _ in range(3):
+        await operate(place.key)
+    told = await place.status("v2")
+    assert (told["phase"], told["verdict"], told["evidence"][0]["samples"]) == ("Canary", "Hold", 0)
+    condition = await place.condition("v2", "RecordKept")
+    assert (condition["status"], condition["reason"]) == ("False", "RecordLost")
+    assert "Evidence starts anew" in condition["message"]
+    events = await place.gateway.list(api.EVENTS, place.namespace)
+    assert [event["reason"] for event in events].count("RecordLost") == 1
+    assert (await place.get(api.CONFIG_MAPS, RECORD))["data"]["decisions.json"] == decisions
