@@ -33,9 +33,9 @@ from modelward_serving.protocol.tensors import (
 )
 from modelward_serving.validation import rules
 
-NUMBERS = frozenset({float, int, type(None)})
+NUMBERS: frozenset[type] = frozenset({float, int, type(None)})
 """Types of JSON values in a numeric column."""
-BOOLEANS = NUMBERS | {bool}
+BOOLEANS: frozenset[type] = NUMBERS | {bool}
 """Types of JSON values in a boolean column."""
 SHARED = "shared memory is not supported; send the values in the request"
 UNSUPPORTED = {
