@@ -14,14 +14,13 @@ import yaml
 from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
-from modelward_api import GROUP, VERSION
+from modelward_api import GROUP, VERSION, given_environment
 from modelward_api.base import DURATION_MARK, LONGEST_DURATION, TOO_LONG
 from modelward_api.bundle.documents import MOST_STRATA
 from modelward_api.resources.driftmonitor import DriftMonitorSpec, DriftMonitorStatus
 from modelward_api.resources.modelversion import ModelVersionSpec, ModelVersionStatus
 from modelward_api.resources.pods import (
     LABEL_KEY,
-    RESERVED_ENV,
     RESERVED_ENV_SENTENCE,
     RESERVED_LABELS,
     RESERVED_PREFIX,
@@ -141,7 +140,12 @@ def _pod(path: str) -> tuple[Rule, ...]:
             f"self.all(k, k.matches('{LABEL_KEY}'))",
             f"{path}.nodeSelector: names are [prefix/]name",
         ),
-        Rule(f"{path}.env[]", f"!self.name.matches('{RESERVED_ENV}')", f"{path}.env: {RESERVED_ENV_SENTENCE}", ".name"),
+        Rule(
+            f"{path}.env[]",
+            f"!self.name.matches('{given_environment.RESERVED}')",
+            f"{path}.env: {RESERVED_ENV_SENTENCE}",
+            ".name",
+        ),
         Rule(
             f"{path}.env[]",
             "!has(self.value) || !has(self.valueFrom)",
