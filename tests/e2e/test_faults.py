@@ -142,8 +142,6 @@ def test_a_challengers_pods_die_and_callers_notice_nothing(scene):
     name = scene.canary("v11")
     what = "challenger: all its pods deleted without grace"
     with scene.watched(what, "stops routing to it; nothing is counted against it") as row:
-        "challenger: all its pods deleted without grace", "stops routing to it; nothing is counted against it"
-    ) as row:
         pods = [pod["metadata"]["name"] for pod in scene.pods(name)]
         scene.ward.kubectl("delete", "pod", *pods, "--grace-period=0", "--force")
         scene.answers_of("11.0.0")

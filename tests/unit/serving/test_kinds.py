@@ -13,6 +13,7 @@ from modelward_api.bundle.documents import Signature
 from modelward_api.resources.columns import Column
 from modelward_serving._generated import open_inference_pb2 as pb
 from modelward_serving.batch.columns import from_numbers, from_text, from_typed
+from modelward_serving.batch.errors import InvalidInputError as BatchInputError
 from modelward_serving.errors import RefusedError
 from modelward_serving.grpc import codec as messages
 from modelward_serving.protocol.tensors import DTYPES
@@ -27,10 +28,12 @@ def column(kind, **more):
 
 
 def validator(kind, count=1):
-    columns = [column(kind).model_copy(update={"name": f"x{i}"}) for i in range(count)]
-    return RequestValidator(
-        Signature(model="m", version="1.0.0", inputs=columns, label="o", positive="d", operating_threshold=0.5)
-    )
+    return RequestValidator(signature([column(kind)] * count))
+
+
+def signature(columns):
+    named = [column.model_copy(update={"name": f"x{i}"}) for i, column in enumerate(columns)]
+    return Signature(model="m", version="1.0.0", inputs=named, label="o", positive="d", operating_threshold=0.5)
 
 
 def tensor(values, datatype="FP64", name="x0", **more):
@@ -95,7 +98,10 @@ def by_batch_parquet(kind, value):
 
 def by_training(kind, value):
     # a file's text for a boolean is 1, as 1.0 is none of its words
-    text = str(int(value)) if value == int(value) else str(value)
+    return by_training_of(kind, str(int(value)) if value == int(value) else str(value))
+
+
+def by_training_of(kind, text):
     try:
         return _numbers(column(kind), pl.Series([text]), "f")[0].astype(np.float32).tolist()
     except InvalidInputError as error:
@@ -128,6 +134,70 @@ def test_a_column_takes_what_its_kind_says_whichever_way_it_comes(way, kind):
         assert way(kind, value) == ([np.float32(value)] if is_taken else None), value
 
 
+TRUE = {
+    "json": lambda kind: taken(kind, read(tensor([1], data=[True]))),
+    "json beside a number": lambda kind: first(taken(kind, read(tensor([1, 2], data=[True, 0])))),
+    "json beside a null": lambda kind: first(taken(kind, read(tensor([1, 2], data=[True, None])))),
+    "json in rows": lambda kind: first(taken(kind, read(tensor([1, 2], data=[[True], [0]])))),
+    "json of a whole number's datatype": lambda kind: taken(kind, read(tensor([1], "INT32", data=[True]))),
+    "json as BOOL": lambda kind: taken(kind, read(tensor([1], "BOOL", data=[1]))),
+    "json for all columns": lambda kind: taken(kind, read(tensor([1], name="all", shape=[1, 1], data=[True]))),
+    "json for all columns as BOOL": lambda kind: taken(kind, read(tensor([1], "BOOL", "all", shape=[1, 1], data=[1]))),
+    "json that is long": lambda kind: first(taken(kind, read(tensor(LONG, name="all", shape=[2000, 1], data=LONG)))),
+    "binary": lambda kind: taken(kind, decode(*binary(b"\1", "BOOL"))),
+    "gRPC, raw": lambda kind: taken(kind, messages.decode(boolean_message(raw_input_contents=[b"\1"]))),
+    "gRPC, typed": lambda kind: taken(kind, messages.decode(boolean_message(typed=True))),
+    "batch, CSV": lambda kind: judged(from_text(column(kind), pa.array(["true"]))),
+    "batch, Parquet": lambda kind: by_batch_parquet_of(kind, pa.array([True])),
+    "training": lambda kind: by_training_of(kind, "true"),
+}
+LONG = [True] + [0] * 1999
+
+
+def read(*tensors):
+    return decode(json.dumps({"inputs": tensors}).encode())
+
+
+def first(found):
+    return None if found is None else found[:1]
+
+
+def binary(content, datatype):
+    head = json.dumps({"inputs": [tensor([1], datatype, parameters={"binary_data_size": len(content)})]}).encode()
+    return head + content, b"%d" % len(head)
+
+
+def boolean_message(*, typed=False, **more):
+    made = message(**more)
+    made.inputs[0].datatype = "BOOL"
+    if typed:
+        made.inputs[0].contents.bool_contents.append(True)
+    return made
+
+
+def by_batch_parquet_of(kind, array):
+    try:
+        return judged(from_typed(column(kind), array, "f"))
+    except BatchInputError as error:
+        assert error.reason == "WrongKind"
+        return None
+
+
+@pytest.mark.parametrize("way", TRUE)
+@pytest.mark.parametrize("kind", ["boolean", "numeric", "integer"])
+def test_true_is_a_value_of_a_boolean_and_no_number_whichever_way_it_comes(way, kind):
+    assert TRUE[way](kind) == ([1.0] if kind == "boolean" else None)
+
+
+def test_true_in_a_packed_row_is_for_its_boolean_columns_alone():
+    mixed = RequestValidator(signature([column("numeric"), column("boolean")]))
+    row = {"name": "all", "shape": [1, 2], "datatype": "FP32"}
+    assert mixed.rows(read({**row, "data": [7, True]})).numbers.tolist() == [[7.0, 1.0]]
+    with pytest.raises(RefusedError, match="x0 is numeric") as caught:
+        mixed.rows(read({**row, "data": [True, 1]}))
+    assert (caught.value.reason, caught.value.field) == ("WrongKind", "inputs[0] (x0).data")
+
+
 def test_true_and_false_are_a_booleans_values():
     content = {"inputs": [tensor([1, 2], "BOOL", data=[True, False])]}
     assert taken("boolean", decode(json.dumps(content).encode())) == [1.0, 0.0]
@@ -154,9 +224,9 @@ def test_what_a_datatype_cannot_hold_is_refused(datatype):
     for value in BEYOND[datatype]:
         for data in ([value], [1, value, None]):
             content = json.dumps({"inputs": [tensor(data, datatype, data=data)]}).encode()
-            assert taken("numeric", decode(content)) is None, value
+            assert taken("boolean" if datatype == "BOOL" else "numeric", decode(content)) is None, value
     content = json.dumps({"inputs": [tensor([1], datatype, data=[1])]}).encode()
-    assert taken("numeric", decode(content)) == [1.0]
+    assert taken("boolean" if datatype == "BOOL" else "numeric", decode(content)) == [1.0]
 
 
 def test_what_a_datatype_cannot_hold_is_refused_in_packed_binary_and_typed_tensors():

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from modelward_api import given_environment
 from modelward_api.base import Document, Quantity, exactly_one
 
 RESERVED_PREFIX = "modelward.io/"
@@ -18,11 +19,6 @@ RESERVED_LABELS = (
     "job-name",
 )
 """Labels that Services, NetworkPolicies and controllers select by, in addition to those with the prefix."""
-RESERVED_ENV = (
-    r"^(MODELWARD_|OTEL_EXPORTER_OTLP_ENDPOINT$|OTEL_TRACES_SAMPLER|PYTHON|LD_|SSL_CERT_|JOB_COMPLETION_INDEX$|"
-    r"AWS_|AZURE_|GOOGLE_)"
-)
-"""Variables that Modelward sets, that load other code, or that choose a store's endpoint or credentials."""
 RESERVED_ENV_SENTENCE = (
     "MODELWARD_*, OTEL_TRACES_SAMPLER*, OTEL_EXPORTER_OTLP_ENDPOINT, SSL_CERT_*, JOB_COMPLETION_INDEX, PYTHON*, LD_*, "
     "AWS_*, AZURE_* and GOOGLE_* are reserved: use caBundle for certificate authorities, the chart's tracing for traces, and its "
@@ -225,7 +221,7 @@ class EnvVar(Document):
 
     @model_validator(mode="after")
     def _not_ours(self) -> EnvVar:
-        if re.search(RESERVED_ENV, self.name):
+        if re.search(given_environment.RESERVED, self.name):
             raise ValueError(f"name: {self.name}: {RESERVED_ENV_SENTENCE}")
         if self.value is not None and self.value_from is not None:
             raise ValueError(ONE_VALUE)
@@ -239,7 +235,7 @@ class ObjectReference(Document):
 
 
 class EnvFrom(Document):
-    """Environment variables from all keys of an object. Variables in env and Modelward's own take precedence."""
+    """Environment variables from all keys of an object. Those of env, Modelward and the image win; reserved names are dropped."""
 
     config_map_ref: Annotated[ObjectReference | None, Field(description="ConfigMap whose keys become variables.")] = (
         None

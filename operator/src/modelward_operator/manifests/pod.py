@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from modelward_api import given_environment
 from modelward_api.base import Document
 from modelward_api.resources.pods import PodSettings, Resources
 from modelward_operator.manifests.quantity import amount
@@ -48,7 +49,9 @@ def environment(settings: PodSettings, own: Manifest) -> Manifest:
         given += [{"name": name, "value": file} for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")]
     ours = {variable["name"] for variable in own.get("env", ())}
     env = [*(variable for variable in given if variable["name"] not in ours), *own.get("env", ())]
-    sources = [*(_given(source) for source in settings.env_from), *own.get("envFrom", ())]
+    # An object's ConfigMap may have any key: with the prefix none can name the store's endpoint or load code.
+    given_sources = [{"prefix": given_environment.PREFIX, **_given(source)} for source in settings.env_from]
+    sources = [*given_sources, *own.get("envFrom", ())]
     return {**({"env": env} if env else {}), **({"envFrom": sources} if sources else {})}
 
 

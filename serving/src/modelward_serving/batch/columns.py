@@ -53,6 +53,8 @@ def from_typed(column: Column, array: pa.Array, told: str) -> tuple[Values, list
         if not (_is_text(kind) or pa.types.is_null(kind)):
             raise _other_type(column, told, "text")
         return _checked_texts(column, _coded(column, array, strip=False))
+    if pa.types.is_boolean(kind) and column.kind != "boolean":
+        raise _other_type(column, told, "numbers")
     if not (_is_number(kind) or pa.types.is_null(kind)):
         raise _other_type(column, told, "numbers")
     raw = _without_missing(column, _raw(array))

@@ -55,11 +55,11 @@ def parse(content: bytes) -> pb.ModelInferRequest:
     """Parse a request's message.
 
     Raises:
-        RefusedError: the bytes are not a message, or would take a hundred times their size in memory.
+        RefusedError: 400 if the bytes are not a message, 413 TooManyValues if they would take a hundred times their size.
     """
     if len(content) > SMALL and _weight(content, 0, len(content), ()) > MAX_WEIGHT:
         rule = f"a message may have at most {MAX_WEIGHT} values, fields included; raw contents count as one value"
-        raise RefusedError(413, Reason.TOO_LARGE, "", rule)
+        raise RefusedError(413, Reason.TOO_MANY_VALUES, "inputs", rule)
     try:
         message: pb.ModelInferRequest = pb.ModelInferRequest.FromString(content)
     except DecodeError as error:

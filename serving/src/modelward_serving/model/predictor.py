@@ -14,7 +14,7 @@ from modelward_serving.errors import RefusedError
 from modelward_serving.model.bundle import Bundle
 from modelward_serving.model.session import Session
 from modelward_serving.protocol.prediction import Prediction, is_valid
-from modelward_serving.protocol.tensors import InferenceRequest, InputTensor
+from modelward_serving.protocol.tensors import InferenceRequest, InputTensor, tell_booleans
 from modelward_serving.validation.request import RequestValidator, ValidatedRows
 
 
@@ -81,6 +81,7 @@ class Predictor:
         ]
         if not tensors:
             raise RefusedError(422, Reason.MISSING_INPUT, "inputs", "must have at least one input")
+        tell_booleans(tensors)
         return self.validator.rows(InferenceRequest(tensors))
 
     def by_column(self, inputs: Mapping[str, list[Any]]) -> dict[str, list[Any]]:

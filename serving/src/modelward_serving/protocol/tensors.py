@@ -51,6 +51,10 @@ class InputTensor(msgspec.Struct):
     parameters: dict[str, Any] | None = None
 
 
+class BooleanTensor(InputTensor):
+    """One input with true or false among its values. Python takes those for numbers; a numeric column must not."""
+
+
 class RequestedOutput(msgspec.Struct):
     """One requested output."""
 
@@ -65,6 +69,18 @@ class InferenceRequest(msgspec.Struct):
     id: str | None = None
     outputs: list[RequestedOutput] | None = None
     parameters: dict[str, Any] | None = None
+
+
+def holds_booleans(values: list[Any] | None) -> bool:
+    """Whether true or false is among a tensor's values, which may be given row by row."""
+    return any(type(value) is bool or (type(value) is list and bool in map(type, value)) for value in values or ())
+
+
+def tell_booleans(inputs: list[Any]) -> None:
+    """Replace each tensor that holds true or false by one whose type says so."""
+    for index, tensor in enumerate(inputs):
+        if holds_booleans(tensor.data):
+            inputs[index] = BooleanTensor(tensor.name, tensor.shape, tensor.datatype, tensor.data, tensor.parameters)
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from modelward_serving.protocol.compression import plain
 from modelward_serving.protocol.headers import ENCODING, INVALID_HEADER, JSON_HEAD, JSON_LENGTH
 from modelward_serving.protocol.json_limits import SMALL, check_values, max_values
 from modelward_serving.protocol.prediction import ServedPrediction
-from modelward_serving.protocol.tensors import BinaryTensor, InferenceRequest
+from modelward_serving.protocol.tensors import BinaryTensor, InferenceRequest, tell_booleans
 from modelward_serving.rest import matrix_json
 from modelward_serving.transport.reply import Reply, failed, refused
 from modelward_serving.validation.request import ValidatedRows
@@ -81,6 +81,10 @@ def _document(content: bytes | bytearray | memoryview, most: int) -> InferenceRe
         raise RefusedError(400, Reason.NOT_JSON, "", "the body is not valid JSON") from error
     if not request.inputs:
         raise RefusedError(422, Reason.MISSING_INPUT, "inputs", "must have at least one input")
+    if isinstance(content, memoryview):
+        content = bytes(content)
+    if b"true" in content or b"false" in content:  # most requests have neither, so their values need no check
+        tell_booleans(request.inputs)
     return request
 
 

@@ -24,6 +24,7 @@ from modelward_serving.protocol.tensors import (
     FLOATS,
     LIMITS,
     BinaryTensor,
+    BooleanTensor,
     InferenceRequest,
     NumberTensor,
     RequestedOutput,
@@ -33,8 +34,10 @@ from modelward_serving.protocol.tensors import (
 )
 from modelward_serving.validation import rules
 
-NUMBERS = frozenset({float, int, bool, type(None)})
+NUMBERS: frozenset[type] = frozenset({float, int, type(None)})
 """Types of JSON values in a numeric column."""
+BOOLEANS: frozenset[type] = NUMBERS | {bool}
+"""Types of JSON values in a boolean column."""
 SHARED = "shared memory is not supported; send the values in the request"
 UNSUPPORTED = {
     "classification": "is not supported",
@@ -93,6 +96,7 @@ class RequestValidator:
         largest = np.finfo(np.float32).max
         self._least, self._most = np.maximum(self._low, -largest), np.minimum(self._high, largest)
         self._whole = np.array([c.kind in ("integer", "boolean") for c in self.numeric], dtype=bool)
+        self._boolean = [c.kind == "boolean" for c in self.numeric]
         self._demands = bool(self._whole.any())
         """Whether any column requires whole numbers; most models have none and skip the check."""
         self._clipped = np.array([c.out_of_range == "clip" for c in self.numeric], dtype=bool)
@@ -161,13 +165,15 @@ class RequestValidator:
         """Read all numeric columns at once; None if any needs a closer look."""
         flat: list[Any] = []
         shapes, is_typed = ([count, 1], [count]), self._demands
-        for index in at:
+        for is_boolean, index in zip(self._boolean, at, strict=True):
             tensor = inputs[index]
+            if isinstance(tensor, BooleanTensor) and not is_boolean:
+                return None
             data = _listed(tensor) if isinstance(tensor, BinaryTensor) else tensor.data
             if data is None or len(data) != count or tensor.shape not in shapes:
                 return None
             if tensor.datatype not in FLOATS:
-                if tensor.datatype not in LIMITS:
+                if tensor.datatype not in LIMITS or (tensor.datatype == "BOOL" and not is_boolean):
                     return None
                 is_typed = True
             flat += data
@@ -206,7 +212,7 @@ class RequestValidator:
         for place, (column, index) in enumerate(zip(self.numeric, at, strict=True)):
             where, tensor = f"inputs[{index}]", inputs[index]
             _check_shape(tensor, where, count)
-            raw = _numbers(tensor, where, column.name, column.kind)
+            raw = _numbers(tensor, where, column.name, column.kind, booleans=column.kind == "boolean")
             if len(raw) != count:
                 raise RefusedError(
                     422, Reason.WRONG_SHAPE, f"{where}.data", f"must have {count} values, as the shape says"
@@ -224,7 +230,7 @@ class RequestValidator:
         """Read one packed tensor at once; None if it needs a closer look."""
         count, width = tensor.shape
         is_typed = self._demands or tensor.datatype not in FLOATS
-        if tensor.parameters or is_typed or not 1 <= count <= MAX_ROWS:
+        if tensor.parameters or is_typed or isinstance(tensor, BooleanTensor) or not 1 <= count <= MAX_ROWS:
             return None
         if isinstance(tensor, NumberTensor):
             found: np.ndarray | None = tensor.numbers
@@ -241,7 +247,8 @@ class RequestValidator:
         """Read one [rows, columns] tensor with the columns in the signature's order."""
         _check_unsupported(tensor.parameters, "inputs[0]")
         count, width = _count(tensor), len(self.numeric)
-        raw = _numbers(tensor, "inputs[0]", "a packed tensor", "numeric")
+        self._refuse_packed_booleans(tensor, width)
+        raw = _numbers(tensor, "inputs[0]", "a packed tensor", "numeric", booleans=True)
         if len(raw) != count * width:
             raise RefusedError(
                 422, Reason.WRONG_SHAPE, "inputs[0].data", f"must have {count * width} values, as the shape says"
@@ -254,6 +261,17 @@ class RequestValidator:
             for column, values in zip(self.numeric, numbers.T, strict=True):
                 _refuse(rules.of_numbers(column, values), f"inputs[0] ({column.name})")
         return numbers
+
+    def _refuse_packed_booleans(self, tensor: Tensor, width: int) -> None:
+        """Refuse true and false where a packed row has a numeric or integer column."""
+        for place, column in enumerate(self.numeric):
+            if column.kind == "boolean":
+                continue
+            where = f"inputs[0] ({column.name})"
+            if tensor.datatype == "BOOL":
+                raise _wrong_datatype("inputs[0]", column.name, column.kind)
+            if isinstance(tensor, BooleanTensor):
+                _refuse_others(_flat(tensor, "inputs[0]")[place::width], NUMBERS, where, column.name, column.kind)
 
     def _against_limits(self, rows: ValidatedRows, inputs: list[Tensor]) -> None:
         """Apply the columns' policies to implausible numbers and undeclared categories."""
@@ -349,27 +367,36 @@ def _refuse(faults: Iterator[rules.Fault], where: str) -> None:
         raise RefusedError(422, fault.reason, f"{where}.data", fault.rule)
 
 
-def _numbers(tensor: Tensor, where: str, name: str, kind: str) -> np.ndarray:
+def _numbers(tensor: Tensor, where: str, name: str, kind: str, *, booleans: bool) -> np.ndarray:
     """Return the numbers of one tensor, flat and not yet rounded."""
-    if tensor.datatype not in DTYPES:
-        raise RefusedError(
-            422, Reason.WRONG_DATATYPE, f"{where}.datatype", f"{name} is {kind}: use a numeric datatype such as FP32"
-        )
+    if tensor.datatype not in DTYPES or (tensor.datatype == "BOOL" and not booleans):
+        raise _wrong_datatype(where, name, kind)
     if isinstance(tensor, BinaryTensor):
         found = binary_numbers(tensor, where)
     elif isinstance(tensor, NumberTensor):
         found = tensor.numbers
     else:
-        found = _listed_numbers(_flat(tensor, where), where, name, kind)
+        values = _flat(tensor, where)
+        _refuse_others(values, BOOLEANS if booleans else NUMBERS, where, name, kind)
+        found = _listed_numbers(values, where)
     _check_datatype(tensor.datatype, found, where)
     return found
 
 
-def _listed_numbers(values: list[Any], where: str, name: str, kind: str) -> np.ndarray:
-    if not NUMBERS.issuperset(map(type, values)):
+def _wrong_datatype(where: str, name: str, kind: str) -> RefusedError:
+    rule = f"{name} is {kind}: use a numeric datatype such as FP32"
+    return RefusedError(422, Reason.WRONG_DATATYPE, f"{where}.datatype", rule)
+
+
+def _refuse_others(values: list[Any], types: frozenset[type], where: str, name: str, kind: str) -> None:
+    """Refuse values of other types."""
+    if not types.issuperset(map(type, values)):
         raise RefusedError(
             422, Reason.WRONG_KIND, f"{where}.data", f"{name} is {kind}: must be numbers, or null if missing"
         )
+
+
+def _listed_numbers(values: list[Any], where: str) -> np.ndarray:
     try:
         return np.array(values, dtype=np.float64)
     except (OverflowError, ValueError) as error:

@@ -9,6 +9,7 @@ import time
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2
 
+from modelward_serving._generated import open_inference_pb2 as pb
 from modelward_serving.grpc.framing import framed
 from modelward_serving.transport import http2
 from modelward_serving.transport.http2 import END_HEADERS, HEADERS, frame
@@ -81,11 +82,19 @@ def test_reflection_answers_no_faster_than_it_is_read(server, window):
     assert cost.wait < 3
 
 
+def typed_values(count):
+    """One input, as a message within the request's message, whose contents are so many texts of no length."""
+    made = pb.ModelInferRequest()
+    made.inputs.add(name="sex", datatype="BYTES", shape=[count, 1]).contents.bytes_contents.extend([b""] * count)
+    return made.SerializeToString()
+
+
 BOMBS = {
     "empty inputs": b"\x2a\0",
     "empty raw contents": b"\x3a\0",
     "empty outputs": b"\x32\0",
     "empty parameters": b"\x22\0",
+    "typed values": typed_values(100_000),
 }
 
 
@@ -96,7 +105,7 @@ def test_a_small_message_that_would_become_a_large_one_is_refused_before_it_does
         attacker.send(call(1, packed(part * ((MEGABYTES - 100) // len(part))), PACKED))
         said = attacker.frames(lambda kind, flags, *_: kind == HEADERS and flags & 1)
         attacker.close()
-    assert b"TooLarge: a message may have at most 2000000 values" in said[-1][3]
+    assert b"TooManyValues: inputs: a message may have at most 2000000 values" in said[-1][3]
     assert cost.memory < 80, "the message itself has 16 MB"
     assert cost.wait < 3
 

@@ -90,7 +90,7 @@ def test_what_is_set_for_all_and_for_one_reaches_every_container(name):
         assert variables["HTTPS_PROXY"] == "http://proxy.corp:3128"
         assert variables["SSL_CERT_FILE"] == "/etc/modelward-authorities/ca.crt"
         assert "NO_PROXY" in variables
-        assert {"configMapRef": {"name": "proxies"}} in container["envFrom"]
+        assert {"prefix": "GIVEN_", "configMapRef": {"name": "proxies"}} in container["envFrom"]
         assert "authorities" in [mount["name"] for mount in container["volumeMounts"]]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from modelward_api import given_environment
 from modelward_api.generate.rules.rule import Rule, either, requests_within_limits
 from modelward_api.resources.pods import (
     KEY_FORM,
     LABEL_KEY,
     ONE_VALUE,
-    RESERVED_ENV,
     RESERVED_ENV_SENTENCE,
     RESERVED_LABELS,
     RESERVED_PREFIX,
@@ -37,7 +37,12 @@ def pod(path: str) -> tuple[Rule, ...]:
             f"self.all(k, k.matches('{LABEL_KEY}'))",
             f"{path}.nodeSelector: {KEY_FORM}",
         ),
-        Rule(f"{path}.env[]", f"!self.name.matches('{RESERVED_ENV}')", f"{path}.env: {RESERVED_ENV_SENTENCE}", ".name"),
+        Rule(
+            f"{path}.env[]",
+            f"!self.name.matches('{given_environment.RESERVED}')",
+            f"{path}.env: {RESERVED_ENV_SENTENCE}",
+            ".name",
+        ),
         Rule(
             f"{path}.env[]",
             "!has(self.value) || !has(self.valueFrom)",
