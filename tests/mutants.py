@@ -8,7 +8,6 @@ run is in pyproject.toml. With patterns, such as ``*.failback.*``, only those mu
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -39,9 +38,8 @@ def stage() -> None:
 
 def mutmut(*words: str, says: bool = False) -> str:
     """Run it; returns what it says, or shows it."""
-    environment = {**os.environ, "PYTHONPATH": str(STAGE / "mutants" / "src")}
     output = subprocess.PIPE if says else None
-    return subprocess.run(["mutmut", *words], cwd=STAGE, env=environment, text=True, stdout=output, check=True).stdout
+    return subprocess.run(["mutmut", *words], cwd=STAGE, text=True, stdout=output, check=True).stdout
 
 
 def results() -> dict[str, Counter[str]]:
@@ -55,10 +53,11 @@ def results() -> dict[str, Counter[str]]:
 
 def table(found: dict[str, Counter[str]]) -> str:
     """For the page."""
-    rows = ["| module | mutants | noticed | share |", "|---|---|---|---|"]
+    rows = ["| module | mutants | tried | noticed | share of the tried |", "|---|---|---|---|---|"]
     for module, endings in [*sorted(found.items()), ("**together**", sum(found.values(), Counter()))]:
-        noticed, tried = sum(endings[ending] for ending in NOTICED), endings.total()
-        rows.append(f"| {module.removeprefix('modelward_operator.')} | {tried} | {noticed} | {noticed / tried:.1%} |")
+        noticed, tried = sum(endings[ending] for ending in NOTICED), endings.total() - endings["not checked"]
+        name = module.removeprefix("modelward_operator.")
+        rows.append(f"| {name} | {endings.total()} | {tried} | {noticed} | {noticed / tried if tried else 0:.1%} |")
     return "\n".join(rows)
 
 

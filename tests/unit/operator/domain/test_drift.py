@@ -99,6 +99,7 @@ def test_rollback_hands_back_to_the_warm_version_and_quarantines_the_digest():
     assert phases(decision) == {"v0": "Champion", "v1": "RolledBack"}
     assert decision.serve == "v0"
     assert [q.reason for q in decision.record.quarantined] == ["Drift"]
+    assert [(d.model_version, d.outcome, d.reason) for d in decision.record.decisions] == [("v1", "rollback", "Drift")]
     assert status.actions_taken[-1].outcome == "v0 serves all traffic again"
 
 

@@ -335,6 +335,28 @@ def test_deleting_the_champion_is_held_while_other_versions_exist():
     assert "Deletion is held" in decision.statuses["v1"].message
 
 
+REPLACED = {
+    "by nobody": ((), True),
+    "by one that has failed": ((version("v2", "Failed"),), True),
+    "by one that is being deleted too": ((canary(deleting=True),), True),
+    "by one that rolls out": ((canary(),), False),
+    "by one that waits": ((version("v2", "Pending"),), False),
+}
+
+
+@pytest.mark.parametrize(("others", "stalled"), REPLACED.values(), ids=REPLACED.keys())
+def test_a_champion_that_shall_go_is_stalled_unless_it_will_be_replaced(others, stalled):
+    withdrawn = champion(rollout={"withdrawn": True})
+    for leaving, reason in ((champion(deleting=True), "DeletionHeld"), (withdrawn, "WithdrawalHeld")):
+        if leaving.deleting and all(other.deleting for other in others):
+            continue  # then nothing is held
+        decision = decide(observed(leaving, *others, serves="v1"))
+        assert phases(decision)["v1"] == "Champion"
+        assert decision.workloads["v1"] == 1
+        assert condition(decision, "v1", "Ready").reason == reason
+        assert (condition(decision, "v1", "Stalled") is not None) is stalled
+
+
 def test_deleting_a_challenger_in_mid_canary_ends_its_lease_and_lets_it_go():
     decision = decide(observed(champion(), canary(deleting=True), serves="v1", paired=clean(50)))
     assert decision.leases[0].challenger is None
@@ -382,6 +404,9 @@ def test_a_crash_between_quarantine_and_handing_back_is_mended():
     assert phases(decision) == {"v0": "Champion", "v1": "RolledBack"}
     assert decision.serve == "v0"
     assert "v1" in decision.workloads, "its pods stay until the Service has turned away"
+    assert (condition(decision, "v1", "Ready").reason, decision.statuses["v1"].message) == ("Drift", "age")
+    assert [(d.model_version, d.outcome, d.reason) for d in decision.record.decisions] == [("v1", "rollback", "Drift")]
+    assert [entry.digest for entry in decision.record.quarantined] == [digest("1")]
 
 
 def test_a_champion_without_pods_says_so_and_keeps_its_place():
