@@ -27,7 +27,7 @@ class Bundle:
 
 
 @dataclass(frozen=True)
-class Ward(Clinic):
+class TrainedClinic(Clinic):
     """A clinic whose bundles are known."""
 
     bundles: dict[str, Bundle]
@@ -79,7 +79,7 @@ def installed(cluster: Cluster) -> Clinic:
 
 
 @pytest.fixture(scope="session")
-def trained(installed: Clinic) -> Ward:
+def trained(installed: Clinic) -> TrainedClinic:
     """Versions 1 (boosted trees), 2 (logistic) and 3 (label swapped), trained by TrainingJobs on the cluster."""
     for number in (1, 2, 3):
         installed.train(number, promote=None)
@@ -89,20 +89,20 @@ def trained(installed: Clinic) -> Ward:
         status = installed.wait(f"end of {name}", lambda n=name: _ended(installed, n), 240)
         assert status["phase"] == "Complete", status
         bundles[f"v{number}"] = Bundle(f"{number}.0.0", status["uri"], status["digest"])
-    ward = Ward(installed.cluster, installed.namespace, bundles)
+    ward = TrainedClinic(installed.cluster, installed.namespace, bundles)
     _add_broken(ward)
     return ward
 
 
 @pytest.fixture
-def ward(trained: Ward) -> Ward:
+def ward(trained: TrainedClinic) -> TrainedClinic:
     """No model versions, no monitors, nothing remembered."""
     clean(trained)
     return trained
 
 
 @pytest.fixture
-def champion(ward: Ward) -> str:
+def champion(ward: TrainedClinic) -> str:
     """Version 1 in charge."""
     ward.version("v1", "v1")
     ward.wait_phase("v1", "Champion")
@@ -115,7 +115,7 @@ def events() -> str:
 
 
 @pytest.fixture
-def client(ward: Ward, champion: str, events: str):
+def client(ward: TrainedClinic, champion: str, events: str):
     """A service that asks all the time; no request of it may fail."""
     replay = ward.start_replay("client", events, "--rate", "40")
     yield replay
@@ -144,7 +144,7 @@ def clean(clinic: Clinic) -> None:
     clinic.wait("the end of the serving pods", gone, 60)
 
 
-def _add_broken(ward: Ward) -> None:
+def _add_broken(ward: TrainedClinic) -> None:
     path = ward.bundles["v2"].uri.removeprefix("store://")
     content = ward.take(path)
     kinds = {

@@ -14,7 +14,7 @@ from typing import Any
 
 from examples.clinic import Replay
 from modelward_operator.engine.leadership import LEASE_NAME
-from tests.e2e.conftest import QUICK, Ward
+from tests.e2e.conftest import QUICK, TrainedClinic
 from tests.support.cluster import faults
 from tests.support.cluster.embedded import Embedded
 
@@ -44,10 +44,10 @@ class Caller:
 
 
 @dataclass
-class Scene:
+class FaultScenario:
     """A model with its callers, and what may happen to them."""
 
-    ward: Ward
+    ward: TrainedClinic
     embedded: Embedded
     events: str
     """The rows that are asked."""

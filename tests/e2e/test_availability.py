@@ -10,7 +10,7 @@ from datetime import datetime
 import pytest
 
 from modelward_operator.engine.leadership import LEASE_NAME
-from tests.e2e.conftest import QUICK, Ward
+from tests.e2e.conftest import QUICK, TrainedClinic
 from tests.e2e.scenario import container_of, send
 from tests.support.cluster.embedded import Embedded
 
@@ -34,7 +34,7 @@ class Leader:
 class Operators:
     """Both of them, on the embedded cluster."""
 
-    ward: Ward
+    ward: TrainedClinic
     cluster: Embedded
 
     def leader(self) -> Leader:
@@ -123,5 +123,5 @@ def test_a_leader_that_is_ended_hands_over_at_once(ward, client, operators):
     assert ward.status("modelversion", "v2")["phase"] == "Canary"
 
 
-def _container(ward: Ward, name: str):
+def _container(ward: TrainedClinic, name: str):
     return container_of(ward.get("pod", name))

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from examples.clinic import MANIFESTS
-from tests.e2e.conftest import QUICK, Ward
+from tests.e2e.conftest import QUICK, TrainedClinic
 from tests.support.cluster import ClusterError
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
@@ -17,13 +17,13 @@ DIRECT = {**QUICK, "strategy": "direct"}
 PATIENT = {**QUICK, "steps": [{"weight": 10, "minRequests": 100_000}]}
 
 
-def ask(ward: Ward, name: str, *options: str, **rollout: object) -> None:
+def ask(ward: TrainedClinic, name: str, *options: str, **rollout: object) -> None:
     """Change fields of a version's rollout."""
     patch = json.dumps({"spec": {"rollout": rollout}})
     ward.kubectl("patch", "modelversion", name, "--type=merge", "--patch", patch, *options)
 
 
-def selected(ward: Ward, model: str = "mortality") -> str:
+def selected(ward: TrainedClinic, model: str = "mortality") -> str:
     return ward.get("service", model)["spec"]["selector"]["modelward.io/modelversion"]
 
 
@@ -101,7 +101,7 @@ def test_models_are_rolled_out_independently_of_each_other(ward, client):
     assert ward.status("modelversion", "v2")["phase"] == "Champion"
 
 
-def _complete(ward: Ward, job: str):
+def _complete(ward: TrainedClinic, job: str):
     status = ward.status("trainingjob", job)
     assert status.get("phase") != "Failed", status
     return status if status.get("phase") == "Complete" else None

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from tests.e2e.conftest import QUICK, Ward
+from tests.e2e.conftest import QUICK, TrainedClinic
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 
 
-def kill_operator(ward: Ward) -> None:
+def kill_operator(ward: TrainedClinic) -> None:
     ward.kubectl("delete", "pod", "--selector", "app.kubernetes.io/component=operator", "--grace-period=0", "--force")
 
 

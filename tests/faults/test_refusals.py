@@ -30,24 +30,24 @@ NOTHING: Write = ("", api.SECRETS, "")
 
 
 @pytest.fixture
-def place():
+def harness():
     with world() as found:
         found.callers.rate = 200
         yield found
 
 
-def life(place: World) -> None:
+def life(harness: World) -> None:
     """Deploy, promote after a canary, roll back, withdraw, replace, delete."""
-    place.create("v1", rollout=DIRECT, serving={"replicas": 2})
-    place.wait(5.0)
-    place.create("v2", rollout=QUICK, serving={"autoscaling": {"minReplicas": 2, "maxReplicas": 4}})
-    place.wait(12.0)
-    place.edit("v2", rollout={"withdrawn": True})
-    place.wait(5.0)
-    place.create("v3", rollout=DIRECT)
-    place.wait(8.0)
-    place.delete("v1")
-    place.wait(5.0)
+    harness.create("v1", rollout=DIRECT, serving={"replicas": 2})
+    harness.wait(5.0)
+    harness.create("v2", rollout=QUICK, serving={"autoscaling": {"minReplicas": 2, "maxReplicas": 4}})
+    harness.wait(12.0)
+    harness.edit("v2", rollout={"withdrawn": True})
+    harness.wait(5.0)
+    harness.create("v3", rollout=DIRECT)
+    harness.wait(8.0)
+    harness.delete("v1")
+    harness.wait(5.0)
 
 
 WRITES: tuple[Write, ...] = (
@@ -91,19 +91,19 @@ def tried() -> Iterator[Any]:
             yield pytest.param(write, status, id=f"{write[0]} {write[1].kind} {write[2]}-{status}", marks=slow)
 
 
-def test_the_list_of_writes_has_all_that_are_asked_for(place):
-    life(place)
-    assert {write for write in place.faults.made if write[1] != api.SECRETS} == set(WRITES)
+def test_the_list_of_writes_has_all_that_are_asked_for(harness):
+    life(harness)
+    assert {write for write in harness.faults.made if write[1] != api.SECRETS} == set(WRITES)
 
 
 class Lies:
     """What statuses say that is not so: whenever one is written, and when nothing happens any more."""
 
-    def __init__(self, place: World) -> None:
+    def __init__(self, harness: World) -> None:
         self.found: list[str] = []
-        self._place = place
+        self._place = harness
         self._last: dict[str, object] = {}
-        place.server.listeners.append(self._look)
+        harness.server.listeners.append(self._look)
 
     def _look(self, change: Change) -> None:
         name, status = change.manifest["metadata"]["name"], change.manifest.get("status") or {}
@@ -137,12 +137,12 @@ def is_ready_champion(status: Any) -> bool:
     return ready and status.get("phase") == "Champion"
 
 
-def has_ended_well(place: World) -> bool:
-    return place.phases() == {"v2": "RolledBack", "v3": "Champion"}
+def has_ended_well(harness: World) -> bool:
+    return harness.phases() == {"v2": "RolledBack", "v3": "Champion"}
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_a_life_in_which_any_write_is_refused_once_ends_as_it_would_without(place, status):
+def test_a_life_in_which_any_write_is_refused_once_ends_as_it_would_without(harness, status):
     refused: set[Write] = set()
 
     def once(*write) -> int | None:
@@ -151,98 +151,98 @@ def test_a_life_in_which_any_write_is_refused_once_ends_as_it_would_without(plac
         refused.add(write)
         return status
 
-    place.faults.refuses, lies = once, Lies(place)
-    life(place)
-    place.until(lambda: has_ended_well(place), "the end of this life", 300)
+    harness.faults.refuses, lies = once, Lies(harness)
+    life(harness)
+    harness.until(lambda: has_ended_well(harness), "the end of this life", 300)
     assert lies.found == []
-    assert place.serves() == "v3"
-    assert place.invariants.violations == []
-    assert place.callers.unanswered == 0
+    assert harness.serves() == "v3"
+    assert harness.invariants.violations == []
+    assert harness.callers.unanswered == 0
 
 
 @pytest.mark.parametrize(("write", "status"), tried())
 def test_a_write_that_is_refused_for_ever_costs_no_answer_and_no_lie_and_is_made_when_the_fault_ends(
-    place, write, status
+    harness, write, status
 ):
-    place.faults.refuses = lambda *asked: status if asked == write else None
-    lies = Lies(place)
-    life(place)
+    harness.faults.refuses = lambda *asked: status if asked == write else None
+    lies = Lies(harness)
+    life(harness)
     assert lies.at_rest(write) == []
-    assert place.callers.unanswered == 0
-    assert place.invariants.violations == []
-    place.heal()
-    place.until(lambda: has_ended_well(place), "the end of this life", 300)
+    assert harness.callers.unanswered == 0
+    assert harness.invariants.violations == []
+    harness.heal()
+    harness.until(lambda: has_ended_well(harness), "the end of this life", 300)
     assert lies.at_rest(NOTHING) == []
-    assert place.serves() == "v3"
-    assert place.invariants.violations == []
+    assert harness.serves() == "v3"
+    assert harness.invariants.violations == []
 
 
-def canary_that_cannot_be_deployed(place: World, rollout=DIRECT) -> None:
-    place.create("v1", rollout=DIRECT)
-    place.until(lambda: place.phase("v1") == "Champion", "v1 answers")
-    place.create("v2", rollout=DIRECT)
-    place.until(lambda: place.phases() == {"v1": "Standby", "v2": "Champion"}, "v2 answers")
-    place.faults.refuses = lambda _, resource, name: 422 if (resource, name) == (api.DEPLOYMENTS, "v3") else None
-    place.create("v3", rollout=rollout)
-    place.wait(5.0)
+def canary_that_cannot_be_deployed(harness: World, rollout=DIRECT) -> None:
+    harness.create("v1", rollout=DIRECT)
+    harness.until(lambda: harness.phase("v1") == "Champion", "v1 answers")
+    harness.create("v2", rollout=DIRECT)
+    harness.until(lambda: harness.phases() == {"v1": "Standby", "v2": "Champion"}, "v2 answers")
+    harness.faults.refuses = lambda _, resource, name: 422 if (resource, name) == (api.DEPLOYMENTS, "v3") else None
+    harness.create("v3", rollout=rollout)
+    harness.wait(5.0)
 
 
-def applied(place: World, name: str):
-    return next((c for c in place.status(name).get("conditions", []) if c["type"] == "Applied"), None)
+def applied(harness: World, name: str):
+    return next((c for c in harness.status(name).get("conditions", []) if c["type"] == "Applied"), None)
 
 
-def test_a_version_that_cannot_be_deployed_says_why_and_keeps_nobody_from_handing_back(place):
-    canary_that_cannot_be_deployed(place)
-    assert place.phase("v3") == "Pending"
-    assert applied(place, "v3")["reason"] == "Invalid"
-    assert "Deployment v3 is refused: as planned" in place.status("v3")["message"]
-    place.edit("v2", rollout={"withdrawn": True})
-    place.until(lambda: place.phase("v2") == "RolledBack", "v1 answers again", 10)
-    assert place.serves() == "v1"
-    assert place.callers.unanswered == 0
+def test_a_version_that_cannot_be_deployed_says_why_and_keeps_nobody_from_handing_back(harness):
+    canary_that_cannot_be_deployed(harness)
+    assert harness.phase("v3") == "Pending"
+    assert applied(harness, "v3")["reason"] == "Invalid"
+    assert "Deployment v3 is refused: as planned" in harness.status("v3")["message"]
+    harness.edit("v2", rollout={"withdrawn": True})
+    harness.until(lambda: harness.phase("v2") == "RolledBack", "v1 answers again", 10)
+    assert harness.serves() == "v1"
+    assert harness.callers.unanswered == 0
 
 
-def test_a_service_that_cannot_be_turned_is_said_to_have_turned_by_nobody(place):
-    place.create("v1", rollout=DIRECT)
-    place.until(lambda: place.phase("v1") == "Champion", "v1 answers")
-    place.create("v2", rollout=DIRECT)
-    place.until(lambda: place.phases() == {"v1": "Standby", "v2": "Champion"}, "v2 answers")
-    place.faults.refuses = lambda _, resource, name: 403 if resource == api.SERVICES else None
-    place.edit("v2", rollout={"withdrawn": True})
-    place.wait(20.0)
-    assert place.phases() == {"v1": "Standby", "v2": "Champion"}
-    assert applied(place, "v2")["reason"] == "Forbidden"
-    assert "serves all traffic again" not in place.status("v2")["message"]
-    place.heal()
-    place.until(lambda: place.phases() == {"v1": "Champion", "v2": "RolledBack"}, "v1 answers again", 60)
-    assert place.serves() == "v1"
+def test_a_service_that_cannot_be_turned_is_said_to_have_turned_by_nobody(harness):
+    harness.create("v1", rollout=DIRECT)
+    harness.until(lambda: harness.phase("v1") == "Champion", "v1 answers")
+    harness.create("v2", rollout=DIRECT)
+    harness.until(lambda: harness.phases() == {"v1": "Standby", "v2": "Champion"}, "v2 answers")
+    harness.faults.refuses = lambda _, resource, name: 403 if resource == api.SERVICES else None
+    harness.edit("v2", rollout={"withdrawn": True})
+    harness.wait(20.0)
+    assert harness.phases() == {"v1": "Standby", "v2": "Champion"}
+    assert applied(harness, "v2")["reason"] == "Forbidden"
+    assert "serves all traffic again" not in harness.status("v2")["message"]
+    harness.heal()
+    harness.until(lambda: harness.phases() == {"v1": "Champion", "v2": "RolledBack"}, "v1 answers again", 60)
+    assert harness.serves() == "v1"
 
 
-def test_a_version_that_cannot_be_deployed_yields_to_one_that_waits_and_is_tried_after_it(place):
-    canary_that_cannot_be_deployed(place, WAITS)
-    place.create("v4", rollout=WAITS)
-    place.until(lambda: place.phase("v4") == "Champion", "v4 answers", 30)
-    assert place.phase("v3") == "Pending"
-    place.heal()
-    place.until(lambda: place.phase("v3") == "Champion", "v3 answers", 120)
+def test_a_version_that_cannot_be_deployed_yields_to_one_that_waits_and_is_tried_after_it(harness):
+    canary_that_cannot_be_deployed(harness, WAITS)
+    harness.create("v4", rollout=WAITS)
+    harness.until(lambda: harness.phase("v4") == "Champion", "v4 answers", 30)
+    assert harness.phase("v3") == "Pending"
+    harness.heal()
+    harness.until(lambda: harness.phase("v3") == "Champion", "v3 answers", 120)
 
 
-def test_a_first_version_that_cannot_be_deployed_does_not_keep_the_next_one_from_answering(place):
-    place.faults.refuses = lambda _, resource, name: 403 if (resource, name) == (api.DEPLOYMENTS, "v1") else None
-    place.create("v1", rollout=WAITS)
-    place.wait(5.0)
-    place.create("v2", rollout=WAITS)
-    place.until(lambda: place.phase("v2") == "Champion", "v2 answers", 30)
+def test_a_first_version_that_cannot_be_deployed_does_not_keep_the_next_one_from_answering(harness):
+    harness.faults.refuses = lambda _, resource, name: 403 if (resource, name) == (api.DEPLOYMENTS, "v1") else None
+    harness.create("v1", rollout=WAITS)
+    harness.wait(5.0)
+    harness.create("v2", rollout=WAITS)
+    harness.until(lambda: harness.phase("v2") == "Champion", "v2 answers", 30)
 
 
-def test_what_is_refused_is_tried_with_a_back_off_and_deployed_when_the_quota_allows_it(place):
-    canary_that_cannot_be_deployed(place)
-    before = len(place.faults.made)
-    place.wait(120.0)
-    tries = [w for w in place.faults.made[before:] if w[1:] == (api.DEPLOYMENTS, "v3")]
+def test_what_is_refused_is_tried_with_a_back_off_and_deployed_when_the_quota_allows_it(harness):
+    canary_that_cannot_be_deployed(harness)
+    before = len(harness.faults.made)
+    harness.wait(120.0)
+    tries = [w for w in harness.faults.made[before:] if w[1:] == (api.DEPLOYMENTS, "v3")]
     assert 3 <= len(tries) <= 12
-    assert len(place.faults.made) - before <= 25
-    place.faults.refuses = lambda verb, resource, name: None
-    place.until(lambda: place.phase("v3") == "Champion", "v3 answers", 60)
-    assert applied(place, "v3") is None
-    assert place.server.get(api.DEPLOYMENTS, NAMESPACE, "v3") is not None
+    assert len(harness.faults.made) - before <= 25
+    harness.faults.refuses = lambda verb, resource, name: None
+    harness.until(lambda: harness.phase("v3") == "Champion", "v3 answers", 60)
+    assert applied(harness, "v3") is None
+    assert harness.server.get(api.DEPLOYMENTS, NAMESPACE, "v3") is not None

@@ -30,29 +30,29 @@ class Story:
     ends_then: Phases
 
 
-def promotion(place: World) -> None:
-    place.create("v2", rollout=QUICK)
+def promotion(harness: World) -> None:
+    harness.create("v2", rollout=QUICK)
 
 
-def rollback(place: World) -> None:
-    place.callers.quality[digest("2")] = "failing"
-    place.create("v2", rollout=QUICK)
+def rollback(harness: World) -> None:
+    harness.callers.quality[digest("2")] = "failing"
+    harness.create("v2", rollout=QUICK)
 
 
-def superseding(place: World) -> None:
-    place.callers.rate = 0
-    place.create("v2", rollout=QUICK)
-    place.until(lambda: place.phase("v2") == "Canary", "v2 is compared")
-    place.callers.rate = 200
-    place.create("v3", rollout=QUICK)
+def superseding(harness: World) -> None:
+    harness.callers.rate = 0
+    harness.create("v2", rollout=QUICK)
+    harness.until(lambda: harness.phase("v2") == "Canary", "v2 is compared")
+    harness.callers.rate = 200
+    harness.create("v3", rollout=QUICK)
 
 
 def withdraw(name: str) -> Callable[[World], None]:
-    return lambda place: place.edit(name, rollout={"withdrawn": True})
+    return lambda harness: harness.edit(name, rollout={"withdrawn": True})
 
 
 def replace_by(name: str) -> Callable[[World], None]:
-    return lambda place: place.create(name, rollout={"strategy": "direct", "keepWarm": "0s"})
+    return lambda harness: harness.create(name, rollout={"strategy": "direct", "keepWarm": "0s"})
 
 
 STORIES = {
@@ -87,23 +87,23 @@ STORIES = {
 }
 
 
-def begin(place: World, story: Story) -> None:
-    place.callers.rate = 200
+def begin(harness: World, story: Story) -> None:
+    harness.callers.rate = 200
     for name in story.past:
-        place.create(name, rollout={"strategy": "direct"})
-        place.until(lambda name=name: place.phase(name) == "Champion", f"{name} answers")
-    place.wait(5.0)
+        harness.create(name, rollout={"strategy": "direct"})
+        harness.until(lambda name=name: harness.phase(name) == "Champion", f"{name} answers")
+    harness.wait(5.0)
 
 
-def end(place: World, story: Story) -> None:
-    place.until(lambda: place.phases() == story.ends, "the end of the story")
-    place.wait(3.0)
-    writes = place.faults.writes
-    place.wait(8.0)
-    assert place.faults.writes == writes, "a second reconcile writes nothing"
-    assert place.phases() == story.ends
-    assert place.invariants.violations == []
-    assert place.callers.unanswered == 0
+def end(harness: World, story: Story) -> None:
+    harness.until(lambda: harness.phases() == story.ends, "the end of the story")
+    harness.wait(3.0)
+    writes = harness.faults.writes
+    harness.wait(8.0)
+    assert harness.faults.writes == writes, "a second reconcile writes nothing"
+    assert harness.phases() == story.ends
+    assert harness.invariants.violations == []
+    assert harness.callers.unanswered == 0
 
 
 def numbers(writes: int, stride: int) -> range:
@@ -115,12 +115,12 @@ def numbers(writes: int, stride: int) -> range:
 def told(request: pytest.FixtureRequest) -> tuple[Story, int, dict[str, str]]:
     """A story without any fault: how many writes it takes, and what there is at its end."""
     story: Story = request.param
-    with world() as place:
-        begin(place, story)
-        before = place.faults.writes
-        story.happens(place)
-        end(place, story)
-        return story, place.faults.writes - before, quiescence.made(place)
+    with world() as harness:
+        begin(harness, story)
+        before = harness.faults.writes
+        story.happens(harness)
+        end(harness, story)
+        return story, harness.faults.writes - before, quiescence.made(harness)
 
 
 @pytest.mark.parametrize("mishap", MISHAPS)
@@ -128,28 +128,28 @@ def test_it_ends_the_same_whatever_befalls_any_of_its_writes(told, mishap: Misha
     story, writes, made = told
     assert writes > 5
     for number in numbers(writes, 1 if mishap.startswith("crash") else 4):
-        with world() as place:
-            begin(place, story)
-            place.faults.planned.append(Fault(mishap, number))
-            story.happens(place)
-            end(place, story)
-            assert quiescence.made(place) == made, f"write {number}"
+        with world() as harness:
+            begin(harness, story)
+            harness.faults.planned.append(Fault(mishap, number))
+            story.happens(harness)
+            end(harness, story)
+            assert quiescence.made(harness) == made, f"write {number}"
 
 
 def test_an_operator_that_was_suspended_at_any_of_its_writes_undoes_nothing_when_it_goes_on(told):
     story, writes, _ = told
     for number in numbers(writes, 3):
-        with world() as place:
-            begin(place, story)
-            place.faults.planned.append(Fault("suspended", number))
-            story.happens(place)
-            place.until(lambda: place.phases() == story.ends, "the end of the story")
-            story.sequel(place)
-            place.until(lambda: place.phases() == story.ends_then, "the end of the sequel")
-            place.wait(20.0)
-            before = quiescence.everything(place)
-            place.resume()
-            place.wait(40.0)
-            assert place.invariants.violations == [], f"write {number}"
-            assert place.callers.unanswered == 0, f"write {number}"
-            assert quiescence.everything(place) == before, f"write {number}"
+        with world() as harness:
+            begin(harness, story)
+            harness.faults.planned.append(Fault("suspended", number))
+            story.happens(harness)
+            harness.until(lambda: harness.phases() == story.ends, "the end of the story")
+            story.sequel(harness)
+            harness.until(lambda: harness.phases() == story.ends_then, "the end of the sequel")
+            harness.wait(20.0)
+            before = quiescence.everything(harness)
+            harness.resume()
+            harness.wait(40.0)
+            assert harness.invariants.violations == [], f"write {number}"
+            assert harness.callers.unanswered == 0, f"write {number}"
+            assert quiescence.everything(harness) == before, f"write {number}"

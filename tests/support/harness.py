@@ -157,7 +157,7 @@ def _told(lease: LeaseState | None) -> str:
 
 
 @dataclass
-class Ward:
+class OperatorHarness:
     """What a test works with."""
 
     plane: ControlPlane
@@ -276,7 +276,7 @@ class Ward:
 
 
 @asynccontextmanager
-async def ward(plane: ControlPlane) -> AsyncIterator[Ward]:
+async def operator_harness(plane: ControlPlane) -> AsyncIterator[OperatorHarness]:
     """A fresh namespace."""
     namespace = f"t-{uuid.uuid4().hex[:8]}"
     plane.api.post("/api/v1/namespaces", json={"metadata": {"name": namespace}}).raise_for_status()
@@ -284,7 +284,7 @@ async def ward(plane: ControlPlane) -> AsyncIterator[Ward]:
         gateway = await Watched.connect(str(plane.kubeconfig))
         stack.push_async_callback(gateway.close)
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        yield Ward(plane, gateway, namespace, session, free_port(), stack)  # type: ignore[arg-type]
+        yield OperatorHarness(plane, gateway, namespace, session, free_port(), stack)  # type: ignore[arg-type]
 
 
 def monitor(name: str, namespace: str, **spec: Any) -> dict[str, Any]:

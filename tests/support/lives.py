@@ -11,7 +11,7 @@ from modelward_api import names
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import ConflictError
-from tests.support.harness import MODEL, CrashError, Ward
+from tests.support.harness import MODEL, CrashError, OperatorHarness
 
 ROLLOUT = {"steps": [{"weight": 10, "minRequests": 10}, {"weight": 50, "minRequests": 10}]}
 
@@ -39,8 +39,8 @@ def luck(seed: int) -> Iterable[int]:
 class Cluster:
     """The controllers and the kubelet: pods for Deployments, and no pods without."""
 
-    def __init__(self, place: Ward, counts) -> None:
-        self.place = place
+    def __init__(self, harness: OperatorHarness, counts) -> None:
+        self.harness = harness
         self.counts = counts
         self.pods: dict[str, list] = {}
         self.round = 0
@@ -48,12 +48,12 @@ class Cluster:
     async def turn(self) -> None:
         self.round += 1
         wanted = {
-            m["metadata"]["name"]: m for m in await self.place.gateway.list(api.DEPLOYMENTS, self.place.namespace)
+            m["metadata"]["name"]: m for m in await self.harness.gateway.list(api.DEPLOYMENTS, self.harness.namespace)
         }
         for name, manifest in wanted.items():
             have = self.pods.setdefault(name, [])
             while len(have) < manifest["spec"]["replicas"]:
-                have.append(await self.place.pod(name))
+                have.append(await self.harness.pod(name))
         for name in self.pods.keys() - wanted.keys():
             for pod in self.pods.pop(name):
                 await self._remove(pod.name)
@@ -61,40 +61,40 @@ class Cluster:
             pod.count("v2", **self.counts(self.round))
 
     async def _remove(self, name: str) -> None:
-        path = f"/api/v1/namespaces/{self.place.namespace}/pods/{name}"
-        await self.place.request("DELETE", path, {}, {"gracePeriodSeconds": 0}, absent_is_none=True)
+        path = f"/api/v1/namespaces/{self.harness.namespace}/pods/{name}"
+        await self.harness.request("DELETE", path, {}, {"gracePeriodSeconds": 0}, absent_is_none=True)
 
     async def callers_are_answered(self) -> None:
         """Whom the Service selects, if anybody, has pods that answer."""
-        found = await self.place.get(api.SERVICES, MODEL)
+        found = await self.harness.get(api.SERVICES, MODEL)
         if found is not None:
-            assert self.pods.get(found["spec"]["selector"][names.MODEL_VERSION]), self.place.gateway.journal
+            assert self.pods.get(found["spec"]["selector"][names.MODEL_VERSION]), self.harness.gateway.journal
 
 
-async def live(place: Ward, cluster: Cluster, pattern, until) -> list[str]:
+async def live(harness: OperatorHarness, cluster: Cluster, pattern, until) -> list[str]:
     """Reconcile until then, as a new process after each crash; returns what was written."""
-    epoch, operate, crash = 1, place.reconciler(), pattern()
+    epoch, operate, crash = 1, harness.reconciler(), pattern()
     for _ in range(150):
-        place.gateway.crash = crash
+        harness.gateway.crash = crash
         try:
-            await operate(place.key)
+            await operate(harness.key)
         except (CrashError, ConflictError):
             epoch += 1
-            place.gateway.number = 0
-            operate = place.reconciler(epoch=epoch)
-        place.gateway.crash = lambda _: None
+            harness.gateway.number = 0
+            operate = harness.reconciler(epoch=epoch)
+        harness.gateway.crash = lambda _: None
         await cluster.callers_are_answered()
         await cluster.turn()
         if await until():
             break
     else:
-        pytest.fail(f"not there after 150 rounds: {place.gateway.journal[-20:]}")
-    settled = place.reconciler(epoch=epoch + 1)
+        pytest.fail(f"not there after 150 rounds: {harness.gateway.journal[-20:]}")
+    settled = harness.reconciler(epoch=epoch + 1)
     for _ in range(2):
-        await settled(place.key)
-    place.gateway.writes()
-    await settled(place.key)
-    return place.gateway.writes()
+        await settled(harness.key)
+    harness.gateway.writes()
+    await settled(harness.key)
+    return harness.gateway.writes()
 
 
 def good(number: int) -> dict[str, int]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.contract.conftest import free_port
-from tests.support.harness import Ward
+from tests.support.harness import OperatorHarness
 from tests.support.preloaded import Forked, loader
 
 PROGRAM = """
@@ -75,16 +75,18 @@ class Operator:
 
 
 @contextmanager
-def operator(place: Ward, *options: str, as_users_do: bool = False, **environment: str) -> Iterator[Operator]:
+def operator(
+    harness: OperatorHarness, *options: str, as_users_do: bool = False, **environment: str
+) -> Iterator[Operator]:
     """Start one in that namespace; it is killed in the end if it still runs."""
     health, metrics = free_port(), free_port()
     words = ["run", "--health-port", str(health), "--metrics-port", str(metrics), *options]
     env = {
         **os.environ,
         **IMAGES,
-        "KUBECONFIG": str(place.plane.kubeconfig),
-        "MODELWARD_NAMESPACES": place.namespace,
-        "POD_NAMESPACE": place.namespace,
+        "KUBECONFIG": str(harness.plane.kubeconfig),
+        "MODELWARD_NAMESPACES": harness.namespace,
+        "POD_NAMESPACE": harness.namespace,
         "POD_NAME": f"operator-{health}",
         **environment,
     }

@@ -80,10 +80,10 @@ def plot(results: Sequence[Result], to: Path) -> None:
     groups = _groups(shown)
     pyplot.rcParams.update({"font.size": 9, "svg.hashsalt": "modelward"})
     figure, axis = pyplot.subplots(figsize=(9, 0.6 * len(groups) + 1.2), layout="constrained")
-    for place, ((system, _), found) in enumerate(groups.items()):
+    for harness, ((system, _), found) in enumerate(groups.items()):
         times = [result.until_told for result in found]
-        axis.scatter(times, [place] * len(times), s=18, alpha=0.6, color=COLOUR if system == SYSTEM else OTHERS)
-        axis.scatter([median(times)], [place], s=160, marker="|", color="black")
+        axis.scatter(times, [harness] * len(times), s=18, alpha=0.6, color=COLOUR if system == SYSTEM else OTHERS)
+        axis.scatter([median(times)], [harness], s=160, marker="|", color="black")
     labels = [f"{system}\n{settings.partition(':')[0]}" for system, settings in groups]
     axis.set_yticks(range(len(groups)), labels)
     axis.set_xscale("log")

@@ -11,7 +11,7 @@ import pytest
 from modelward_api import names
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.leadership import LEASE_NAME, TERMS, read
-from tests.support.harness import ward
+from tests.support.harness import operator_harness
 from tests.support.process import operator
 from tests.support.proxy import Proxy
 
@@ -21,20 +21,20 @@ TAKEOVER = 10.0
 
 
 @pytest.fixture
-async def place(control_plane):
+async def harness(control_plane):
     """A champion with one pod, whom an operator asks again and again."""
-    async with ward(control_plane) as found:
+    async with operator_harness(control_plane) as found:
         found.port = names.CONTROL_PORT
         await found.vacancy()
         yield found
 
 
 @pytest.fixture
-async def pod(place):
+async def pod(harness):
     """The champion's pod; its journal of exchanges has the epochs."""
-    await place.version("v1", rollout={"strategy": "direct"})
-    await place.say_phase("v1", "Standby")
-    return await place.pod("v1")
+    await harness.version("v1", rollout={"strategy": "direct"})
+    await harness.say_phase("v1", "Standby")
+    return await harness.pod("v1")
 
 
 @pytest.fixture
@@ -58,14 +58,14 @@ async def pair(first, second):
     await wait(second.stands_by)
 
 
-async def lease(place):
-    return read(await place.get(api.LEASES, LEASE_NAME))
+async def lease(harness):
+    return read(await harness.get(api.LEASES, LEASE_NAME))
 
 
-async def test_one_leads_and_the_other_is_ready_to(place):
-    with operator(place) as first:
+async def test_one_leads_and_the_other_is_ready_to(harness):
+    with operator(harness) as first:
         await wait(first.leads)
-        with operator(place) as second:
+        with operator(harness) as second:
             await wait(second.stands_by)
             assert second.answers("/readyz") == (200, f"standby: {first.name} leads")
             assert first.answers("/readyz") == (200, "leader in epoch 8")
@@ -78,10 +78,10 @@ async def test_one_leads_and_the_other_is_ready_to(place):
             assert first.leads()
 
 
-async def test_a_leader_that_is_killed_is_followed_within_ten_seconds(place, pod, record_property):
-    with operator(place) as first:
+async def test_a_leader_that_is_killed_is_followed_within_ten_seconds(harness, pod, record_property):
+    with operator(harness) as first:
         await wait(first.leads)
-        with operator(place) as second:
+        with operator(harness) as second:
             await pair(first, second)
             await wait(lambda: pod.asked)
             first.process.kill()
@@ -90,14 +90,14 @@ async def test_a_leader_that_is_killed_is_followed_within_ten_seconds(place, pod
             record_property("takeover", seconds)
             print(f"kill -9: the first exchange of the next leader after {seconds:.1f} s")
             assert seconds < TAKEOVER
-            assert (await lease(place)).holder == second.name
+            assert (await lease(harness)).holder == second.name
             assert {asked.epoch for asked in pod.asked[told:]} <= {8, 9}
 
 
-async def test_a_leader_that_is_ended_hands_over_within_two_seconds(place, pod):
-    with operator(place) as first:
+async def test_a_leader_that_is_ended_hands_over_within_two_seconds(harness, pod):
+    with operator(harness) as first:
         await wait(first.leads)
-        with operator(place) as second:
+        with operator(harness) as second:
             await pair(first, second)
             first.process.send_signal(signal.SIGTERM)
             seconds = await wait(lambda: any(asked.epoch == 9 for asked in pod.asked))
@@ -107,15 +107,15 @@ async def test_a_leader_that_is_ended_hands_over_within_two_seconds(place, pod):
 
 
 @pytest.mark.slow
-async def test_a_leader_that_was_frozen_past_its_lease_writes_nothing_more_and_ends(place, pod, proxy, tmp_path):
-    with operator(place, KUBECONFIG=proxy.kubeconfig(tmp_path)) as first:
+async def test_a_leader_that_was_frozen_past_its_lease_writes_nothing_more_and_ends(harness, pod, proxy, tmp_path):
+    with operator(harness, KUBECONFIG=proxy.kubeconfig(tmp_path)) as first:
         await wait(first.leads)
-        with operator(place) as second:
+        with operator(harness) as second:
             await pair(first, second)
             await wait(lambda: pod.asked)
             first.process.send_signal(signal.SIGSTOP)
             await wait(lambda: any(asked.epoch == 9 for asked in pod.asked))
-            await place.version("v2")
+            await harness.version("v2")
             before = len(pod.asked)
             assert proxy.writes
             proxy.writes.clear()
@@ -126,16 +126,16 @@ async def test_a_leader_that_was_frozen_past_its_lease_writes_nothing_more_and_e
             assert proxy.writes == []
             await wait(lambda: len(pod.asked) > before + 2)
             assert {asked.epoch for asked in pod.asked[before:]} == {9}
-            found = await lease(place)
+            found = await lease(harness)
             assert (found.holder, found.epoch) == (second.name, 9)
 
 
 @pytest.mark.slow
-async def test_a_leader_that_is_cut_off_ends_and_exactly_one_leads_when_all_are_back(place, proxy, tmp_path):
+async def test_a_leader_that_is_cut_off_ends_and_exactly_one_leads_when_all_are_back(harness, proxy, tmp_path):
     config = proxy.kubeconfig(tmp_path)
-    with operator(place, KUBECONFIG=config) as first:
+    with operator(harness, KUBECONFIG=config) as first:
         await wait(first.leads)
-        with operator(place, KUBECONFIG=config) as second:
+        with operator(harness, KUBECONFIG=config) as second:
             await pair(first, second)
             proxy.go_away()
             seconds = await wait(lambda: first.process.poll() is not None)
@@ -143,35 +143,35 @@ async def test_a_leader_that_is_cut_off_ends_and_exactly_one_leads_when_all_are_
             assert seconds < TERMS.duration + 1
             assert (await asyncio.to_thread(first.ended))[0] == 1
             await wait(lambda: second.answers("/readyz") == (503, "standby: cannot read the Lease"))
-            with operator(place, KUBECONFIG=config, POD_NAME="again") as again:
+            with operator(harness, KUBECONFIG=config, POD_NAME="again") as again:
                 proxy.come_back()
                 await wait(lambda: second.leads() or again.leads())
                 await wait(lambda: second.stands_by() or again.stands_by())
                 assert second.leads() != again.leads()
-                assert (await lease(place)).epoch == 9
+                assert (await lease(harness)).epoch == 9
 
 
-async def test_a_lease_that_somebody_deletes_changes_neither_leader_nor_epoch(place):
-    with operator(place) as first:
+async def test_a_lease_that_somebody_deletes_changes_neither_leader_nor_epoch(harness):
+    with operator(harness) as first:
         await wait(first.leads)
-        with operator(place) as second:
+        with operator(harness) as second:
             await pair(first, second)
-            found = await place.get(api.LEASES, LEASE_NAME)
-            await place.gateway.delete(api.LEASES, place.namespace, LEASE_NAME, found["metadata"]["uid"])
+            found = await harness.get(api.LEASES, LEASE_NAME)
+            await harness.gateway.delete(api.LEASES, harness.namespace, LEASE_NAME, found["metadata"]["uid"])
             async with asyncio.timeout(5):
-                while await place.get(api.LEASES, LEASE_NAME) is None:
+                while await harness.get(api.LEASES, LEASE_NAME) is None:
                     pass
-            found = await lease(place)
+            found = await lease(harness)
             assert (found.holder, found.epoch) == (first.name, 8)
             assert first.leads()
             assert second.stands_by()
 
 
 @pytest.mark.slow
-async def test_a_watch_that_ends_in_an_error_ends_the_process_which_hands_over(place, proxy, tmp_path):
-    with operator(place, KUBECONFIG=proxy.kubeconfig(tmp_path)) as first:
+async def test_a_watch_that_ends_in_an_error_ends_the_process_which_hands_over(harness, proxy, tmp_path):
+    with operator(harness, KUBECONFIG=proxy.kubeconfig(tmp_path)) as first:
         await wait(first.leads)
-        with operator(place) as second:
+        with operator(harness) as second:
             await pair(first, second)
             await wait(lambda: proxy.watches("modelversions"))
             status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500, "reason": "InternalError"}
@@ -188,16 +188,16 @@ async def test_a_watch_that_ends_in_an_error_ends_the_process_which_hands_over(p
 
 @pytest.mark.slow
 async def test_a_watch_that_falls_silent_is_made_up_for_found_out_and_ends_the_process_which_hands_over(
-    place, proxy, tmp_path
+    harness, proxy, tmp_path
 ):
-    with operator(place, "--resync", "3", KUBECONFIG=proxy.kubeconfig(tmp_path)) as first:
+    with operator(harness, "--resync", "3", KUBECONFIG=proxy.kubeconfig(tmp_path)) as first:
         await wait(first.leads)
-        with operator(place) as second:
+        with operator(harness) as second:
             await pair(first, second)
             await wait(lambda: proxy.watches("modelversions"))
             proxy.silence("modelversions")
-            await place.version("v1")
-            seconds = await wait(lambda: place.phase("v1") == "Verifying")
+            await harness.version("v1")
+            seconds = await wait(lambda: harness.phase("v1") == "Verifying")
             assert proxy.watches("modelversions") == 1, "the watch looks alive"
             code, log = await asyncio.to_thread(first.ended)
             print(f"a silent watch: what it did not tell was seen after {seconds:.1f} s")
@@ -207,14 +207,14 @@ async def test_a_watch_that_falls_silent_is_made_up_for_found_out_and_ends_the_p
 
 
 @pytest.mark.slow
-async def test_a_standby_that_hears_nothing_ends_too(place, proxy, tmp_path):
-    with operator(place) as first:
+async def test_a_standby_that_hears_nothing_ends_too(harness, proxy, tmp_path):
+    with operator(harness) as first:
         await wait(first.leads)
-        with operator(place, "--resync", "3", KUBECONFIG=proxy.kubeconfig(tmp_path)) as second:
+        with operator(harness, "--resync", "3", KUBECONFIG=proxy.kubeconfig(tmp_path)) as second:
             await pair(first, second)
             await wait(lambda: proxy.watches("modelversions"))
             proxy.silence("modelversions")
-            await place.version("v1")
+            await harness.version("v1")
             code, log = await asyncio.to_thread(second.ended)
             assert code == 1
             assert "the watch of modelversions has missed" in log
@@ -222,12 +222,12 @@ async def test_a_standby_that_hears_nothing_ends_too(place, proxy, tmp_path):
 
 
 @pytest.mark.slow
-async def test_watches_that_tell_everything_are_not_taken_for_deaf(place):
-    with operator(place, "--resync", "1") as running:
+async def test_watches_that_tell_everything_are_not_taken_for_deaf(harness):
+    with operator(harness, "--resync", "1") as running:
         await wait(running.leads)
-        await place.version("v1")
-        await wait(lambda: place.phase("v1") == "Verifying")
-        await place.version("v2")
+        await harness.version("v1")
+        await wait(lambda: harness.phase("v1") == "Verifying")
+        await harness.version("v2")
         before = _lists(running)
         await wait(lambda: _lists(running) > before + 3)
         assert running.leads()

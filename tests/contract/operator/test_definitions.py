@@ -11,7 +11,7 @@ from modelward_operator.engine.kube.watch_cache import WatchCache
 from modelward_operator.engine.queue import WorkQueue
 from modelward_operator.engine.watch import resync
 from tests.contract.conftest import api_server, define
-from tests.support.harness import ward
+from tests.support.harness import operator_harness
 from tests.support.process import operator
 
 pytestmark = pytest.mark.slow
@@ -25,19 +25,19 @@ def plane(tmp_path):
         yield found
 
 
-def remove(place):
-    place.plane.kubectl("delete", "crd", "--all", "--wait=false")
-    place.plane.kubectl(
-        "patch", "mv", "v1", "--namespace", place.namespace, "--type=merge", "--patch", FREE, check=False
+def remove(harness):
+    harness.plane.kubectl("delete", "crd", "--all", "--wait=false")
+    harness.plane.kubectl(
+        "patch", "mv", "v1", "--namespace", harness.namespace, "--type=merge", "--patch", FREE, check=False
     )
-    place.plane.kubectl("wait", "--for=delete", "crd", "--all", "--timeout=30s")
+    harness.plane.kubectl("wait", "--for=delete", "crd", "--all", "--timeout=30s")
 
 
-async def works_or_ends(place, running):
+async def works_or_ends(harness, running):
     """A new version is worked on; if the process has ended, by the next one."""
-    await place.version("v1")
+    await harness.version("v1")
     try:
-        running.wait(lambda: running.process.poll() is not None or place.phase("v1") == "Verifying", 60)
+        running.wait(lambda: running.process.poll() is not None or harness.phase("v1") == "Verifying", 60)
     except AssertionError:
         if running.process.poll() is None:
             raise
@@ -45,20 +45,20 @@ async def works_or_ends(place, running):
         return
     code, log = running.ended()
     assert code == 1, log
-    with operator(place, "--resync", "2") as again:
-        again.wait(lambda: place.phase("v1") == "Verifying", 60)
+    with operator(harness, "--resync", "2") as again:
+        again.wait(lambda: harness.phase("v1") == "Verifying", 60)
 
 
 async def test_definitions_that_are_deleted_and_made_again_are_noticed(plane, tmp_path):
     define(plane, tmp_path / "api.log")
-    async with ward(plane) as place:
-        await place.vacancy()
-        await place.version("v1")
-        with operator(place, "--resync", "2") as running:
-            running.wait(lambda: place.phase("v1") == "Verifying", 60)
-            remove(place)
+    async with operator_harness(plane) as harness:
+        await harness.vacancy()
+        await harness.version("v1")
+        with operator(harness, "--resync", "2") as running:
+            running.wait(lambda: harness.phase("v1") == "Verifying", 60)
+            remove(harness)
             define(plane, tmp_path / "api.log")
-            await works_or_ends(place, running)
+            await works_or_ends(harness, running)
 
 
 async def test_definitions_that_were_gone_for_a_while_end_the_process_as_soon_as_they_are_back(plane, tmp_path, caplog):
@@ -69,12 +69,12 @@ async def test_definitions_that_were_gone_for_a_while_end_the_process_as_soon_as
             await asyncio.sleep(0.1)
 
     define(plane, tmp_path / "api.log")
-    async with ward(plane) as place:
-        await place.version("v1")
+    async with operator_harness(plane) as harness:
+        await harness.version("v1")
         cache = WatchCache()
-        running = asyncio.create_task(resync.run(place.gateway, WorkQueue(), cache, [place.namespace], 0.2))
+        running = asyncio.create_task(resync.run(harness.gateway, WorkQueue(), cache, [harness.namespace], 0.2))
         await asyncio.wait_for(cache.filled.wait(), 20)
-        remove(place)
+        remove(harness)
         await until(lambda: "404" in caplog.text)
         define(plane, tmp_path / "api.log")
         with pytest.raises(resync.StaleWatchError, match="deleted and restored"):
@@ -82,9 +82,9 @@ async def test_definitions_that_were_gone_for_a_while_end_the_process_as_soon_as
 
 
 async def test_an_operator_that_was_there_first_works_once_the_definitions_are(plane, tmp_path):
-    async with ward(plane) as place:
-        await place.vacancy()
-        with operator(place, "--resync", "2") as running:
+    async with operator_harness(plane) as harness:
+        await harness.vacancy()
+        with operator(harness, "--resync", "2") as running:
             running.wait(lambda: running.answers("/readyz")[0] == 503, 60)
             define(plane, tmp_path / "api.log")
-            await works_or_ends(place, running)
+            await works_or_ends(harness, running)

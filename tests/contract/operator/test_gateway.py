@@ -23,7 +23,7 @@ from modelward_operator.manifests import record as records
 from modelward_operator.manifests import serving, training
 from modelward_operator.manifests.service import service
 from tests.support.builders import KEY, digest
-from tests.support.harness import MODEL, SETTINGS, ward
+from tests.support.harness import MODEL, SETTINGS, operator_harness
 from tests.support.objects import training as training_job
 
 SPEC = ModelVersionSpec.model_validate(
@@ -38,13 +38,13 @@ ARTIFACT = Artifact(uri="store://a", digest=digest("1"))
 
 
 @pytest.fixture
-async def place(control_plane):
-    async with ward(control_plane) as found:
+async def harness(control_plane):
+    async with operator_harness(control_plane) as found:
         yield found
 
 
-def deployment(place, uid="u", replicas=1):
-    return serving.deployment(place.namespace, "v1", uid, SPEC, ARTIFACT, replicas, SETTINGS)
+def deployment(harness, uid="u", replicas=1):
+    return serving.deployment(harness.namespace, "v1", uid, SPEC, ARTIFACT, replicas, SETTINGS)
 
 
 def changed(manifest, annotation):
@@ -52,101 +52,101 @@ def changed(manifest, annotation):
     return {**manifest, "metadata": metadata}
 
 
-async def test_applying_twice_leaves_the_resource_version_unchanged(place):
-    first = await place.gateway.apply(api.DEPLOYMENTS, deployment(place))
-    second = await place.gateway.apply(api.DEPLOYMENTS, deployment(place))
+async def test_applying_twice_leaves_the_resource_version_unchanged(harness):
+    first = await harness.gateway.apply(api.DEPLOYMENTS, deployment(harness))
+    second = await harness.gateway.apply(api.DEPLOYMENTS, deployment(harness))
     assert second["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
     managers = [entry["manager"] for entry in second["metadata"]["managedFields"]]
     assert managers == [names.FIELD_MANAGER]
 
 
-async def test_applying_keeps_what_others_have_added_and_mends_what_they_have_changed(place):
-    await place.gateway.apply(api.DEPLOYMENTS, deployment(place))
+async def test_applying_keeps_what_others_have_added_and_mends_what_they_have_changed(harness):
+    await harness.gateway.apply(api.DEPLOYMENTS, deployment(harness))
     theirs = {"metadata": {"annotations": {"team": "cardiology"}}, "spec": {"replicas": 7}}
-    await place.gateway.patch(api.DEPLOYMENTS, place.namespace, "v1", theirs)
-    found = await place.gateway.apply(api.DEPLOYMENTS, deployment(place))
+    await harness.gateway.patch(api.DEPLOYMENTS, harness.namespace, "v1", theirs)
+    found = await harness.gateway.apply(api.DEPLOYMENTS, deployment(harness))
     assert found["metadata"]["annotations"]["team"] == "cardiology"
     assert found["spec"]["replicas"] == 1
 
 
-async def test_applying_drops_what_is_no_longer_wanted(place):
-    await place.gateway.apply(api.DEPLOYMENTS, deployment(place))
-    without = deployment(place)
+async def test_applying_drops_what_is_no_longer_wanted(harness):
+    await harness.gateway.apply(api.DEPLOYMENTS, deployment(harness))
+    without = deployment(harness)
     del without["spec"]["template"]["spec"]["nodeSelector"]
-    found = await place.gateway.apply(api.DEPLOYMENTS, without)
+    found = await harness.gateway.apply(api.DEPLOYMENTS, without)
     assert "nodeSelector" not in found["spec"]["template"]["spec"]
 
 
-async def test_a_status_is_written_once_and_not_again_while_it_says_the_same(place):
-    manifest = await place.version("v1")
+async def test_a_status_is_written_once_and_not_again_while_it_says_the_same(harness):
+    manifest = await harness.version("v1")
     status = ModelVersionStatus(phase="Pending", message="waits")
-    written = await write_status(place.gateway, api.MODEL_VERSIONS, manifest, status)
+    written = await write_status(harness.gateway, api.MODEL_VERSIONS, manifest, status)
     assert written["status"]["phase"] == "Pending"
-    place.gateway.writes()
-    read = await place.get(api.MODEL_VERSIONS, "v1")
-    await write_status(place.gateway, api.MODEL_VERSIONS, read, status)
-    assert place.gateway.writes() == []
+    harness.gateway.writes()
+    read = await harness.get(api.MODEL_VERSIONS, "v1")
+    await write_status(harness.gateway, api.MODEL_VERSIONS, read, status)
+    assert harness.gateway.writes() == []
 
 
-async def test_a_status_comes_back_as_it_was_written(place):
-    manifest = await place.version("v1")
+async def test_a_status_comes_back_as_it_was_written(harness):
+    manifest = await harness.version("v1")
     status = ModelVersionStatus.model_validate({"phase": "Canary", "weight": {"requested": 5.0, "actual": 4.9}})
-    await write_status(place.gateway, api.MODEL_VERSIONS, manifest, status)
-    assert (await place.status("v1")) == status.to_json()
+    await write_status(harness.gateway, api.MODEL_VERSIONS, manifest, status)
+    assert (await harness.status("v1")) == status.to_json()
 
 
-async def test_a_status_on_an_old_reading_is_a_conflict(place):
-    manifest = await place.version("v1")
-    await write_status(place.gateway, api.MODEL_VERSIONS, manifest, ModelVersionStatus(phase="Pending"))
+async def test_a_status_on_an_old_reading_is_a_conflict(harness):
+    manifest = await harness.version("v1")
+    await write_status(harness.gateway, api.MODEL_VERSIONS, manifest, ModelVersionStatus(phase="Pending"))
     with pytest.raises(ConflictError):
-        await write_status(place.gateway, api.MODEL_VERSIONS, manifest, ModelVersionStatus(phase="Champion"))
-    assert (await place.status("v1"))["phase"] == "Pending"
+        await write_status(harness.gateway, api.MODEL_VERSIONS, manifest, ModelVersionStatus(phase="Champion"))
+    assert (await harness.status("v1"))["phase"] == "Pending"
 
 
-async def test_a_status_write_never_touches_the_spec(place):
-    manifest = await place.version("v1")
+async def test_a_status_write_never_touches_the_spec(harness):
+    manifest = await harness.version("v1")
     doctored = {**manifest, "spec": {**manifest["spec"], "rollout": {"paused": True}}}
-    await write_status(place.gateway, api.MODEL_VERSIONS, doctored, ModelVersionStatus(phase="Pending"))
-    assert (await place.get(api.MODEL_VERSIONS, "v1"))["spec"] == manifest["spec"]
+    await write_status(harness.gateway, api.MODEL_VERSIONS, doctored, ModelVersionStatus(phase="Pending"))
+    assert (await harness.get(api.MODEL_VERSIONS, "v1"))["spec"] == manifest["spec"]
 
 
-async def test_a_finalizer_on_an_old_reading_is_a_conflict(place):
-    manifest = await place.version("v1")
-    await write_status(place.gateway, api.MODEL_VERSIONS, manifest, ModelVersionStatus(phase="Pending"))
+async def test_a_finalizer_on_an_old_reading_is_a_conflict(harness):
+    manifest = await harness.version("v1")
+    await write_status(harness.gateway, api.MODEL_VERSIONS, manifest, ModelVersionStatus(phase="Pending"))
     old = {"metadata": {"finalizers": [names.FINALIZER], "resourceVersion": manifest["metadata"]["resourceVersion"]}}
     with pytest.raises(ConflictError):
-        await place.gateway.patch(api.MODEL_VERSIONS, place.namespace, "v1", old)
+        await harness.gateway.patch(api.MODEL_VERSIONS, harness.namespace, "v1", old)
 
 
-async def test_deleting_takes_only_the_very_object_that_was_seen(place):
-    made = await place.gateway.apply(api.DEPLOYMENTS, deployment(place))
+async def test_deleting_takes_only_the_very_object_that_was_seen(harness):
+    made = await harness.gateway.apply(api.DEPLOYMENTS, deployment(harness))
     with pytest.raises(ConflictError):
-        await place.gateway.delete(api.DEPLOYMENTS, place.namespace, "v1", "another-uid")
-    assert await place.get(api.DEPLOYMENTS, "v1") is not None
-    await place.gateway.delete(api.DEPLOYMENTS, place.namespace, "v1", made["metadata"]["uid"])
-    assert await place.get(api.DEPLOYMENTS, "v1") is None
-    await place.gateway.delete(api.DEPLOYMENTS, place.namespace, "v1", made["metadata"]["uid"])
+        await harness.gateway.delete(api.DEPLOYMENTS, harness.namespace, "v1", "another-uid")
+    assert await harness.get(api.DEPLOYMENTS, "v1") is not None
+    await harness.gateway.delete(api.DEPLOYMENTS, harness.namespace, "v1", made["metadata"]["uid"])
+    assert await harness.get(api.DEPLOYMENTS, "v1") is None
+    await harness.gateway.delete(api.DEPLOYMENTS, harness.namespace, "v1", made["metadata"]["uid"])
 
 
-async def test_creating_what_exists_is_a_conflict(place):
-    await place.version("v1")
+async def test_creating_what_exists_is_a_conflict(harness):
+    await harness.version("v1")
     with pytest.raises(ConflictError):
-        await place.version("v1")
+        await harness.version("v1")
 
 
-async def test_an_object_that_the_schema_refuses_is_told_apart(place):
+async def test_an_object_that_the_schema_refuses_is_told_apart(harness):
     with pytest.raises(InvalidObjectError, match="weights must increase"):
-        await place.version("v1", rollout={"steps": [{"weight": 50}, {"weight": 10}]})
+        await harness.version("v1", rollout={"steps": [{"weight": 50}, {"weight": 10}]})
 
 
-async def test_a_namespace_that_ends_is_told_apart(place):
-    place.plane.kubectl("delete", "namespace", place.namespace, "--wait=false")
+async def test_a_namespace_that_ends_is_told_apart(harness):
+    harness.plane.kubectl("delete", "namespace", harness.namespace, "--wait=false")
     with pytest.raises(NamespaceEndsError):
-        await place.gateway.apply(api.DEPLOYMENTS, deployment(place))
+        await harness.gateway.apply(api.DEPLOYMENTS, deployment(harness))
 
 
-async def test_an_api_server_that_is_away_is_an_error_of_the_gateway(place, tmp_path):
-    config = place.plane.kubeconfig.read_text()
+async def test_an_api_server_that_is_away_is_an_error_of_the_gateway(harness, tmp_path):
+    config = harness.plane.kubeconfig.read_text()
     port = config.split("https://127.0.0.1:")[1].split('"')[0]
     away = tmp_path / "kubeconfig"
     away.write_text(config.replace(port, "1"))
@@ -157,27 +157,27 @@ async def test_an_api_server_that_is_away_is_an_error_of_the_gateway(place, tmp_
     await gateway.close()
 
 
-async def test_lists_select_by_namespace_and_label(place):
-    await place.pod("v1", server=False)
+async def test_lists_select_by_namespace_and_label(harness):
+    await harness.pod("v1", server=False)
     selector = f"{names.MODEL_VERSION}=v1"
-    assert len(await place.gateway.list(api.PODS, place.namespace, selector)) == 1
-    assert await place.gateway.list(api.PODS, place.namespace, f"{names.MODEL_VERSION}=v2") == []
-    assert len(await place.gateway.list(api.PODS, None, selector)) >= 1
+    assert len(await harness.gateway.list(api.PODS, harness.namespace, selector)) == 1
+    assert await harness.gateway.list(api.PODS, harness.namespace, f"{names.MODEL_VERSION}=v2") == []
+    assert len(await harness.gateway.list(api.PODS, None, selector)) >= 1
 
 
-async def test_a_record_survives_the_api_server_to_the_last_count(place):
+async def test_a_record_survives_the_api_server_to_the_last_count(harness):
     ledger = Ledger(paired={digest("2"): {"a/b": PairedCounts(pairs=17, flips=3)}}, folded=("x",))
     entry = Quarantine(digest=digest("3"), version="3.0.0", reason="Flips", message="m", time="2026-01-01T00:00:00Z")
     record = ModelRecord(quarantined=(entry,), ledger=ledger)
-    await place.gateway.apply(api.CONFIG_MAPS, records.config_map(place.namespace, MODEL, record, KEY))
-    written = await place.get(api.CONFIG_MAPS, records.record_name(MODEL))
-    assert records.read(written, place.namespace, MODEL, KEY) == records.Kept(record)
+    await harness.gateway.apply(api.CONFIG_MAPS, records.config_map(harness.namespace, MODEL, record, KEY))
+    written = await harness.get(api.CONFIG_MAPS, records.record_name(MODEL))
+    assert records.read(written, harness.namespace, MODEL, KEY) == records.Kept(record)
 
 
-def manifests(place, owner):
+def manifests(harness, owner):
     job = TrainingJobSpec.model_validate(training_job()["spec"])
-    space, uid = place.namespace, owner["metadata"]["uid"]
-    yield api.DEPLOYMENTS, deployment(place, uid, 2)
+    space, uid = harness.namespace, owner["metadata"]["uid"]
+    yield api.DEPLOYMENTS, deployment(harness, uid, 2)
     yield api.DISRUPTION_BUDGETS, serving.disruption_budget(space, "v1", SPEC)
     yield api.SERVICES, service(space, MODEL, "v1")
     yield api.CONFIG_MAPS, training.config_map(space, "t", uid, job)
@@ -185,21 +185,21 @@ def manifests(place, owner):
     yield api.MODEL_VERSIONS, training.model_version(space, "v2", job, "t", "store://b", digest("2"))
 
 
-async def test_the_api_server_knows_every_field_of_every_manifest(place):
-    owner = await place.version("v1")
-    for resource, manifest in manifests(place, owner):
-        path = f"{resource.root}/namespaces/{place.namespace}/{resource.plural}"
+async def test_the_api_server_knows_every_field_of_every_manifest(harness):
+    owner = await harness.version("v1")
+    for resource, manifest in manifests(harness, owner):
+        path = f"{resource.root}/namespaces/{harness.namespace}/{resource.plural}"
         query = {"fieldValidation": "Strict", "dryRun": "All"}
-        made = await place.request("POST", path, query, manifest)
+        made = await harness.request("POST", path, query, manifest)
         assert made["kind"] == resource.kind
 
 
-async def test_every_status_document_fits_its_schema(place):
+async def test_every_status_document_fits_its_schema(harness):
     """A status whose field the CRD does not know would be pruned, and written again for ever."""
-    manifest = await place.version("v1")
+    manifest = await harness.version("v1")
     full = _filled(ModelVersionStatus)
-    await write_status(place.gateway, api.MODEL_VERSIONS, manifest, full)
-    assert (await place.status("v1")) == full.to_json()
+    await write_status(harness.gateway, api.MODEL_VERSIONS, manifest, full)
+    assert (await harness.status("v1")) == full.to_json()
 
 
 def _filled(model: type[Document]) -> ModelVersionStatus:

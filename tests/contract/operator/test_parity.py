@@ -22,7 +22,7 @@ from modelward_operator.manifests.service import service
 from tests.faults.gateway import Faults, MemoryGateway
 from tests.faults.server import ApiServer
 from tests.support.builders import KEY, MODEL, digest
-from tests.support.harness import SETTINGS, Ward, ward
+from tests.support.harness import SETTINGS, OperatorHarness, operator_harness
 
 SPEC = {
     "model": MODEL,
@@ -219,16 +219,16 @@ def _uid(writer: Writer, what: str) -> str:
 
 
 @pytest.fixture
-async def place(control_plane):
-    async with ward(control_plane) as found:
+async def harness(control_plane):
+    async with operator_harness(control_plane) as found:
         yield found
 
 
-async def test_both_make_the_same_of_every_step(place: Ward):
+async def test_both_make_the_same_of_every_step(harness: OperatorHarness):
     server, awake = ApiServer(lambda: datetime.now(UTC)), asyncio.Event()
     awake.set()
-    memory = Writer(MemoryGateway(server, Faults(), awake, lambda: None), place.namespace, {})
-    real = Writer(place.gateway, place.namespace, {})
+    memory = Writer(MemoryGateway(server, Faults(), awake, lambda: None), harness.namespace, {})
+    real = Writer(harness.gateway, harness.namespace, {})
     for name, step in SCRIPT.items():
         assert _differences(await memory.does(step), await real.does(step)) == {}, name
 

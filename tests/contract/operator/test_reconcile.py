@@ -24,7 +24,7 @@ from modelward_operator.manifests.service import service
 from modelward_operator.manifests.serving import deployment, short
 from tests.support import builders
 from tests.support.builders import digest
-from tests.support.harness import MODEL, SETTINGS, CrashError, Watched, monitor, ward
+from tests.support.harness import MODEL, SETTINGS, CrashError, Watched, monitor, operator_harness
 from tests.support.objects import training
 
 RECORD = records.record_name(MODEL)
@@ -32,8 +32,8 @@ OTHER = {"uri": "store://models/other", "digest": digest("7")}
 
 
 @pytest.fixture
-async def place(control_plane):
-    async with ward(control_plane) as found:
+async def harness(control_plane):
+    async with operator_harness(control_plane) as found:
         yield found
 
 
@@ -41,9 +41,9 @@ def status(phase: str) -> ModelVersionStatus:
     return ModelVersionStatus.model_validate({"phase": phase})
 
 
-async def without_record(place) -> None:
-    path = f"/api/v1/namespaces/{place.namespace}/configmaps/{RECORD}"
-    await place.request("DELETE", path, absent_is_none=True)
+async def without_record(harness) -> None:
+    path = f"/api/v1/namespaces/{harness.namespace}/configmaps/{RECORD}"
+    await harness.request("DELETE", path, absent_is_none=True)
 
 
 def quarantine(letter: str) -> Quarantine:
@@ -66,24 +66,24 @@ class Script:
         return self.decision
 
 
-async def champion(place, name="v1", **spec):
+async def champion(harness, name="v1", **spec):
     """A version that answers, as the operator itself brings it there."""
-    await place.version(name, **spec)
-    operate = place.reconciler()
-    await operate(place.key)
-    pod = await place.pod(name)
+    await harness.version(name, **spec)
+    operate = harness.reconciler()
+    await operate(harness.key)
+    pod = await harness.pod(name)
     for _ in range(3):
-        await operate(place.key)
-    assert (await place.status(name))["phase"] == "Champion"
-    place.gateway.writes()
+        await operate(harness.key)
+    assert (await harness.status(name))["phase"] == "Champion"
+    harness.gateway.writes()
     return operate, pod
 
 
-async def test_a_decision_is_carried_out_in_the_documented_order(place):
+async def test_a_decision_is_carried_out_in_the_documented_order(harness):
     for name in ("v1", "v2", "v3"):
-        await place.version(name)
-    await place.pod("v1")
-    await place.pod("v2")
+        await harness.version(name)
+    await harness.pod("v1")
+    await harness.pod("v2")
     script = Script(
         statuses={"v1": status("Champion"), "v2": status("Canary")},
         record=ModelRecord(quarantined=(quarantine("9"),)),
@@ -91,10 +91,10 @@ async def test_a_decision_is_carried_out_in_the_documented_order(place):
         serve="v1",
         leases=(LeaseOrder("v1", "v2", 50), LeaseOrder("v2", None)),
     )
-    operate = place.reconciler(script)
-    await operate(place.key)
-    place.gateway.writes()
-    place.gateway.journal.clear()
+    operate = harness.reconciler(script)
+    await operate(harness.key)
+    harness.gateway.writes()
+    harness.gateway.journal.clear()
     script.change(
         statuses={"v2": status("Champion"), "v1": status("Standby")},
         record=ModelRecord(quarantined=(quarantine("8"), quarantine("9"))),
@@ -104,8 +104,8 @@ async def test_a_decision_is_carried_out_in_the_documented_order(place):
         drop_finalizers=frozenset({"v1"}),
         notes=(Note("ModelVersion", "v2", "Normal", "Promoted", "m"),),
     )
-    await operate(place.key)
-    journal = [entry for entry in place.gateway.journal if not entry.endswith("none")]
+    await operate(harness.key)
+    journal = [entry for entry in harness.gateway.journal if not entry.endswith("none")]
     assert [_short(entry) for entry in journal] == [
         "POST controllerrevisions",
         "PATCH configmaps mortality-modelward",
@@ -131,156 +131,158 @@ def _short(entry: str) -> str:
     [LeaseOrder("v1", None), LeaseOrder("v1", "v2", 5), LeaseOrder("v1", "v3", 5)],
     ids=["ends", "lowers", "goes to another challenger"],
 )
-async def test_a_lease_that_takes_callers_away_is_told_before_anything_is_written(place, order):
+async def test_a_lease_that_takes_callers_away_is_told_before_anything_is_written(harness, order):
     for name in ("v1", "v2", "v3"):
-        await place.version(name)
-    await place.pod("v1")
+        await harness.version(name)
+    await harness.pod("v1")
     script = Script(leases=(LeaseOrder("v1", "v2", 50),))
-    operate = place.reconciler(script)
-    await operate(place.key)
-    place.gateway.journal.clear()
+    operate = harness.reconciler(script)
+    await operate(harness.key)
+    harness.gateway.journal.clear()
     script.change(leases=(order,), statuses={"v2": status("RolledBack")})
-    await operate(place.key)
-    first = place.gateway.journal[0]
-    assert first.startswith("lease"), place.gateway.journal
+    await operate(harness.key)
+    first = harness.gateway.journal[0]
+    assert first.startswith("lease"), harness.gateway.journal
     assert float(first.split()[2].replace("none", "0")) < 50
 
 
-async def test_a_second_reconcile_writes_nothing(place):
-    operate, _ = await champion(place, serving={"replicas": 1})
+async def test_a_second_reconcile_writes_nothing(harness):
+    operate, _ = await champion(harness, serving={"replicas": 1})
     for _ in range(3):
-        await operate(place.key)
-    assert place.gateway.writes() == []
+        await operate(harness.key)
+    assert harness.gateway.writes() == []
 
 
-async def test_a_steady_reconcile_is_eight_readings(place):
-    operate, _ = await champion(place)
-    before = place.gateway.reads
-    await operate(place.key)
-    assert place.gateway.reads - before == 8
-    assert place.gateway.writes() == []
+async def test_a_steady_reconcile_is_eight_readings(harness):
+    operate, _ = await champion(harness)
+    before = harness.gateway.reads
+    await operate(harness.key)
+    assert harness.gateway.reads - before == 8
+    assert harness.gateway.writes() == []
 
 
-async def test_a_new_operator_takes_over_without_changing_anything(place):
-    await champion(place)
-    states = [await place.get(api.DEPLOYMENTS, "v1"), await place.get(api.SERVICES, MODEL)]
-    await place.reconciler(epoch=2)(place.key)
-    after = [await place.get(api.DEPLOYMENTS, "v1"), await place.get(api.SERVICES, MODEL)]
+async def test_a_new_operator_takes_over_without_changing_anything(harness):
+    await champion(harness)
+    states = [await harness.get(api.DEPLOYMENTS, "v1"), await harness.get(api.SERVICES, MODEL)]
+    await harness.reconciler(epoch=2)(harness.key)
+    after = [await harness.get(api.DEPLOYMENTS, "v1"), await harness.get(api.SERVICES, MODEL)]
     assert [m["metadata"]["resourceVersion"] for m in after] == [m["metadata"]["resourceVersion"] for m in states]
 
 
-async def test_a_deployment_that_somebody_changed_is_mended_and_a_deleted_service_comes_back(place):
-    operate, _ = await champion(place)
-    await place.gateway.patch(api.DEPLOYMENTS, place.namespace, "v1", {"spec": {"replicas": 0}})
-    found = await place.get(api.SERVICES, MODEL)
-    await place.gateway.delete(api.SERVICES, place.namespace, MODEL, found["metadata"]["uid"])
-    await operate(place.key)
-    assert (await place.get(api.DEPLOYMENTS, "v1"))["spec"]["replicas"] == 1
-    assert (await place.get(api.SERVICES, MODEL))["spec"]["selector"][names.MODEL_VERSION] == "v1"
+async def test_a_deployment_that_somebody_changed_is_mended_and_a_deleted_service_comes_back(harness):
+    operate, _ = await champion(harness)
+    await harness.gateway.patch(api.DEPLOYMENTS, harness.namespace, "v1", {"spec": {"replicas": 0}})
+    found = await harness.get(api.SERVICES, MODEL)
+    await harness.gateway.delete(api.SERVICES, harness.namespace, MODEL, found["metadata"]["uid"])
+    await operate(harness.key)
+    assert (await harness.get(api.DEPLOYMENTS, "v1"))["spec"]["replicas"] == 1
+    assert (await harness.get(api.SERVICES, MODEL))["spec"]["selector"][names.MODEL_VERSION] == "v1"
 
 
-async def test_a_foreign_service_is_not_touched_and_the_version_says_so(place):
+async def test_a_foreign_service_is_not_touched_and_the_version_says_so(harness):
     spec = {"selector": {"app": "theirs"}, "ports": [{"port": 80}]}
-    made = await place.create(api.SERVICES, MODEL, spec)
-    await place.version("v1")
-    operate = place.reconciler()
+    made = await harness.create(api.SERVICES, MODEL, spec)
+    await harness.version("v1")
+    operate = harness.reconciler()
     for _ in range(3):
-        await operate(place.key)
-    assert (await place.get(api.SERVICES, MODEL))["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
-    assert (await place.condition("v1", "Stalled"))["reason"] == "NameTaken"
+        await operate(harness.key)
+    assert (await harness.get(api.SERVICES, MODEL))["metadata"]["resourceVersion"] == made["metadata"][
+        "resourceVersion"
+    ]
+    assert (await harness.condition("v1", "Stalled"))["reason"] == "NameTaken"
 
 
-async def test_a_foreign_deployment_is_not_touched_and_the_version_says_so(place):
+async def test_a_foreign_deployment_is_not_touched_and_the_version_says_so(harness):
     labels = {"app": "theirs"}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
-    made = await place.create(api.DEPLOYMENTS, "v1", {"selector": {"matchLabels": labels}, "template": template})
-    await place.version("v1")
-    operate = place.reconciler()
+    made = await harness.create(api.DEPLOYMENTS, "v1", {"selector": {"matchLabels": labels}, "template": template})
+    await harness.version("v1")
+    operate = harness.reconciler()
     for _ in range(3):
-        await operate(place.key)
-    found = await place.get(api.DEPLOYMENTS, "v1")
+        await operate(harness.key)
+    found = await harness.get(api.DEPLOYMENTS, "v1")
     assert found["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
-    assert (await place.condition("v1", "Stalled"))["reason"] == "NameTaken"
+    assert (await harness.condition("v1", "Stalled"))["reason"] == "NameTaken"
 
 
-async def test_a_version_named_like_the_operators_deployment_is_told_whose_it_is_and_not_to_delete_it(place):
+async def test_a_version_named_like_the_operators_deployment_is_told_whose_it_is_and_not_to_delete_it(harness):
     labels = {"app.kubernetes.io/part-of": "modelward", "app.kubernetes.io/component": "operator", "app": "o"}
     template = {"metadata": {"labels": {"app": "o"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     spec = {"selector": {"matchLabels": {"app": "o"}}, "template": template}
-    await place.create(api.DEPLOYMENTS, "v1", spec, metadata={"labels": labels})
-    await place.version("v1")
-    await place.reconciler()(place.key)
-    message = (await place.condition("v1", "Stalled"))["message"]
+    await harness.create(api.DEPLOYMENTS, "v1", spec, metadata={"labels": labels})
+    await harness.version("v1")
+    await harness.reconciler()(harness.key)
+    message = (await harness.condition("v1", "Stalled"))["message"]
     assert "part of Modelward itself (its operator)" in message
     assert "under another name" in message
     assert "delete" not in message
 
 
-async def test_a_foreign_record_is_not_touched_holds_everything_and_says_so_once(place):
-    made = await place.create(api.CONFIG_MAPS, RECORD, None, data={"theirs": "yes"})
-    await place.version("v1")
-    operate = place.reconciler()
-    await operate(place.key)
-    stalled = await place.condition("v1", "Stalled")
+async def test_a_foreign_record_is_not_touched_holds_everything_and_says_so_once(harness):
+    made = await harness.create(api.CONFIG_MAPS, RECORD, None, data={"theirs": "yes"})
+    await harness.version("v1")
+    operate = harness.reconciler()
+    await operate(harness.key)
+    stalled = await harness.condition("v1", "Stalled")
     assert stalled["reason"] == "NameTaken"
     assert RECORD in stalled["message"]
-    assert "POST events" in place.gateway.writes()
-    await operate(place.key)
-    assert place.gateway.writes() == []
-    assert (await place.get(api.CONFIG_MAPS, RECORD))["metadata"] == made["metadata"]
-    assert await place.get(api.DEPLOYMENTS, "v1") is None
+    assert "POST events" in harness.gateway.writes()
+    await operate(harness.key)
+    assert harness.gateway.writes() == []
+    assert (await harness.get(api.CONFIG_MAPS, RECORD))["metadata"] == made["metadata"]
+    assert await harness.get(api.DEPLOYMENTS, "v1") is None
 
 
-async def test_a_record_that_somebody_broke_holds_the_model_until_it_is_mended(place):
-    operate, _ = await champion(place)
+async def test_a_record_that_somebody_broke_holds_the_model_until_it_is_mended(harness):
+    operate, _ = await champion(harness)
     labels = {names.MANAGED_BY: names.MANAGER, names.MODEL: MODEL}
-    await without_record(place)
-    made = await place.create(api.CONFIG_MAPS, RECORD, None, data={"record.json": "{"}, metadata={"labels": labels})
-    await operate(place.key)
-    assert (await place.condition("v1", "Stalled"))["reason"] == "RecordUnreadable"
-    assert (await place.status("v1"))["phase"] == "Champion"
-    await place.gateway.delete(api.CONFIG_MAPS, place.namespace, RECORD, made["metadata"]["uid"])
-    await operate(place.key)
-    assert await place.condition("v1", "Stalled") == {}
-    assert (await place.condition("v1", "Ready"))["status"] == "True"
+    await without_record(harness)
+    made = await harness.create(api.CONFIG_MAPS, RECORD, None, data={"record.json": "{"}, metadata={"labels": labels})
+    await operate(harness.key)
+    assert (await harness.condition("v1", "Stalled"))["reason"] == "RecordUnreadable"
+    assert (await harness.status("v1"))["phase"] == "Champion"
+    await harness.gateway.delete(api.CONFIG_MAPS, harness.namespace, RECORD, made["metadata"]["uid"])
+    await operate(harness.key)
+    assert await harness.condition("v1", "Stalled") == {}
+    assert (await harness.condition("v1", "Ready"))["status"] == "True"
 
 
-async def test_versions_can_be_deleted_whatever_stands_where_the_record_shall_be(place):
-    operate, _ = await champion(place)
-    await without_record(place)
-    await place.create(api.CONFIG_MAPS, RECORD, None, data={"theirs": "yes"})
-    await place.gateway.delete(
-        api.MODEL_VERSIONS, place.namespace, "v1", (await place.get(api.MODEL_VERSIONS, "v1"))["metadata"]["uid"]
+async def test_versions_can_be_deleted_whatever_stands_where_the_record_shall_be(harness):
+    operate, _ = await champion(harness)
+    await without_record(harness)
+    await harness.create(api.CONFIG_MAPS, RECORD, None, data={"theirs": "yes"})
+    await harness.gateway.delete(
+        api.MODEL_VERSIONS, harness.namespace, "v1", (await harness.get(api.MODEL_VERSIONS, "v1"))["metadata"]["uid"]
     )
-    await operate(place.key)
-    assert await place.get(api.MODEL_VERSIONS, "v1") is None
-    assert (await place.get(api.CONFIG_MAPS, RECORD))["data"] == {"theirs": "yes"}
+    await operate(harness.key)
+    assert await harness.get(api.MODEL_VERSIONS, "v1") is None
+    assert (await harness.get(api.CONFIG_MAPS, RECORD))["data"] == {"theirs": "yes"}
 
 
-async def test_a_version_that_somebody_changes_meanwhile_is_looked_at_again(place):
-    manifest = await place.version("v1")
+async def test_a_version_that_somebody_changes_meanwhile_is_looked_at_again(harness):
+    manifest = await harness.version("v1")
     script = Script(statuses={"v1": status("Pending")})
 
     def meddle(observation, now):
-        place.plane.kubectl("label", "mv", "v1", "touched=yes", "--namespace", place.namespace, "--overwrite")
+        harness.plane.kubectl("label", "mv", "v1", "touched=yes", "--namespace", harness.namespace, "--overwrite")
         return script(observation, now)
 
-    delay = await place.reconciler(meddle)(place.key)
+    delay = await harness.reconciler(meddle)(harness.key)
     assert delay is not None
     assert delay < 1
-    assert (await place.get(api.MODEL_VERSIONS, manifest["metadata"]["name"]))["status"] == {"observedGeneration": -1}
-    await place.reconciler(script)(place.key)
-    assert (await place.status("v1"))["phase"] == "Pending"
+    assert (await harness.get(api.MODEL_VERSIONS, manifest["metadata"]["name"]))["status"] == {"observedGeneration": -1}
+    await harness.reconciler(script)(harness.key)
+    assert (await harness.status("v1"))["phase"] == "Pending"
 
 
-async def test_events_are_written_on_transitions_about_the_right_object(place):
-    operate, _ = await champion(place)
-    events = await place.gateway.list(api.EVENTS, place.namespace)
-    uid = (await place.get(api.MODEL_VERSIONS, "v1"))["metadata"]["uid"]
+async def test_events_are_written_on_transitions_about_the_right_object(harness):
+    operate, _ = await champion(harness)
+    events = await harness.gateway.list(api.EVENTS, harness.namespace)
+    uid = (await harness.get(api.MODEL_VERSIONS, "v1"))["metadata"]["uid"]
     assert {event["involvedObject"]["uid"] for event in events} == {uid}
     assert "Promoted" in {event["reason"] for event in events}
-    await operate(place.key)
-    assert len(await place.gateway.list(api.EVENTS, place.namespace)) == len(events)
+    await operate(harness.key)
+    assert len(await harness.gateway.list(api.EVENTS, harness.namespace)) == len(events)
 
 
 class WithoutEvents(Watched):
@@ -292,18 +294,18 @@ class WithoutEvents(Watched):
         return await super().create(resource, manifest)
 
 
-async def test_an_event_that_cannot_be_written_holds_nothing_up(place):
-    gateway = await WithoutEvents.connect(str(place.plane.kubeconfig))
-    await place.version("v1")
-    operate = place.reconciler(gateway=gateway)
-    assert await operate(place.key) is not None
-    assert (await place.status("v1"))["phase"] == "Verifying"
+async def test_an_event_that_cannot_be_written_holds_nothing_up(harness):
+    gateway = await WithoutEvents.connect(str(harness.plane.kubeconfig))
+    await harness.version("v1")
+    operate = harness.reconciler(gateway=gateway)
+    assert await operate(harness.key) is not None
+    assert (await harness.status("v1"))["phase"] == "Verifying"
     await gateway.close()
 
 
-async def test_counts_alone_are_written_now_and_then_and_at_once_with_a_change_of_phase(place):
-    await place.version("v1")
-    pod = await place.pod("v1")
+async def test_counts_alone_are_written_now_and_then_and_at_once_with_a_change_of_phase(harness):
+    await harness.version("v1")
+    pod = await harness.pod("v1")
     script = Script(statuses={"v1": status("Champion")})
 
     def count(pairs):
@@ -313,47 +315,47 @@ async def test_counts_alone_are_written_now_and_then_and_at_once_with_a_change_o
         paired = {digest("2"): {key: PairedCounts(pairs=pairs)}}
         script.change(record=ModelRecord(ledger=totals.model_copy(update={"paired": paired})))
 
-    operate = place.reconciler(script)
+    operate = harness.reconciler(script)
     count(1)
-    await operate(place.key)
-    assert "POST configmaps" in place.gateway.writes()
+    await operate(harness.key)
+    assert "POST configmaps" in harness.gateway.writes()
     for pairs in (2, 3, 4):
         count(pairs)
-        await operate(place.key)
-    assert place.gateway.writes() == []
+        await operate(harness.key)
+    assert harness.gateway.writes() == []
     count(5)
     script.change(statuses={"v1": status("Standby")})
-    await operate(place.key)
-    writes = place.gateway.writes()
+    await operate(harness.key)
+    writes = harness.gateway.writes()
     assert writes.index(f"PATCH configmaps {RECORD}") < writes.index("PUT modelversions v1/status")
 
 
-async def test_counts_of_the_pods_reach_the_decision_and_outlive_the_operator(place):
-    await place.version("v1")
-    await place.version("v2")
-    await place.say(api.MODEL_VERSIONS, "v1", {"phase": "Champion"})
-    pod = await place.pod("v1")
+async def test_counts_of_the_pods_reach_the_decision_and_outlive_the_operator(harness):
+    await harness.version("v1")
+    await harness.version("v2")
+    await harness.say(api.MODEL_VERSIONS, "v1", {"phase": "Champion"})
+    pod = await harness.pod("v1")
     pod.count("v2", pairs=40, flips=2)
 
     def remember(observation, now):
         return Decision({}, observation.record, {}, None)
 
-    await place.reconciler(remember)(place.key)
+    await harness.reconciler(remember)(harness.key)
     pod.evidence = ()  # the pod is another instance now, with no counts
     script = Script()
-    await place.reconciler(script, epoch=2)(place.key)
+    await harness.reconciler(script, epoch=2)(harness.key)
     record = script.seen[0].record
     assert ledger.paired_totals(record.ledger, digest("2"), digest("1")) == PairedCounts(pairs=40, flips=2)
 
 
-async def test_harm_in_one_subgroup_is_written_where_people_read_it_without_small_numbers(place):
-    operate, pod = await champion(place)
-    await place.version("v2")
+async def test_harm_in_one_subgroup_is_written_where_people_read_it_without_small_numbers(harness):
+    operate, pod = await champion(harness)
+    await harness.version("v2")
     for _ in range(2):
-        await operate(place.key)
-        await place.pod("v2")
-    await operate(place.key)
-    assert (await place.status("v2"))["phase"] == "Canary"
+        await operate(harness.key)
+        await harness.pod("v2")
+    await operate(harness.key)
+    assert (await harness.status("v2"))["phase"] == "Canary"
     women = PairedCounts(pairs=400, compared=400, errors_challenger=60)
     strata = {
         "sex=f": women,
@@ -362,8 +364,8 @@ async def test_harm_in_one_subgroup_is_written_where_people_read_it_without_smal
     }
     whole = sum(strata.values(), PairedCounts())
     pod.evidence = (PairedEvidence(challenger=digest("2"), counts=whole, strata=strata),)
-    await operate(place.key)
-    told = await place.status("v2")
+    await operate(harness.key)
+    told = await harness.status("v2")
     assert (told["phase"], told["history"][-1]["reason"]) == ("RolledBack", "SubgroupHarm")
     assert told["message"].startswith("Harm in sex=f: 15% more errors than the champion on the same about 400 requests")
     assert [(s["stratum"], s["state"], s["pairs"]) for s in told["subgroups"]] == [
@@ -373,153 +375,155 @@ async def test_harm_in_one_subgroup_is_written_where_people_read_it_without_smal
     ]
 
 
-async def test_a_digest_that_somebody_edits_out_of_the_record_is_known_from_its_second_place(place):
-    await place.version("v1")
+async def test_a_digest_that_somebody_edits_out_of_the_record_is_known_from_its_second_place(harness):
+    await harness.version("v1")
     script = Script(record=ModelRecord(quarantined=(quarantine("1"),)))
-    operate = place.reconciler(script)
-    await operate(place.key)
-    await place.gateway.patch(api.CONFIG_MAPS, place.namespace, RECORD, {"data": {"record.json": "{}"}})
-    await operate(place.key)
+    operate = harness.reconciler(script)
+    await operate(harness.key)
+    await harness.gateway.patch(api.CONFIG_MAPS, harness.namespace, RECORD, {"data": {"record.json": "{}"}})
+    await operate(harness.key)
     assert script.seen[-1].record.quarantined == (quarantine("1"),)
 
 
-async def test_a_window_that_was_judged_is_not_judged_again_after_a_failure(place):
+async def test_a_window_that_was_judged_is_not_judged_again_after_a_failure(harness):
     """The record with the new window is written; then something fails: the next decision starts from the new window."""
-    await place.version("v1")
+    await harness.version("v1")
     window = ProfileCounts(rows=100)
     record = ModelRecord().model_copy(
         update={"ledger": ModelRecord().ledger.model_copy(update={"windows": {"watch": window}})}
     )
     script = Script(record=record, statuses={"v1": status("Champion")})
-    operate = place.reconciler(script)
-    place.gateway.crash = lambda _: "before" if place.gateway.journal else None
+    operate = harness.reconciler(script)
+    harness.gateway.crash = lambda _: "before" if harness.gateway.journal else None
     with pytest.raises(CrashError):
-        await operate(place.key)
-    place.gateway.crash = lambda _: None
-    await operate(place.key)
+        await operate(harness.key)
+    harness.gateway.crash = lambda _: None
+    await operate(harness.key)
     assert script.seen[-1].record.ledger.windows == {"watch": window}
 
 
-async def test_the_last_version_takes_deployment_and_service_with_it(place):
-    operate, _ = await champion(place)
-    delete(place, "v1")
-    await operate(place.key)
+async def test_the_last_version_takes_deployment_and_service_with_it(harness):
+    operate, _ = await champion(harness)
+    delete(harness, "v1")
+    await operate(harness.key)
     for resource, name in ((api.DEPLOYMENTS, "v1"), (api.SERVICES, MODEL), (api.MODEL_VERSIONS, "v1")):
-        assert await place.get(resource, name) is None
-    assert await operate(place.key) is None
+        assert await harness.get(resource, name) is None
+    assert await operate(harness.key) is None
 
 
-async def test_a_service_whose_versions_are_gone_is_found_and_removed(place):
-    await place.gateway.apply(api.SERVICES, service(place.namespace, MODEL, "v1"))
-    assert place.key in set().union(*await look(place.gateway, WatchCache(), place.namespace))
-    await place.reconciler()(place.key)
-    assert await place.get(api.SERVICES, MODEL) is None
+async def test_a_service_whose_versions_are_gone_is_found_and_removed(harness):
+    await harness.gateway.apply(api.SERVICES, service(harness.namespace, MODEL, "v1"))
+    assert harness.key in set().union(*await look(harness.gateway, WatchCache(), harness.namespace))
+    await harness.reconciler()(harness.key)
+    assert await harness.get(api.SERVICES, MODEL) is None
 
 
-async def test_versions_leave_a_namespace_that_is_being_deleted(place):
-    operate, _ = await champion(place)
-    operate.model.memories[place.key].record = ModelRecord(quarantined=(quarantine("9"),))
+async def test_versions_leave_a_namespace_that_is_being_deleted(harness):
+    operate, _ = await champion(harness)
+    operate.model.memories[harness.key].record = ModelRecord(quarantined=(quarantine("9"),))
     labels = {names.MANAGED_BY: names.MANAGER, names.MODEL: MODEL}
     data = {"record.json": ModelRecord(quarantined=(quarantine("9"),)).model_dump_json(by_alias=True)}
-    await without_record(place)
-    made = await place.create(api.CONFIG_MAPS, RECORD, None, data=data, metadata={"labels": labels})
-    await operate(place.key)
-    place.plane.kubectl("delete", "namespace", place.namespace, "--wait=false")
-    place.plane.kubectl("delete", "mv", "v1", "--namespace", place.namespace, "--wait=false")
-    await place.gateway.delete(api.CONFIG_MAPS, place.namespace, RECORD, made["metadata"]["uid"])
-    await operate(place.key)
-    assert await place.get(api.MODEL_VERSIONS, "v1") is None
+    await without_record(harness)
+    made = await harness.create(api.CONFIG_MAPS, RECORD, None, data=data, metadata={"labels": labels})
+    await operate(harness.key)
+    harness.plane.kubectl("delete", "namespace", harness.namespace, "--wait=false")
+    harness.plane.kubectl("delete", "mv", "v1", "--namespace", harness.namespace, "--wait=false")
+    await harness.gateway.delete(api.CONFIG_MAPS, harness.namespace, RECORD, made["metadata"]["uid"])
+    await operate(harness.key)
+    assert await harness.get(api.MODEL_VERSIONS, "v1") is None
 
 
-def delete(place, name):
+def delete(harness, name):
     """As people do, who wait for its end: nothing waits for an operator that may be gone."""
-    place.plane.kubectl("delete", "mv", name, "--namespace", place.namespace, "--timeout=5s")
+    harness.plane.kubectl("delete", "mv", name, "--namespace", harness.namespace, "--timeout=5s")
 
 
-async def test_callers_keep_the_pods_of_a_champion_that_is_deleted_while_the_operator_is_gone(place):
-    await champion(place)
-    await place.version("v2")
-    delete(place, "v1")
-    assert "ownerReferences" not in (await place.get(api.DEPLOYMENTS, "v1"))["metadata"]
-    back = place.reconciler()
-    await back(place.key)
-    assert await place.get(api.DEPLOYMENTS, "v1") is not None
-    assert (await place.get(api.SERVICES, MODEL))["spec"]["selector"][names.MODEL_VERSION] == "v1"
-    assert (await place.status("v2"))["phase"] == "Verifying"
+async def test_callers_keep_the_pods_of_a_champion_that_is_deleted_while_the_operator_is_gone(harness):
+    await champion(harness)
+    await harness.version("v2")
+    delete(harness, "v1")
+    assert "ownerReferences" not in (await harness.get(api.DEPLOYMENTS, "v1"))["metadata"]
+    back = harness.reconciler()
+    await back(harness.key)
+    assert await harness.get(api.DEPLOYMENTS, "v1") is not None
+    assert (await harness.get(api.SERVICES, MODEL))["spec"]["selector"][names.MODEL_VERSION] == "v1"
+    assert (await harness.status("v2"))["phase"] == "Verifying"
 
 
-async def test_a_standby_takes_over_from_a_champion_that_is_deleted_before_its_pods_go(place):
-    operate, _ = await champion(place)
-    await place.version("v2", rollout={"strategy": "direct"})
-    await operate(place.key)
-    await place.pod("v2")
+async def test_a_standby_takes_over_from_a_champion_that_is_deleted_before_its_pods_go(harness):
+    operate, _ = await champion(harness)
+    await harness.version("v2", rollout={"strategy": "direct"})
+    await operate(harness.key)
+    await harness.pod("v2")
     for _ in range(4):
-        await operate(place.key)
-    assert [(await place.status(name))["phase"] for name in ("v1", "v2")] == ["Standby", "Champion"]
-    delete(place, "v2")
-    place.gateway.journal.clear()
+        await operate(harness.key)
+    assert [(await harness.status(name))["phase"] for name in ("v1", "v2")] == ["Standby", "Champion"]
+    delete(harness, "v2")
+    harness.gateway.journal.clear()
     for _ in range(3):
-        await operate(place.key)
-    done = [entry for entry in place.gateway.journal if entry.split()[1] in ("services", "deployments")]
+        await operate(harness.key)
+    done = [entry for entry in harness.gateway.journal if entry.split()[1] in ("services", "deployments")]
     assert [entry for entry in done if "services" in entry or "DELETE" in entry] == [
         f"PATCH services {MODEL}",
         "DELETE deployments v2",
     ]
-    assert (await place.status("v1"))["phase"] == "Champion"
+    assert (await harness.status("v1"))["phase"] == "Champion"
 
 
-async def test_a_version_applied_anew_with_the_same_bundle_takes_its_pods_over(place):
-    operate, _ = await champion(place)
-    before = (await place.get(api.DEPLOYMENTS, "v1"))["metadata"]["uid"]
-    delete(place, "v1")
-    await place.version("v1")
+async def test_a_version_applied_anew_with_the_same_bundle_takes_its_pods_over(harness):
+    operate, _ = await champion(harness)
+    before = (await harness.get(api.DEPLOYMENTS, "v1"))["metadata"]["uid"]
+    delete(harness, "v1")
+    await harness.version("v1")
     for _ in range(2):
-        await operate(place.key)
-    assert (await place.status("v1"))["phase"] == "Champion"
-    after = (await place.get(api.DEPLOYMENTS, "v1"))["metadata"]
+        await operate(harness.key)
+    assert (await harness.status("v1"))["phase"] == "Champion"
+    after = (await harness.get(api.DEPLOYMENTS, "v1"))["metadata"]
     assert after["uid"] == before
-    assert after["annotations"][names.UID_OF_VERSION] == (await place.get(api.MODEL_VERSIONS, "v1"))["metadata"]["uid"]
+    assert (
+        after["annotations"][names.UID_OF_VERSION] == (await harness.get(api.MODEL_VERSIONS, "v1"))["metadata"]["uid"]
+    )
 
 
-async def test_a_version_applied_anew_with_another_bundle_waits_until_the_pods_of_the_one_before_are_gone(place):
-    operate, _ = await champion(place)
-    delete(place, "v1")
-    await place.version("v1", artifact=OTHER)
-    await operate(place.key)
-    conditions = {c["type"]: c["reason"] for c in (await place.status("v1"))["conditions"]}
+async def test_a_version_applied_anew_with_another_bundle_waits_until_the_pods_of_the_one_before_are_gone(harness):
+    operate, _ = await champion(harness)
+    delete(harness, "v1")
+    await harness.version("v1", artifact=OTHER)
+    await operate(harness.key)
+    conditions = {c["type"]: c["reason"] for c in (await harness.status("v1"))["conditions"]}
     assert conditions == {"Ready": "WaitingForCleanup", "Reconciling": "WaitingForCleanup"}
     for _ in range(2):
-        await operate(place.key)
-    template = (await place.get(api.DEPLOYMENTS, "v1"))["spec"]["template"]
+        await operate(harness.key)
+    template = (await harness.get(api.DEPLOYMENTS, "v1"))["spec"]["template"]
     assert template["metadata"]["labels"][names.DIGEST] == short(digest("7"))
-    assert (await place.status("v1"))["phase"] == "Verifying"
+    assert (await harness.status("v1"))["phase"] == "Verifying"
 
 
-async def test_the_finalizer_and_the_owner_of_an_earlier_release_go_and_the_pods_stay(place):
-    await champion(place)
-    uid = (await place.get(api.MODEL_VERSIONS, "v1"))["metadata"]["uid"]
+async def test_the_finalizer_and_the_owner_of_an_earlier_release_go_and_the_pods_stay(harness):
+    await champion(harness)
+    uid = (await harness.get(api.MODEL_VERSIONS, "v1"))["metadata"]["uid"]
     held = {"metadata": {"finalizers": [names.FINALIZER]}}
-    await place.gateway.patch(api.MODEL_VERSIONS, place.namespace, "v1", held)
-    owned = await place.get(api.DEPLOYMENTS, "v1")
+    await harness.gateway.patch(api.MODEL_VERSIONS, harness.namespace, "v1", held)
+    owned = await harness.get(api.DEPLOYMENTS, "v1")
     wanted = deployment(
-        place.namespace, "v1", uid, builders.version("v1").spec, builders.version("v1").artifact, 1, SETTINGS
+        harness.namespace, "v1", uid, builders.version("v1").spec, builders.version("v1").artifact, 1, SETTINGS
     )
     wanted["metadata"]["ownerReferences"] = [owner("ModelVersion", API_VERSION, "v1", uid)]
-    await place.gateway.apply(api.DEPLOYMENTS, wanted)
-    back = place.reconciler()
+    await harness.gateway.apply(api.DEPLOYMENTS, wanted)
+    back = harness.reconciler()
     for _ in range(3):
-        await back(place.key)
-    after = (await place.get(api.DEPLOYMENTS, "v1"))["metadata"]
+        await back(harness.key)
+    after = (await harness.get(api.DEPLOYMENTS, "v1"))["metadata"]
     assert (after["uid"], after.get("ownerReferences")) == (owned["metadata"]["uid"], None)
-    assert "finalizers" not in (await place.get(api.MODEL_VERSIONS, "v1"))["metadata"]
-    assert (await place.status("v1"))["phase"] == "Champion"
+    assert "finalizers" not in (await harness.get(api.MODEL_VERSIONS, "v1"))["metadata"]
+    assert (await harness.status("v1"))["phase"] == "Champion"
 
 
-async def test_pods_of_another_bundle_are_not_the_versions(place):
-    await place.version("v1", artifact={"uri": "store://models/v1", "digest": digest("7")})
-    await place.pod("v1")
+async def test_pods_of_another_bundle_are_not_the_versions(harness):
+    await harness.version("v1", artifact={"uri": "store://models/v1", "digest": digest("7")})
+    await harness.pod("v1")
     script = Script()
-    await place.reconciler(script)(place.key)
+    await harness.reconciler(script)(harness.key)
     assert script.seen[0].versions[0].pods == ()
 
 
@@ -541,31 +545,31 @@ def _spoilt(resource, manifest):
     return {**manifest, "spec": {**manifest["spec"], **change[resource.kind]}}
 
 
-async def test_specs_that_only_the_models_refuse_are_said_in_a_condition_and_not_tried_again(place):
-    await place.version("v1")
-    await place.gateway.create(api.DRIFT_MONITORS, monitor("watch", place.namespace))
-    gateway = await Lenient.connect(str(place.plane.kubeconfig))
-    operate = place.reconciler(gateway=gateway)
-    await operate(place.key)
+async def test_specs_that_only_the_models_refuse_are_said_in_a_condition_and_not_tried_again(harness):
+    await harness.version("v1")
+    await harness.gateway.create(api.DRIFT_MONITORS, monitor("watch", harness.namespace))
+    gateway = await Lenient.connect(str(harness.plane.kubeconfig))
+    operate = harness.reconciler(gateway=gateway)
+    await operate(harness.key)
     for resource, name, field in ((api.MODEL_VERSIONS, "v1", "version"), (api.DRIFT_MONITORS, "watch", "interval")):
-        stalled = await place.condition(name, "Stalled", resource)
+        stalled = await harness.condition(name, "Stalled", resource)
         assert stalled["reason"] == "InvalidSpec"
         assert f"spec.{field}" in stalled["message"]
-    await operate(place.key)
+    await operate(harness.key)
     gateway.writes()
-    await operate(place.key)
+    await operate(harness.key)
     assert gateway.writes() == []
     await gateway.close()
 
 
-async def test_an_unreadable_training_is_said_in_a_condition_and_not_tried_again(place):
+async def test_an_unreadable_training_is_said_in_a_condition_and_not_tried_again(harness):
     job = training()
-    await place.create(api.TRAINING_JOBS, "t", job["spec"])
-    gateway = await Lenient.connect(str(place.plane.kubeconfig))
-    operate = place.reconciler(gateway=gateway)
-    assert await operate(Key("TrainingJob", place.namespace, "t")) is None
-    assert (await place.condition("t", "Stalled", api.TRAINING_JOBS))["reason"] == "InvalidSpec"
+    await harness.create(api.TRAINING_JOBS, "t", job["spec"])
+    gateway = await Lenient.connect(str(harness.plane.kubeconfig))
+    operate = harness.reconciler(gateway=gateway)
+    assert await operate(Key("TrainingJob", harness.namespace, "t")) is None
+    assert (await harness.condition("t", "Stalled", api.TRAINING_JOBS))["reason"] == "InvalidSpec"
     gateway.writes()
-    assert await operate(Key("TrainingJob", place.namespace, "t")) is None
+    assert await operate(Key("TrainingJob", harness.namespace, "t")) is None
     assert gateway.writes() == []
     await gateway.close()

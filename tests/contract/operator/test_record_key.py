@@ -20,7 +20,7 @@ from modelward_operator.engine.reconcile.record_key import Keeper
 from modelward_operator.manifests import keys
 from modelward_operator.manifests import record as records
 from modelward_operator.manifests.record import LEDGER
-from tests.contract.operator.test_reconcile import RECORD, champion, place  # noqa: F401
+from tests.contract.operator.test_reconcile import RECORD, champion, harness  # noqa: F401
 from tests.support.builders import KEY, digest
 from tests.support.harness import MODEL
 
@@ -46,148 +46,148 @@ class Remember:
         return ledger.paired_totals(self.seen[-1].record.ledger, digest("2"), digest("1"))
 
 
-async def counted(place):  # noqa: F811
+async def counted(harness):  # noqa: F811
     """A record with counts of a pod that has told all it knows, and has started anew."""
-    await place.version("v1")
-    await place.say(api.MODEL_VERSIONS, "v1", {"phase": "Champion"})
-    pod = await place.pod("v1")
+    await harness.version("v1")
+    await harness.say(api.MODEL_VERSIONS, "v1", {"phase": "Champion"})
+    pod = await harness.pod("v1")
     pod.count("v2", **COUNTS.model_dump(include={"pairs", "compared", "flips"}))
-    await place.reconciler(remember)(place.key)
+    await harness.reconciler(remember)(harness.key)
     pod.evidence = ()
-    place.gateway.writes()
+    harness.gateway.writes()
     return pod
 
 
-async def kept(place, key):  # noqa: F811
-    return records.read(await place.get(api.CONFIG_MAPS, RECORD), place.namespace, MODEL, key)
+async def kept(harness, key):  # noqa: F811
+    return records.read(await harness.get(api.CONFIG_MAPS, RECORD), harness.namespace, MODEL, key)
 
 
-async def rewrite(place, written: bytes):  # noqa: F811
+async def rewrite(harness, written: bytes):  # noqa: F811
     change = {"binaryData": {LEDGER: base64.b64encode(written).decode()}}
-    await place.gateway.patch(api.CONFIG_MAPS, place.namespace, RECORD, change)
-    place.gateway.writes()
+    await harness.gateway.patch(api.CONFIG_MAPS, harness.namespace, RECORD, change)
+    harness.gateway.writes()
 
 
-async def test_operators_that_begin_at_once_have_one_key(place):  # noqa: F811
-    begun = await asyncio.gather(*(record_key.begin(place.gateway, place.namespace) for _ in range(5)))
-    secret = await place.get(api.SECRETS, keys.RECORD_SECRET)
+async def test_operators_that_begin_at_once_have_one_key(harness):  # noqa: F811
+    begun = await asyncio.gather(*(record_key.begin(harness.gateway, harness.namespace) for _ in range(5)))
+    secret = await harness.get(api.SECRETS, keys.RECORD_SECRET)
     assert {keeper.key for keeper in begun} == {keys.read_record_key(secret)}
-    assert await record_key.begin(place.gateway, place.namespace) != record_key.new_key()
+    assert await record_key.begin(harness.gateway, harness.namespace) != record_key.new_key()
 
 
-async def test_a_secret_that_is_deleted_is_put_back_and_one_that_is_restored_is_taken(place):  # noqa: F811
-    keeper = await record_key.begin(place.gateway, place.namespace)
+async def test_a_secret_that_is_deleted_is_put_back_and_one_that_is_restored_is_taken(harness):  # noqa: F811
+    keeper = await record_key.begin(harness.gateway, harness.namespace)
     before = keeper.key
-    await place.gateway._call("DELETE", f"/api/v1/namespaces/{place.namespace}/secrets/{keys.RECORD_SECRET}")
-    await record_key.keep(place.gateway, place.namespace, keeper)
-    assert keys.read_record_key(await place.get(api.SECRETS, keys.RECORD_SECRET)) == keeper.key == before
-    data = keys.record_secret(place.namespace, ANOTHER)["data"]
-    await place.gateway.patch(api.SECRETS, place.namespace, keys.RECORD_SECRET, {"data": data})
-    await record_key.keep(place.gateway, place.namespace, keeper)
+    await harness.gateway._call("DELETE", f"/api/v1/namespaces/{harness.namespace}/secrets/{keys.RECORD_SECRET}")
+    await record_key.keep(harness.gateway, harness.namespace, keeper)
+    assert keys.read_record_key(await harness.get(api.SECRETS, keys.RECORD_SECRET)) == keeper.key == before
+    data = keys.record_secret(harness.namespace, ANOTHER)["data"]
+    await harness.gateway.patch(api.SECRETS, harness.namespace, keys.RECORD_SECRET, {"data": data})
+    await record_key.keep(harness.gateway, harness.namespace, keeper)
     assert keeper.key == ANOTHER
 
 
-async def test_a_secret_without_a_key_stops_the_operator_and_says_what_to_do(place):  # noqa: F811
-    await place.gateway.create(api.SECRETS, {**keys.record_secret(place.namespace, KEY), "data": {}})
+async def test_a_secret_without_a_key_stops_the_operator_and_says_what_to_do(harness):  # noqa: F811
+    await harness.gateway.create(api.SECRETS, {**keys.record_secret(harness.namespace, KEY), "data": {}})
     with pytest.raises(GatewayError, match="Secret modelward-record-key holds no key: restore it, or delete it"):
-        await record_key.begin(place.gateway, place.namespace)
+        await record_key.begin(harness.gateway, harness.namespace)
 
 
-async def test_what_is_sealed_is_written_once_and_no_more_while_nothing_is_counted(place):  # noqa: F811
-    await counted(place)
-    written = await place.get(api.CONFIG_MAPS, RECORD)
+async def test_what_is_sealed_is_written_once_and_no_more_while_nothing_is_counted(harness):  # noqa: F811
+    await counted(harness)
+    written = await harness.get(api.CONFIG_MAPS, RECORD)
     for epoch in (2, 3):
-        operate, clock = place.reconciler(remember, epoch=epoch), [1000.0]
+        operate, clock = harness.reconciler(remember, epoch=epoch), [1000.0]
         operate.monotonic = lambda clock=clock: clock[0]
         for _ in range(3):
-            await operate(place.key)
+            await operate(harness.key)
             clock[0] += 100
-    assert place.gateway.writes() == []
-    assert (await place.get(api.CONFIG_MAPS, RECORD)) == written
+    assert harness.gateway.writes() == []
+    assert (await harness.get(api.CONFIG_MAPS, RECORD)) == written
 
 
-async def test_counts_that_an_earlier_operator_wrote_plain_are_read_once_and_sealed(place):  # noqa: F811
-    await counted(place)
-    plain = json.dumps((await kept(place, KEY)).record.ledger.to_json()).encode()
-    await rewrite(place, gzip.compress(plain))
+async def test_counts_that_an_earlier_operator_wrote_plain_are_read_once_and_sealed(harness):  # noqa: F811
+    await counted(harness)
+    plain = json.dumps((await kept(harness, KEY)).record.ledger.to_json()).encode()
+    await rewrite(harness, gzip.compress(plain))
     script = Remember()
-    operate = place.reconciler(script, epoch=2)
-    await operate(place.key)
+    operate = harness.reconciler(script, epoch=2)
+    await operate(harness.key)
     assert script.counts() == COUNTS
     assert script.seen[-1].lost is None
-    assert place.gateway.writes() == [f"PATCH configmaps {RECORD}"]
-    assert (await kept(place, KEY)).sealed
-    await operate(place.key)
-    assert place.gateway.writes() == []
+    assert harness.gateway.writes() == [f"PATCH configmaps {RECORD}"]
+    assert (await kept(harness, KEY)).sealed
+    await operate(harness.key)
+    assert harness.gateway.writes() == []
 
 
-async def test_with_another_key_evidence_starts_anew_and_says_so(place):  # noqa: F811
-    await counted(place)
+async def test_with_another_key_evidence_starts_anew_and_says_so(harness):  # noqa: F811
+    await counted(harness)
     script = Remember()
-    operate = place.reconciler(script, epoch=2, record_key=Keeper(ANOTHER))
-    await operate(place.key)
+    operate = harness.reconciler(script, epoch=2, record_key=Keeper(ANOTHER))
+    await operate(harness.key)
     assert script.counts() == PairedCounts()
     assert "sealed with a key that is no longer in the operator's Secret" in script.seen[-1].lost
-    assert (await kept(place, ANOTHER)).sealed
-    await operate(place.key)
+    assert (await kept(harness, ANOTHER)).sealed
+    await operate(harness.key)
     assert script.seen[-1].lost is None, "it is told once; a condition remembers it"
 
 
-async def test_a_record_of_another_model_is_no_evidence(place):  # noqa: F811
-    await counted(place)
-    elsewhere = records.config_map(place.namespace, "another", (await kept(place, KEY)).record, KEY)
-    await rewrite(place, base64.b64decode(elsewhere["binaryData"][LEDGER]))
+async def test_a_record_of_another_model_is_no_evidence(harness):  # noqa: F811
+    await counted(harness)
+    elsewhere = records.config_map(harness.namespace, "another", (await kept(harness, KEY)).record, KEY)
+    await rewrite(harness, base64.b64decode(elsewhere["binaryData"][LEDGER]))
     script = Remember()
-    await place.reconciler(script, epoch=2)(place.key)
+    await harness.reconciler(script, epoch=2)(harness.key)
     assert script.counts() == PairedCounts()
     assert "copied from another model or namespace" in script.seen[-1].lost
 
 
-async def test_what_somebody_breaks_while_the_operator_runs_is_written_again_and_nothing_is_lost(place):  # noqa: F811
-    await counted(place)
+async def test_what_somebody_breaks_while_the_operator_runs_is_written_again_and_nothing_is_lost(harness):  # noqa: F811
+    await counted(harness)
     script, clock = Remember(), [1000.0]
-    operate = place.reconciler(script, epoch=2, monotonic=lambda: clock[0])
-    await operate(place.key)
-    await rewrite(place, b"broken")
+    operate = harness.reconciler(script, epoch=2, monotonic=lambda: clock[0])
+    await operate(harness.key)
+    await rewrite(harness, b"broken")
     clock[0] += 10
-    await operate(place.key)
+    await operate(harness.key)
     assert (script.counts(), script.seen[-1].lost) == (COUNTS, None)
-    assert (await kept(place, KEY)).record.ledger.paired
+    assert (await kept(harness, KEY)).record.ledger.paired
 
 
-async def test_a_key_that_changes_while_the_operator_runs_costs_no_count(place):  # noqa: F811
-    await counted(place)
+async def test_a_key_that_changes_while_the_operator_runs_costs_no_count(harness):  # noqa: F811
+    await counted(harness)
     script, keeper = Remember(), Keeper(KEY)
-    operate = place.reconciler(script, epoch=2, record_key=keeper)
-    await operate(place.key)
+    operate = harness.reconciler(script, epoch=2, record_key=keeper)
+    await operate(harness.key)
     keeper.key = ANOTHER
-    await operate(place.key)
+    await operate(harness.key)
     assert (script.counts(), script.seen[-1].lost) == (COUNTS, None)
-    found = await kept(place, ANOTHER)
+    found = await kept(harness, ANOTHER)
     assert found.sealed
     assert found.record.ledger.paired
 
 
-async def test_a_rollout_whose_counts_are_lost_goes_on_from_nothing_and_promotes_nothing(place):  # noqa: F811
-    operate, pod = await champion(place)
-    await place.version("v2", rollout={"steps": [{"weight": 10, "minRequests": 1, "pause": "0s"}]})
+async def test_a_rollout_whose_counts_are_lost_goes_on_from_nothing_and_promotes_nothing(harness):  # noqa: F811
+    operate, pod = await champion(harness)
+    await harness.version("v2", rollout={"steps": [{"weight": 10, "minRequests": 1, "pause": "0s"}]})
     for _ in range(2):
-        await operate(place.key)
-        await place.pod("v2")
+        await operate(harness.key)
+        await harness.pod("v2")
     pod.count("v2", pairs=150, compared=150, requests=150, opening_pairs=20)
     for _ in range(2):
-        await operate(place.key)
-    assert (await place.status("v2"))["phase"] == "Canary"
+        await operate(harness.key)
+    assert (await harness.status("v2"))["phase"] == "Canary"
     pod.evidence = ()
-    decisions = (await place.get(api.CONFIG_MAPS, RECORD))["data"]["decisions.json"]
-    operate = place.reconciler(epoch=2, record_key=Keeper(ANOTHER))
+    decisions = (await harness.get(api.CONFIG_MAPS, RECORD))["data"]["decisions.json"]
+    operate = harness.reconciler(epoch=2, record_key=Keeper(ANOTHER))
     for _ in range(3):
-        await operate(place.key)
-    told = await place.status("v2")
+        await operate(harness.key)
+    told = await harness.status("v2")
     assert (told["phase"], told["verdict"], told["evidence"][0]["samples"]) == ("Canary", "Hold", 0)
-    condition = await place.condition("v2", "RecordKept")
+    condition = await harness.condition("v2", "RecordKept")
     assert (condition["status"], condition["reason"]) == ("False", "RecordLost")
     assert "Evidence starts anew" in condition["message"]
-    events = await place.gateway.list(api.EVENTS, place.namespace)
+    events = await harness.gateway.list(api.EVENTS, harness.namespace)
     assert [event["reason"] for event in events].count("RecordLost") == 1
-    assert (await place.get(api.CONFIG_MAPS, RECORD))["data"]["decisions.json"] == decisions
+    assert (await harness.get(api.CONFIG_MAPS, RECORD))["data"]["decisions.json"] == decisions

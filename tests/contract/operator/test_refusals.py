@@ -15,30 +15,30 @@ from modelward_operator.manifests import quarantine as marks
 from modelward_operator.manifests import record as records
 from modelward_operator.manifests.settings import Pods
 from tests.support.builders import digest
-from tests.support.harness import MODEL, SETTINGS, ward
+from tests.support.harness import MODEL, SETTINGS, operator_harness
 from tests.support.objects import training, verdict
 
 POLICIES = api.Resource("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies")
 
 
 @pytest.fixture
-async def place(control_plane):
-    async with ward(control_plane) as found:
+async def harness(control_plane):
+    async with operator_harness(control_plane) as found:
         yield found
 
 
 @pytest.fixture
-def forbid(control_plane, place):
+def forbid(control_plane, harness):
     """Forbid objects of a kind in the test's namespace, until told otherwise."""
     made = []
 
     def change(group, plural, *, allowed):
-        name = f"no-{plural}-{place.namespace}"
+        name = f"no-{plural}-{harness.namespace}"
         if allowed:
             control_plane.kubectl("delete", "validatingadmissionpolicy,validatingadmissionpolicybinding", name)
             made.remove(name)
             return
-        match = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": place.namespace}}}
+        match = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": harness.namespace}}}
         rules = [{"apiGroups": [group], "apiVersions": ["*"], "operations": ["CREATE"], "resources": [plural]}]
         policy = {
             "apiVersion": "admissionregistration.k8s.io/v1",
@@ -72,31 +72,31 @@ async def until(holds):
         await asyncio.sleep(0.2)
 
 
-async def in_force(place, kind):
+async def in_force(harness, kind):
     probe = {"apiVersion": "batch/v1" if kind == "Job" else "v1", "kind": kind, "metadata": {"name": "probe"}}
     if kind == "Job":
         pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}
         probe["spec"] = {"template": {"spec": pod}}
-    words = ("create", "--namespace", place.namespace, "--dry-run=server", "--filename", "-")
+    words = ("create", "--namespace", harness.namespace, "--dry-run=server", "--filename", "-")
 
     async def is_refused():
-        return place.plane.kubectl(*words, document=probe, check=False).returncode != 0
+        return harness.plane.kubectl(*words, document=probe, check=False).returncode != 0
 
     await until(is_refused)
 
 
-async def a_training(place, **spec):
+async def a_training(harness, **spec):
     body = {**training()["spec"], **spec}
-    await place.create(api.TRAINING_JOBS, "t", {key: value for key, value in body.items() if value is not None})
-    return Key("TrainingJob", place.namespace, "t")
+    await harness.create(api.TRAINING_JOBS, "t", {key: value for key, value in body.items() if value is not None})
+    return Key("TrainingJob", harness.namespace, "t")
 
 
-async def a_batch(place, **spec):
-    await place.version("v1")
-    await place.say_phase("v1", "Champion")
+async def a_batch(harness, **spec):
+    await harness.version("v1")
+    await harness.say_phase("v1", "Champion")
     body = {"model": MODEL, "input": {"uri": "store://in"}, "output": {"uri": "store://out"}, **spec}
-    await place.create(api.SCORE_BATCHES, "b", body)
-    return Key("ScoreBatch", place.namespace, "b")
+    await harness.create(api.SCORE_BATCHES, "b", body)
+    return Key("ScoreBatch", harness.namespace, "b")
 
 
 KINDS = [
@@ -107,11 +107,11 @@ KINDS = [
 
 @pytest.mark.parametrize(("begin", "resource", "name", "job"), KINDS)
 async def test_a_limit_below_the_default_request_makes_a_job_that_the_api_server_takes(
-    place, begin, resource, name, job
+    harness, begin, resource, name, job
 ):
-    key = await begin(place, resources={"limits": {"cpu": "100m", "memory": "64Mi"}})
-    await place.reconciler()(key)
-    made = await place.get(api.JOBS, job)
+    key = await begin(harness, resources={"limits": {"cpu": "100m", "memory": "64Mi"}})
+    await harness.reconciler()(key)
+    made = await harness.get(api.JOBS, job)
     assert made["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"] == {
         "cpu": "100m",
         "memory": "64Mi",
@@ -120,71 +120,71 @@ async def test_a_limit_below_the_default_request_makes_a_job_that_the_api_server
 
 @pytest.mark.parametrize(("begin", "resource", "name", "job"), KINDS)
 async def test_a_job_that_a_policy_forbids_is_told_tried_again_and_made_once_it_may_be(
-    place, forbid, begin, resource, name, job
+    harness, forbid, begin, resource, name, job
 ):
-    key = await begin(place)
+    key = await begin(harness)
     forbid("batch", "jobs", allowed=False)
-    await in_force(place, "Job")
-    operate = place.reconciler()
+    await in_force(harness, "Job")
+    operate = harness.reconciler()
     for _ in range(3):
         assert 2 <= await operate(key) <= 300
-    ready = await place.condition(name, "Ready", resource)
+    ready = await harness.condition(name, "Ready", resource)
     assert (ready["status"], ready["reason"]) == ("False", "Forbidden")
     assert "night shift: no new work" in ready["message"]
-    assert (await place.condition(name, "Reconciling", resource))["status"] == "True"
-    assert (await place.status(name, resource))["phase"] == "Pending"
-    place.gateway.writes()
+    assert (await harness.condition(name, "Reconciling", resource))["status"] == "True"
+    assert (await harness.status(name, resource))["phase"] == "Pending"
+    harness.gateway.writes()
     await operate(key)
-    assert [write for write in place.gateway.writes() if "status" in write or "events" in write] == [], "it is said"
+    assert [write for write in harness.gateway.writes() if "status" in write or "events" in write] == [], "it is said"
     forbid("batch", "jobs", allowed=True)
 
     async def is_made():
         await operate(key)
-        return await place.get(api.JOBS, job) is not None
+        return await harness.get(api.JOBS, job) is not None
 
     await until(is_made)
     await operate(key)
-    assert (await place.condition(name, "Ready", resource))["reason"] == "Starting"
+    assert (await harness.condition(name, "Ready", resource))["reason"] == "Starting"
 
 
-async def test_a_config_map_that_is_refused_is_told_too(place, forbid):
-    key = await a_training(place)
+async def test_a_config_map_that_is_refused_is_told_too(harness, forbid):
+    key = await a_training(harness)
     forbid("", "configmaps", allowed=False)
-    await in_force(place, "ConfigMap")
-    await place.reconciler()(key)
-    ready = await place.condition("t", "Ready", api.TRAINING_JOBS)
+    await in_force(harness, "ConfigMap")
+    await harness.reconciler()(key)
+    ready = await harness.condition("t", "Ready", api.TRAINING_JOBS)
     assert (ready["reason"], "ConfigMap t-training" in ready["message"]) == ("Forbidden", True)
 
 
 @pytest.mark.parametrize(("begin", "resource", "name", "job"), KINDS)
-async def test_a_job_that_its_schema_refuses_is_told_with_the_api_servers_words(place, begin, resource, name, job):
-    key = await begin(place)
-    operate = place.reconciler()
+async def test_a_job_that_its_schema_refuses_is_told_with_the_api_servers_words(harness, begin, resource, name, job):
+    key = await begin(harness)
+    operate = harness.reconciler()
     pods = Pods.model_validate({"podDefaults": {"tolerations": [{"value": "x", "operator": "Exists", "key": "k"}]}})
     operate.training.settings = operate.batch.settings = replace(SETTINGS, pods=pods)
     await operate(key)
-    ready = await place.condition(name, "Ready", resource)
+    ready = await harness.condition(name, "Ready", resource)
     assert ready["reason"] == "ObjectRefused"
     assert "spec.template.spec.tolerations[0]" in ready["message"]
 
 
 @pytest.mark.parametrize(("begin", "resource", "name", "job"), KINDS)
-async def test_a_quota_that_gives_a_job_no_pods_is_told(place, begin, resource, name, job):
-    key = await begin(place)
-    operate = place.reconciler()
+async def test_a_quota_that_gives_a_job_no_pods_is_told(harness, begin, resource, name, job):
+    key = await begin(harness)
+    operate = harness.reconciler()
     await operate(key)
-    made = await place.get(api.JOBS, job)
+    made = await harness.get(api.JOBS, job)
     said = 'Error creating: pods "x" is forbidden: failed quota: small: must specify limits.cpu for: fetch'
     event = {
-        "involvedObject": {"kind": "Job", "namespace": place.namespace, "name": job, "uid": made["metadata"]["uid"]},
+        "involvedObject": {"kind": "Job", "namespace": harness.namespace, "name": job, "uid": made["metadata"]["uid"]},
         "type": "Warning",
         "reason": "FailedCreate",
         "message": said,
         "lastTimestamp": "2026-01-01T00:00:00Z",
     }
-    await place.create(api.EVENTS, f"{job}.1", None, **event)
+    await harness.create(api.EVENTS, f"{job}.1", None, **event)
     await operate(key)
-    ready = await place.condition(name, "Ready", resource)
+    ready = await harness.condition(name, "Ready", resource)
     assert ready["reason"] == "QuotaExceeded"
     assert "must specify limits.cpu for: fetch" in ready["message"]
 
@@ -224,43 +224,43 @@ LABELS = {
 
 @pytest.mark.parametrize("reason", ENDS)
 @pytest.mark.parametrize(("begin", "resource", "name", "job"), KINDS)
-async def test_what_ended_a_pod_is_told_in_place_of_a_back_off_limit(place, begin, resource, name, job, reason):
-    key = await begin(place)
-    operate = place.reconciler()
+async def test_what_ended_a_pod_is_told_in_place_of_a_back_off_limit(harness, begin, resource, name, job, reason):
+    key = await begin(harness)
+    operate = harness.reconciler()
     await operate(key)
     status, said = ENDS[reason]
     containers = [{"name": "training", "image": "i"}]
-    await place.create(api.PODS, "p", {"containers": containers}, metadata={"labels": LABELS[name]})
-    await place.say(api.PODS, "p", status)
+    await harness.create(api.PODS, "p", {"containers": containers}, metadata={"labels": LABELS[name]})
+    await harness.say(api.PODS, "p", status)
     await operate(key)
-    assert (await place.condition(name, "Ready", resource))["reason"] == reason, "while it is tried again"
-    await place.say(api.JOBS, job, verdict("Failed", reason="BackoffLimitExceeded", message="it has tried 3 times"))
+    assert (await harness.condition(name, "Ready", resource))["reason"] == reason, "while it is tried again"
+    await harness.say(api.JOBS, job, verdict("Failed", reason="BackoffLimitExceeded", message="it has tried 3 times"))
     await operate(key)
-    stalled = await place.condition(name, "Stalled", resource)
+    stalled = await harness.condition(name, "Stalled", resource)
     assert stalled["reason"] == reason
     assert said in stalled["message"]
 
 
 @pytest.mark.parametrize(("begin", "resource", "name", "job"), KINDS)
-async def test_a_deadline_that_passes_while_no_node_fits_says_so(place, begin, resource, name, job):
-    key = await begin(place)
-    operate = place.reconciler()
+async def test_a_deadline_that_passes_while_no_node_fits_says_so(harness, begin, resource, name, job):
+    key = await begin(harness)
+    operate = harness.reconciler()
     await operate(key)
     containers = [{"name": "training", "image": "i"}]
-    made = await place.create(api.PODS, "p", {"containers": containers}, metadata={"labels": LABELS[name]})
+    made = await harness.create(api.PODS, "p", {"containers": containers}, metadata={"labels": LABELS[name]})
     condition = {
         "type": "PodScheduled",
         "status": "False",
         "reason": "Unschedulable",
         "message": "0/2 nodes are available: 2 Insufficient memory.",
     }
-    await place.say(api.PODS, "p", {"phase": "Pending", "conditions": [condition]})
+    await harness.say(api.PODS, "p", {"phase": "Pending", "conditions": [condition]})
     await operate(key)
-    assert (await place.condition(name, "Ready", resource))["reason"] == "Unschedulable"
-    await place.gateway.delete(api.PODS, place.namespace, "p", made["metadata"]["uid"])
-    await place.say(api.JOBS, job, verdict("Failed", reason="DeadlineExceeded", message="longer than its deadline"))
+    assert (await harness.condition(name, "Ready", resource))["reason"] == "Unschedulable"
+    await harness.gateway.delete(api.PODS, harness.namespace, "p", made["metadata"]["uid"])
+    await harness.say(api.JOBS, job, verdict("Failed", reason="DeadlineExceeded", message="longer than its deadline"))
     await operate(key)
-    stalled = await place.condition(name, "Stalled", resource)
+    stalled = await harness.condition(name, "Stalled", resource)
     assert stalled["reason"] == "DeadlineExceeded"
     assert "2 Insufficient memory" in stalled["message"]
 
@@ -270,144 +270,146 @@ INVALID = {"pod": {"tolerations": [{"key": "k", "operator": "Exists", "value": "
 """What only the API server knows to be wrong."""
 
 
-async def rounds(place, operate, number=4):
+async def rounds(harness, operate, number=4):
     for _ in range(number):
-        await operate(place.key)
+        await operate(harness.key)
 
 
-async def a_champion_and_a_standby(place):
-    operate = place.reconciler()
+async def a_champion_and_a_standby(harness):
+    operate = harness.reconciler()
     for name in ("v1", "v2"):
-        await place.version(name, rollout=DIRECT)
-        await rounds(place, operate)
-        await place.pod(name)
-        await rounds(place, operate, 6)
-    assert [(await place.status(name))["phase"] for name in ("v1", "v2")] == ["Standby", "Champion"]
+        await harness.version(name, rollout=DIRECT)
+        await rounds(harness, operate)
+        await harness.pod(name)
+        await rounds(harness, operate, 6)
+    assert [(await harness.status(name))["phase"] for name in ("v1", "v2")] == ["Standby", "Champion"]
     return operate
 
 
-async def selected(place):
-    return (await place.get(api.SERVICES, MODEL))["spec"]["selector"][names.MODEL_VERSION]
+async def selected(harness):
+    return (await harness.get(api.SERVICES, MODEL))["spec"]["selector"][names.MODEL_VERSION]
 
 
-async def withdraw(place, name):
+async def withdraw(harness, name):
     change = {"spec": {"rollout": {"withdrawn": True, "withdrawnBecause": "deaths"}}}
-    await place.gateway.patch(api.MODEL_VERSIONS, place.namespace, name, change)
+    await harness.gateway.patch(api.MODEL_VERSIONS, harness.namespace, name, change)
 
 
-async def hand_back(place, operate):
+async def hand_back(harness, operate):
     """v2 is withdrawn: the Service turns first, and the status says so only then."""
-    await withdraw(place, "v2")
-    place.gateway.journal.clear()
-    await operate(place.key)
-    journal = place.gateway.journal
+    await withdraw(harness, "v2")
+    harness.gateway.journal.clear()
+    await operate(harness.key)
+    journal = harness.gateway.journal
     assert journal.index(f"PATCH services {MODEL}") < journal.index("PUT modelversions v2/status")
-    assert await selected(place) == "v1"
-    assert (await place.status("v2"))["phase"] == "RolledBack"
-    assert "v1 serves all traffic again" in (await place.status("v2"))["message"]
-    assert (await place.status("v1"))["phase"] == "Champion"
+    assert await selected(harness) == "v1"
+    assert (await harness.status("v2"))["phase"] == "RolledBack"
+    assert "v1 serves all traffic again" in (await harness.status("v2"))["message"]
+    assert (await harness.status("v1"))["phase"] == "Champion"
 
 
-async def test_a_version_whose_deployment_is_invalid_delays_neither_a_hand_back_nor_the_next_version(place):
-    operate = await a_champion_and_a_standby(place)
-    await place.version("v3", rollout=DIRECT, serving=INVALID)
-    await rounds(place, operate)
-    told = await place.condition("v3", "Applied")
+async def test_a_version_whose_deployment_is_invalid_delays_neither_a_hand_back_nor_the_next_version(harness):
+    operate = await a_champion_and_a_standby(harness)
+    await harness.version("v3", rollout=DIRECT, serving=INVALID)
+    await rounds(harness, operate)
+    told = await harness.condition("v3", "Applied")
     assert (told["status"], told["reason"]) == ("False", "Invalid")
     assert "spec.template.spec.tolerations[0]" in told["message"]
-    assert (await place.status("v3"))["phase"] == "Pending"
-    await hand_back(place, operate)
-    await place.version("v4", rollout=DIRECT)
-    await rounds(place, operate)
-    await place.pod("v4")
-    await rounds(place, operate, 6)
-    assert (await place.status("v4"))["phase"] == "Champion"
-    assert await selected(place) == "v4"
+    assert (await harness.status("v3"))["phase"] == "Pending"
+    await hand_back(harness, operate)
+    await harness.version("v4", rollout=DIRECT)
+    await rounds(harness, operate)
+    await harness.pod("v4")
+    await rounds(harness, operate, 6)
+    assert (await harness.status("v4"))["phase"] == "Champion"
+    assert await selected(harness) == "v4"
 
 
-async def test_a_version_that_may_not_be_deployed_delays_no_hand_back_and_goes_on_once_it_may(place, forbid):
-    operate = await a_champion_and_a_standby(place)
+async def test_a_version_that_may_not_be_deployed_delays_no_hand_back_and_goes_on_once_it_may(harness, forbid):
+    operate = await a_champion_and_a_standby(harness)
     forbid("apps", "deployments", allowed=False)
 
     async def is_refused():
-        words = ("create", "deployment", "probe", "--image=i", "--namespace", place.namespace, "--dry-run=server")
-        return place.plane.kubectl(*words, check=False).returncode != 0
+        words = ("create", "deployment", "probe", "--image=i", "--namespace", harness.namespace, "--dry-run=server")
+        return harness.plane.kubectl(*words, check=False).returncode != 0
 
     await until(is_refused)
-    await place.version("v3", rollout=DIRECT)
-    await rounds(place, operate)
-    told = await place.condition("v3", "Applied")
+    await harness.version("v3", rollout=DIRECT)
+    await rounds(harness, operate)
+    told = await harness.condition("v3", "Applied")
     assert (told["status"], told["reason"]) == ("False", "Forbidden")
     assert "night shift: no new work" in told["message"]
-    await hand_back(place, operate)
+    await hand_back(harness, operate)
     forbid("apps", "deployments", allowed=True)
 
     async def is_made():
-        await operate(place.key)
-        return await place.get(api.DEPLOYMENTS, "v3") is not None
+        await operate(harness.key)
+        return await harness.get(api.DEPLOYMENTS, "v3") is not None
 
     await until(is_made)
-    await place.pod("v3")
-    await rounds(place, operate, 6)
-    assert (await place.status("v3"))["phase"] == "Champion"
-    assert await place.condition("v3", "Applied") == {}
+    await harness.pod("v3")
+    await rounds(harness, operate, 6)
+    assert (await harness.status("v3"))["phase"] == "Champion"
+    assert await harness.condition("v3", "Applied") == {}
 
 
-async def remove(place, resource, name):
-    await place.gateway.delete(resource, place.namespace, name, (await place.get(resource, name))["metadata"]["uid"])
+async def remove(harness, resource, name):
+    await harness.gateway.delete(
+        resource, harness.namespace, name, (await harness.get(resource, name))["metadata"]["uid"]
+    )
 
 
-async def losses(place):
-    found = await place.gateway.list(api.EVENTS, place.namespace)
+async def losses(harness):
+    found = await harness.gateway.list(api.EVENTS, harness.namespace)
     return [event["message"] for event in found if event["reason"] == "RecordLost"]
 
 
-async def test_a_quarantine_outlives_the_loss_of_either_place_and_each_loss_is_told(place):
-    operate = await a_champion_and_a_standby(place)
-    await hand_back(place, operate)
-    await operate(place.key)
-    await remove(place, api.CONFIG_MAPS, records.record_name(MODEL))
+async def test_a_quarantine_outlives_the_loss_of_either_place_and_each_loss_is_told(harness):
+    operate = await a_champion_and_a_standby(harness)
+    await hand_back(harness, operate)
+    await operate(harness.key)
+    await remove(harness, api.CONFIG_MAPS, records.record_name(MODEL))
     bundle = {"uri": "store://models/v2", "digest": digest("2")}
-    await place.version("v3", rollout=DIRECT, artifact=bundle)
-    await rounds(place, operate)
-    assert (await place.status("v3"))["phase"] == "Quarantined"
-    assert await selected(place) == "v1"
-    assert await place.get(api.CONFIG_MAPS, records.record_name(MODEL)) is not None
-    assert len(await losses(place)) == 1
-    assert (await place.condition("v1", "RecordKept"))["reason"] == "RecordLost"
-    await remove(place, api.REVISIONS, marks.mark_name(MODEL, digest("2")))
-    await rounds(place, operate)
-    assert await place.get(api.REVISIONS, marks.mark_name(MODEL, digest("2"))) is not None
-    assert len(await losses(place)) == 2
-    assert "ControllerRevisions" in (await place.condition("v1", "RecordKept"))["message"]
+    await harness.version("v3", rollout=DIRECT, artifact=bundle)
+    await rounds(harness, operate)
+    assert (await harness.status("v3"))["phase"] == "Quarantined"
+    assert await selected(harness) == "v1"
+    assert await harness.get(api.CONFIG_MAPS, records.record_name(MODEL)) is not None
+    assert len(await losses(harness)) == 1
+    assert (await harness.condition("v1", "RecordKept"))["reason"] == "RecordLost"
+    await remove(harness, api.REVISIONS, marks.mark_name(MODEL, digest("2")))
+    await rounds(harness, operate)
+    assert await harness.get(api.REVISIONS, marks.mark_name(MODEL, digest("2"))) is not None
+    assert len(await losses(harness)) == 2
+    assert "ControllerRevisions" in (await harness.condition("v1", "RecordKept"))["message"]
 
 
 @pytest.mark.parametrize(
     ("other", "reason"), [({"model": "other"}, "ModelMismatch"), ({"version": "9.9.9"}, "VersionMismatch")]
 )
-async def test_a_training_of_another_model_or_version_makes_no_bundle_for_it(place, other, reason):
-    await place.create(api.TRAINING_JOBS, "t", {**training()["spec"], "model": MODEL, "version": "1.0.0", **other})
-    await place.version("v1", artifact=None, trainingJobRef={"name": "t"})
-    await rounds(place, place.reconciler(), 2)
-    assert (await place.status("v1"))["phase"] == "Failed"
-    assert (await place.condition("v1", "Stalled"))["reason"] == reason
-    assert "spec.trainingJobRef" in (await place.status("v1"))["message"]
+async def test_a_training_of_another_model_or_version_makes_no_bundle_for_it(harness, other, reason):
+    await harness.create(api.TRAINING_JOBS, "t", {**training()["spec"], "model": MODEL, "version": "1.0.0", **other})
+    await harness.version("v1", artifact=None, trainingJobRef={"name": "t"})
+    await rounds(harness, harness.reconciler(), 2)
+    assert (await harness.status("v1"))["phase"] == "Failed"
+    assert (await harness.condition("v1", "Stalled"))["reason"] == reason
+    assert "spec.trainingJobRef" in (await harness.status("v1"))["message"]
 
 
-async def test_a_quota_that_gives_a_version_no_pods_is_told_delays_no_hand_back_and_can_be_lifted(place):
-    operate = await a_champion_and_a_standby(place)
-    await place.version("v3", rollout=DIRECT)
-    await rounds(place, operate)
+async def test_a_quota_that_gives_a_version_no_pods_is_told_delays_no_hand_back_and_can_be_lifted(harness):
+    operate = await a_champion_and_a_standby(harness)
+    await harness.version("v3", rollout=DIRECT)
+    await rounds(harness, operate)
     said = 'pods "v3-5d8f-x" is forbidden: exceeded quota: small, requested: requests.cpu=1, used: 4, limited: 4'
     condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": said}
-    await place.say(api.DEPLOYMENTS, "v3", {"conditions": [condition]})
-    await rounds(place, operate, 2)
-    ready = await place.condition("v3", "Ready")
+    await harness.say(api.DEPLOYMENTS, "v3", {"conditions": [condition]})
+    await rounds(harness, operate, 2)
+    ready = await harness.condition("v3", "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "QuotaExceeded")
     assert "exceeded quota: small" in ready["message"]
-    await hand_back(place, operate)
-    await place.say(api.DEPLOYMENTS, "v3", {"conditions": []})
-    await place.pod("v3")
-    await rounds(place, operate, 6)
-    assert (await place.status("v3"))["phase"] == "Champion"
-    assert await selected(place) == "v3"
+    await hand_back(harness, operate)
+    await harness.say(api.DEPLOYMENTS, "v3", {"conditions": []})
+    await harness.pod("v3")
+    await rounds(harness, operate, 6)
+    assert (await harness.status("v3"))["phase"] == "Champion"
+    assert await selected(harness) == "v3"

@@ -24,7 +24,7 @@ from modelward_operator.engine.pods.control_client import Exchange, IssuedLeases
 from modelward_operator.engine.pods.request_signing import Signer, new_key
 from modelward_operator.manifests import keys
 from tests.support.builders import version
-from tests.support.harness import ward
+from tests.support.harness import operator_harness
 
 UID = "11111111-2222-3333-4444-555555555555"
 BODY = json.dumps(ExchangeRequest(epoch=1, keep=True).to_json()).encode()
@@ -123,51 +123,51 @@ def test_without_keys_the_port_is_open_and_the_log_says_so(launch):
 
 
 @pytest.fixture
-async def place(control_plane):
-    async with ward(control_plane) as found:
+async def harness(control_plane):
+    async with operator_harness(control_plane) as found:
         yield found
 
 
-async def test_the_key_is_made_once_and_found_again(place):
-    first = await request_signing.begin(place.gateway, place.namespace)
-    second = await request_signing.begin(place.gateway, place.namespace)
+async def test_the_key_is_made_once_and_found_again(harness):
+    first = await request_signing.begin(harness.gateway, harness.namespace)
+    second = await request_signing.begin(harness.gateway, harness.namespace)
     assert first.ring == second.ring
-    assert (await place.get(api.SECRETS, keys.SECRET))["type"] == "Opaque"
+    assert (await harness.get(api.SECRETS, keys.SECRET))["type"] == "Opaque"
 
 
-async def test_two_operators_that_start_at_once_have_one_key(place):
-    signers = await asyncio.gather(*(request_signing.begin(place.gateway, place.namespace) for _ in range(5)))
+async def test_two_operators_that_start_at_once_have_one_key(harness):
+    signers = await asyncio.gather(*(request_signing.begin(harness.gateway, harness.namespace) for _ in range(5)))
     assert len({s.ring.to_json()["keys"][0]["key"]["kid"] for s in signers}) == 1
 
 
-async def test_an_old_key_gets_a_successor_in_the_secret_and_in_the_namespaces(place):
+async def test_an_old_key_gets_a_successor_in_the_secret_and_in_the_namespaces(harness):
     old = Keyring.model_validate({"keys": [{"key": new_key(), "since": "2020-01-01T00:00:00Z"}]})
-    await place.gateway.create(api.SECRETS, keys.secret(place.namespace, old))
-    signer = await request_signing.begin(place.gateway, place.namespace)
+    await harness.gateway.create(api.SECRETS, keys.secret(harness.namespace, old))
+    signer = await request_signing.begin(harness.gateway, harness.namespace)
     assert len(signer.ring.keys) == 2
-    assert keys.read(await place.get(api.SECRETS, keys.SECRET)) == signer.ring
-    await signer.publish(place.gateway, place.namespace, 0.0)
-    told = (await place.get(api.CONFIG_MAPS, names.CONTROL_KEYS))["data"][names.CONTROL_KEYS_FILE]
+    assert keys.read(await harness.get(api.SECRETS, keys.SECRET)) == signer.ring
+    await signer.publish(harness.gateway, harness.namespace, 0.0)
+    told = (await harness.get(api.CONFIG_MAPS, names.CONTROL_KEYS))["data"][names.CONTROL_KEYS_FILE]
     assert len(json.loads(told)["keys"]) == 2
 
 
-async def test_deleting_the_secret_makes_a_new_key_while_the_operator_runs(place):
-    signer = await request_signing.begin(place.gateway, place.namespace)
+async def test_deleting_the_secret_makes_a_new_key_while_the_operator_runs(harness):
+    signer = await request_signing.begin(harness.gateway, harness.namespace)
     before = signer.ring
-    found = await place.get(api.SECRETS, keys.SECRET)
-    await place.gateway.delete(api.SECRETS, place.namespace, keys.SECRET, found["metadata"]["uid"])
-    holding = asyncio.create_task(request_signing.hold(place.gateway, place.namespace, signer, period=0.01))
+    found = await harness.get(api.SECRETS, keys.SECRET)
+    await harness.gateway.delete(api.SECRETS, harness.namespace, keys.SECRET, found["metadata"]["uid"])
+    holding = asyncio.create_task(request_signing.hold(harness.gateway, harness.namespace, signer, period=0.01))
     async with asyncio.timeout(5):
         while signer.ring == before:
-            await place.get(api.SECRETS, keys.SECRET)
+            await harness.get(api.SECRETS, keys.SECRET)
     holding.cancel()
     assert [k.key["kid"] for k in signer.ring.keys] != [k.key["kid"] for k in before.keys]
 
 
-async def test_a_secret_that_holds_no_keyring_is_told_and_not_overwritten(place):
-    metadata = {"name": keys.SECRET, "namespace": place.namespace}
+async def test_a_secret_that_holds_no_keyring_is_told_and_not_overwritten(harness):
+    metadata = {"name": keys.SECRET, "namespace": harness.namespace}
     theirs = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"theirs": "eWVz"}}
-    await place.gateway.create(api.SECRETS, theirs)
+    await harness.gateway.create(api.SECRETS, theirs)
     with pytest.raises(api.GatewayError, match="holds no valid keyring: delete it"):
-        await request_signing.begin(place.gateway, place.namespace)
-    assert (await place.get(api.SECRETS, keys.SECRET))["data"] == {"theirs": "eWVz"}
+        await request_signing.begin(harness.gateway, harness.namespace)
+    assert (await harness.get(api.SECRETS, keys.SECRET))["data"] == {"theirs": "eWVz"}
