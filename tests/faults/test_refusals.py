@@ -160,7 +160,7 @@ def test_a_life_in_which_any_write_is_refused_once_ends_as_it_would_without(harn
     assert harness.callers.unanswered == 0
 
 
-@pytest.mark.parametrize(("write", "status"), tried())
+@pytest.mark.parametrize(("write", "status"), list(tried()))
 def test_a_write_that_is_refused_for_ever_costs_no_answer_and_no_lie_and_is_made_when_the_fault_ends(
     harness, write, status
 ):

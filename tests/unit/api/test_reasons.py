@@ -74,6 +74,8 @@ def words(path: Path) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             apart.add(id(node.value))  # a docstring
+        if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == "__all__" for target in node.targets):
+            apart.update(id(part) for part in ast.walk(node.value))  # names that others import
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in apart:
             found = CAMEL_CASE.fullmatch(node.value)

@@ -47,7 +47,7 @@ def test_every_kind_of_the_api_concerns_a_model_or_is_reconciled_by_itself():
 
 
 def test_every_kind_of_key_has_its_reconciler():
-    reconciler = Reconciler(None, None, None, Settings("s:1", "t:1"), advance, train, score)
+    reconciler = Reconciler(None, None, None, Settings("s:1", "t:1"), advance, train, score, None)
     assert reconciler.by_kind.keys() == set(RECONCILED)
 
 

@@ -137,7 +137,7 @@ def test_serving_explains_what_training_made(trained, tmp_path, changes):
         for c in predictor.bundle.signature.inputs
     ]
     rows = predictor.validator.rows(codec.decode(json.dumps({"inputs": tensors}).encode()))
-    contributions, score = json.loads(asyncio.run(Explanations(predictor).answer(rows, "champion")))["outputs"]
+    contributions, score = json.loads(asyncio.run(Explanations(predictor).explain(rows, "champion")))["outputs"]
     margin = contributions["parameters"]["base"] + np.reshape(contributions["data"], contributions["shape"]).sum(axis=1)
     link = predictor.bundle.explainer.link
     assert linked(link, margin) == pytest.approx(score["data"], abs=1e-4)

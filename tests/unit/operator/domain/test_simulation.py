@@ -123,7 +123,7 @@ def test_the_tables_and_arrays_are_the_formulas():
     needed = log(1 / ALPHA)
     for run, look in np.ndindex(b.shape):
         failures, pairs = (int(b[run, look]), int(c[run, look])), int(n[look])
-        crossed = [(int(up[run, look]), int(down[run, look])) for up, down in levels]
+        crossed = tuple((int(up[run, look]), int(down[run, look])) for up, down in levels)
         assert harm[run, look] == (statistics.log_evidence_of_harm(*failures) >= needed)
         assert bounded[run, look] == (statistics.harm_bound(*failures, pairs, ALPHA) <= 0.15)
         assert excess[run, look] == (statistics.log_evidence_of_excess(int(flips[run, look]), pairs, 0.1) >= needed)

@@ -128,11 +128,11 @@ def test_wealth_is_a_fair_game_at_its_mean_however_often_the_two_agree(mean, see
     assert up * after[0] + down * after[1] + level * after[2] == pytest.approx(1, abs=1e-6)
 
 
-@given(crossed=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), min_size=1, max_size=18),
+@given(crossed=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), min_size=1, max_size=18).map(tuple),
        more=st.integers(0, 10**6), allowance=st.floats(0.01, 0.99))  # fmt: skip
 def test_evidence_of_a_shift_is_the_mean_over_the_levels_and_its_bound_the_largest(crossed, more, allowance):
     pairs = max(up + down for up, down in crossed) + more
-    each = [statistics.log_evidence_of_shift([level], pairs, allowance) for level in crossed]
+    each = [statistics.log_evidence_of_shift((level,), pairs, allowance) for level in crossed]
     together = statistics.log_evidence_of_shift(crossed, pairs, allowance)
     assert together == pytest.approx(logsumexp(each) - log(len(each)), abs=1e-9)
     bounds = [statistics.harm_bound(up, down, pairs, 0.05) for up, down in crossed]

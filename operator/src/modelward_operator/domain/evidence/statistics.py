@@ -63,7 +63,7 @@ _GAMBLERS = tuple(
 )
 """Each bet with the logarithms of its capital at the start, and of what an X = 1 leaves of it."""
 
-Crossings: TypeAlias = Sequence[tuple[int, int]]
+Crossings: TypeAlias = tuple[tuple[int, int], ...]
 """By level: pairs in which only the challenger passed it, and pairs in which only the champion did."""
 
 _MAX_PAIRS = 10_000_000
