@@ -31,7 +31,7 @@ def test_answers_that_are_slower_though_in_time_are_harm_when_their_share_grew_b
     counts = clean(60, slower_challenger=(55, 50, 3), slower_champion=(0, 0, 0))
     told = assess(counts, None, Analysis())
     assert told.verdict == "Harm"
-    assert told.message.startswith("Harm: 90% more slow answers, 50% allowed; evidence e^")
+    assert told.message.startswith("Harm: 90% more slow answers, 50% allowed (log-evidence ")
 
 
 def test_answers_that_come_earlier_are_no_harm():

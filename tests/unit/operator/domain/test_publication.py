@@ -87,7 +87,7 @@ def of_few(n: int, k: int, others: int = 20) -> Strata:
 def test_a_harm_among_fewer_than_eleven_requests_tells_neither_how_many_they_are_nor_how_many_were_harmed():
     said = assess(whole(of_few(5, 5)), None, of_few(5, 5), ANALYSIS)
     assert said.reason == "SubgroupHarm"
-    assert said.message.startswith("Harm in sex=f: changed decisions on the same <11 requests; evidence above e^")
+    assert said.message.startswith("Harm in sex=f: changed decisions on <11 paired requests (log-evidence above ")
     candidates = [of_few(n, k, m) for n in range(MIN_SHOWN_COUNT) for k in range(n + 1) for m in (12, 16, 20, 24, 28)]
     for n in (5, 7, 10):
         left = explanations(published, of_few(n, n), candidates)

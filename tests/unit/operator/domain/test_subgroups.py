@@ -43,7 +43,7 @@ def test_a_harm_that_only_one_subgroup_suffers_is_seen_though_the_average_looks_
     status = decision.statuses["v2"]
     assert phases(decision) == {"v1": "Champion", "v2": "RolledBack"}
     assert status.message.startswith(
-        "Harm in sex=f: 7.2% more errors than the champion on the same about 400 requests;"
+        "Harm in sex=f: 7.2% more errors than the champion on about 400 paired requests (log-evidence "
     )
     assert condition(decision, "v2", "RolledBack").reason == "SubgroupHarm"
     assert [q.reason for q in decision.record.quarantined] == ["SubgroupHarm"]

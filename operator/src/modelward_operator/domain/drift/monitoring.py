@@ -185,7 +185,7 @@ def _judged(
             "window_since": stamp(now),
             "rows": (monitor.status.rows or 0) + publication.requests(fresh.rows),
             "worst_feature": worst.name,
-            "evidence": f"e^{worst.log_evidence:g} of e^{threshold:.3g}, PSI {worst.psi:.2g}",
+            "evidence": f"log-evidence {worst.log_evidence:g}, threshold {threshold:.3g}, PSI {worst.psi:.2g}",
             "features": tuple(shown),
             "last_alarm": stamp(now) if is_drifting and not was_drifting else monitor.status.last_alarm,
         }

@@ -199,10 +199,10 @@ class Groups:
         against = " than the champion" if signal != "flips" else ""
         if rate is not None:
             what = f"{percent(rate)} {what}"
-        odds = "evidence above" if evidence is None else f"evidence e^{evidence:g} of"
+        shown = f"above {self.needed:.1f}" if evidence is None else f"{evidence:g}"
         return (
-            f"Harm in {group.name}{more}: {what}{against} on the same {about(group.pairs)} requests; "
-            f"{odds} e^{self.needed:.1f} needed over {tests} tests"
+            f"Harm in {group.name}{more}: {what}{against} on {about(group.pairs)} paired requests "
+            f"(log-evidence {shown}, threshold {self.needed:.1f}, {tests} tests)"
         )
 
     def short_message(self) -> str:

@@ -219,10 +219,10 @@ def _together(
 def _harm_message(signal: SignalEvidence) -> str:
     what = WORDS[signal.name]
     rate = percent(signal.estimate or 0.0)
-    odds = f"evidence e^{significant(signal.log_evidence or 0.0, 2):g} of e^{signal.evidence_needed:.1f} needed"
+    odds = f"(log-evidence {significant(signal.log_evidence or 0.0, 2):g}, threshold {signal.evidence_needed:.1f})"
     if signal.name in _ALLOWED:
-        return f"Harm: {rate} {what}, {percent(signal.threshold)} allowed; {odds}"
-    return f"Harm: {rate} more {what} than the champion on the same {signal.samples} requests; {odds}"
+        return f"Harm: {rate} {what}, {percent(signal.threshold)} allowed {odds}"
+    return f"Harm: {rate} more {what} than the champion on about {signal.samples} paired requests {odds}"
 
 
 def _hold_message(held: list[SignalEvidence]) -> str:
