@@ -179,9 +179,10 @@ async def test_a_deployment_that_somebody_changed_is_mended_and_a_deleted_servic
     assert (await harness.get(api.SERVICES, MODEL))["spec"]["selector"][names.MODEL_VERSION] == "v1"
 
 
-async def test_a_foreign_service_is_not_touched_and_the_version_says_so(harness):
+async def test_a_foreign_service_is_not_touched_and_the_version_says_whose_it_is(harness):
     spec = {"selector": {"app": "theirs"}, "ports": [{"port": 80}]}
-    made = await harness.create(api.SERVICES, MODEL, spec)
+    annotations = {"meta.helm.sh/release-name": "billing"}
+    made = await harness.create(api.SERVICES, MODEL, spec, metadata={"annotations": annotations})
     await harness.version("v1")
     operate = harness.reconciler()
     for _ in range(3):
@@ -189,7 +190,9 @@ async def test_a_foreign_service_is_not_touched_and_the_version_says_so(harness)
     assert (await harness.get(api.SERVICES, MODEL))["metadata"]["resourceVersion"] == made["metadata"][
         "resourceVersion"
     ]
-    assert (await harness.condition("v1", "Stalled"))["reason"] == "NameTaken"
+    stalled = await harness.condition("v1", "Stalled")
+    assert stalled["reason"] == "NameTaken"
+    assert stalled["message"] == f"Service {MODEL} exists and is part of Helm release billing: choose another spec.model"
 
 
 async def test_a_foreign_deployment_is_not_touched_and_the_version_says_so(harness):

@@ -132,7 +132,7 @@ def _candidate_context(
 def _halt(observation: Observation) -> Failure | None:
     """Return why nothing may change until a person acts."""
     if observation.service is not None and not observation.service.ours:
-        message = f"Service {observation.model} exists and is not managed by Modelward: choose another spec.model"
+        message = f"Service {observation.model} exists and is {observation.service.owner}: choose another spec.model"
         return Failure(Reason.NAME_TAKEN, message)
     answering = observation.service.selects if observation.service else None
     for invalid in observation.invalid:

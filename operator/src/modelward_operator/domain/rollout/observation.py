@@ -123,6 +123,8 @@ class ModelService:
     selects: str | None
     """The ModelVersion whose pods it selects."""
     ours: bool
+    owner: str = "not managed by Modelward"
+    """The owner of a foreign Service, in words."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,7 @@ def model_service(manifest: Manifest | None) -> ModelService | None:
     if manifest is None:
         return None
     selector = manifest["spec"].get("selector") or {}
-    return ModelService(selector.get(names.MODEL_VERSION), is_ours(manifest))
+    return ModelService(selector.get(names.MODEL_VERSION), is_ours(manifest), whose(manifest))
 
 
 def version(manifest: Manifest) -> Version | InvalidVersion:
