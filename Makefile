@@ -61,9 +61,10 @@ format: environment ## Format the code and fix what the linter can
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
 
-generate: environment ## Write the CRDs, the field reference, the gRPC messages and the rollout diagram from their sources
+generate: environment ## Write the CRDs, the reference pages, the gRPC messages and the rollout diagram from their sources
 	$(RUN) python -m modelward_api.generate.schema crds charts/modelward/files
 	$(RUN) python -m modelward_api.generate.reference docs/reference
+	$(RUN) python -m modelward_api.generate.reasons docs/reference/reasons.md
 	$(RUN) python -m grpc_tools.protoc --proto_path serving/proto --python_out serving/src/modelward_serving/_generated --pyi_out serving/src/modelward_serving/_generated open_inference.proto graph.proto
 	$(RUN) python -m tests.unit.operator.domain.walk docs/rollouts.md
 

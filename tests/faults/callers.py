@@ -19,7 +19,7 @@ GOLDEN = 0.6180339887498949
 
 
 class Callers:
-    """Ask at a steady rate. The routing is serving/router.py's, without a network."""
+    """Ask at a steady rate. The routing is modelward_serving/routing/router.py's, without a network."""
 
     def __init__(self, server: ApiServer, cluster: Cluster, clock: Callable[[], float]) -> None:
         self._server = server

@@ -192,7 +192,9 @@ async def test_a_foreign_service_is_not_touched_and_the_version_says_whose_it_is
     ]
     stalled = await harness.condition("v1", "Stalled")
     assert stalled["reason"] == "NameTaken"
-    assert stalled["message"] == f"Service {MODEL} exists and is part of Helm release billing: choose another spec.model"
+    assert (
+        stalled["message"] == f"Service {MODEL} exists and is part of Helm release billing: choose another spec.model"
+    )
 
 
 async def test_a_foreign_deployment_is_not_touched_and_the_version_says_so(harness):

@@ -48,7 +48,10 @@ class ConditionType(StrEnum):
     RETIRED = "Retired", "The version has no pods any more; it then has no condition Ready."
     TLS_READY = "TlsReady", "The version's pods serve https."
     LEASE_TAKEN = "LeaseTaken", "False while a pod refuses its lease; absent otherwise."
-    RECORD_KEPT = "RecordKept", "False for a day after somebody deleted the record of decisions or the quarantine."
+    RECORD_KEPT = (
+        "RecordKept",
+        "False for a day after the record of decisions or the quarantine was deleted, or counts could not be opened.",
+    )
     APPLIED = "Applied", "False while the API server refuses a write for the version; absent otherwise."
     DRIFTING = "Drifting", "The monitor calls drift. Its reason is the monitor's state."
     SUSPENDED = "Suspended", "spec.suspend holds the job."
@@ -146,14 +149,18 @@ class Reason(StrEnum):
         "The champion's spec cannot be read, so nothing changes until it is corrected.",
     )
     RECORD_UNREADABLE = "RecordUnreadable", ROLLOUT, "The record of decisions cannot be read, so nothing is decided."
-    RECORD_LOST = "RecordLost", ROLLOUT, "Somebody deleted the record of decisions or the quarantine."
+    RECORD_LOST = (
+        "RecordLost",
+        ROLLOUT,
+        "The record of decisions or the quarantine was deleted, or counts in it cannot be opened.",
+    )
     COMPARED = "Compared", ROLLOUT, "The ONNX model and the trained model were compared on the test rows."
 
     VERIFIED = "Verified", BUNDLE, "The bundle was fetched, and its digest is right."
     DIGEST_MATCHES = "DigestMatches", BUNDLE, "The bundle has the digest that spec.artifact.digest names."
     DIGEST_MISMATCH = "DigestMismatch", BUNDLE, "The bundle, or a file of it, has another digest."
     ARTIFACT_NOT_FOUND = "ArtifactNotFound", BUNDLE, "There is no bundle at the address."
-    ARTIFACT_UNREADABLE = "ArtifactUnreadable", BUNDLE, "The file at the address is not a bundle."
+    ARTIFACT_UNREADABLE = "ArtifactUnreadable", BUNDLE, "The file at the address is not a bundle, or is incomplete."
     ARTIFACT_AWAITED = "ArtifactAwaited", BUNDLE, "The chosen ModelVersion has no bundle yet."
     MODEL_MISMATCH = "ModelMismatch", BUNDLE, "The bundle or the TrainingJob is of another model than spec.model."
     VERSION_MISMATCH = (
@@ -171,7 +178,11 @@ class Reason(StrEnum):
         STORE,
         "The store does not answer: check address, proxies and NetworkPolicies.",
     )
-    STORE_ACCESS_DENIED = "StoreAccessDenied", STORE, "The store refuses the credentials, or there are none."
+    STORE_ACCESS_DENIED = (
+        "StoreAccessDenied",
+        STORE,
+        "The store refuses the credentials, there are none, or the folder may not be read or written.",
+    )
     STORE_CERTIFICATE_UNTRUSTED = (
         "StoreCertificateUntrusted",
         STORE,
@@ -254,7 +265,11 @@ class Reason(StrEnum):
     TOO_FEW_ROWS = "TooFewRows", TRAINING, "There are too few rows, or too few of one class."
     TOO_MANY_CATEGORIES = "TooManyCategories", TRAINING, "A column has too many different values for a category."
     TOO_MANY_STRATA = "TooManyStrata", TRAINING, "The declared subgroups make too many groups."
-    INVALID_SUBGROUP = "InvalidSubgroup", TRAINING, "A subgroup's column or cuts do not fit."
+    INVALID_SUBGROUP = (
+        "InvalidSubgroup",
+        TRAINING,
+        "A subgroup's column or cuts do not fit, a site column has no allowedValues, or a sensitive feature is not a subgroup.",
+    )
     INVALID_TIME = "InvalidTime", TRAINING, "A time is not ISO 8601."
     MIXED_OFFSETS = "MixedOffsets", TRAINING, "Some times name an offset from UTC and others do not."
     NO_TIME_COLUMN = "NoTimeColumn", TRAINING, "A split by time needs a column with role: time."
@@ -265,7 +280,11 @@ class Reason(StrEnum):
 
     UNKNOWN_COLUMN = "UnknownColumn", DATA, "A declared column is not in the data, or a named one is not declared."
     MISSING_COLUMN = "MissingColumn", DATA, "A file lacks a column that the model needs."
-    DUPLICATE_COLUMN = "DuplicateColumn", DATA, "A column is declared twice, or a file has it twice."
+    DUPLICATE_COLUMN = (
+        "DuplicateColumn",
+        DATA,
+        "A column is declared twice, a file has it twice, or its source declares a site that the file has as a column.",
+    )
     WRONG_KIND = "WrongKind", DATA, "A value is not of the column's kind."
     MISSING_VALUE = "MissingValue", DATA, "A value of a column that is not nullable is missing."
     MISSING_VALUES = "MissingValues", DATA, "Values of a column that is not nullable are missing."

@@ -273,7 +273,7 @@ def log_drift_evidence(reference: Sequence[int], counts: Sequence[int]) -> float
     count as evidence that grows for ever.
 
     Args:
-        reference: counts at training, one per cell; at least :data:`SMALLEST_REFERENCE` rows, or the test means nothing.
+        reference: counts at training, one per cell; at least :data:`MIN_REFERENCE_ROWS` rows, or the test means nothing.
         counts: counts in the stretch, in the same order.
 
     Raises:

@@ -36,7 +36,11 @@ SUBGROUPS = Gauge(
     "Logarithm of the evidence for harm in a subgroup, by its worst signal; 0 while it rests on too few.",
     ["namespace", "model", "name", "stratum"],
 )
-LOST = Counter("modelward_records_lost", "Records or quarantines that were deleted by others.", ["namespace", "model"])
+LOST = Counter(
+    "modelward_records_lost",
+    "Records or quarantines that were deleted by others, and counts that could not be opened.",
+    ["namespace", "model"],
+)
 DRIFTING = Gauge("modelward_drift", "1 while a monitor calls drift.", ["namespace", "model", "monitor"])
 TRANSITIONS = Counter("modelward_transitions", "Transitions of versions, by reason.", ["namespace", "model", "reason"])
 
