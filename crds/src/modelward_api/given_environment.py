@@ -12,8 +12,8 @@ from collections.abc import MutableMapping
 PREFIX = "GIVEN_"
 """In front of every variable that comes from the ``envFrom`` of an object or of the chart's values."""
 RESERVED = (
-    r"^(MODELWARD_|OTEL_EXPORTER_OTLP_ENDPOINT$|OTEL_TRACES_SAMPLER|PYTHON|LD_|SSL_CERT_|JOB_COMPLETION_INDEX$|"
-    r"AWS_|AZURE_|GOOGLE_)"
+    r"^(MODELWARD_|OTEL_EXPORTER_OTLP_(TRACES_)?ENDPOINT$|OTEL_TRACES_|PYTHON|LD_|GCONV_PATH$|OPENSSL_|SSLKEYLOGFILE$|SSL_CERT_|"
+    r"CURL_CA_BUNDLE$|JOB_COMPLETION_INDEX$|BENTOML_|PATH$|HOME$|TMPDIR$|AWS_|AZURE_|GOOGLE_|IDENTITY_|MSI_|SERVICE_ACCOUNT$)"
 )
 """Variables that Modelward sets itself, those that load other code, and those that choose a store's endpoint or credentials."""
 

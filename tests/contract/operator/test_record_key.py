@@ -6,6 +6,7 @@ import asyncio
 import base64
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -87,10 +88,31 @@ async def test_a_secret_that_is_deleted_is_put_back_and_one_that_is_restored_is_
     assert keeper.key == ANOTHER
 
 
-async def test_a_secret_without_a_key_stops_the_operator_and_says_what_to_do(harness):  # noqa: F811
-    await harness.gateway.create(api.SECRETS, {**keys.record_secret(harness.namespace, KEY), "data": {}})
-    with pytest.raises(GatewayError, match="Secret modelward-record-key holds no key: restore it, or delete it"):
-        await record_key.begin(harness.gateway, harness.namespace)
+@pytest.mark.parametrize("data", [{}, {"key": ""}, {"key": "c2hvcnQ="}], ids=["none", "empty", "short"])
+async def test_a_secret_without_a_key_stops_nothing_says_what_to_do_and_is_not_overwritten(harness, data, caplog):  # noqa: F811
+    await harness.gateway.create(api.SECRETS, {**keys.record_secret(harness.namespace, KEY), "data": data})
+    keeper = await record_key.begin(harness.gateway, harness.namespace)
+    assert "Secret modelward-record-key holds no key: restore it, or delete it" in caplog.text
+    with pytest.raises(GatewayError, match="holds no key"):
+        await record_key.keep(harness.gateway, harness.namespace, keeper)
+    assert ((await harness.get(api.SECRETS, keys.RECORD_SECRET)).get("data") or {}) == data
+    assert not keeper.key.reads_plain
+
+
+async def test_only_the_operator_that_makes_the_key_takes_plain_counts_for_an_earlier_releases(harness):  # noqa: F811
+    made, taken = [await record_key.begin(harness.gateway, harness.namespace) for _ in range(2)]
+    assert made.key == taken.key
+    assert (made.key.reads_plain, taken.key.reads_plain) == (True, False)
+
+
+async def test_a_forged_record_is_no_evidence_and_its_loss_is_told(harness):  # noqa: F811
+    await counted(harness)
+    forged = json.dumps((await kept(harness, KEY)).record.ledger.to_json()).encode()
+    await rewrite(harness, gzip.compress(forged))
+    script = Remember()
+    await harness.reconciler(script, epoch=2)(harness.key)
+    assert script.counts() == PairedCounts()
+    assert "cannot be opened" in script.seen[-1].lost
 
 
 async def test_what_is_sealed_is_written_once_and_no_more_while_nothing_is_counted(harness):  # noqa: F811
@@ -111,7 +133,7 @@ async def test_counts_that_an_earlier_operator_wrote_plain_are_read_once_and_sea
     plain = json.dumps((await kept(harness, KEY)).record.ledger.to_json()).encode()
     await rewrite(harness, gzip.compress(plain))
     script = Remember()
-    operate = harness.reconciler(script, epoch=2)
+    operate = harness.reconciler(script, epoch=2, record_key=Keeper(replace(KEY, reads_plain=True)))
     await operate(harness.key)
     assert script.counts() == COUNTS
     assert script.seen[-1].lost is None

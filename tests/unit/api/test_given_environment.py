@@ -18,7 +18,12 @@ def test_a_variable_of_an_object_arrives_under_its_own_name():
 
 
 @pytest.mark.parametrize(
-    "name", ["AWS_ENDPOINT", "AZURE_ENDPOINT", "GOOGLE_BASE_URL", "PYTHONPATH", "LD_PRELOAD", "MODELWARD_STORE"]
+    "name",
+    [
+        *("AWS_ENDPOINT", "AZURE_ENDPOINT", "GOOGLE_BASE_URL", "IDENTITY_ENDPOINT", "MODELWARD_STORE"),
+        *("PYTHONPATH", "LD_PRELOAD", "OPENSSL_CONF", "OPENSSL_MODULES", "GCONV_PATH", "PATH", "SSLKEYLOGFILE"),
+        *("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "BENTOML_CONFIG"),
+    ],
 )
 def test_a_reserved_variable_of_an_object_is_dropped(name):
     environ = {f"GIVEN_{name}": "elsewhere"}

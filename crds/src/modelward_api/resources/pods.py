@@ -20,9 +20,10 @@ RESERVED_LABELS = (
 )
 """Labels that Services, NetworkPolicies and controllers select by, in addition to those with the prefix."""
 RESERVED_ENV_SENTENCE = (
-    "MODELWARD_*, OTEL_TRACES_SAMPLER*, OTEL_EXPORTER_OTLP_ENDPOINT, SSL_CERT_*, JOB_COMPLETION_INDEX, PYTHON*, LD_*, "
-    "AWS_*, AZURE_* and GOOGLE_* are reserved: use caBundle for certificate authorities, the chart's tracing for traces, and its "
-    "store.existingSecret for the store"
+    "MODELWARD_*, OTEL_TRACES_*, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, SSL_CERT_*, SSLKEYLOGFILE, "
+    "CURL_CA_BUNDLE, OPENSSL_*, PYTHON*, LD_*, GCONV_PATH, BENTOML_*, PATH, HOME, TMPDIR, JOB_COMPLETION_INDEX, AWS_*, AZURE_*, "
+    "GOOGLE_*, IDENTITY_*, MSI_* and SERVICE_ACCOUNT are reserved: use caBundle for certificate authorities, the chart's tracing "
+    "for traces, and its store.existingSecret for the store"
 )
 LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
 

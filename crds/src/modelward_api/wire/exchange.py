@@ -62,6 +62,12 @@ SCORE_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Scores at which crossings are counted: pairs in which one model's score is at or above and the other's below."""
 
 
+Count = Annotated[int, Field(ge=0, le=2**53)]
+"""A number of requests or rows, as JSON holds it exactly."""
+ByLatencyLevel = Annotated[tuple[Count, ...], Field(min_length=len(LATENCY_LEVELS), max_length=len(LATENCY_LEVELS))]
+ByScoreLevel = Annotated[tuple[Count, ...], Field(min_length=len(SCORE_LEVELS), max_length=len(SCORE_LEVELS))]
+
+
 class PairedCounts(Document):
     """Counts of the requests that both versions scored. Cumulative since the pod started; every field only grows.
 
@@ -69,35 +75,35 @@ class PairedCounts(Document):
     did (c), ``*_both`` where both did.
     """
 
-    pairs: int = 0
-    errors_challenger: int = 0
-    errors_champion: int = 0
-    errors_both: int = 0
-    late_challenger: int = 0
-    late_champion: int = 0
-    late_both: int = 0
-    invalid: int = 0
+    pairs: Count = 0
+    errors_challenger: Count = 0
+    errors_champion: Count = 0
+    errors_both: Count = 0
+    late_challenger: Count = 0
+    late_champion: Count = 0
+    late_both: Count = 0
+    invalid: Count = 0
     """Pairs where only the challenger's score was invalid: NaN, a wrong shape, or not a probability. Also counted as
     errors."""
-    compared: int = 0
+    compared: Count = 0
     """Pairs in which both scores were valid."""
-    flips: int = 0
+    flips: Count = 0
     """Compared pairs in which at least one row's decision, each at its own model's operating threshold, differs."""
-    slower_challenger: tuple[int, ...] = (0,) * len(LATENCY_LEVELS)
+    slower_challenger: ByLatencyLevel = (0,) * len(LATENCY_LEVELS)
     """By level: pairs that both answered, in which only the challenger took longer than that part of the objective."""
-    slower_champion: tuple[int, ...] = (0,) * len(LATENCY_LEVELS)
-    higher_challenger: tuple[int, ...] = (0,) * len(SCORE_LEVELS)
+    slower_champion: ByLatencyLevel = (0,) * len(LATENCY_LEVELS)
+    higher_challenger: ByScoreLevel = (0,) * len(SCORE_LEVELS)
     """By level: compared pairs in which only the challenger's score (of the request's first row) reaches it."""
-    higher_champion: tuple[int, ...] = (0,) * len(SCORE_LEVELS)
-    opening_pairs: int = 0
+    higher_champion: ByScoreLevel = (0,) * len(SCORE_LEVELS)
+    opening_pairs: Count = 0
     """Pairs among the first :data:`OPENING_PAIRS`."""
-    opening_errors: int = 0
+    opening_errors: Count = 0
     """Of these, the pairs in which only the challenger failed."""
-    answered: int = 0
+    answered: Count = 0
     """Requests whose client got the challenger's prediction."""
-    fallbacks: int = 0
+    fallbacks: Count = 0
     """Requests assigned to the challenger that the champion answered, because the challenger failed or was late."""
-    requests: int = 0
+    requests: Count = 0
     """All requests seen while this challenger held a lease."""
 
     def __add__(self, other: PairedCounts) -> PairedCounts:
@@ -128,10 +134,10 @@ class PairedEvidence(Document):
 class ProfileCounts(Document):
     """Number of served rows in each cell of the reference profile, since the pod started."""
 
-    rows: int = 0
-    features: dict[str, tuple[int, ...]] = {}
+    rows: Count = 0
+    features: dict[str, tuple[Count, ...]] = {}
     """By feature name, with the score as ``score``. Cells are in the order of FeatureReference.counts."""
-    strata: Annotated[dict[str, dict[str, tuple[int, ...]]], Field(max_length=MAX_STRATA)] = {}
+    strata: Annotated[dict[str, dict[str, tuple[Count, ...]]], Field(max_length=MAX_STRATA)] = {}
     """By stratum of each declared subgroup, such as ``sex=female``: the same for its rows."""
 
 

@@ -18,6 +18,8 @@ from modelward_operator.domain.core.sealing import SealingKey
 from modelward_operator.manifests.pod import Manifest
 
 RECORD, DECISIONS, LEDGER = "record.json", "decisions.json", "ledger"
+MAX_LEDGER = 16 * 1024 * 1024
+"""Bytes of an unpacked ledger. A ConfigMap has 1 MiB, from which gzip makes a thousand times as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,11 @@ def _with_ledger(record: ModelRecord, packed: str, namespace: str, model: str, k
     anew = "Evidence starts anew from what living pods have counted; quarantine and decisions are kept"
     try:
         written = base64.b64decode(packed, validate=True)
-        sealed = sealing.is_sealed(written)  # an operator before sealing wrote them plain
+        sealed = sealing.is_sealed(written)
+        if not sealed and not key.reads_plain:
+            raise sealing.BrokenSealError
         plain = sealing.unseal(key, namespace, model, written) if sealed else written
-        ledger = Ledger.model_validate_json(gzip.decompress(plain))
+        ledger = Ledger.model_validate_json(_unpacked(plain))
     except sealing.OtherKeyError:
         lost = f"{where} are sealed with a key that is no longer in the operator's Secret. {anew}"
         return Kept(record, sealed=False, lost=lost)
@@ -103,6 +107,20 @@ def _with_ledger(record: ModelRecord, packed: str, namespace: str, model: str, k
         lost = f"{where} cannot be opened: they were changed, or copied from another model or namespace. {anew}"
         return Kept(record, sealed=False, lost=lost)
     return Kept(record.model_copy(update={"ledger": ledger}), sealed=sealed)
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """Return the content of a gzip file, behind which there may be zeros.
+
+    Raises:
+        ValueError: it is longer than a ledger can be, or cut off.
+        zlib.error: it is not gzip.
+    """
+    unpacker = zlib.decompressobj(wbits=31)
+    content = unpacker.decompress(packed, MAX_LEDGER)
+    if not unpacker.eof:
+        raise ValueError("too long, or cut off")
+    return content
 
 
 def _readable(document: dict[str, Any]) -> str:

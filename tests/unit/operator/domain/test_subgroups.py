@@ -278,3 +278,12 @@ def test_without_harm_a_group_of_eight_in_a_hundred_delays_a_promotion_by_a_boun
     ends = rollouts(Groups(share=0.08, champion=0.01, harmed=0.01), runs=20, rng=np.random.default_rng(22), until=8000)
     assert sum(verdict == "Pass" for verdict, _ in ends) >= 19
     assert np.median([requests for _, requests in ends]) < 3000
+
+
+@pytest.mark.parametrize("pairs", range(20))
+def test_below_twenty_requests_a_chosen_minimum_tells_only_whether_there_are_any(pairs):
+    strata = {"sex=f": PairedCounts(pairs=pairs, compared=pairs), "sex=m": PairedCounts(pairs=5000, compared=5000)}
+    whole = PairedCounts(pairs=5000 + pairs, compared=5000 + pairs, requests=5000 + pairs)
+    for minimum in range(2, 20):
+        analysis = Analysis(subgroup_minimum=minimum, subgroups="report")
+        assert assess(whole, None, strata, analysis).verdict == "Hold"

@@ -6,6 +6,8 @@ import base64
 import gzip
 import json
 import random
+import tracemalloc
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -156,7 +158,37 @@ def test_the_length_of_what_is_written_tells_no_digit_of_a_count():
 
 def test_counts_that_an_operator_before_sealing_wrote_are_read_and_are_to_be_sealed():
     plain = gzip.compress(json.dumps(COUNTED.to_json()).encode())
-    assert read(with_ledger(plain), "n", "m", KEY) == Kept(REMEMBERED, sealed=False)
+    assert read(with_ledger(plain), "n", "m", replace(KEY, reads_plain=True)) == Kept(REMEMBERED, sealed=False)
+
+
+def test_plain_counts_are_somebody_elses_once_the_key_was_there():
+    plain = gzip.compress(json.dumps(COUNTED.to_json()).encode())
+    found = read(with_ledger(plain), "n", "m", KEY)
+    assert found.record.ledger == Ledger()
+    assert "cannot be opened" in found.lost
+
+
+@pytest.mark.parametrize("content", [b" " * 300 * 2**20 + b"{}", b"[" * 30 * 2**20], ids=["blanks", "brackets"])
+def test_counts_that_would_take_the_operators_memory_are_not_unpacked(content):
+    packed_content = gzip.compress(content, compresslevel=9)
+    assert len(packed_content) < 2**20
+    tracemalloc.start()
+    try:
+        found = read(with_ledger(packed_content), "n", "m", replace(KEY, reads_plain=True))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert "cannot be opened" in found.lost
+    assert peak < 64 * 2**20
+
+
+@pytest.mark.parametrize(
+    "counts", [{"pairs": -1}, {"pairs": 10**400}, {"flips": 2**60}, {"slowerChallenger": [1]}, {"higherChampion": []}]
+)
+def test_counts_that_no_pod_can_have_made_are_lost(counts):
+    ledger = {"paired": {"sha256:" + "a" * 64: {"c/i": counts}}}
+    written = seal(KEY, "n", "m", gzip.compress(json.dumps(ledger).encode()))
+    assert "cannot be opened" in read(with_ledger(written), "n", "m", KEY).lost
 
 
 def test_without_the_key_quarantine_is_read_and_counts_are_left_out():

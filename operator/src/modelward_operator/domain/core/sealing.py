@@ -32,6 +32,9 @@ class SealingKey:
     """The key of one installation."""
 
     secret: bytes = field(repr=False)
+    reads_plain: bool = field(default=False, repr=False, compare=False)
+    """Whether counts that are not sealed may be from an earlier release: only while the operator that made the key runs. Later
+    they are somebody's who may write a ConfigMap and would promote a version with counts that no pod has made."""
 
     def __post_init__(self) -> None:
         if len(self.secret) != KEY_BYTES:

@@ -17,6 +17,8 @@ CALM_WINDOWS = 3
 """So many windows in a row with less than half of the minimum effect end an episode."""
 MAX_CELLS = 65_536
 """Counts that the monitors of a model remember together: in the model's record they take some 150 kB at most."""
+MAX_UNPACKED = 4 * 1024 * 1024
+"""Bytes of all detectors as text, before they are compressed."""
 MIN_STRETCHES = 4
 """Stretches that a feature remembers, however many features there are."""
 
@@ -126,7 +128,7 @@ def unpack(packed: str | None, champion: Digest) -> dict[str, Detector]:
     if packed is None:
         return {}
     try:
-        whose, features = json.loads(zlib.decompress(base64.b64decode(packed)))
+        whose, features = json.loads(zlib.decompressobj().decompress(base64.b64decode(packed), MAX_UNPACKED))
         if whose != champion:
             return {}
         return {

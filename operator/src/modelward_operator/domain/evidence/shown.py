@@ -10,7 +10,7 @@ from typing import Literal
 from modelward_api.resources.modelversion import Analysis, SubgroupEvidence
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.evidence import publication, statistics
-from modelward_operator.domain.evidence.publication import MIN_SHOWN_COUNT, about, requests, requests_cell
+from modelward_operator.domain.evidence.publication import MIN_SHOWN_COUNT, about, requests_cell
 from modelward_operator.domain.evidence.signals import WORDS, percent, significant
 
 MIN_PAIRS = 20
@@ -205,10 +205,16 @@ class Groups:
             f"(log-evidence {shown}, threshold {self.needed:.1f}, {tests} tests)"
         )
 
+    def short(self) -> list[Group]:
+        """Return the strata whose published number of pairs may be less than a promotion waits for.
+
+        The exact number decides nothing: by the minimum at which a verdict turns it could be read.
+        """
+        return [g for g in self.groups if requests_cell(g.pairs).least < self.analysis.subgroup_minimum]
+
     def short_message(self) -> str:
         """Which strata have fewer pairs than a promotion waits for."""
-        least = self.analysis.subgroup_minimum
-        short = [group for group in self.groups if requests(group.pairs) < least]
+        least, short = self.analysis.subgroup_minimum, self.short()
         more = f" (and in {_counted(len(short) - 1, 'more group')} too few)" if len(short) > 1 else ""
         return f"Holding: {about(short[0].pairs)} of {least} requests in {short[0].name}{more}"
 

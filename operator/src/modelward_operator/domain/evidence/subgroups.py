@@ -42,7 +42,7 @@ def assess(
     if harmed and guarded:
         message = groups.harm_message(len(found))
         return replace(whole, verdict="Harm", reason=Reason.SUBGROUP_HARM, message=message, subgroups=groups.evidence())
-    if whole.verdict == "Pass" and any(own.pairs < analysis.subgroup_minimum for own in strata.values()):
+    if whole.verdict == "Pass" and groups.short():
         message = groups.short_message()
         return replace(
             whole, verdict="Hold", reason=Reason.INSUFFICIENT_EVIDENCE, message=message, subgroups=groups.evidence()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from dataclasses import replace
 
 from modelward_operator.domain.core.sealing import KEY_BYTES, SealingKey
 from modelward_operator.engine.kube.gateway import SECRETS, ConflictError, Gateway, GatewayError
@@ -14,6 +15,10 @@ log = logging.getLogger(__name__)
 
 PERIOD = 60.0
 """Seconds between two looks at the Secret."""
+
+
+class UnreadableKeyError(GatewayError):
+    """The Secret holds no key."""
 
 
 class Keeper:
@@ -29,11 +34,19 @@ def new_key() -> SealingKey:
 
 
 async def begin(gateway: Gateway, namespace: str) -> Keeper:
-    """The key of this installation, which is made when there is none. Of two who make it at once, one has to take the other's."""
+    """Return the key of this installation, which is made when there is none. Of two who make it at once, one takes the other's.
+
+    A Secret that holds no key stops nothing: rollbacks go on with a key that is not kept, and evidence starts anew.
+    """
     while True:
-        if (found := await _look(gateway, namespace)) is not None:
+        try:
+            found = await _look(gateway, namespace)
+        except UnreadableKeyError as error:
+            log.error("record key: %s. Until then counts are sealed with a key of this process alone", error)
+            return Keeper(new_key())
+        if found is not None:
             return Keeper(found)
-        key = new_key()
+        key = replace(new_key(), reads_plain=True)
         try:
             await gateway.create(SECRETS, keys.record_secret(namespace, key))
         except ConflictError:
@@ -70,4 +83,4 @@ async def _look(gateway: Gateway, namespace: str) -> SealingKey | None:
     try:
         return keys.read_record_key(manifest)
     except ValueError as error:
-        raise GatewayError(0, str(error)) from error
+        raise UnreadableKeyError(0, str(error)) from error
