@@ -38,6 +38,7 @@ UNANSWERED = (
     "UNAVAILABLE: sendmsg:",
     "UNAVAILABLE: Stream removed (recvmsg:",
     "UNAVAILABLE: Stream removed (sendmsg:",
+    "UNAVAILABLE: Stream removed (Socket closed",
     "UNAVAILABLE: Socket closed",
     "UNAVAILABLE: keepalive",
     "UNAVAILABLE: ping timeout",
