@@ -200,7 +200,7 @@ class Faults(RuleBasedStateMachine):
 
 
 TestFaults = Faults.TestCase
-TestFaults.pytestmark = [pytest.mark.timeout(0 if LONG else 900)]
+TestFaults.pytestmark = [pytest.mark.timeout(0 if LONG else 900), pytest.mark.slow]
 TestFaults.settings = settings(
     max_examples=1500 if LONG else 60,
     stateful_step_count=40,

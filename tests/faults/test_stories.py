@@ -123,6 +123,7 @@ def told(request: pytest.FixtureRequest) -> tuple[Story, int, dict[str, str]]:
         return story, harness.faults.writes - before, quiescence.made(harness)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mishap", MISHAPS)
 def test_it_ends_the_same_whatever_befalls_any_of_its_writes(told, mishap: Mishap):
     story, writes, made = told

@@ -214,6 +214,7 @@ def queue(seed: int) -> list[tuple[int, int]]:
     return looks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_statuses_after_every_single_request_leave_open_how_many_requests_a_small_stratum_got(seed):
     """To one who counts all requests, and sees the status after each of them."""

@@ -268,12 +268,14 @@ def test_of_the_strata_that_are_called_harmed_at_most_a_share_of_alpha_is_not():
     assert found / 200 > 0.95, "and harm is found"
 
 
+@pytest.mark.slow
 def test_harm_to_eight_in_a_hundred_is_promoted_at_most_as_often_as_alpha_says():
     ends = rollouts(Groups(share=0.08, champion=0.02, harmed=0.12), runs=40, rng=np.random.default_rng(21), until=4000)
     assert sum(verdict == "Pass" for verdict, _ in ends) / len(ends) <= DEFAULT.alpha
     assert sum(verdict == "Harm" for verdict, _ in ends) / len(ends) > 0.5, "and found, within 4000 requests"
 
 
+@pytest.mark.slow
 def test_without_harm_a_group_of_eight_in_a_hundred_delays_a_promotion_by_a_bounded_number_of_requests():
     ends = rollouts(Groups(share=0.08, champion=0.01, harmed=0.01), runs=20, rng=np.random.default_rng(22), until=8000)
     assert sum(verdict == "Pass" for verdict, _ in ends) >= 19
