@@ -9,19 +9,13 @@ from modelward_api.resources.scorebatch import ScoreBatchSpec
 from modelward_api.wire.exchange import INVALID_INPUT_EXIT_CODE
 from modelward_operator.domain.jobs.batch import Chosen
 from modelward_operator.manifests.pod import (
-    CONTAINER_SECURITY,
     Manifest,
-    authority_mounts,
-    authority_volumes,
     environment,
+    job_pod,
     metadata,
     owner,
-    placement,
     resources,
-    security,
     store_environment,
-    store_mounts,
-    store_volumes,
 )
 from modelward_operator.manifests.serving import BUNDLE, fetch, short
 from modelward_operator.manifests.settings import Settings
@@ -98,31 +92,11 @@ def _pod(spec: ScoreBatchSpec, chosen: Chosen, settings: Settings, pod: PodSetti
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["python", "-m", "modelward_serving", "batch", *_words(spec, chosen)],
         **environment(pod, store_environment(settings)),
-        "securityContext": CONTAINER_SECURITY,
-        "resources": resources(DEFAULT_REQUESTS, settings.pods.batch.resources, spec.resources),
-        "volumeMounts": [
-            {"name": "bundle", "mountPath": BUNDLE, "readOnly": True},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
-            *authority_mounts(pod),
-            *store_mounts(settings, read_only=False),
-        ],
     }
-    return {
-        "restartPolicy": "Never",
-        "serviceAccountName": settings.serving_service_account,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": security(pod),
-        **placement(pod),
-        "initContainers": [fetch(chosen.artifact, settings, pod, container["resources"], (spec.model, chosen.version))],
-        "containers": [container],
-        "volumes": [
-            {"name": "bundle", "emptyDir": {}},
-            {"name": "tmp", "emptyDir": {}},
-            *authority_volumes(pod),
-            *store_volumes(settings, read_only=False),
-        ],
-    }
+    needs = resources(DEFAULT_REQUESTS, settings.pods.batch.resources, spec.resources)
+    before = [fetch(chosen.artifact, settings, pod, needs, (spec.model, chosen.version))]
+    bundle = {"name": "bundle", "emptyDir": {}}
+    return job_pod(container, needs, bundle, BUNDLE, settings.serving_service_account, settings, pod, before)
 
 
 def _words(spec: ScoreBatchSpec, chosen: Chosen) -> list[str]:

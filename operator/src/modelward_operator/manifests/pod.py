@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelward_api import given_environment
@@ -144,4 +144,55 @@ def owner(kind: str, api_version: str, name: str, uid: str) -> Manifest:
         "uid": uid,
         "controller": True,
         "blockOwnerDeletion": True,
+    }
+
+
+def job_pod(
+    container: Manifest,
+    needs: Manifest,
+    volume: Manifest,
+    mount: str,
+    service_account: str,
+    settings: Settings,
+    pod: PodSettings,
+    init_containers: Sequence[Manifest] = (),
+) -> Manifest:
+    """Return the pod of a Job that reads from the store and writes to it.
+
+    Args:
+        container: Its name, image, command and environment; what all Jobs share is added.
+        needs: Its resources.
+        volume: The volume of its own that it reads.
+        mount: Where that volume is mounted.
+        service_account: The ServiceAccount, without a token.
+        settings: The operator's settings.
+        pod: The pod settings of the object and the chart.
+        init_containers: Containers that run before.
+    """
+    container = {
+        **container,
+        "securityContext": CONTAINER_SECURITY,
+        "resources": needs,
+        "volumeMounts": [
+            {"name": volume["name"], "mountPath": mount, "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            *authority_mounts(pod),
+            *store_mounts(settings, read_only=False),
+        ],
+    }
+    return {
+        "restartPolicy": "Never",
+        "serviceAccountName": service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": security(pod),
+        **placement(pod),
+        **({"initContainers": list(init_containers)} if init_containers else {}),
+        "containers": [container],
+        "volumes": [
+            volume,
+            {"name": "tmp", "emptyDir": {}},
+            *authority_volumes(pod),
+            *store_volumes(settings, read_only=False),
+        ],
     }

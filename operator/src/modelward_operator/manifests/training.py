@@ -10,19 +10,13 @@ from modelward_api.resources.pods import PodSettings, merged
 from modelward_api.resources.trainingjob import TrainingJobSpec
 from modelward_api.wire.exchange import INVALID_INPUT_EXIT_CODE
 from modelward_operator.manifests.pod import (
-    CONTAINER_SECURITY,
     Manifest,
-    authority_mounts,
-    authority_volumes,
     environment,
+    job_pod,
     metadata,
     owner,
-    placement,
     resources,
-    security,
     store_environment,
-    store_mounts,
-    store_volumes,
 )
 from modelward_operator.manifests.settings import Settings
 
@@ -100,30 +94,10 @@ def _pod(name: str, spec: TrainingJobSpec, settings: Settings, pod: PodSettings)
         "command": ["python", "-m", "modelward_training", "run"],
         **environment(pod, store_environment(settings)),
         "ports": [{"name": "progress", "containerPort": names.PROGRESS_PORT}],
-        "securityContext": CONTAINER_SECURITY,
-        "resources": resources(DEFAULT_REQUESTS, settings.pods.training.resources, spec.resources),
-        "volumeMounts": [
-            {"name": "spec", "mountPath": SPEC_MOUNT, "readOnly": True},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
-            *authority_mounts(pod),
-            *store_mounts(settings, read_only=False),
-        ],
     }
-    return {
-        "restartPolicy": "Never",
-        "serviceAccountName": settings.training_service_account,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": security(pod),
-        **placement(pod),
-        "containers": [container],
-        "volumes": [
-            {"name": "spec", "configMap": {"name": document_name(name)}},
-            {"name": "tmp", "emptyDir": {}},
-            *authority_volumes(pod),
-            *store_volumes(settings, read_only=False),
-        ],
-    }
+    needs = resources(DEFAULT_REQUESTS, settings.pods.training.resources, spec.resources)
+    document = {"name": "spec", "configMap": {"name": document_name(name)}}
+    return job_pod(container, needs, document, SPEC_MOUNT, settings.training_service_account, settings, pod)
 
 
 def model_version(namespace: str, name: str, spec: TrainingJobSpec, job_name: str, uri: str, digest: str) -> Manifest:
