@@ -170,13 +170,21 @@ class FaultScenario:
         )
 
     def kill(self, *pods: dict[str, Any]) -> None:
-        """kill -9 the process of each pod's container."""
+        """kill -9 the process of each pod's container, which may still be starting when this is called."""
         for pod in pods:
-            assert "running" in container_of(pod)["state"], pod["status"]
-            send(self.embedded, pod, signal.SIGKILL)
+            send(self.embedded, self._running(pod), signal.SIGKILL)
 
     def all_ready(self, version: str, count: int) -> None:
         self._wait(f"{count} ready pods of {version}", lambda: [ready(p) for p in self.pods(version)] == count * [True])
+
+    def _running(self, pod: dict[str, Any]) -> dict[str, Any]:
+        """The pod once its container runs: a pod is listed while its init containers still work."""
+        if runs(pod):
+            return pod
+        name = pod["metadata"]["name"]
+        return self._wait(
+            f"{name} runs", lambda: next((p for p in [self.ward.get("pod", name)] if p and runs(p)), None)
+        )
 
     def _staying(self, selector: str) -> list[dict[str, Any]]:
         found = self.ward.list("pods", "--selector", selector)
@@ -195,6 +203,10 @@ def send(cluster: Embedded, pod: dict[str, Any], number: signal.Signals) -> None
     """A signal to the process of a pod's container."""
     identifier = container_of(pod)["containerID"].removeprefix("containerd://")
     faults.signal_container(cluster, node_of(pod), identifier, number)
+
+
+def runs(pod: dict[str, Any]) -> bool:
+    return any("running" in container["state"] for container in pod["status"].get("containerStatuses", []))
 
 
 def container_of(pod: dict[str, Any]) -> dict[str, Any]:
