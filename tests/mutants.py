@@ -67,7 +67,9 @@ cli()
 def mutmut(*words: str, says: bool = False) -> str:
     """Run it; returns what it says, or shows it."""
     output = subprocess.PIPE if says else None
-    return subprocess.run([sys.executable, "-c", MUTMUT, *words], cwd=STAGE, text=True, stdout=output, check=True).stdout
+    return subprocess.run(
+        [sys.executable, "-c", MUTMUT, *words], cwd=STAGE, text=True, stdout=output, check=True
+    ).stdout
 
 
 def results() -> dict[str, Counter[str]]:
