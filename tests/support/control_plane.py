@@ -73,8 +73,9 @@ def define(plane: ControlPlane, log: Path) -> None:
 
 
 def _start(directory: Path, name: str, argv: list[str]) -> subprocess.Popen[bytes]:
+    env = {**os.environ, "GOGC": "400"}  # more memory for a quarter less of the processor's time
     with (directory / f"{name}.log").open("wb") as log:
-        return subprocess.Popen(argv, stdout=log, stderr=log)
+        return subprocess.Popen(argv, stdout=log, stderr=log, env=env)
 
 
 def _etcd_flags(directory: Path, client: int, peer: int) -> list[str]:
