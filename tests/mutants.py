@@ -88,6 +88,8 @@ def table(found: dict[str, Counter[str]]) -> str:
         noticed, tried = sum(endings[ending] for ending in NOTICED), endings.total() - endings["not checked"]
         name = module.removeprefix("modelward_operator.")
         rows.append(f"| {name} | {endings.total()} | {tried} | {noticed} | {noticed / tried if tried else 0:.1%} |")
+    if sum(found.values(), Counter())["not checked"]:
+        rows += ["", "The run was interrupted: the mutants that are not in the column *tried* were not tried yet."]
     return "\n".join(rows)
 
 
