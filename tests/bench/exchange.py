@@ -25,7 +25,7 @@ from modelward_operator.domain.rollout.observation import Pod, Version
 from modelward_operator.engine.pods.control_client import Exchange, IssuedLeases, connections
 from modelward_operator.engine.pods.request_signing import Signer, new_key
 from tests.bench import pods as ports
-from tests.contract.conftest import free_port
+from tests.support.ports import free_port
 
 
 def digest(number: int) -> str:

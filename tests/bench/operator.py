@@ -37,7 +37,8 @@ from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import KubernetesGateway, Manifest, Resource
 from modelward_operator.manifests.serving import short
 from tests.bench import pods as ports
-from tests.contract.conftest import CRDS, ControlPlane, api_server, free_port
+from tests.support.control_plane import CRDS, ControlPlane, api_server
+from tests.support.ports import free_port
 
 NAMESPACE = "scale"
 VERSIONS = 10

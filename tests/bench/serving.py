@@ -31,8 +31,8 @@ from modelward_serving._generated import open_inference_pb2 as pb
 from modelward_serving.model.bundle import Bundle
 from tests.bench.batch import train
 from tests.bench.peers import PEERS, Peer
-from tests.contract.conftest import free_port
 from tests.support.cluster.layout import cache_directory
+from tests.support.ports import free_port
 
 FEATURES = 30
 JSON, BINARY, GRPC = "REST JSON", "REST binary", "gRPC"

@@ -13,9 +13,10 @@ import pytest
 import yaml
 
 from modelward_operator.manifests.settings import Settings
-from tests.contract.conftest import api_server, control_plane  # noqa: F401
+from tests.contract.conftest import control_plane  # noqa: F401
 from tests.support.cluster import binaries
 from tests.support.cluster.layout import REPOSITORY, cache_directory
+from tests.support.control_plane import api_server
 
 CHART = REPOSITORY / "charts" / "modelward"
 VALUES = {

@@ -14,6 +14,7 @@ from tests.faults.cluster import NAMESPACE, NOWHERE
 from tests.faults.gateway import Fault
 from tests.faults.world import QUICK, TICK, World, world
 from tests.support.builders import digest
+from tests.support.cases import cases
 
 DIRECT = {"strategy": "direct"}
 HELD = {"steps": [{"weight": 50, "minRequests": 1_000_000}]}
@@ -117,7 +118,13 @@ def test_a_clock_that_was_behind_does_not_keep_a_promotion_from_its_end(harness)
 # Specs.
 
 
-@pytest.mark.parametrize(("before", "after"), list(itertools.permutations(WORKABLE, 2)), ids=str)
+@pytest.mark.parametrize(
+    ("before", "after"),
+    cases(
+        {f"{i}-{j}": (WORKABLE[i], WORKABLE[j]) for i, j in itertools.permutations(range(len(WORKABLE)), 2)},
+        always=["0-1", "1-2", "2-3", "3-0"],
+    ),
+)
 def test_a_spec_that_was_changed_is_as_if_it_had_been_so_from_the_first(before, after):
     ends = []
     for history in ([after], [before, after], [after, before, after]):
@@ -194,8 +201,16 @@ def test_an_api_server_that_fails_every_other_call_only_takes_longer(harness, mi
 # Stale reads.
 
 
-@pytest.mark.parametrize("lag", [1, 3, 8, 21])
-@pytest.mark.parametrize("resource", [None, *KINDS], ids=lambda resource: resource.kind if resource else "everything")
+@pytest.mark.parametrize(
+    ("resource", "lag"),
+    cases(
+        {
+            f"{kind.kind if kind else 'everything'}-{lag}": (kind, lag)
+            for kind, lag in itertools.product((None, *KINDS), (1, 3, 8, 21))
+        },
+        always=["everything-1", "everything-3", "everything-8", "everything-21", *(f"{kind.kind}-8" for kind in KINDS)],
+    ),
+)
 def test_an_operator_that_starts_with_old_readings_does_no_harm(harness, resource, lag):
     champion(harness)
     canary(harness, rollout=QUICK)

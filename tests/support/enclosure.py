@@ -25,8 +25,8 @@ import yaml
 
 from examples import monica
 from modelward_api import telemetry
-from tests.contract.conftest import CRDS, api_server
 from tests.support.cluster.layout import REPOSITORY
+from tests.support.control_plane import CRDS, api_server
 
 ADDRESS, RESOLVER = "10.99.0.2", "10.99.0.1"
 WINDOW = 13.0

@@ -41,8 +41,9 @@ from modelward_operator.engine.reconcile.reconciler import Reconciler
 from modelward_operator.engine.reconcile.record_key import Keeper
 from modelward_operator.manifests.serving import short
 from modelward_operator.manifests.settings import Settings
-from tests.contract.conftest import ControlPlane, free_port
 from tests.support.builders import KEY, digest, documents
+from tests.support.control_plane import ControlPlane
+from tests.support.ports import free_port
 
 SETTINGS = Settings(serving_image="serving:1", training_image="training:1", store_claim="store")
 MODEL = "mortality"

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.contract.conftest import free_port
 from tests.support.harness import OperatorHarness
+from tests.support.ports import free_port
 from tests.support.preloaded import Forked, loader
 
 PROGRAM = """

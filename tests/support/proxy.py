@@ -15,7 +15,8 @@ import aiohttp
 import yaml
 from aiohttp import web
 
-from tests.contract.conftest import ControlPlane, free_port
+from tests.support.control_plane import ControlPlane
+from tests.support.ports import free_port
 
 HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "host", "keep-alive"}
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 
 from modelward_api.wire.exchange import Challenger, ExchangeRequest, ExchangeResponse, TrafficLease
-from tests.contract.conftest import free_port
 from tests.support import bundles
+from tests.support.ports import free_port
 from tests.support.preloaded import Forked, loader
 
 Process = subprocess.Popen | Forked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import contextmanager
 
 import pytest
 
@@ -353,20 +353,44 @@ def api(control_plane):
     return control_plane.api
 
 
+MERGE = {"content-type": "application/merge-patch+json"}
+STRICTLY = {"dryRun": "All", "fieldValidation": "Strict"}
+
+
+def objects(document, name=""):
+    """Where the objects of a kind are, or one of them."""
+    [plural] = [known.plural for known in KINDS if known.name == document["kind"]]
+    return f"/apis/{document['apiVersion']}/namespaces/default/{plural}{name and '/'}{name}"
+
+
+@contextmanager
+def kept(api, document):
+    """Its path, while there is such an object."""
+    name = document["metadata"]["name"]
+    answer = api.post(objects(document), json=document)
+    assert answer.status_code == 201, answer.text
+    yield objects(document, name)
+    assert api.delete(objects(document, name)).status_code == 200
+
+
+def refusal(api, path, spec):
+    """Why a change of the spec is refused."""
+    answer = api.patch(path, json={"spec": spec}, headers=MERGE)
+    assert answer.status_code == 422, answer.text
+    return answer.json()["message"]
+
+
 @pytest.mark.parametrize(("document", "said"), REFUSED.values(), ids=REFUSED.keys())
 def test_the_api_server_refuses(api, document, said):
-    [plural] = [known.plural for known in KINDS if known.name == document["kind"]]
-    path = f"/apis/{document['apiVersion']}/namespaces/default/{plural}"
-    answer = api.post(path, json=document, params={"fieldValidation": "Strict"})
+    answer = api.post(objects(document), json=document, params={"fieldValidation": "Strict"})
     assert answer.status_code in (400, 422)
     assert said in answer.json()["message"]
 
 
 @pytest.fixture
-def created(control_plane):
-    control_plane.kubectl("create", "--filename", "-", document=version())
-    yield control_plane
-    control_plane.kubectl("delete", "mv", "m-1")
+def created(api):
+    with kept(api, version()) as path:
+        yield path
 
 
 CHANGES = {
@@ -378,57 +402,49 @@ CHANGES = {
 
 
 @pytest.mark.parametrize(("field", "change"), CHANGES.items(), ids=CHANGES.keys())
-def test_what_defines_a_version_cannot_be_changed(created, field, change):
-    patch = json.dumps({"spec": change})
-    done = created.kubectl("patch", "mv", "m-1", "--type=merge", "--patch", patch, check=False)
-    assert f"spec.{field} is immutable; apply a new ModelVersion instead" in done.stderr
-    assert f"spec.{field}: Invalid value" in done.stderr
+def test_what_defines_a_version_cannot_be_changed(api, created, field, change):
+    said = refusal(api, created, change)
+    assert f"spec.{field} is immutable; apply a new ModelVersion instead" in said
+    assert f"spec.{field}: Invalid value" in said
 
 
-def test_a_source_cannot_be_added_to_a_version(created):
-    patch = '{"spec":{"trainingJobRef":{"name":"t"}}}'
-    done = created.kubectl("patch", "mv", "m-1", "--type=merge", "--patch", patch, check=False)
-    assert "spec.trainingJobRef is immutable" in done.stderr
+def test_a_source_cannot_be_added_to_a_version(api, created):
+    assert "spec.trainingJobRef is immutable" in refusal(api, created, {"trainingJobRef": {"name": "t"}})
 
 
-def test_how_a_version_is_rolled_out_can_be_changed(created):
-    created.kubectl("patch", "mv", "m-1", "--type=merge", "--patch", '{"spec":{"rollout":{"paused":true}}}')
+def test_how_a_version_is_rolled_out_can_be_changed(api, created):
+    answer = api.patch(created, json={"spec": {"rollout": {"paused": True}}}, headers=MERGE)
+    assert answer.json()["spec"]["rollout"]["paused"] is True
 
 
-def test_defaults_are_filled_in(created):
-    spec = created.get("mv", "m-1")["spec"]
+def test_defaults_are_filled_in(api, created):
+    spec = api.get(created).json()["spec"]
     assert spec["rollout"]["strategy"] == "canary"
     assert [step["weight"] for step in spec["rollout"]["steps"]] == [5, 20, 50]
     assert spec["rollout"]["analysis"]["alpha"] == 0.05
     assert spec["serving"]["replicas"] == 1
 
 
-def test_as_many_subgroups_are_accepted_as_are_counted(control_plane):
+def test_as_many_subgroups_are_accepted_as_are_counted(api):
     document = subgroups({"column": "age", "cuts": [50]}, {"column": "sex"}, allowed=["m", "f", *map(str, range(28))])
-    control_plane.kubectl("create", "--dry-run=server", "--validate=strict", "--filename", "-", document=document)
+    assert api.post(objects(document), json=document, params=STRICTLY).status_code == 201
 
 
 @pytest.mark.parametrize("number", ["2", 2])
-def test_a_quantity_may_be_a_number_as_in_a_pod(control_plane, number):
+def test_a_quantity_may_be_a_number_as_in_a_pod(api, number):
     document = version(serving={"resources": {"requests": {"cpu": number}, "limits": {"cpu": 2}}})
-    control_plane.kubectl("create", "--dry-run=server", "--validate=strict", "--filename", "-", document=document)
+    assert api.post(objects(document), json=document, params=STRICTLY).status_code == 201
     assert ModelVersionSpec.model_validate(document["spec"]).serving.resources.requests == {"cpu": "2"}
 
 
-def test_a_training_may_be_suspended_and_nothing_else(control_plane):
-    control_plane.kubectl("create", "--filename", "-", document=training())
-    patch = ["patch", "tj", "mortality-v2", "--type=merge", "--patch"]
-    control_plane.kubectl(*patch, '{"spec":{"suspend":true}}')
-    for field, value in (("version", "9.0.0"), ("backoffLimit", 5), ("split", {"seed": 7}), ("promote", None)):
-        done = control_plane.kubectl(*patch, json.dumps({"spec": {field: value}}), check=False)
-        assert f"spec.{field} is immutable" in done.stderr
-    control_plane.kubectl("delete", "tj", "mortality-v2")
+def test_a_training_may_be_suspended_and_nothing_else(api):
+    with kept(api, training()) as path:
+        assert api.patch(path, json={"spec": {"suspend": True}}, headers=MERGE).status_code == 200
+        for field, value in (("version", "9.0.0"), ("backoffLimit", 5), ("split", {"seed": 7}), ("promote", None)):
+            assert f"spec.{field} is immutable" in refusal(api, path, {field: value})
 
 
-def test_a_batch_may_be_suspended_or_widened_and_nothing_else(control_plane):
-    control_plane.kubectl("create", "--filename", "-", document=batch())
-    patch = ["patch", "sb", "m-scores", "--type=merge", "--patch"]
-    control_plane.kubectl(*patch, '{"spec":{"suspend":true,"parallelism":9}}')
+def test_a_batch_may_be_suspended_or_widened_and_nothing_else(api):
     changes = {
         "version": "9.0.0",
         "shards": 5,
@@ -436,10 +452,11 @@ def test_a_batch_may_be_suspended_or_widened_and_nothing_else(control_plane):
         "keepColumns": ["id"],
         "onInvalidRow": "skip",
     }
-    for field, value in changes.items():
-        done = control_plane.kubectl(*patch, json.dumps({"spec": {field: value}}), check=False)
-        assert f"spec.{field} is immutable" in done.stderr
-    control_plane.kubectl("delete", "sb", "m-scores")
+    with kept(api, batch()) as path:
+        widened = {"spec": {"suspend": True, "parallelism": 9}}
+        assert api.patch(path, json=widened, headers=MERGE).status_code == 200
+        for field, value in changes.items():
+            assert f"spec.{field} is immutable" in refusal(api, path, {field: value})
 
 
 @pytest.mark.parametrize("file", sorted((REPOSITORY / "examples/mortality").glob("*.yaml")), ids=lambda p: p.stem)
@@ -476,40 +493,37 @@ COLUMNS = {
 
 
 @pytest.mark.parametrize(("short", "columns"), COLUMNS.items(), ids=COLUMNS.keys())
-def test_printer_columns_show_what_people_look_for(control_plane, short, columns):
+def test_printer_columns_show_what_people_look_for(control_plane, api, short, columns):
     document = {"mv": version, "tj": training, "dm": monitor, "sb": batch}[short]()
-    control_plane.kubectl("create", "--filename", "-", document=document)
-    status = {"status": {"phase": "Failed", "message": "Look here"} if short != "dm" else {"message": "Look here"}}
+    status = {"phase": "Failed", "message": "Look here"} if short != "dm" else {"message": "Look here"}
     name = document["metadata"]["name"]
-    control_plane.kubectl("patch", short, name, "--subresource=status", "--type=merge", "--patch", json.dumps(status))
-    header, row = control_plane.kubectl("get", short, name).stdout.splitlines()
-    assert " ".join(header.split()) == columns
-    assert document["spec"]["model"] in row
-    assert "Look here" in control_plane.kubectl("get", short, name, "--output=wide").stdout
-    assert name in control_plane.kubectl("get", "modelward").stdout
-    control_plane.kubectl("delete", short, name)
+    with kept(api, document) as path:
+        assert api.patch(f"{path}/status", json={"status": status}, headers=MERGE).status_code == 200
+        header, row = control_plane.kubectl("get", short, name).stdout.splitlines()
+        assert " ".join(header.split()) == columns
+        assert document["spec"]["model"] in row
+        assert "Look here" in control_plane.kubectl("get", short, name, "--output=wide").stdout
+        assert name in control_plane.kubectl("get", "modelward").stdout
 
 
-def test_a_condition_stands_once_for_its_type(created):
+def test_a_condition_stands_once_for_its_type(api, created):
     condition = {"type": "Ready", "status": "True", "reason": "R", "lastTransitionTime": "2026-01-01T00:00:00Z"}
-    patch = json.dumps({"status": {"conditions": [condition, condition]}})
-    words = ["patch", "mv", "m-1", "--subresource=status", "--type=merge", "--patch", patch]
-    assert "Duplicate value" in created.kubectl(*words, check=False).stderr
+    twice = {"status": {"conditions": [condition, condition]}}
+    assert "Duplicate value" in api.patch(f"{created}/status", json=twice, headers=MERGE).json()["message"]
 
 
 @pytest.mark.parametrize("duration", ["250ms", "90s", "1h30m", "7d", "0.5h", "9999d", "1d2h3m4s5ms", "2592000s"])
 def test_a_duration_as_people_write_it_is_accepted(api, duration):
-    path = "/apis/modelward.io/v1alpha1/namespaces/default/modelversions"
-    answer = api.post(path, json=version(rollout={"keepWarm": duration}), params={"dryRun": "All"})
+    document = version(rollout={"keepWarm": duration})
+    answer = api.post(objects(document), json=document, params={"dryRun": "All"})
     assert answer.status_code == 201, answer.text
 
 
 def test_everything_that_can_be_set_of_a_pod_is_accepted(api):
-    for kind, document in {
-        "modelversions": version(serving={"pod": OWN_PODS}),
-        "scorebatches": batch(pod=OWN_PODS),
-        "trainingjobs": training(lambda spec: spec.update(pod=OWN_PODS)),
-    }.items():
-        path = f"/apis/modelward.io/v1alpha1/namespaces/default/{kind}"
-        answer = api.post(path, json=document, params={"dryRun": "All", "fieldValidation": "Strict"})
+    for document in (
+        version(serving={"pod": OWN_PODS}),
+        batch(pod=OWN_PODS),
+        training(lambda spec: spec.update(pod=OWN_PODS)),
+    ):
+        answer = api.post(objects(document), json=document, params=STRICTLY)
         assert answer.status_code == 201, answer.text

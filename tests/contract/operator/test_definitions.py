@@ -10,7 +10,7 @@ import pytest
 from modelward_operator.engine.kube.watch_cache import WatchCache
 from modelward_operator.engine.queue import WorkQueue
 from modelward_operator.engine.watch import resync
-from tests.contract.conftest import api_server, define
+from tests.support.control_plane import api_server, define
 from tests.support.harness import operator_harness
 from tests.support.process import operator
 

@@ -12,10 +12,10 @@ import httpx
 import pytest
 import trustme
 
-from tests.contract.conftest import free_port
 from tests.support import bundles
 from tests.support.calls import infer, typed
 from tests.support.certificates import NAME, write
+from tests.support.ports import free_port
 from tests.support.servers import wait_for
 
 INPUTS = [

@@ -19,7 +19,7 @@ from modelward_serving.model import fetch
 from modelward_training.bundle import archive
 from modelward_training.data import sources
 from modelward_training.errors import StoreError
-from tests.contract.conftest import free_port
+from tests.support.ports import free_port
 
 SECRET = "PATIENT-7f3"
 DIGEST = "sha256:" + "a" * 64

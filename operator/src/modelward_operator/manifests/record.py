@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 
 from modelward_api import names
 from modelward_operator.domain.core import sealing
+from modelward_operator.domain.core.packing import unpacked
 from modelward_operator.domain.core.record import Ledger, ModelRecord
 from modelward_operator.domain.core.sealing import SealingKey
 from modelward_operator.manifests.pod import Manifest
@@ -99,28 +99,14 @@ def _with_ledger(record: ModelRecord, packed: str, namespace: str, model: str, k
         if not sealed and not key.reads_plain:
             raise sealing.BrokenSealError
         plain = sealing.unseal(key, namespace, model, written) if sealed else written
-        ledger = Ledger.model_validate_json(_unpacked(plain))
+        ledger = Ledger.model_validate_json(unpacked(plain, MAX_LEDGER))
     except sealing.OtherKeyError:
         lost = f"{where} are sealed with a key that is no longer in the operator's Secret. {anew}"
         return Kept(record, sealed=False, lost=lost)
-    except (sealing.BrokenSealError, ValidationError, OSError, EOFError, ValueError, zlib.error):
+    except (sealing.BrokenSealError, ValueError):
         lost = f"{where} cannot be opened: they were changed, or copied from another model or namespace. {anew}"
         return Kept(record, sealed=False, lost=lost)
     return Kept(record.model_copy(update={"ledger": ledger}), sealed=sealed)
-
-
-def _unpacked(packed: bytes) -> bytes:
-    """Return the content of a gzip file, behind which there may be zeros.
-
-    Raises:
-        ValueError: it is longer than a ledger can be, or cut off.
-        zlib.error: it is not gzip.
-    """
-    unpacker = zlib.decompressobj(wbits=31)
-    content = unpacker.decompress(packed, MAX_LEDGER)
-    if not unpacker.eof:
-        raise ValueError("too long, or cut off")
-    return content
 
 
 def _readable(document: dict[str, Any]) -> str:

@@ -178,7 +178,7 @@ def course(seed: int) -> list[tuple[int, int, int, int]]:
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 6))])
 def test_statuses_in_succession_leave_open_how_many_failed(seed, signal):
     """To one who knows at each look how many requests each stratum got, and that counts only grow.
 

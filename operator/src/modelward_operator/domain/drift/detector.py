@@ -11,6 +11,7 @@ from itertools import accumulate
 from operator import add
 
 from modelward_api.base import Digest
+from modelward_operator.domain.core.packing import unpacked
 from modelward_operator.domain.evidence import statistics
 
 CALM_WINDOWS = 3
@@ -128,14 +129,14 @@ def unpack(packed: str | None, champion: Digest) -> dict[str, Detector]:
     if packed is None:
         return {}
     try:
-        whose, features = json.loads(zlib.decompressobj().decompress(base64.b64decode(packed), MAX_UNPACKED))
+        whose, features = json.loads(unpacked(base64.b64decode(packed), MAX_UNPACKED))
         if whose != champion:
             return {}
         return {
             name: Detector(tuple(Stretch(w, tuple(counts)) for w, *counts in stretches), drifting, calm)
             for name, (drifting, calm, stretches) in features.items()
         }
-    except (ValueError, TypeError, AttributeError, zlib.error):
+    except (ValueError, TypeError, AttributeError):
         return {}
 
 
