@@ -268,6 +268,13 @@ def test_an_image_that_cannot_be_pulled_is_said_and_waited_for():
     assert condition(decision, "v2", "Reconciling").reason == "ImagePullBackOff"
 
 
+def test_a_store_that_cannot_be_reached_is_told_as_retried():
+    said = Failure("StoreUnreachable", "store://x: the server does not answer")
+    waiting = replace(version("v2", "Verifying"), pods=(Pod("v2-0", failure=said),))
+    decision = decide(observed(champion(), waiting, serves="v1"))
+    assert decision.statuses["v2"].message == f"{said.message}; the fetch is retried"
+
+
 def test_an_undecided_canary_is_rolled_back_at_its_deadline_without_quarantine():
     late = canary(rollout={**ONE_STEP, "deadline": "1h"}, since=3601)
     decision = decide(observed(champion(), late, serves="v1", paired=clean(50)))

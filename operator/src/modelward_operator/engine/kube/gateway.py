@@ -155,7 +155,7 @@ class KubernetesGateway:
     ) -> KubernetesGateway:
         """Connect with the pod's service account, else with a kubeconfig.
 
-        Only a kubeconfig's proxy-url is used: the variables of proxies are for other servers, and kopf's watches ignore them, too.
+        Only a kubeconfig's proxy-url is used. The environment's proxies are for other servers, and kopf's watches ignore them.
         """
         configuration = client.Configuration(client_session_kwargs={"trust_env": False})
         try:
