@@ -112,7 +112,15 @@ def test_the_commands_of_the_page_leave_nothing_but_the_store(clinic, tmp_path: 
     assert set(left) == {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 
 
-def test_a_namespace_with_the_operator_in_it_goes_within_a_minute(clinic):
+def test_a_namespace_with_the_operator_and_an_unfinished_batch_in_it_goes_within_a_minute(clinic):
+    spec = {
+        "model": "mortality",
+        "input": {"uri": "store://data/monica-1985-1986.csv", "format": "csv"},
+        "output": {"uri": "store://scores"},
+        "pod": {"nodeSelector": {"pool": "none"}},
+    }
+    clinic.apply({"apiVersion": "modelward.io/v1alpha1", "kind": "ScoreBatch", "metadata": {"name": "b"}, "spec": spec})
+    clinic.wait("its pod", lambda: clinic.list("pods", "--selector", "modelward.io/scorebatch=b"))
     began = time.monotonic()
     clinic.cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=60s")
     print(f"the namespace was gone after {time.monotonic() - began:.0f} s")

@@ -192,10 +192,10 @@ def test_bad_input_fails_the_job_at_once_and_a_drained_node_does_not_count():
     assert "ttlSecondsAfterFinished" not in ALL["training-job"]["spec"]
 
 
-def test_a_batch_has_one_index_a_shard_and_each_is_tried_again_by_itself():
+def test_a_batch_has_one_index_a_shard_and_its_pods_keep_no_namespace_from_ending():
     spec = ALL["scoring-job"]["spec"]
     assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 20, 4)
-    assert (spec["backoffLimitPerIndex"], spec["maxFailedIndexes"]) == (2, 0)
+    assert (spec["backoffLimit"], "backoffLimitPerIndex" in spec) == (8, False)
     rules = spec["podFailurePolicy"]["rules"]
     assert [rule["action"] for rule in rules] == ["FailJob", "Ignore"]
     assert rules[0]["onExitCodes"] == {"operator": "In", "values": [65]}, "of the fetch, too"
