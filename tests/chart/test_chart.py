@@ -279,7 +279,29 @@ def test_an_object_store_needs_no_claim(program):
     documents = rendered(program, VALUES["an object store"])
     settings = Settings.from_environment({k: v for k, v in environment(documents).items() if v is not None})
     assert (settings.store_uri, settings.store_claim, settings.store_secret) == ("s3://bucket/prefix", None, "keys")
-    assert not of(documents, "PersistentVolumeClaim") + of(documents, "Job")
+    assert not of(documents, "PersistentVolumeClaim")
+
+
+def test_an_object_store_is_checked_as_pods_use_it(program):
+    platform = VALUES["pods as a platform team has them"]["podDefaults"]
+    pods = {**platform, "envFrom": [{"configMapRef": {"name": "proxies"}}]}
+    (job,) = of(rendered(program, {**VALUES["an object store"], "podDefaults": pods}), "Job")
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    given = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert given["MODELWARD_STORE"] == "s3://bucket/prefix"
+    assert given["HTTPS_PROXY"] == "http://proxy:3128"
+    assert container["envFrom"] == [
+        {"configMapRef": {"name": "proxies"}, "prefix": "GIVEN_"},
+        {"secretRef": {"name": "keys"}},
+    ]
+    authorities = next(volume for volume in pod["volumes"] if volume["name"] == "authorities")
+    assert authorities["configMap"]["name"] == "corporate"
+    assert given["SSL_CERT_FILE"] == "/etc/modelward-authorities/ca.crt"
+
+
+def test_a_store_that_may_only_be_read_is_not_checked(program):
+    assert not of(rendered(program, {"storeCheck": {"enabled": False}}), "Job")
 
 
 def test_a_digest_is_used_instead_of_a_tag(program):

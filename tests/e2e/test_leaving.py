@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from examples import monica
 from examples.clinic import Clinic
+from tests.support.cluster.layout import REPOSITORY
 
 NAMESPACE = "leaving"
+PAGE = REPOSITORY / "docs" / "leaving.md"
+KINDS = "deployments,services,configmaps,secrets,serviceaccounts,networkpolicies,leases,controllerrevisions"
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +90,37 @@ def test_a_version_that_is_applied_again_after_an_uninstallation_keeps_its_pods(
     assert ready(clinic) == before
 
 
-def test_a_namespace_with_the_operator_in_it_goes_within_a_minute(clinic):
+def commands() -> str:
+    """What the page says of one namespace. The store and the CRDs stay for the other tests."""
+    blocks = re.findall(r"```\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    lines = "".join(blocks).replace("NAMESPACE", NAMESPACE).splitlines()
+    return "\n".join(line for line in lines if "persistentvolumeclaim" not in line and "delete crd" not in line)
+
+
+def test_the_commands_of_the_page_leave_nothing_but_the_store(clinic, tmp_path: Path):
+    for name, program in {"kubectl": "kube", "helm": "helm"}.items():
+        (tmp_path / name).symlink_to(clinic.cluster.binary(program))
+    labels = {"app.kubernetes.io/managed-by": "modelward"}
+    mark = {"apiVersion": "apps/v1", "kind": "ControllerRevision", "revision": 1, "data": {}}
+    clinic.apply({**mark, "metadata": {"name": "mortality-quarantine-1", "labels": labels}})
+    path, kubeconfig = f"{tmp_path}:{os.environ['PATH']}", str(clinic.cluster.kubeconfig)
+    environment = {**os.environ, "PATH": path, "KUBECONFIG": kubeconfig}
+    script = f"set -euo pipefail\n{commands()}"
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    left = clinic.kubectl("get", KINDS, "--output", "name").split()
+    assert set(left) == {"configmap/kube-root-ca.crt", "serviceaccount/default"}
+
+
+def test_a_namespace_with_the_operator_and_an_unfinished_batch_in_it_goes_within_a_minute(clinic):
+    spec = {
+        "model": "mortality",
+        "input": {"uri": "store://data/monica-1985-1986.csv", "format": "csv"},
+        "output": {"uri": "store://scores"},
+        "pod": {"nodeSelector": {"pool": "none"}},
+    }
+    clinic.apply({"apiVersion": "modelward.io/v1alpha1", "kind": "ScoreBatch", "metadata": {"name": "b"}, "spec": spec})
+    clinic.wait("its pod", lambda: clinic.list("pods", "--selector", "modelward.io/scorebatch=b"))
     began = time.monotonic()
     clinic.cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=60s")
     print(f"the namespace was gone after {time.monotonic() - began:.0f} s")

@@ -43,6 +43,10 @@ modelward-{{ .name }}
 {{- end -}}
 {{- end }}
 
+{{- define "modelward.store" -}}
+{{ .Values.store.uri | default "file:///var/lib/modelward/store" }}
+{{- end }}
+
 {{- define "modelward.rules" -}}
 - apiGroups: [modelward.io]
   resources: [modelversions]

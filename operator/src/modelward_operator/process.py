@@ -143,6 +143,8 @@ class Process:
             kept.cancel()
 
     async def _kopf(self, stop: asyncio.Event) -> None:
+        # kopf looks once for the kinds, and watches only those that it finds.
+        await self._cache.filled.wait()
         others = asyncio.all_tasks()
         watching = await kopf.spawn_tasks(
             registry=events.registry(self._queue, self._cache),

@@ -32,6 +32,8 @@ def main(*, supervised: bool = False) -> int:
     options = parser.parse_args()
     if options.command == "serve" and (options.tls_cert is None) != (options.tls_key is None):
         parser.error("set both --tls-cert and --tls-key, or neither")
+    if options.command == "check-store" and not options.store:
+        parser.error("set --store or MODELWARD_STORE")
     if options.command == "serve" and options.callers_issuer is not None:
         if not options.callers_audience:
             parser.error("--callers-issuer requires --callers-audience")
@@ -46,6 +48,10 @@ def main(*, supervised: bool = False) -> int:
 
         wanted = options.model, options.version
         return fetch.run(options.uri, options.digest, options.into, options.store, options.termination_log, *wanted)
+    if options.command == "check-store":
+        from modelward_serving.model import store_check
+
+        return store_check.run(options.store)
     if options.command == "batch":
         return _supervised_batch(options) if supervised else _batch(options)
     return _serve(options)
@@ -117,6 +123,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_fetch(commands, log)
     _add_serve(commands, log)
     _add_batch(commands, log)
+    checking = commands.add_parser(
+        "check-store", help="write a small file into the store and delete it, or say why not"
+    )
+    checking.add_argument("--store", default=os.environ.get("MODELWARD_STORE"), help="its address (MODELWARD_STORE)")
     commands.add_parser("version", help="print the version")
     return parser
 

@@ -88,3 +88,14 @@ async def test_an_operator_that_was_there_first_works_once_the_definitions_are(p
             running.wait(lambda: running.answers("/readyz")[0] == 503, 60)
             define(plane, tmp_path / "api.log")
             await works_or_ends(harness, running)
+
+
+async def test_an_operator_that_was_there_first_watches_as_soon_as_the_definitions_are(plane, tmp_path):
+    async with operator_harness(plane) as harness:
+        await harness.vacancy()
+        with operator(harness) as running:
+            running.wait(lambda: running.answers("/readyz")[0] == 503, 60)
+            define(plane, tmp_path / "api.log")
+            running.wait(running.leads, 20)
+            await harness.version("v1")
+            running.wait(lambda: harness.phase("v1") == "Verifying", 10)

@@ -22,6 +22,7 @@ from modelward_operator.engine.reconcile.statuses import write_status
 from modelward_operator.manifests import record as records
 from modelward_operator.manifests import serving, training
 from modelward_operator.manifests.service import service
+from tests.contract.conftest import free_port
 from tests.support.builders import KEY, digest
 from tests.support.harness import MODEL, SETTINGS, operator_harness
 from tests.support.objects import training as training_job
@@ -246,3 +247,12 @@ def _filled(model: type[Document]) -> ModelVersionStatus:
     )
     assert filled.model_fields_set == set(model.model_fields)
     return filled
+
+
+async def test_the_api_server_is_never_asked_through_the_environments_proxy(control_plane, monkeypatch):
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    gateway = await KubernetesGateway.connect(str(control_plane.kubeconfig))
+    assert await gateway.get(api.SERVICES, "default", "kubernetes")
+    await gateway.close()

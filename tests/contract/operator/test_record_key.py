@@ -16,6 +16,7 @@ from modelward_operator.domain.evidence import ledger
 from modelward_operator.domain.rollout.decision import Decision
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import GatewayError
+from modelward_operator.engine.pods import request_signing
 from modelward_operator.engine.reconcile import record_key
 from modelward_operator.engine.reconcile.record_key import Keeper
 from modelward_operator.manifests import keys
@@ -86,6 +87,10 @@ async def test_a_secret_that_is_deleted_is_put_back_and_one_that_is_restored_is_
     await harness.gateway.patch(api.SECRETS, harness.namespace, keys.RECORD_SECRET, {"data": data})
     await record_key.keep(harness.gateway, harness.namespace, keeper)
     assert keeper.key == ANOTHER
+
+
+def test_a_deleted_secret_is_noticed_within_seconds():
+    assert max(record_key.PERIOD, request_signing.PERIOD) <= 5
 
 
 @pytest.mark.parametrize("data", [{}, {"key": ""}, {"key": "c2hvcnQ="}], ids=["none", "empty", "short"])

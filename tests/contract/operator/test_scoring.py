@@ -59,7 +59,7 @@ async def test_a_batch_becomes_one_indexed_job_and_a_second_look_writes_nothing(
     await operate(key)
     job = await harness.get(api.JOBS, "b-scores")
     assert (job["spec"]["completionMode"], job["spec"]["completions"], job["spec"]["parallelism"]) == ("Indexed", 3, 2)
-    assert (job["spec"]["backoffLimitPerIndex"], job["spec"]["maxFailedIndexes"]) == (2, 0)
+    assert job["spec"]["backoffLimit"] == 4, "2 for each of the 2 pods that work at the same time"
     owner = job["metadata"]["ownerReferences"][0]
     assert (owner["kind"], owner["name"]) == ("ScoreBatch", "b")
     status = await harness.status("b", api.SCORE_BATCHES)

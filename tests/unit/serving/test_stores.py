@@ -15,7 +15,7 @@ from modelward_api import store
 from modelward_api.resources.trainingjob import Data
 from modelward_serving.batch import store as batch
 from modelward_serving.batch.errors import UnreachableError
-from modelward_serving.model import fetch
+from modelward_serving.model import fetch, store_check
 from modelward_training.bundle import archive
 from modelward_training.data import sources
 from modelward_training.errors import StoreError
@@ -145,7 +145,12 @@ class MANIFEST:
     model, version, digest = "m", "1.0.0", DIGEST
 
 
-USERS = [of_fetch, of_training, of_batch, of_writing_scores, of_writing_a_bundle]
+def of_the_check(_):
+    found = store_check.check("s3://bucket/clinic")
+    return found.reason, found.sentence
+
+
+USERS = [of_the_check, of_fetch, of_training, of_batch, of_writing_scores, of_writing_a_bundle]
 
 
 @pytest.mark.parametrize("use", USERS, ids=lambda use: use.__name__)
@@ -161,6 +166,7 @@ def test_each_trouble_has_its_reason_and_what_to_do_and_quotes_nobody(trouble, u
     assert remedy[reason] in message
     assert SECRET not in message
     assert "Error" not in message
+    assert "retried" not in message  # a Job's last pod says it, too
 
 
 def test_with_the_private_authority_in_the_bundle_the_store_is_read(private, authority, monkeypatch, tmp_path):
@@ -171,6 +177,21 @@ def test_with_the_private_authority_in_the_bundle_the_store_is_read(private, aut
         monkeypatch.setenv(name, value)
     (found,) = batch.find("s3://public/x.csv", "csv", "s3://public/scores", None).files
     assert found.size == len(b"a,b\n1,2\n")
+
+
+def test_a_store_that_can_be_written_is_left_as_it_was(tmp_path, capsys):
+    assert store_check.run(f"file://{tmp_path}") == 0
+    assert capsys.readouterr().out == f"file://{tmp_path} can be written\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_check_names_the_reason_in_one_line(private, monkeypatch, capsys):
+    monkeypatch.setitem(store.RETRIES, "max_retries", 0)
+    keys = {"AWS_ACCESS_KEY_ID": SECRET, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "r", "NO_PROXY": "localhost"}
+    for name, value in {**keys, "AWS_ENDPOINT": f"https://localhost:{private}"}.items():
+        monkeypatch.setenv(name, value)
+    assert store_check.run("s3://bucket/clinic") == 1
+    assert capsys.readouterr().out.startswith("StoreCertificateUntrusted: s3://bucket/clinic: ")
 
 
 def test_a_volume_that_belongs_to_others_is_told_as_such():

@@ -315,8 +315,8 @@ class PodSettings(Document):
     fetch_resources: Annotated[
         Resources,
         Field(
-            description="CPU and memory of the init container that fetches the bundle. Its limits default to those of the "
-            "main container."
+            description="CPU and memory of the init container that fetches the bundle. They default to those of the main "
+            "container."
         ),
     ] = Resources()
 

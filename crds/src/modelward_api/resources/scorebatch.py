@@ -82,7 +82,12 @@ class ScoreBatchSpec(Document):
     active_deadline: Annotated[Duration, Field(description="Maximum duration of the job, including retries.")] = "6h"
     backoff_limit: Annotated[
         int,
-        Field(ge=0, le=10, description="Number of retries of each shard after a crash. Invalid input is not retried."),
+        Field(
+            ge=0,
+            le=10,
+            description="Number of retries after crashes, for each of the pods that work at the same time. Invalid input is "
+            "not retried.",
+        ),
     ] = 2
     suspend: Annotated[bool, Field(description="Keep the job from starting, or stop it. Finished shards are kept.")] = (
         False

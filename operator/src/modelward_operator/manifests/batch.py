@@ -35,7 +35,11 @@ def job_name(name: str) -> str:
 
 
 def job(namespace: str, name: str, uid: str, spec: ScoreBatchSpec, chosen: Chosen, settings: Settings) -> Manifest:
-    """Return the Job. Invalid input or a wrong bundle fails it at once; anything else is retried, shard by shard."""
+    """Return the Job. Invalid input or a wrong bundle fails it at once; anything else is retried.
+
+    There is no backoffLimitPerIndex: Kubernetes then keeps a failed pod until its successor exists, and a namespace that is
+    deleted has no successors and would never end.
+    """
     pod = merged(settings.pods.pod_defaults, settings.pods.batch.pod, spec.pod)
     rules = [
         # Any container: the fetch exits so for a wrong bundle, the scoring for wrong input.
@@ -62,8 +66,7 @@ def job(namespace: str, name: str, uid: str, spec: ScoreBatchSpec, chosen: Chose
             "completionMode": "Indexed",
             "completions": spec.shards,
             "parallelism": min(spec.parallelism, spec.shards),
-            "backoffLimitPerIndex": spec.backoff_limit,
-            "maxFailedIndexes": 0,
+            "backoffLimit": spec.backoff_limit * min(spec.parallelism, spec.shards),
             "activeDeadlineSeconds": max(1, int(seconds(spec.active_deadline))),
             "suspend": spec.suspend,
             "podFailurePolicy": {"rules": rules},

@@ -34,7 +34,6 @@ DRAIN_SECONDS = 5
 CALM = 300
 """Seconds of lower load after which pods are removed: a lull in a ward is shorter."""
 DEFAULT_REQUESTS = {"cpu": "100m", "memory": "384Mi"}
-FETCH_REQUESTS = {"cpu": "50m", "memory": "64Mi"}
 
 
 def short(digest: str) -> str:
@@ -270,9 +269,9 @@ def fetch(
 ) -> Manifest:
     """Return the init container that fetches the bundle and verifies digest, model and version; only it sees the store.
 
-    Its limits are those of the main container unless they are set: a pod's limit is the larger of both.
+    Its resources are those of the main container unless they are set: a pod needs the larger of both.
     """
-    inherited = Resources(limits=beside.get("limits", {}))
+    inherited = Resources(requests=beside["requests"], limits=beside.get("limits", {}))
     words = ["fetch", "--uri", artifact.uri, "--digest", artifact.digest, "--into", BUNDLE]
     words += ["--model", wanted[0], "--version", wanted[1]]
     return {
@@ -282,7 +281,7 @@ def fetch(
         "command": ["python", "-m", "modelward_serving", *words],
         **environment(pod, store_environment(settings)),
         "securityContext": CONTAINER_SECURITY,
-        "resources": resources(FETCH_REQUESTS, inherited, pod.fetch_resources),
+        "resources": resources({}, inherited, pod.fetch_resources),
         "volumeMounts": [
             {"name": "bundle", "mountPath": BUNDLE},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from modelward_api.resources.conditions import Condition
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.core.record import ModelRecord, Quarantine
@@ -127,6 +128,28 @@ def test_a_standby_is_retired_when_it_has_been_kept_warm_long_enough():
     cold = decide(observed(winner, version("v1", "Standby", pods=1, since=601), serves="v2"))
     assert (phases(warm)["v1"], warm.workloads) == ("Standby", {"v2": 1, "v1": 1})
     assert (phases(cold)["v1"], cold.workloads) == ("Retired", {"v2": 1})
+
+
+def test_only_the_champion_is_promoted_and_only_a_version_with_pods_is_available():
+    first = decide(observed(champion(), serves="v1"))
+    assert condition(first, "v1", "Promoted").status == condition(first, "v1", "Available").status == "True"
+    winner = version("v2", "Champion", pods=1, rollout={"keepWarm": "10m"})
+    before = {"conditions": [c.to_json() for c in first.statuses["v1"].conditions]}
+    warm = decide(observed(winner, version("v1", "Standby", pods=1, since=599, **before), serves="v2"))
+    assert (condition(warm, "v1", "Promoted").status, condition(warm, "v1", "Available").status) == ("False", "True")
+    cold = decide(observed(winner, version("v1", "Standby", pods=1, since=601, **before), serves="v2"))
+    assert condition(cold, "v1", "Promoted").status == "False"
+    assert "Available" not in {c.type for c in cold.statuses["v1"].conditions}
+
+
+def test_a_version_that_is_released_is_not_told_as_rolled_back():
+    told = Condition(
+        type="RolledBack", status="True", reason="HarmShown", message="m", last_transition_time="2026-01-01T12:00:00Z"
+    )
+    before = {"conditions": [told.to_json()]}
+    decision = decide(observed(champion(), canary(**before), serves="v1", paired=clean(50)))
+    assert phases(decision)["v2"] == "Canary"
+    assert "RolledBack" not in {c.type for c in decision.statuses["v2"].conditions}
 
 
 def test_a_retired_version_has_no_pods_and_is_neither_ready_nor_on_its_way():
@@ -266,6 +289,13 @@ def test_an_image_that_cannot_be_pulled_is_said_and_waited_for():
     decision = decide(observed(champion(), waiting, serves="v1"))
     assert phases(decision)["v2"] == "Verifying"
     assert condition(decision, "v2", "Reconciling").reason == "ImagePullBackOff"
+
+
+def test_a_store_that_cannot_be_reached_is_told_as_retried():
+    said = Failure("StoreUnreachable", "store://x: the server does not answer")
+    waiting = replace(version("v2", "Verifying"), pods=(Pod("v2-0", failure=said),))
+    decision = decide(observed(champion(), waiting, serves="v1"))
+    assert decision.statuses["v2"].message == f"{said.message}; the fetch is retried"
 
 
 def test_an_undecided_canary_is_rolled_back_at_its_deadline_without_quarantine():

@@ -176,8 +176,8 @@ def test_bad_input_fails_with_what_the_pod_said():
 @pytest.mark.parametrize(
     ("job", "problem", "said"),
     [
-        ("FailedIndexes", Failure("DigestMismatch", "another bundle"), "DigestMismatch"),
-        ("FailedIndexes", None, "FailedIndexes"),
+        ("BackoffLimitExceeded", Failure("DigestMismatch", "another bundle"), "DigestMismatch"),
+        ("BackoffLimitExceeded", None, "BackoffLimitExceeded"),
         ("DeadlineExceeded", Failure("ImagePullBackOff", "no image"), "DeadlineExceeded"),
     ],
 )

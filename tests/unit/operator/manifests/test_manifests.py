@@ -179,6 +179,12 @@ def test_resources_that_are_given_win_over_the_defaults_one_by_one():
     }
 
 
+def test_a_limit_range_that_the_main_container_keeps_is_kept_by_the_fetch_too():
+    for name in ("deployment", "deployment-large", "scoring-job"):
+        pod = ALL[name]["spec"]["template"]["spec"]
+        assert pod["initContainers"][0]["resources"] == pod["containers"][0]["resources"]
+
+
 def test_bad_input_fails_the_job_at_once_and_a_drained_node_does_not_count():
     rules = ALL["training-job"]["spec"]["podFailurePolicy"]["rules"]
     assert [rule["action"] for rule in rules] == ["FailJob", "Ignore"]
@@ -186,10 +192,10 @@ def test_bad_input_fails_the_job_at_once_and_a_drained_node_does_not_count():
     assert "ttlSecondsAfterFinished" not in ALL["training-job"]["spec"]
 
 
-def test_a_batch_has_one_index_a_shard_and_each_is_tried_again_by_itself():
+def test_a_batch_has_one_index_a_shard_and_its_pods_keep_no_namespace_from_ending():
     spec = ALL["scoring-job"]["spec"]
     assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 20, 4)
-    assert (spec["backoffLimitPerIndex"], spec["maxFailedIndexes"]) == (2, 0)
+    assert (spec["backoffLimit"], "backoffLimitPerIndex" in spec) == (8, False)
     rules = spec["podFailurePolicy"]["rules"]
     assert [rule["action"] for rule in rules] == ["FailJob", "Ignore"]
     assert rules[0]["onExitCodes"] == {"operator": "In", "values": [65]}, "of the fetch, too"
@@ -200,7 +206,7 @@ def test_a_batch_scores_with_the_bundle_that_was_verified_and_cannot_change_it()
     fetch, batch = pod["initContainers"][0], pod["containers"][0]
     serving_fetch = ALL["deployment"]["spec"]["template"]["spec"]["initContainers"][0]
     assert {**fetch, "resources": None} == {**serving_fetch, "resources": None}
-    assert fetch["resources"]["limits"] == batch["resources"]["limits"]
+    assert fetch["resources"] == batch["resources"]
     assert next(m for m in batch["volumeMounts"] if m["name"] == "bundle")["readOnly"] is True
     assert f"--digest={DIGEST}" in batch["command"]
 

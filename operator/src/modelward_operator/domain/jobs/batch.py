@@ -52,7 +52,7 @@ class BatchJob:
     finished: str | None = None
     complete: bool = False
     failure: Failure | None = None
-    """The Job's own verdict: FailedIndexes, DeadlineExceeded, PodFailurePolicy."""
+    """The Job's own verdict: BackoffLimitExceeded, DeadlineExceeded, PodFailurePolicy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from modelward_operator.domain.core.failure import Failure
 MIN_RETRY, MAX_RETRY = 2.0, 300.0
 """Seconds until the next try: at least and at most."""
 MAX_QUOTE_LENGTH = 700
+_ABOVE_DEFAULT = "must be less than or equal to"
 
 QUOTA, FORBIDDEN, REFUSED, NO_PODS = Reason.QUOTA_EXCEEDED, Reason.FORBIDDEN, Reason.OBJECT_REFUSED, Reason.PODS_REFUSED
 REASONS = frozenset({QUOTA, FORBIDDEN, REFUSED, NO_PODS})
@@ -34,6 +35,10 @@ def without_pods(message: str) -> Failure:
     said = " ".join(message.split())[:MAX_QUOTE_LENGTH]
     reason = QUOTA if "quota" in said else NO_PODS
     remedy = "request less, set limits in resources, or change the rule"
+    if _ABOVE_DEFAULT in said:  # a request is never above a limit of ours
+        remedy = (
+            "that limit is the default of the namespace's LimitRange: set limits in resources, or raise the default"
+        )
     return Failure(reason, f"No pod can be created: {said}. It is retried; {remedy}")
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from modelward_api.base import seconds
 from modelward_api.bundle.documents import BundleDocuments
 from modelward_api.resources.modelversion import Phase, RolloutStep
-from modelward_api.resources.reasons import UNSERVABLE, Reason
+from modelward_api.resources.reasons import STORE_TROUBLES, UNSERVABLE, Reason
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.core import chain
 from modelward_operator.domain.core.caller_auth import refused_for
@@ -310,7 +310,11 @@ def _lasting_failure(version: Version) -> Failure | None:
 def _reason(version: Version, reason: str, message: str) -> tuple[str, str]:
     """Return reason and message: what its pods report, else what it waits for."""
     failure = version.failure
-    return (reason, message) if failure is None else (failure.reason, failure.message)
+    if failure is None:
+        return reason, message
+    # The pods of a version try for ever. The same report from a Job's pod may be its last.
+    again = "; the fetch is retried" if failure.reason in STORE_TROUBLES else ""
+    return failure.reason, f"{failure.message}{again}"
 
 
 def _first_pods(context: CandidateContext) -> int:

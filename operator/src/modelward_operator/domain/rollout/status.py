@@ -212,6 +212,8 @@ def _details(version: Version, plan: VersionPlan, facts: Facts, available: bool)
     if plan.replicas:
         state, reason = ("True", Reason.PODS_READY) if available else ("False", Reason.NO_POD_READY)
         found.append(Detail(ConditionType.AVAILABLE, state, reason, f"{version.ready_pods} ready pods"))  # type: ignore[arg-type]
+    else:
+        found.append(absent(ConditionType.AVAILABLE))
     found.append(_tls(version) if version.tls and plan.replicas else absent(ConditionType.TLS_READY))
     if plan.assessment is not None:
         found.append(
@@ -219,11 +221,21 @@ def _details(version: Version, plan: VersionPlan, facts: Facts, available: bool)
                 ConditionType.ANALYSIS_PASSING, PASSING[plan.assessment.verdict], plan.assessment.reason, plan.message
             )
         )
+    return (*found, *_outcome(version, plan), *_retirement(plan), *_losses(version, plan, facts), _pause(plan))
+
+
+def _outcome(version: Version, plan: VersionPlan) -> tuple[Detail, ...]:
+    """Return the conditions about promotion and rollback. A version that is released after a rollback begins anew."""
+    found: list[Detail] = []
     if plan.phase == "Champion":
         found.append(Detail(ConditionType.PROMOTED, "True", plan.reason, plan.message))
+    elif find(version.status.conditions, ConditionType.PROMOTED) is not None:
+        found.append(Detail(ConditionType.PROMOTED, "False", plan.reason, plan.message))
     if plan.phase == "RolledBack":
         found.append(Detail(ConditionType.ROLLED_BACK, "True", plan.reason, plan.message))
-    return (*found, *_retirement(plan), *_losses(version, plan, facts), _pause(plan))
+    elif plan.phase in (*UNDER_WAY, "Champion"):
+        found.append(absent(ConditionType.ROLLED_BACK))
+    return tuple(found)
 
 
 def _retirement(plan: VersionPlan) -> tuple[Detail, ...]:

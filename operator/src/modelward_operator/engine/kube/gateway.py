@@ -153,8 +153,11 @@ class KubernetesGateway:
     async def connect(
         cls, kubeconfig: str | None = None, permit: Callable[[], None] = lambda: None
     ) -> KubernetesGateway:
-        """Connect with the pod's service account, else with a kubeconfig."""
-        configuration = client.Configuration()
+        """Connect with the pod's service account, else with a kubeconfig.
+
+        Only a kubeconfig's proxy-url is used. The environment's proxies are for other servers, and kopf's watches ignore them.
+        """
+        configuration = client.Configuration(client_session_kwargs={"trust_env": False})
         try:
             if kubeconfig is not None:
                 raise config.ConfigException("a kubeconfig was given")

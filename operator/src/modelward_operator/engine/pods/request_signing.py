@@ -29,7 +29,7 @@ from modelward_operator.manifests import keys
 
 log = logging.getLogger(__name__)
 
-PERIOD = 60.0
+PERIOD = 5.0
 PUBLISH_PERIOD = 300.0
 """Seconds after which the public keys are written again, in case others have changed them."""
 LOOK_PERIOD, LOOKS_A_SECOND = 5.0, 10

@@ -13,7 +13,7 @@ from modelward_operator.manifests import keys
 
 log = logging.getLogger(__name__)
 
-PERIOD = 60.0
+PERIOD = 5.0
 """Seconds between two looks at the Secret."""
 
 
