@@ -33,6 +33,7 @@ FIELDS = [
     ("content-type", "application/grpc"), ("user-agent", "grpc-python"),
 ]  # fmt: skip
 CALLS, ROUNDS, BODY = 2000, 5, bytes(200)
+LISTENS = "listens"
 START = http2.PREFACE + http2.frame(4, 0, 0) + http2.frame(8, 0, 0, (2**30).to_bytes(4, "big"))
 
 
@@ -176,6 +177,7 @@ async def serve(kind: str, port: int) -> None:
         listener = await loop.create_server(
             lambda: http2.Connection(application, time.monotonic), "127.0.0.1", port, reuse_port=True
         )
+        print(LISTENS, flush=True)
         await ended.wait()
         listener.close()
         for connection in tuple(connections):
@@ -195,15 +197,18 @@ async def serve(kind: str, port: int) -> None:
     server.add_generic_rpc_handlers([Handler()])
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
+    print(LISTENS, flush=True)
     await ended.wait()
     await server.stop(10)
 
 
 def started(kind: str, port: int) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen([sys.executable, "-m", "tests.bench.own_code", kind, str(port)])
-    channel = grpc.insecure_channel(f"127.0.0.1:{port}")
-    grpc.channel_ready_future(channel).result(120)
-    channel.close()
+    """A server that listens. It says so itself: a probe of the port could reach the server before it, which shares the port."""
+    command = [sys.executable, "-m", "tests.bench.own_code", kind, str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    if process.stdout.readline().strip() != LISTENS.encode():
+        raise RuntimeError(f"{kind} did not start")
     return process
 
 
