@@ -42,7 +42,7 @@ class LeaseHolder:
         if told < self._newest:
             return Reason.STALE_EPOCH
         self._newest, self._lease, self._routes_by = told, lease, None
-        self.may_drain = lease is not None and lease.turn_away
+        self.may_drain = lease is not None and lease.drain
         if lease is not None:
             self._until = now + lease.ttl_seconds
             if not self._tally(lease.challenger.digest).tripped:

@@ -235,7 +235,7 @@ def _leases(plan: ModelPlan, versions: Mapping[str, Version], roles: Roles) -> t
     for name, version_plan in plan.version_plans.items():
         if version_plan.phase == "Standby":  # it forwards clients with an old connection to the champion
             sticky = champion.spec.serving.sticky_header
-            orders.append(LeaseOrder(name, champion.name, 100.0, 0.0, sticky, deadline, turn_away=True))
+            orders.append(LeaseOrder(name, champion.name, 100.0, 0.0, sticky, deadline, drain=True))
     return tuple(orders)
 
 

@@ -170,8 +170,8 @@ class Exchange:
             mirror=order.mirror,
             sticky_header=order.sticky_header,
             deadline_ms=order.deadline_ms,
-            ttl_seconds=STANDBY_LEASE_SECONDS if order.turn_away else LEASE_SECONDS,
-            turn_away=order.turn_away,
+            ttl_seconds=STANDBY_LEASE_SECONDS if order.drain else LEASE_SECONDS,
+            drain=order.drain,
             proof=self.signer.prove(challenger.artifact.digest),
         )
         if lease != before:
