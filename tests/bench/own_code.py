@@ -12,9 +12,11 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -165,6 +167,36 @@ def rewriting() -> dict[str, float]:
     return {"30 inputs (us)": apart * 1e6, "one input (us)": whole * 1e6}
 
 
+def signing() -> dict[str, float]:
+    from modelward_operator.domain.operator.keyring import Keyring, published, turned
+    from modelward_operator.engine.pods.request_signing import Signer, new_key
+    from modelward_serving.security.control_auth import ControlAuthenticator
+
+    now, content = datetime.now(UTC), bytes(1000)
+    ring = turned(Keyring(), now, new_key)
+    signer = Signer(ring)
+
+    def sign() -> float:
+        began = time.process_time()
+        for _ in range(200):
+            signer.sign("pod", "POST", "/v1/exchange", content, now)
+        return (time.process_time() - began) / 200
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "keys.json"
+        path.write_text(json.dumps(published(ring)))
+
+        def verify() -> float:
+            authenticator = ControlAuthenticator(path, "pod")
+            tokens = [signer.sign("pod", "POST", "/v1/exchange", content, now) for _ in range(200)]
+            began = time.process_time()
+            for token in tokens:
+                authenticator.check(f"Bearer {token}", "POST", "/v1/exchange", content)
+            return (time.process_time() - began) / 200
+
+        return {"sign (us)": median(sign) * 1e6, "verify (us)": median(verify) * 1e6}
+
+
 async def serve(kind: str, port: int) -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
@@ -279,6 +311,7 @@ def main() -> None:
     print(json.dumps({"framing": framing()}, indent=1), flush=True)
     print(json.dumps({"numbers": numbers()}, indent=1), flush=True)
     print(json.dumps({"rewriting": rewriting()}, indent=1), flush=True)
+    print(json.dumps({"signing": signing()}, indent=1), flush=True)
     for kind, port in (("ours", 18431), ("grpc.aio", 18432)):
         print(kind, "us of processor a call:", [round(calls(kind, port) * 1e6) for _ in range(3)], flush=True)
     for kind, port in (("ours", 18433), ("grpc.aio", 18434)):
