@@ -51,13 +51,13 @@ class Scenario:
 
 
 HARD = (
-    Scenario("hard: nonsense from the first request", "good", "nonsense", at_once=True),
-    Scenario("hard: nonsense after a good start", "good", "nonsense"),
-    Scenario("hard: refuses all after a good start", "good", "refusing"),
+    Scenario("hard: invalid scores from the first request", "good", "nonsense", at_once=True),
+    Scenario("hard: invalid scores after a good start", "good", "nonsense"),
+    Scenario("hard: every request refused after a good start", "good", "refusing"),
 )
 SOFT = Scenario("soft: failures rise from 2% to 6%", "base", "risen", at_once=True)
 UNCHANGED = Scenario("none: failures stay at 2%", "base", "as-before", at_once=True)
-WITHDRAWN = Scenario("after promotion: withdrawn by hand", "good", "good")
+WITHDRAWN = Scenario("after promotion: withdrawn manually", "good", "good")
 DELETED = Scenario("after promotion: deleted", "good", "good")
 
 
