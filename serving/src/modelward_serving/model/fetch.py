@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from modelward_api import job_process, names
 from modelward_api.bundle.documents import Signature, UnverifiedBundleError
 from modelward_api.resources.reasons import STORE_TROUBLES, Reason
-from modelward_api.store import InvalidAddressError, client_options, resolve, shown, split, trouble
+from modelward_api.store import InvalidAddressError, client_options, is_missing, resolve, shown, split, trouble
 from modelward_api.wire.exchange import INVALID_INPUT_EXIT_CODE, FetchOutcome
 from modelward_serving.model.bundle import unpack
 from modelward_serving.termination import tell
@@ -35,10 +35,7 @@ def fetch(
         message = f"The bundle at {told} cannot be used: {error}"
         return FetchOutcome.model_validate({"verified": False, "reason": error.reason, "message": message})
     except (OSError, obstore.exceptions.BaseError) as error:
-        missing = (
-            isinstance(error, FileNotFoundError) or "not found" in str(error).lower() or "No such file" in str(error)
-        )
-        if missing:
+        if is_missing(error):
             message = f"spec.artifact.uri: nothing found at {told}. Upload the bundle, or correct the address"
             return FetchOutcome(verified=False, reason=Reason.ARTIFACT_NOT_FOUND, message=message)
         found = trouble(error, uri)
