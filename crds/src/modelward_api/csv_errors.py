@@ -15,7 +15,7 @@ UTF16, UTF8_MARK = (b"\xff\xfe", b"\xfe\xff"), b"\xef\xbb\xbf"
 
 
 class MalformedError(Exception):
-    """A malformed file. The message says where and what to do, and quotes nothing of the file."""
+    """A malformed file. The message says where and what to do, and never quotes the file."""
 
 
 def check(file: BinaryIO) -> None:

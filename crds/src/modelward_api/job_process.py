@@ -1,4 +1,4 @@
-"""How the containers of Jobs end: at once when told to, and with a termination message without data."""
+"""Termination of the containers of Jobs: at once on a signal, with a termination message that contains no data."""
 
 from __future__ import annotations
 

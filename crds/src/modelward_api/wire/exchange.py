@@ -222,7 +222,7 @@ INVALID_INPUT_EXIT_CODE = 65
 
 
 TERMINATED_EXIT_CODE = 143
-"""Exit code of a pod that was told to end. The Job names the reason."""
+"""Exit code of a pod that was terminated by a signal. The Job has the reason."""
 
 
 class BatchOutcome(Document):

@@ -155,7 +155,7 @@ class Standby:
         return self._seen.record.holder if self._seen is not None and self._seen.record is not None else None
 
     def permit(self) -> None:
-        """Return only while this operator holds the Lease. Every write asks first.
+        """Return only while this operator holds the Lease. Every write calls this first.
 
         Raises:
             DeposedError: none was won yet, or see ``Leadership.check``.

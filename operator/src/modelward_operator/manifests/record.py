@@ -24,11 +24,11 @@ MAX_LEDGER = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a ConfigMap holds."""
+    """The content of the ConfigMap."""
 
     record: ModelRecord
     sealed: bool = True
-    """Whether nobody else can read the counts in it: else it is to be written again."""
+    """Whether only the operator can read the counts in it. If not, it must be written again."""
     lost: str | None = None
     """Why its counts cannot be read, if they cannot."""
 
@@ -110,7 +110,7 @@ def _with_ledger(record: ModelRecord, packed: str, namespace: str, model: str, k
 
 
 def _unpacked(packed: bytes) -> bytes:
-    """Return the content of a gzip file, behind which there may be zeros.
+    """Return the content of a gzip file, which may be followed by zeros.
 
     Raises:
         ValueError: it is longer than a ledger can be, or cut off.

@@ -34,7 +34,7 @@ MALFORMED = ("", Reason.WRONG_FIELDS)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What to score, and how."""
+    """The input, output and model of a batch."""
 
     input: str
     format: str

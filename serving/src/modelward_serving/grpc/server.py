@@ -74,7 +74,7 @@ class Method:
 
 
 REFUSED = Method(lambda _: None)
-"""Of a call that is refused already, while its response waits for the client."""
+"""The method of a refused call, while its response waits for the client."""
 
 
 class GrpcServer:
@@ -94,7 +94,7 @@ class GrpcServer:
         self._signature = inference.predictor.bundle.signature
         self._ready = True
         self._leaves: dict[Connection, float] = {}
-        """When each connection gets GOAWAY."""
+        """The time at which each connection gets GOAWAY."""
         self.connections = connections.Connections(connections.GRPC)
         """Limit of connections."""
         self._memory = Memory(getattr(inference, "budget", None))

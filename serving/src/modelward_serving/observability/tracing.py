@@ -1,4 +1,6 @@
-"""Traces of requests over OTLP, where OTEL_EXPORTER_OTLP_ENDPOINT names a collector. A span says who answered, never what.
+"""Traces of requests over OTLP, if OTEL_EXPORTER_OTLP_ENDPOINT names a collector.
+
+A span says which version answered, never what.
 
 The variables are OpenTelemetry's own: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 """

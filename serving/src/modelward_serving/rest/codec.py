@@ -143,7 +143,7 @@ class RestCodec:
         return self._validator.rows(request, all_outputs=all_outputs)
 
     def reply(self, outcome: ServedPrediction | Exception, rows: ValidatedRows, *, routed: bool) -> Reply:
-        """Return the response that tells an outcome."""
+        """Return the response for an outcome."""
         try:
             if isinstance(outcome, Exception):
                 raise outcome

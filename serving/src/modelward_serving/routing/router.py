@@ -52,7 +52,7 @@ class ChampionResult(msgspec.Struct, frozen=True):
 
 
 class RoutingPlan:
-    """What a lease means for its requests, computed once so that each request reads plain attributes."""
+    """A lease in the form that requests need, computed once so that each request reads plain attributes."""
 
     def __init__(self, lease: TrafficLease, counts: dict[str, int]) -> None:
         self.lease = lease

@@ -40,7 +40,7 @@ MAX_UNREAD = 256 * 1024
 """Bytes of responses blocked by flow control, above which further requests wait."""
 MAX_WRITE = 64 * 1024
 TURN = 0.002
-"""Seconds after which a busy connection yields to others."""
+"""Seconds after which a busy connection lets others continue."""
 LOOKS = 8
 """Frames between two checks of the clock."""
 MAX_WAIT_SECONDS = 10.0
@@ -151,7 +151,7 @@ class Stream:
     pending: bytearray | None = None
     trailers: bytes | None = None
     method: Any = None
-    """What the application calls; it sets this."""
+    """The method that the application calls, and sets."""
     asked: int = 0
     """Answered messages of a streaming call."""
     is_over: bool = False
@@ -183,7 +183,7 @@ class Stream:
 
 
 class Application(Protocol):
-    """The server behind the connections."""
+    """The server that handles the requests."""
 
     largest: int
     """Maximum bytes of a request's body."""

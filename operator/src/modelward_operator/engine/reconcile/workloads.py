@@ -22,7 +22,7 @@ from modelward_operator.manifests.service import service as desired_service
 async def ensure_workload(
     context: ReconcileContext, outcome: Outcome, version: Version, replicas: int, autoscaled: bool
 ) -> None:
-    """Bring one version's Deployment, autoscaler and disruption budget to what was decided."""
+    """Apply the decision to one version's Deployment, autoscaler and disruption budget."""
     current = context.snapshot.deployments.get(version.name)
     if version.artifact is None or version.artifact_failure is not None:
         return
@@ -71,7 +71,7 @@ async def _ensure_autoscaler(context: ReconcileContext, version: Version, autosc
 
 
 async def _ensure_budget(context: ReconcileContext, version: Version, replicas: int) -> None:
-    """Have a disruption budget where there is more than one pod. Nobody else changes it, so it is applied once a process."""
+    """Apply a disruption budget if there is more than one pod. Nobody else changes it, so once per process is enough."""
     key = (api.DISRUPTION_BUDGETS.kind, version.name)
     told = "" if replicas > 1 else "none"
     if context.memory.applied.get(key) == (told, version.uid):
