@@ -190,8 +190,8 @@ class Standby:
         now = self._looked = self._clock()
         self._trouble = ""
         self._seen = sighted(self._seen, read(manifest) if manifest is not None else None, now)
-        what = decide(self._me, self._seen, now, datetime.now(UTC), self._terms)
-        return await self._claim(what, now) if isinstance(what, Claim) else what.seconds
+        decision = decide(self._me, self._seen, now, datetime.now(UTC), self._terms)
+        return await self._claim(decision, now) if isinstance(decision, Claim) else decision.seconds
 
     def _complain(self, trouble: str) -> None:
         if trouble != self._trouble:

@@ -100,8 +100,8 @@ class Input:
     @property
     def digest(self) -> str:
         """SHA-256 over the names, sizes and tags of the files."""
-        told = [(file.path, file.size, file.tag) for file in self.files]
-        return "sha256:" + hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        parts = [(file.path, file.size, file.tag) for file in self.files]
+        return "sha256:" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @contextmanager

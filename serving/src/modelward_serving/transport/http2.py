@@ -276,9 +276,9 @@ class Connection(asyncio.Protocol):
         """Handle a new connection."""
         self._transport = transport
         settings = {0x3: MAX_STREAMS, 0x4: STREAM_WINDOW, 0x5: MAX_FRAME, 0x6: MAX_HEAD}
-        said = b"".join(_SETTING.pack(name, value) for name, value in settings.items())
+        content = b"".join(_SETTING.pack(name, value) for name, value in settings.items())
         more = (CONNECTION_WINDOW - 65_535).to_bytes(4)
-        self._transport.write(frame(SETTINGS, 0, 0, said) + frame(WINDOW_UPDATE, 0, 0, more))
+        self._transport.write(frame(SETTINGS, 0, 0, content) + frame(WINDOW_UPDATE, 0, 0, more))
         self._memory.connections.add(self)
         self._application.connected(self)
 

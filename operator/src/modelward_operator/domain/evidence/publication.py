@@ -151,11 +151,11 @@ def signals(
         fewest: Of the fewest failures.
     """
     passed = all(signal.verdict == "Pass" for signal in exact)
-    told = []
+    results = []
     for sharp, figures, end, other in zip(exact, middle, worst, fewest, strict=True):
         known = figures.model_copy(update={"bound": end.bound, "samples_needed": other.samples_needed})
-        told.append(_on_its_side(known, _verdict(sharp, end, passed=passed)))
-    return tuple(told)
+        results.append(_on_its_side(known, _verdict(sharp, end, passed=passed)))
+    return tuple(results)
 
 
 def _verdict(sharp: SignalEvidence, end: SignalEvidence, *, passed: bool) -> Verdict:

@@ -195,13 +195,13 @@ class Groups:
         more = f" (and in {_counted(len(harmed) - 1, 'more group')})" if len(harmed) > 1 else ""
         rate, evidence = self._figures(group)
         signal = group.worst.finding.signal
-        what = f"{'more ' if signal != 'flips' else ''}{WORDS[signal]}"
+        failures = f"{'more ' if signal != 'flips' else ''}{WORDS[signal]}"
         against = " than the champion" if signal != "flips" else ""
         if rate is not None:
-            what = f"{percent(rate)} {what}"
+            failures = f"{percent(rate)} {failures}"
         shown = f"above {self.needed:.1f}" if evidence is None else f"{evidence:g}"
         return (
-            f"Harm in {group.name}{more}: {what}{against} on {about(group.pairs)} paired requests "
+            f"Harm in {group.name}{more}: {failures}{against} on {about(group.pairs)} paired requests "
             f"(log-evidence {shown}, threshold {self.needed:.1f}, {tests} tests)"
         )
 
@@ -289,5 +289,5 @@ def _rounded(pairs: float) -> int:
     return max(10, round(pairs / unit) * unit)
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' if count != 1 else ''}"
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' if count != 1 else ''}"

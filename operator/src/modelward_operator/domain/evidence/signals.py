@@ -53,13 +53,13 @@ def assess(counts: PairedCounts, tripped: str | None, analysis: Analysis, others
     )
     rough = publication.rough(counts)
     exact = judge(counts, counts)
-    told = publication.signals(
+    published = publication.signals(
         exact,
         middle=judge(rough.middle, rough.middle),
         worst=judge(rough.most, rough.least),
         fewest=judge(rough.fewest, rough.fewest),
     )
-    return _together(exact, told, counts, tripped)
+    return _together(exact, published, counts, tripped)
 
 
 def _signals(
@@ -218,12 +218,12 @@ def _together(
 
 
 def _harm_message(signal: SignalEvidence) -> str:
-    what = WORDS[signal.name]
+    words = WORDS[signal.name]
     rate = percent(signal.estimate or 0.0)
     odds = f"(log-evidence {significant(signal.log_evidence or 0.0, 2):g}, threshold {signal.evidence_needed:.1f})"
     if signal.name in _ALLOWED:
-        return f"Harm: {rate} {what}, {percent(signal.threshold)} allowed {odds}"
-    return f"Harm: {rate} more {what} than the champion on about {signal.samples} paired requests {odds}"
+        return f"Harm: {rate} {words}, {percent(signal.threshold)} allowed {odds}"
+    return f"Harm: {rate} more {words} than the champion on about {signal.samples} paired requests {odds}"
 
 
 def _hold_message(held: list[SignalEvidence]) -> str:
@@ -241,8 +241,8 @@ def _hold_message(held: list[SignalEvidence]) -> str:
     if signal.bound is None:
         return progress
     if signal.name in _ALLOWED:
-        what = WORDS[signal.name]
-        return f"{progress}; {what} at most {percent(signal.bound)}, allowed {percent(signal.threshold)}"
+        words = WORDS[signal.name]
+        return f"{progress}; {words} at most {percent(signal.bound)}, allowed {percent(signal.threshold)}"
     return f"{progress}; harm at most {percent(signal.bound)}, margin {percent(signal.threshold)}"
 
 

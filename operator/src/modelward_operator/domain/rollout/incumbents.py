@@ -66,8 +66,8 @@ def is_champion(context: IncumbentContext) -> VersionPlan | None:
         return VersionPlan(
             "Champion", Reason.PROMOTED, "Serves all traffic", replicas=size, serve=True, decides="promote"
         )
-    said = version.status.history[-1].message if version.status.history else ""
-    return VersionPlan("Champion", Reason.SERVING, said or "Serves all traffic", replicas=size, serve=True)
+    last_message = version.status.history[-1].message if version.status.history else ""
+    return VersionPlan("Champion", Reason.SERVING, last_message or "Serves all traffic", replicas=size, serve=True)
 
 
 def is_recalled(context: IncumbentContext) -> VersionPlan | None:
