@@ -235,7 +235,7 @@ async def serve(kind: str, port: int) -> None:
 
 
 def started(kind: str, port: int) -> subprocess.Popen[bytes]:
-    """A server that listens. It says so itself: a probe of the port could reach the server before it, which shares the port."""
+    """Start a server and wait until it says that it listens. A probe could reach the previous server, which shares the port."""
     command = [sys.executable, "-m", "tests.bench.own_code", kind, str(port)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -250,7 +250,10 @@ def cpu(process: subprocess.Popen[bytes]) -> float:
 
 
 def asking(port: int, count: int | None, until: threading.Event) -> tuple[list[threading.Thread], list[int], list[str]]:
-    """Eight callers as they are by default, on a connection each: gRPC itself sends again what a server cannot have seen."""
+    """Start eight clients with default settings, on a connection each.
+
+    gRPC itself retries calls that a server cannot have seen.
+    """
     done, failed = [0], []
 
     def ask() -> None:
@@ -286,7 +289,7 @@ def calls(kind: str, port: int) -> float:
 
 
 def leaving(kind: str, port: int) -> tuple[int, list[str]]:
-    """Calls made, and those lost, while servers follow one another on a port, each told to end under load."""
+    """Return the calls made and those lost, while each server on a port is terminated under load and replaced by the next."""
     until = threading.Event()
     process = started(kind, port)
     threads, done, failed = asking(port, None, until)

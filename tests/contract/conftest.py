@@ -42,7 +42,7 @@ class ControlPlane:
 
     @cached_property
     def api(self) -> httpx.Client:
-        """The API server, asked as kubectl asks it, which takes a third of a second to start."""
+        """The API server, with requests as kubectl sends them; kubectl takes a third of a second to start."""
         config = json.loads(self.kubeconfig.read_text())
         headers = {"authorization": f"Bearer {config['users'][0]['user']['token']}"}
         return httpx.Client(base_url=config["clusters"][0]["cluster"]["server"], headers=headers, verify=False)

@@ -59,7 +59,7 @@ class Settings:
     allowed: float
     """The share of failures that a check accepts in the hard scenario, as in its guide."""
     step: int
-    """Percent of the callers that the new version gets at each step."""
+    """Percent of requests that the new version gets at each step."""
 
     @property
     def told(self) -> str:
@@ -95,7 +95,7 @@ class Peer(ABC):
 
     @abstractmethod
     def begin(self) -> Callable[[], Where]:
-        """Bring the good version into service; returns where callers go."""
+        """Bring the good version into service; return where clients send requests."""
 
     @abstractmethod
     def watch(self) -> Watch:

@@ -20,7 +20,8 @@ from tests.support.pages import written_into
 
 PAGE, PLOT = DOCS / "benchmarks-rollback.md", DOCS / "benchmarks-rollback.svg"
 HEADER = (
-    "| | settings | rolled back | seconds until it gets no request, p50 / p95 | until reported, p50 / p95 | requests | failed for clients |",
+    "| | settings | rolled back | seconds until it gets no request, p50 / p95 "
+    "| until reported, p50 / p95 | requests | failed for clients |",
     "|---|---|---|---|---|---|---|",
 )
 Group = tuple[str, str]

@@ -1,4 +1,4 @@
-"""What is done only on a look at the API server itself."""
+"""Effects that need a fresh read of the API server."""
 
 from __future__ import annotations
 

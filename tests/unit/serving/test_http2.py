@@ -1,4 +1,4 @@
-"""HTTP/2 against the h2 library as the caller, byte for byte in memory."""
+"""HTTP/2 with the h2 library as the client, byte for byte in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds at every step of every life that the walks have led."""
+"""Invariants of every step of the random walks."""
 
 from __future__ import annotations
 
