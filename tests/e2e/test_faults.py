@@ -126,7 +126,7 @@ def test_a_control_plane_that_restarts_freezes_and_dies_in_mid_canary_stops_no_p
             begun = time.monotonic()
             scenario.clinic.wait("the API server", scenario.embedded.is_ready)
             scenario.answers_of("10.0.0", 1)
-            row["canary goes on after"] = round(time.monotonic() - begun, 1)
+            row["canary resumes after"] = round(time.monotonic() - begun, 1)
 
     etcd, server = (scenario.embedded, "etcd"), (scenario.embedded, "kube-apiserver")
     away("API server: restarted", 0, lambda: faults.kill(*server), lambda: scenario.embedded.start("kube-apiserver"))
