@@ -551,7 +551,7 @@ class Connection(asyncio.Protocol):
         """Close, or let the client close if it has not failed.
 
         It may still send WINDOW_UPDATE while it reads. A closed socket would answer that with a reset, and the kernel would
-        discard what the client has not received yet. (TLS waits for the client's end by itself.)
+        discard what the client has not received yet. (uvloop's TLS waits for the client's end itself.)
         """
         if self._phase == CLOSING or not self._transport.can_write_eof():
             self._transport.close()
