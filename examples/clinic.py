@@ -1,4 +1,4 @@
-"""A clinic on a cluster: Modelward installed by its chart, data in its store, a service that asks the model.
+"""A clinic on a cluster: Modelward installed by its chart, data in its store, and a service that uses the model.
 
 The demo tells what it does with it; the end-to-end tests assert.
 """
@@ -73,7 +73,7 @@ class Clinic:
         return self.wait(f"ModelVersion {name} in {' or '.join(phases)}", reached, seconds)
 
     def report(self) -> str:
-        """What a person would look at first."""
+        """Return the objects that a person would look at first."""
         looks = (
             ("get", "mv,tj,dm,pods,services", "--output", "wide"),
             ("get", "events", "--sort-by=.lastTimestamp"),

@@ -89,11 +89,11 @@ def better_version(clinic: Clinic) -> None:
     follow(clinic, "mortality-v2", ("Champion",), 300)
 
 
-def broken_version(clinic: Clinic, ward: Replay) -> None:
+def broken_version(clinic: Clinic, replay: Replay) -> None:
     say("7. Version 3, broken (somebody swapped the label): noticed, and rolled back")
     trained(clinic, 3)
     follow(clinic, "mortality-v3", ("RolledBack",), 300)
-    counts = ward.counts()
+    counts = replay.counts()
     answers = counts["versions"].get("3.0.0", 0)
     if answers:
         lasted = counts["last"]["3.0.0"] - counts["first"]["3.0.0"]
@@ -106,11 +106,11 @@ def broken_version(clinic: Clinic, ward: Replay) -> None:
     follow(clinic, "mortality-v3", ("Quarantined",), 60)
 
 
-def drift(clinic: Clinic, ward: Replay) -> list[dict[str, Any]]:
+def drift(clinic: Clinic, replay: Replay) -> list[dict[str, Any]]:
     say("8. A DriftMonitor, and another population: older patients, cholesterol mostly unknown")
     clinic.kubectl("apply", "--filename", str(MANIFESTS / "driftmonitor.yaml"))
     clinic.wait("the monitor's first window", lambda: clinic.status("driftmonitor", "mortality").get("windowSince"), 60)
-    first = ward.stop()
+    first = replay.stop()
     rows = monica.as_csv(monica.hospitalised(87, 93))
     shifted = clinic.start_replay("ward-shifted", rows, "--rate", "40", "--shifted")
     clinic.wait("drift", lambda: clinic.status("driftmonitor", "mortality").get("state") == "Drifting", 180)
@@ -140,10 +140,10 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="go on with what an earlier demo left")
     try:
         clinic = prepare(parser.parse_args())
-        ward = first_version(clinic)
+        replay = first_version(clinic)
         better_version(clinic)
-        broken_version(clinic, ward)
-        return conclude(clinic, drift(clinic, ward))
+        broken_version(clinic, replay)
+        return conclude(clinic, drift(clinic, replay))
     except ClusterError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1

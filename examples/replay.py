@@ -43,7 +43,7 @@ UNANSWERED = (
     "UNAVAILABLE: keepalive",
     "UNAVAILABLE: ping timeout",
 )
-"""What gRPC says of connections. Only its words tell a status that a server has sent from these: all others are answers."""
+"""Texts of gRPC for connection errors. Only the text distinguishes them from a status that a server sent."""
 
 
 def request_body(row: dict[str, str]) -> bytes:
@@ -66,15 +66,15 @@ def shifted(row: dict[str, str], draw: random.Random) -> dict[str, str]:
 
 
 class UnansweredError(Exception):
-    """The connection broke, was never made, or stayed silent: nobody has answered."""
+    """The connection broke, was never established, or stayed silent: there was no answer."""
 
 
 class RefusedError(Exception):
-    """An answer, and not the one that was asked for."""
+    """An answer, but not the requested one."""
 
 
 class Counts:
-    """What came back."""
+    """Counts of responses."""
 
     def __init__(self) -> None:
         self.sent = self.ok = self.failed = self.retried = 0
@@ -109,7 +109,7 @@ class Counts:
 
 
 class OverGrpc:
-    """The same requests as gRPC calls, on one connection that lasts as long as it is let."""
+    """The same requests as gRPC calls, on one connection that is kept as long as the server allows."""
 
     def __init__(self, address: str, model: str, retry: bool) -> None:
         import grpc

@@ -113,7 +113,7 @@ def main() -> None:
 
 
 def measure(folder: Path, bundle: served.Bundle, options: argparse.Namespace, output: str, rows: int) -> None:
-    """One run, told as a line."""
+    """Run once; return a line of figures."""
     task = score.Task(
         f"file://{folder}/input",
         options.format,

@@ -44,7 +44,7 @@ Key = tuple[str, int, str]
 
 @dataclass(frozen=True)
 class Round:
-    """What one round found of the champion."""
+    """Figures of the champion in one round."""
 
     rate: float
     """Requests a second."""
@@ -100,12 +100,12 @@ def measure(champion: Subject, other: Subject, protocol: str, connections: int, 
 
 
 def core_seconds(pid: int) -> float:
-    """What all threads of a process have run for."""
+    """Return the processor time of all threads of a process."""
     return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
 def of_ours(*subjects: Subject) -> float:
-    """What the servers, and the load generators that have ended, have run for."""
+    """Return the processor time of the servers and of the load generators that have ended."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return sum(core_seconds(subject.pid) for subject in subjects) + ended.ru_utime + ended.ru_stime
 

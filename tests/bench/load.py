@@ -88,7 +88,10 @@ def _frame(kind: int, flags: int, stream: int, content: bytes) -> bytes:
 
 
 class _GrpcCaller(_Caller):
-    """The same over HTTP/2: frames made once, but for the stream's number. A gRPC library would be slower than servers."""
+    """The same over HTTP/2, with frames that are made once except for the stream's number.
+
+    A gRPC library would be slower than servers.
+    """
 
     def __init__(self, fields: bytes, message: bytes, *rest: Any) -> None:
         super().__init__(b"", *rest)
@@ -174,7 +177,7 @@ async def over_grpc(address: str, method: str, body: bytes, connections: int, se
 async def _until(
     host: str | None, port: int | None, connections: int, seconds: float, caller: Callable[..., _Caller]
 ) -> list[float]:
-    """Have so many callers ask for so long, each on a connection of its own."""
+    """Let this many clients send requests for that time, each on its own connection."""
     loop, latencies, ended = asyncio.get_running_loop(), [], []
     until = time.perf_counter() + seconds
     for _ in range(connections):

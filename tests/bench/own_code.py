@@ -12,9 +12,11 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -33,6 +35,7 @@ FIELDS = [
     ("content-type", "application/grpc"), ("user-agent", "grpc-python"),
 ]  # fmt: skip
 CALLS, ROUNDS, BODY = 2000, 5, bytes(200)
+LISTENS = "listens"
 START = http2.PREFACE + http2.frame(4, 0, 0) + http2.frame(8, 0, 0, (2**30).to_bytes(4, "big"))
 
 
@@ -164,6 +167,36 @@ def rewriting() -> dict[str, float]:
     return {"30 inputs (us)": apart * 1e6, "one input (us)": whole * 1e6}
 
 
+def signing() -> dict[str, float]:
+    from modelward_operator.domain.operator.keyring import Keyring, published, turned
+    from modelward_operator.engine.pods.request_signing import Signer, new_key
+    from modelward_serving.security.control_auth import ControlAuthenticator
+
+    now, content = datetime.now(UTC), bytes(1000)
+    ring = turned(Keyring(), now, new_key)
+    signer = Signer(ring)
+
+    def sign() -> float:
+        began = time.process_time()
+        for _ in range(200):
+            signer.sign("pod", "POST", "/v1/exchange", content, now)
+        return (time.process_time() - began) / 200
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "keys.json"
+        path.write_text(json.dumps(published(ring)))
+
+        def verify() -> float:
+            authenticator = ControlAuthenticator(path, "pod")
+            tokens = [signer.sign("pod", "POST", "/v1/exchange", content, now) for _ in range(200)]
+            began = time.process_time()
+            for token in tokens:
+                authenticator.check(f"Bearer {token}", "POST", "/v1/exchange", content)
+            return (time.process_time() - began) / 200
+
+        return {"sign (us)": median(sign) * 1e6, "verify (us)": median(verify) * 1e6}
+
+
 async def serve(kind: str, port: int) -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
@@ -176,6 +209,7 @@ async def serve(kind: str, port: int) -> None:
         listener = await loop.create_server(
             lambda: http2.Connection(application, time.monotonic), "127.0.0.1", port, reuse_port=True
         )
+        print(LISTENS, flush=True)
         await ended.wait()
         listener.close()
         for connection in tuple(connections):
@@ -195,15 +229,18 @@ async def serve(kind: str, port: int) -> None:
     server.add_generic_rpc_handlers([Handler()])
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
+    print(LISTENS, flush=True)
     await ended.wait()
     await server.stop(10)
 
 
 def started(kind: str, port: int) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen([sys.executable, "-m", "tests.bench.own_code", kind, str(port)])
-    channel = grpc.insecure_channel(f"127.0.0.1:{port}")
-    grpc.channel_ready_future(channel).result(120)
-    channel.close()
+    """Start a server and wait until it says that it listens. A probe could reach the previous server, which shares the port."""
+    command = [sys.executable, "-m", "tests.bench.own_code", kind, str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    if process.stdout.readline().strip() != LISTENS.encode():
+        raise RuntimeError(f"{kind} did not start")
     return process
 
 
@@ -213,7 +250,10 @@ def cpu(process: subprocess.Popen[bytes]) -> float:
 
 
 def asking(port: int, count: int | None, until: threading.Event) -> tuple[list[threading.Thread], list[int], list[str]]:
-    """Eight callers as they are by default, on a connection each: gRPC itself sends again what a server cannot have seen."""
+    """Start eight clients with default settings, on a connection each.
+
+    gRPC itself retries calls that a server cannot have seen.
+    """
     done, failed = [0], []
 
     def ask() -> None:
@@ -249,7 +289,7 @@ def calls(kind: str, port: int) -> float:
 
 
 def leaving(kind: str, port: int) -> tuple[int, list[str]]:
-    """Calls made, and those lost, while servers follow one another on a port, each told to end under load."""
+    """Return the calls made and those lost, while each server on a port is terminated under load and replaced by the next."""
     until = threading.Event()
     process = started(kind, port)
     threads, done, failed = asking(port, None, until)
@@ -274,6 +314,7 @@ def main() -> None:
     print(json.dumps({"framing": framing()}, indent=1), flush=True)
     print(json.dumps({"numbers": numbers()}, indent=1), flush=True)
     print(json.dumps({"rewriting": rewriting()}, indent=1), flush=True)
+    print(json.dumps({"signing": signing()}, indent=1), flush=True)
     for kind, port in (("ours", 18431), ("grpc.aio", 18432)):
         print(kind, "us of processor a call:", [round(calls(kind, port) * 1e6) for _ in range(3)], flush=True)
     for kind, port in (("ours", 18433), ("grpc.aio", 18434)):

@@ -177,7 +177,7 @@ class Peer:
     infer: str
     protocols: tuple[str, ...] = ("rest",)
     oip: bool = False
-    """Whether it speaks the Open Inference Protocol."""
+    """Whether it supports the Open Inference Protocol."""
     files: dict[str, object] = field(default_factory=dict)
     interpreter: str = sys.executable
 

@@ -34,7 +34,7 @@ class Pod:
     version: str
     digest: str
     challenger: str | None = None
-    """Of whose answers it has evidence, by four strata."""
+    """The challenger that it has evidence about, in four strata."""
 
 
 def address(number: int) -> str:

@@ -26,16 +26,16 @@ def tables(sizes: Figures, exchange: Figures, day: date) -> str:
     rows = [
         ("full resync, from the start of the process", lambda s: f"{s['resync']['seconds']:.1f} s"),
         ("… its CPU", lambda s: f"{s['resync']['cpu_s']:.1f} s"),
-        ("memory at rest (RSS)", lambda s: f"{s['rest']['rss_mib']:.0f} MiB"),
-        ("… at most", lambda s: f"{s['peak_mib']:.0f} MiB"),
-        ("writes at rest", lambda s: f"{s['rest']['writes']} in {s['rest']['seconds']:.0f} s"),
-        ("CPU at rest", lambda s: f"{100 * s['rest']['cores']:.1f} % of a core"),
-        ("looks at a model at rest", lambda s: f"{s['rest']['reconciles'] / s['rest']['seconds']:.1f} a second"),
+        ("memory when idle (RSS)", lambda s: f"{s['rest']['rss_mib']:.0f} MiB"),
+        ("… peak", lambda s: f"{s['peak_mib']:.0f} MiB"),
+        ("writes when idle", lambda s: f"{s['rest']['writes']} in {s['rest']['seconds']:.0f} s"),
+        ("CPU when idle", lambda s: f"{100 * s['rest']['cores']:.1f} % of a core"),
+        ("reconciles when idle", lambda s: f"{s['rest']['reconciles'] / s['rest']['seconds']:.1f} a second"),
         ("a change, p50", lambda s: f"{s['change']['p50_s']:.3f} s"),
         ("a change, p99", lambda s: f"{s['change']['p99_s']:.3f} s"),
-        ("calls a look, at rest", lambda s: _calls(s["rest"])),
-        ("calls a look, with changes", lambda s: _calls(s["change"])),
-        ("calls of the full resync", lambda s: _total(s["resync"]["calls"])),
+        ("API calls per reconcile, idle", lambda s: _calls(s["rest"])),
+        ("API calls per reconcile, with changes", lambda s: _calls(s["change"])),
+        ("API calls of the full resync", lambda s: _total(s["resync"]["calls"])),
     ]
     lines += [f"| {what} | " + " | ".join(tell(size) for size in sizes) + " |" for what, tell in rows]
     lines += ["", "**Exchange of leases and evidence, once a second with each pod**", ""]
@@ -58,12 +58,12 @@ def _total(calls: dict[str, int]) -> str:
 
 
 def plot(sizes: Figures, to: Path) -> None:
-    """How it grows: resync, memory, latency, CPU, each with the bound that it must keep."""
+    """Growth of resync time, memory, latency and CPU, with their limits."""
     panels = [
         ("full resync, s", [s["resync"]["seconds"] for s in sizes], 30.0),
         ("memory, MiB", [s["peak_mib"] for s in sizes], 300.0),
         ("a change, p99, s", [s["change"]["p99_s"] for s in sizes], 1.0),
-        ("CPU at rest, % of a core", [100 * s["rest"]["cores"] for s in sizes], None),
+        ("CPU when idle, % of a core", [100 * s["rest"]["cores"] for s in sizes], None),
     ]
     versions = [s["versions"] for s in sizes]
     pyplot.rcParams.update({"font.size": 9, "svg.hashsalt": "modelward"})
@@ -76,7 +76,7 @@ def plot(sizes: Figures, to: Path) -> None:
         axis.set_ylim(bottom=0)
         axis.set_xlim(left=0)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel("ModelVersions (dashed: what it must keep)", fontsize=9)
+    figure.supxlabel("ModelVersions (dashed: limit)", fontsize=9)
     figure.savefig(to, metadata={"Date": None})
 
 

@@ -1,4 +1,4 @@
-"""Where the time of one request goes, in microseconds, on one core: decode, check, route, score, count, answer.
+"""The time of one request by step, in microseconds, on one core: decode, check, route, score, count, answer.
 
 In one process without HTTP, the best of many short runs of each step, for 20 numbers a row unless told otherwise.
 """

@@ -1,4 +1,4 @@
-"""What the chart gives to Argo CD: its health script, in the Lua of Argo CD's version (5.1), and a sync without hooks."""
+"""The chart in Argo CD: its health script, in the Lua of Argo CD's version (5.1), and a sync without hooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chart: what it renders means what it should, and the real helm installs, upgrades and uninstalls it."""
+"""The chart: its rendered objects, and its installation, upgrade and removal by the real helm."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ QUICK = {
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """The cluster that is there, or one that goes with the tests."""
+    """The current cluster, or one that exists for these tests only."""
     embedded = provider() == "embedded"
     was_there = embedded and Embedded(Layout.from_environment()).nodes > 0
     yield ensure_cluster(nodes=2, images=True)
@@ -89,23 +89,23 @@ def trained(installed: Clinic) -> TrainedClinic:
         status = installed.wait(f"end of {name}", lambda n=name: _ended(installed, n), 240)
         assert status["phase"] == "Complete", status
         bundles[f"v{number}"] = Bundle(f"{number}.0.0", status["uri"], status["digest"])
-    ward = TrainedClinic(installed.cluster, installed.namespace, bundles)
-    _add_broken(ward)
-    return ward
+    clinic = TrainedClinic(installed.cluster, installed.namespace, bundles)
+    _add_broken(clinic)
+    return clinic
 
 
 @pytest.fixture
-def ward(trained: TrainedClinic) -> TrainedClinic:
-    """No model versions, no monitors, nothing remembered."""
+def clinic(trained: TrainedClinic) -> TrainedClinic:
+    """A clinic without model versions, monitors and records."""
     clean(trained)
     return trained
 
 
 @pytest.fixture
-def champion(ward: TrainedClinic) -> str:
-    """Version 1 in charge."""
-    ward.version("v1", "v1")
-    ward.wait_phase("v1", "Champion")
+def champion(clinic: TrainedClinic) -> str:
+    """Version 1 as the champion."""
+    clinic.version("v1", "v1")
+    clinic.wait_phase("v1", "Champion")
     return "v1"
 
 
@@ -115,12 +115,12 @@ def events() -> str:
 
 
 @pytest.fixture
-def client(ward: TrainedClinic, champion: str, events: str):
-    """A service that asks all the time; no request of it may fail."""
-    replay = ward.start_replay("client", events, "--rate", "40")
+def client(clinic: TrainedClinic, champion: str, events: str):
+    """A client that sends requests all the time. None of them may fail."""
+    replay = clinic.start_replay("client", events, "--rate", "40")
     yield replay
     counts = replay.stop()
-    ward.kubectl("delete", "pod", "client", "--wait=false", "--grace-period=0", "--force")
+    clinic.kubectl("delete", "pod", "client", "--wait=false", "--grace-period=0", "--force")
     assert counts["failed"] == 0, json.dumps(counts)
     assert counts["ok"] == counts["sent"]
 
@@ -131,7 +131,7 @@ def _ended(clinic: Clinic, name: str) -> dict[str, Any] | None:
 
 
 def clean(clinic: Clinic) -> None:
-    """No model versions, no monitors, nothing remembered."""
+    """A clinic without model versions, monitors and records."""
     clinic.kubectl("delete", "mv,dm,scorebatch", "--all", "--timeout=120s")
     # What was rolled back is remembered in two places.
     clinic.kubectl("delete", "controllerrevisions", "--selector", "modelward.io/model=mortality")
@@ -144,9 +144,9 @@ def clean(clinic: Clinic) -> None:
     clinic.wait("the end of the serving pods", gone, 60)
 
 
-def _add_broken(ward: TrainedClinic) -> None:
-    path = ward.bundles["v2"].uri.removeprefix("store://")
-    content = ward.take(path)
+def _add_broken(clinic: TrainedClinic) -> None:
+    path = clinic.bundles["v2"].uri.removeprefix("store://")
+    content = clinic.take(path)
     kinds = {
         "nan": faulty_bundles.not_a_number,
         "impossible": faulty_bundles.not_a_probability,
@@ -154,5 +154,5 @@ def _add_broken(ward: TrainedClinic) -> None:
     }
     for number, (name, nodes) in enumerate(kinds.items(), start=4):
         archive, digest = faulty_bundles.rebuilt(content, f"{number}.0.0", nodes)
-        ward.put_bytes(f"models/{name}.bentomodel", archive)
-        ward.bundles[name] = Bundle(f"{number}.0.0", f"store://models/{name}.bentomodel", digest)
+        clinic.put_bytes(f"models/{name}.bentomodel", archive)
+        clinic.bundles[name] = Bundle(f"{number}.0.0", f"store://models/{name}.bentomodel", digest)

@@ -11,18 +11,18 @@ from tests.support.pages import written_into
 
 FIGURES, PAGE = REPOSITORY / "build" / "faults.json", REPOSITORY / "docs" / "operations.md"
 TOLD = ("fault", "operator", "sent", "failed", "retried", "slowest")
-"""What every row has; the rest is told as it is named."""
+"""Keys of every row; others are shown by their names."""
 SLOW = 1.0
-"""Seconds from which on somebody at a ward would notice."""
+"""Seconds that a person would notice."""
 
 
 def table(rows: list[dict[str, Any]], day: date) -> str:
-    """One line a fault."""
+    """Return one line for each fault."""
     lines = [
         f"Measured on {day.isoformat()} on two nodes, 30 requests a second over REST and 30 over gRPC:"
         f" {sum(row['sent'] for row in rows):,} requests, {sum(row['failed'] for row in rows)} failed.",
         "",
-        "| what fails | what callers see | what the operator does | measured |",
+        "| fault | effect on clients | the operator's response | measured |",
         "|---|---|---|---|",
         *(f"| {row['fault']} | {_seen(row)} | {row['operator']} | {_measured(row)} |" for row in rows),
     ]
@@ -30,7 +30,7 @@ def table(rows: list[dict[str, Any]], day: date) -> str:
 
 
 def _seen(row: dict[str, Any]) -> str:
-    seen = [f"{row[kind]} {words}" for kind, words in (("failed", "failed"), ("retried", "sent again")) if row[kind]]
+    seen = [f"{row[kind]} {words}" for kind, words in (("failed", "failed"), ("retried", "retried")) if row[kind]]
     if row["slowest"] >= SLOW:
         seen.append(f"answers after up to {row['slowest']:.1f} s")
     return ", ".join(seen) or "nothing"

@@ -47,7 +47,7 @@ class Caller:
 class FaultScenario:
     """A model with its callers, and what may happen to them."""
 
-    ward: TrainedClinic
+    clinic: TrainedClinic
     embedded: Embedded
     events: str
     """The rows that are asked."""
@@ -56,7 +56,7 @@ class FaultScenario:
     """What the callers were started with; None while there are none."""
     seen: list[dict[str, Any]] = field(default_factory=list)
 
-    def asked_by(self, *options: str) -> None:
+    def use_clients(self, *options: str) -> None:
         """One caller over each protocol on the first node, started with these options; they stay until others are wanted."""
         if self.options != options:
             self.leave()
@@ -67,36 +67,36 @@ class FaultScenario:
         """The callers go; none of their requests has failed."""
         counts = {caller.replay.name: caller.replay.stop() for caller in self.callers}
         if counts:
-            self.ward.kubectl("delete", "pod", *counts, "--grace-period=0", "--force")
+            self.clinic.kubectl("delete", "pod", *counts, "--grace-period=0", "--force")
         self.callers, self.options = (), None
         for count in counts.values():
             assert count["failed"] == 0, counts
             assert count["ok"] == count["sent"]
 
     def _caller(self, name: str, *options: str) -> Caller:
-        replay = self.ward.start_replay(name, self.events, "--rate", str(RATE), *options, node="node0")
-        pod = f"{self.ward.namespace}_{name}_{self.ward.get('pod', name)['metadata']['uid']}"
+        replay = self.clinic.start_replay(name, self.events, "--rate", str(RATE), *options, node="node0")
+        pod = f"{self.clinic.namespace}_{name}_{self.clinic.get('pod', name)['metadata']['uid']}"
         return Caller(replay, self.embedded.layout.node(0) / "pod-logs" / pod / "main" / "0.log")
 
-    def goes_on(self, answers: int = 2 * RATE) -> None:
-        """Every caller gets so many more answers."""
+    def keeps_answering(self, answers: int = 2 * RATE) -> None:
+        """Wait until every client got this many more answers."""
         before = [caller.counts()["ok"] for caller in self.callers]
         self._wait("more answers", lambda: self._more("ok", before, answers))
 
     def answers_of(self, version: str, answers: int = RATE // 3) -> None:
-        """Every caller gets more answers of that version."""
+        """Wait until every client got more answers of that version."""
         before = [caller.counts()["versions"].get(version, 0) for caller in self.callers]
         self._wait(f"answers of {version}", lambda: self._more("versions", before, answers, version))
 
-    def goes_on_for(self, seconds: float) -> None:
-        """That long, no caller waits for an answer for three seconds."""
+    def keeps_answering_for(self, seconds: float) -> None:
+        """Watch for that time; no client may wait three seconds for an answer."""
         begun = time.monotonic()
         while time.monotonic() - begun < seconds:
             before = [caller.counts()["ok"] for caller in self.callers]
             self._wait("more answers", lambda before=before: self._more("ok", before, 1), seconds=3)
 
     def last_answer_of(self, version: str) -> float:
-        """When the last caller got it, in seconds since 1970."""
+        """Return when a client last got an answer of that version, in seconds since 1970."""
         return max(caller.counts()["last"].get(version, 0.0) for caller in self.callers)
 
     @contextlib.contextmanager
@@ -108,7 +108,7 @@ class FaultScenario:
         begin = [(caller.counts(), caller.log.stat().st_size) for caller in self.callers]
         row: dict[str, Any] = {"fault": fault, "operator": operator}
         yield row
-        self.goes_on()
+        self.keeps_answering()
         totals: Counter[str] = Counter()
         for caller, (before, size) in zip(self.callers, begin, strict=True):
             lines = caller.lines(size)
@@ -121,26 +121,26 @@ class FaultScenario:
 
     def champion(self) -> str:
         """The name of the ModelVersion in charge."""
-        versions = self.ward.list("modelversions")
+        versions = self.clinic.list("modelversions")
         (name,) = [v["metadata"]["name"] for v in versions if v.get("status", {}).get("phase") == "Champion"]
         return name
 
     def samples(self, name: str) -> int:
         """The requests that a version's evidence rests on, as far as its status tells."""
         return max(
-            (signal["samples"] for signal in self.ward.status("modelversion", name).get("evidence", [])), default=0
+            (signal["samples"] for signal in self.clinic.status("modelversion", name).get("evidence", [])), default=0
         )
 
     def canary(self, bundle: str, analysis: dict[str, Any] = PATIENT, **spec: Any) -> str:
         """A version that answers every other request for as long as it is left there; its name."""
         held = {"steps": [{"weight": 50, "minRequests": 1_000_000}], "analysis": analysis}
-        self.ward.version(bundle, bundle, rollout=held, **spec)
-        self.ward.wait_phase(bundle, "Canary")
-        self.answers_of(self.ward.bundles[bundle].version)
+        self.clinic.version(bundle, bundle, rollout=held, **spec)
+        self.clinic.wait_phase(bundle, "Canary")
+        self.answers_of(self.clinic.bundles[bundle].version)
         return bundle
 
     def remove(self, *names: str) -> None:
-        self.ward.kubectl("delete", "modelversion", *names, "--timeout=60s")
+        self.clinic.kubectl("delete", "modelversion", *names, "--timeout=60s")
 
     def pods(self, version: str) -> list[dict[str, Any]]:
         """The pods of a version that are meant to stay."""
@@ -151,7 +151,7 @@ class FaultScenario:
 
     def leading(self) -> list[dict[str, Any]]:
         """Whoever holds the operator's Lease, once it runs; without a Lease, all of its pods."""
-        lease = self.ward.get("lease", LEASE_NAME) or {}
+        lease = self.clinic.get("lease", LEASE_NAME) or {}
         holder = lease.get("spec", {}).get("holderIdentity")
         return [pod for pod in self.operators() if ready(pod) and holder in (None, pod["metadata"]["name"])]
 
@@ -160,9 +160,9 @@ class FaultScenario:
         doomed = self._wait("an operator that leads", self.leading)
         for name, phase in phases.items():
             reached = f"--for=jsonpath={{.status.phase}}={phase}"
-            self.ward.kubectl("wait", f"modelversion/{name}", reached, "--timeout=90s")
+            self.clinic.kubectl("wait", f"modelversion/{name}", reached, "--timeout=90s")
         self.kill(*doomed)
-        assert {name: self.ward.status("modelversion", name)["phase"] for name in phases} == phases
+        assert {name: self.clinic.status("modelversion", name)["phase"] for name in phases} == phases
         before = {pod["metadata"]["uid"]: restarts(pod) for pod in doomed}
         self._wait(
             "its end is noticed",
@@ -183,11 +183,11 @@ class FaultScenario:
             return pod
         name = pod["metadata"]["name"]
         return self._wait(
-            f"{name} runs", lambda: next((p for p in [self.ward.get("pod", name)] if p and runs(p)), None)
+            f"{name} runs", lambda: next((p for p in [self.clinic.get("pod", name)] if p and runs(p)), None)
         )
 
     def _staying(self, selector: str) -> list[dict[str, Any]]:
-        found = self.ward.list("pods", "--selector", selector)
+        found = self.clinic.list("pods", "--selector", selector)
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     def _more(self, key: str, before: Sequence[int], answers: int, version: str | None = None) -> bool:
@@ -196,7 +196,7 @@ class FaultScenario:
         return all(n >= b + answers for n, b in zip(now, before, strict=True))
 
     def _wait(self, what: str, condition: Any, seconds: float = 60) -> Any:
-        return self.ward.wait(what, condition, seconds, every=0.1)
+        return self.clinic.wait(what, condition, seconds, every=0.1)
 
 
 def send(cluster: Embedded, pod: dict[str, Any], number: signal.Signals) -> None:

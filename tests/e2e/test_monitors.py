@@ -9,38 +9,39 @@ from tests.e2e.conftest import QUICK
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 
 
-def monitor(ward, name: str, **spec) -> None:
+def monitor(clinic, name: str, **spec) -> None:
     body = {"model": "mortality", "interval": "5s", "tests": {"minimumRows": 150, "minimumEffect": 0.25}, **spec}
-    ward.apply(
+    clinic.apply(
         {"apiVersion": "modelward.io/v1alpha1", "kind": "DriftMonitor", "metadata": {"name": name}, "spec": body}
     )
 
 
-def test_a_monitor_of_an_unknown_model_or_feature_says_so(ward, champion):
-    monitor(ward, "nobody", model="nobody")
-    monitor(ward, "agee", features=["agee"])
-    ward.wait(
+def test_a_monitor_of_an_unknown_model_or_feature_says_so(clinic, champion):
+    monitor(clinic, "nobody", model="nobody")
+    monitor(clinic, "agee", features=["agee"])
+    clinic.wait(
         "unknown model",
-        lambda: ward.condition("driftmonitor", "nobody", "Reconciling").get("reason") == "ModelNotFound",
+        lambda: clinic.condition("driftmonitor", "nobody", "Reconciling").get("reason") == "ModelNotFound",
     )
-    ward.wait(
-        "unknown feature", lambda: ward.condition("driftmonitor", "agee", "Stalled").get("reason") == "FeatureNotFound"
+    clinic.wait(
+        "unknown feature",
+        lambda: clinic.condition("driftmonitor", "agee", "Stalled").get("reason") == "FeatureNotFound",
     )
-    assert "spec.features[0]" in ward.status("driftmonitor", "agee")["message"]
+    assert "spec.features[0]" in clinic.status("driftmonitor", "agee")["message"]
 
 
-def test_a_shift_is_called_and_hands_back_to_the_warm_version(ward, champion, events):
-    ward.version("v2", "v2", rollout={**QUICK, "strategy": "direct"})
-    ward.wait_phase("v2", "Champion")
-    monitor(ward, "watch", actions=[{"when": "drift", "do": "rollback"}])
-    ward.wait("a window", lambda: ward.status("driftmonitor", "watch").get("windowSince"))
-    client = ward.start_replay("client", events, "--rate", "60", "--shifted")
-    status = ward.wait_phase("v2", "RolledBack", seconds=120)
+def test_a_shift_is_called_and_hands_back_to_the_warm_version(clinic, champion, events):
+    clinic.version("v2", "v2", rollout={**QUICK, "strategy": "direct"})
+    clinic.wait_phase("v2", "Champion")
+    monitor(clinic, "watch", actions=[{"when": "drift", "do": "rollback"}])
+    clinic.wait("a window", lambda: clinic.status("driftmonitor", "watch").get("windowSince"))
+    client = clinic.start_replay("client", events, "--rate", "60", "--shifted")
+    status = clinic.wait_phase("v2", "RolledBack", seconds=120)
     assert "watch" in status["message"]
-    ward.wait_phase("v1", "Champion")
-    taken = ward.wait("the action is told", lambda: ward.status("driftmonitor", "watch").get("actionsTaken"))
+    clinic.wait_phase("v1", "Champion")
+    taken = clinic.wait("the action is told", lambda: clinic.status("driftmonitor", "watch").get("actionsTaken"))
     assert taken[-1]["do"] == "rollback"
     before = client.counts()["versions"].get("1.0.0", 0)
-    ward.wait("answers of version 1", lambda: client.counts()["versions"].get("1.0.0", 0) > before + 60)
+    clinic.wait("answers of version 1", lambda: client.counts()["versions"].get("1.0.0", 0) > before + 60)
     counts = client.stop()
     assert counts["failed"] == 0, counts

@@ -76,37 +76,37 @@ FILES = {
 """By the names of the objects that read them. Their own file names hold the mark, too."""
 
 
-def test_marked_values_of_requests_are_found_nowhere(ward, client):
-    ward.version("v3", "v3")
-    ward.wait_phase("v3", "Canary", "RolledBack")
-    said = ward.kubectl("exec", "client", "--", "python", "-c", SCRIPT, MARK, str(AGE))
+def test_marked_values_of_requests_are_found_nowhere(clinic, client):
+    clinic.version("v3", "v3")
+    clinic.wait_phase("v3", "Canary", "RolledBack")
+    said = clinic.kubectl("exec", "client", "--", "python", "-c", SCRIPT, MARK, str(AGE))
     assert '"reason"' in said
-    pods = ward.list("pods", "--selector", "modelward.io/model=mortality")
-    found = {f"logs of {pod}": logs for pod, logs in logs_of(ward, pods).items()}
-    ward.wait_phase("v3", "RolledBack", seconds=180)
-    is_nowhere(ward, {"answers": said, **found})
+    pods = clinic.list("pods", "--selector", "modelward.io/model=mortality")
+    found = {f"logs of {pod}": logs for pod, logs in logs_of(clinic, pods).items()}
+    clinic.wait_phase("v3", "RolledBack", seconds=180)
+    is_nowhere(clinic, {"answers": said, **found})
 
 
-def test_marked_values_of_files_are_found_nowhere(ward, champion):
+def test_marked_values_of_files_are_found_nowhere(clinic, champion):
     for name, content in FILES.items():
         path = f"data/{name}/{MARK}.{name.rpartition('-')[2]}"
-        ward.put_bytes(path, content if isinstance(content, bytes) else content.encode())
-        ward.kubectl("exec", "store", "--", "sh", "-c", f"cp {STORE}/{path} {STORE}/data/{name}.data")
-    ward.apply(*(job(name) for name in FILES), *(batch(name) for name in FILES))
+        clinic.put_bytes(path, content if isinstance(content, bytes) else content.encode())
+        clinic.kubectl("exec", "store", "--", "sh", "-c", f"cp {STORE}/{path} {STORE}/data/{name}.data")
+    clinic.apply(*(job(name) for name in FILES), *(batch(name) for name in FILES))
     try:
         for kind in ("trainingjob", "scorebatch"):
             for name in FILES:
-                status = ward.wait(f"the end of {kind} {name}", lambda k=kind, n=name: ended(ward, k, n), 300)
+                status = clinic.wait(f"the end of {kind} {name}", lambda k=kind, n=name: ended(clinic, k, n), 300)
                 assert status["phase"] == "Failed", (kind, name, status)
                 assert status["conditions"], status
-        written = ward.kubectl("exec", "store", "--", "sh", "-c", f"cd {STORE} && ls -R scores models")
-        pods = ward.list("pods", "--selector", "app.kubernetes.io/component in (training, batch)")
-        logs = logs_of(ward, pods)
+        written = clinic.kubectl("exec", "store", "--", "sh", "-c", f"cd {STORE} && ls -R scores models")
+        pods = clinic.list("pods", "--selector", "app.kubernetes.io/component in (training, batch)")
+        logs = logs_of(clinic, pods)
         assert len(logs) >= 2 * len(FILES)
-        is_nowhere(ward, {"names of files": written, **logs})
+        is_nowhere(clinic, {"names of files": written, **logs})
     finally:
-        ward.kubectl("delete", "tj,sb", *FILES, "--ignore-not-found")
-        ward.kubectl("exec", "store", "--", "sh", "-c", "".join(f"rm -r {STORE}/data/{name}*; " for name in FILES))
+        clinic.kubectl("delete", "tj,sb", *FILES, "--ignore-not-found")
+        clinic.kubectl("exec", "store", "--", "sh", "-c", "".join(f"rm -r {STORE}/data/{name}*; " for name in FILES))
 
 
 def job(name):
@@ -133,29 +133,29 @@ def batch(name):
     return {"apiVersion": "modelward.io/v1alpha1", "kind": "ScoreBatch", "metadata": {"name": name}, "spec": spec}
 
 
-def ended(ward, kind, name):
-    status = ward.status(kind, name)
+def ended(clinic, kind, name):
+    status = clinic.status(kind, name)
     return status if status.get("phase") in ("Complete", "Failed") else None
 
 
-def logs_of(ward, pods):
+def logs_of(clinic, pods):
     """All containers', of what has not gone meanwhile."""
     names = [pod["metadata"]["name"] for pod in pods]
-    found = {name: ward.kubectl("logs", name, "--all-containers", "--ignore-errors") for name in names}
+    found = {name: clinic.kubectl("logs", name, "--all-containers", "--ignore-errors") for name in names}
     return {name: text for name, text in found.items() if text.strip()}
 
 
-def is_nowhere(ward, found):
+def is_nowhere(clinic, found):
     """Neither the mark nor the number is in these texts, nor in any object, log or metric."""
-    found["objects"] = ward.kubectl("get", OBJECTS, "--output", "json")
-    found["operator"] = ward.kubectl("logs", "--selector", "app.kubernetes.io/component=operator", "--tail=-1")
-    serving = ward.list("pods", "--selector", "modelward.io/modelversion=v1")
-    operators = ward.list("pods", "--selector", "app.kubernetes.io/component=operator")
-    found |= {f"logs of {name}": logs for name, logs in logs_of(ward, serving).items()}
+    found["objects"] = clinic.kubectl("get", OBJECTS, "--output", "json")
+    found["operator"] = clinic.kubectl("logs", "--selector", "app.kubernetes.io/component=operator", "--tail=-1")
+    serving = clinic.list("pods", "--selector", "modelward.io/modelversion=v1")
+    operators = clinic.list("pods", "--selector", "app.kubernetes.io/component=operator")
+    found |= {f"logs of {name}": logs for name, logs in logs_of(clinic, serving).items()}
     for pods, container, port in ((serving, "serving", 8080), (operators, "operator", 8080)):
         for name in (pod["metadata"]["name"] for pod in pods):
             words = ("--container", container, "--", "python", "-c", METRICS.format(port))
-            found[f"metrics of {name}"] = ward.kubectl("exec", name, *words)
+            found[f"metrics of {name}"] = clinic.kubectl("exec", name, *words)
     for place, text in found.items():
         assert MARK not in text, (place, json.dumps(text[max(text.find(MARK) - 500, 0) :][:1000]))
         assert str(AGE)[:6] not in text, place

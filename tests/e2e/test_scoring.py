@@ -36,105 +36,105 @@ with open("/var/lib/modelward/store/data/many.csv", "w") as out:
 """The same patients over and over, each row with a number of its own."""
 
 
-def apply(ward, **spec):
+def apply(clinic, **spec):
     """The example, changed."""
     batch = yaml.safe_load((MANIFESTS / "scorebatch.yaml").read_text())
     batch["spec"].update(spec)
-    ward.apply(batch)
+    clinic.apply(batch)
 
 
-def ended(ward):
+def ended(clinic):
     """Its status at the end."""
 
     def over():
-        status = ward.status("scorebatch", NAME)
+        status = clinic.status("scorebatch", NAME)
         return status if status.get("phase") in ("Complete", "Failed") else None
 
-    return ward.wait("the scores", over, 180)
+    return clinic.wait("the scores", over, 180)
 
 
-def scored(ward, **spec):
-    apply(ward, **spec)
-    return ended(ward)
+def scored(clinic, **spec):
+    apply(clinic, **spec)
+    return ended(clinic)
 
 
-def running_shards(ward):
+def running_shards(clinic):
     """The pods that score, by their shard's file."""
-    pods = ward.list("pods", "--selector", f"modelward.io/scorebatch={NAME}")
+    pods = clinic.list("pods", "--selector", f"modelward.io/scorebatch={NAME}")
     running = (pod["metadata"] for pod in pods if pod["status"].get("phase") == "Running")
     return {f"shard-{int(pod['labels'][INDEX]):05}.json": pod["name"] for pod in running}
 
 
-def test_a_file_gets_the_scores_that_requests_get(ward, champion):
-    status = scored(ward)
+def test_a_file_gets_the_scores_that_requests_get(clinic, champion):
+    status = scored(clinic)
     assert status["phase"] == "Complete", status
     folder = "scores/mortality-1985-1986"
-    shards = [ward.take(f"{folder}/shard-{n:05}.parquet") for n in range(4)]
+    shards = [clinic.take(f"{folder}/shard-{n:05}.parquet") for n in range(4)]
     tables = [pyarrow.parquet.read_table(io.BytesIO(content)) for content in shards]
     scores = [score for table in tables for score in table["score"].to_pylist()]
     rows = pyarrow.csv.read_csv(
-        io.BytesIO(ward.take("data/monica-1985-1986.csv")),
+        io.BytesIO(clinic.take("data/monica-1985-1986.csv")),
         convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=False),
     ).to_pylist()
     assert len(scores) == len(rows) == status["rows"] == status["scored"]
     bodies = [request_body({name: str(value) for name, value in row.items()}).decode() for row in rows[:200]]
-    pod = ward.list("pods", "--selector", "modelward.io/modelversion=v1")[0]["metadata"]["name"]
-    answers = ward.kubectl("exec", "-i", pod, "-c", "serving", "--", "python", "-c", ASK, stdin="\n".join(bodies))
+    pod = clinic.list("pods", "--selector", "modelward.io/modelversion=v1")[0]["metadata"]["name"]
+    answers = clinic.kubectl("exec", "-i", pod, "-c", "serving", "--", "python", "-c", ASK, stdin="\n".join(bodies))
     assert scores[:200] == pytest.approx([float(line) for line in answers.split()], abs=1e-6)
     assert {version for table in tables for version in table["version"].to_pylist()} == {"1.0.0"}
 
 
-def test_a_file_without_a_column_fails_at_once_and_says_which(ward, champion):
-    ward.put("data/without.csv", "sex,age\nf,60\n")
-    status = scored(ward, input={"uri": "store://data/without.csv", "format": "csv"}, keepColumns=[])
+def test_a_file_without_a_column_fails_at_once_and_says_which(clinic, champion):
+    clinic.put("data/without.csv", "sex,age\nf,60\n")
+    status = scored(clinic, input={"uri": "store://data/without.csv", "format": "csv"}, keepColumns=[])
     failed = next(c for c in status["conditions"] if c["type"] == "Failed")
     assert (status["phase"], failed["status"], failed["reason"]) == ("Failed", "True", "MissingColumn"), json.dumps(
         status
     )
 
 
-def test_a_bundle_that_is_not_the_champions_any_more_fails_at_once_and_says_so(ward, champion):
-    path = ward.bundles["v1"].uri.removeprefix("store://")
-    kept = ward.take(path)
-    ward.put_bytes(path, ward.take(ward.bundles["v2"].uri.removeprefix("store://")))
+def test_a_bundle_that_is_not_the_champions_any_more_fails_at_once_and_says_so(clinic, champion):
+    path = clinic.bundles["v1"].uri.removeprefix("store://")
+    kept = clinic.take(path)
+    clinic.put_bytes(path, clinic.take(clinic.bundles["v2"].uri.removeprefix("store://")))
     try:
-        status = scored(ward, parallelism=1, backoffLimit=6)
+        status = scored(clinic, parallelism=1, backoffLimit=6)
     finally:
-        ward.put_bytes(path, kept)
+        clinic.put_bytes(path, kept)
     failed = next(c for c in status["conditions"] if c["type"] == "Failed")
     assert (status["phase"], failed["reason"]) == ("Failed", "DigestMismatch"), json.dumps(status)
     assert failed["message"].startswith("ModelVersion v1: ")
-    assert len(ward.list("pods", "--selector", f"modelward.io/scorebatch={NAME}")) == 1
+    assert len(clinic.list("pods", "--selector", f"modelward.io/scorebatch={NAME}")) == 1
 
 
-def test_a_shard_that_is_killed_is_scored_again_and_no_other(ward, champion):
+def test_a_shard_that_is_killed_is_scored_again_and_no_other(clinic, champion):
     rows, folder = 4_000_000, "scores/killed"
-    ward.kubectl("exec", "store", "--", "python", "-c", MANY % rows)
+    clinic.kubectl("exec", "store", "--", "python", "-c", MANY % rows)
     given = {"uri": "store://data/many.csv", "format": "csv"}
     slow = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "300m", "memory": "1Gi"}}
     changes = {"keepColumns": ["number"], "parallelism": 1, "resources": slow}
-    apply(ward, input=given, output={"uri": f"store://{folder}"}, **changes)
+    apply(clinic, input=given, output={"uri": f"store://{folder}"}, **changes)
 
     def written():
         """When each shard was written."""
         script = f"cd {STORE}/{folder} && find . -name '*.json' -printf '%f %T+\\n' || true"
-        return dict(line.split() for line in ward.kubectl("exec", "store", "--", "sh", "-c", script).splitlines())
+        return dict(line.split() for line in clinic.kubectl("exec", "store", "--", "sh", "-c", script).splitlines())
 
     def under_way():
         """A pod in mid-work, once another shard is done."""
-        running, done = running_shards(ward), written()
+        running, done = running_shards(clinic), written()
         return next(((pod, shard) for shard, pod in running.items() if done and shard not in done), None)
 
-    pod, killed = ward.wait("a shard that is done, and one that is not", under_way, 120)
-    ward.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+    pod, killed = clinic.wait("a shard that is done, and one that is not", under_way, 120)
+    clinic.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
     before = written()
     assert killed not in before, "it was killed in mid-work"
-    status = ended(ward)
+    status = ended(clinic)
     assert (status["phase"], status["rows"], status["scored"]) == ("Complete", rows, rows), json.dumps(status)
     after = written()
     assert {shard: after[shard] for shard in before} == before
     assert len(after) == 4
-    shards = [ward.take(f"{folder}/shard-{n:05}.parquet") for n in range(4)]
+    shards = [clinic.take(f"{folder}/shard-{n:05}.parquet") for n in range(4)]
     numbers = [pyarrow.parquet.read_table(io.BytesIO(content))["number"] for content in shards]
     assert all(len(column) for column in numbers)
     found = np.sort(np.concatenate([column.cast("int64").to_numpy() for column in numbers]))

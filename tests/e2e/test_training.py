@@ -10,12 +10,12 @@ from examples.clinic import MANIFESTS
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 
 
-def apply_changed(ward, name: str, change) -> None:
+def apply_changed(clinic, name: str, change) -> None:
     job = yaml.safe_load((MANIFESTS / "trainingjob-v2.yaml").read_text())
     job["metadata"]["name"] = name
     job["spec"]["promote"] = None
     change(job["spec"])
-    ward.apply(job)
+    clinic.apply(job)
 
 
 def missing_file(spec):

@@ -19,7 +19,7 @@ Phases = dict[str, str | None]
 
 @dataclass(frozen=True)
 class Story:
-    """What somebody does, and what must come of it."""
+    """A person's action, and its expected outcome."""
 
     past: tuple[str, ...]
     """Versions that have taken over, one after another."""

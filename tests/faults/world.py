@@ -1,4 +1,4 @@
-"""Everything together: an API server, controllers, pods, callers, operators; what people do, and what must always hold."""
+"""A whole cluster in memory: API server, controllers, pods, clients and operators; people's actions, and the invariants."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BEGIN = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 TICK = 0.25
 """Seconds between two looks of the controllers."""
 RESTART = 1.0
-"""Seconds until an operator that has ended is started anew."""
+"""Seconds until an operator that has exited is restarted."""
 REPLICAS = 2
 """Operators: one leads, and one stands by."""
 PERSON = "kubectl"
@@ -149,7 +149,7 @@ class World:
         self.watches.silent = True
 
     def relist(self) -> None:
-        """The watches begin anew, after 410 Gone: what is there is listed, what was deleted meanwhile is not told."""
+        """Restart the watches, as after 410 Gone: existing objects are listed, and deletions in between are not delivered."""
         if not self.watches.silent:
             return
         self.watches.silent = False
@@ -164,7 +164,7 @@ class World:
             leader.awake.clear()
 
     def resume(self) -> None:
-        """They go on where they were, with what they had read."""
+        """Resume the operators with what they had read."""
         for process in self.processes:
             process.awake.set()
 
@@ -209,7 +209,7 @@ class World:
         return {name: self.phase(name) for name in self.versions()}
 
     def serves(self) -> str | None:
-        """The ModelVersion that callers come to."""
+        """Return the ModelVersion that serves the clients."""
         service = self.server.get(api.SERVICES, NAMESPACE, MODEL)
         return None if service is None else service["spec"]["selector"].get(names.MODEL_VERSION)
 

@@ -1,1 +1,1 @@
-"""What several suites use."""
+"""Helpers that several suites share."""

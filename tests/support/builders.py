@@ -28,7 +28,7 @@ from modelward_operator.domain.rollout.observation import ModelService, Observat
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 MODEL = "mortality"
 KEY = SealingKey(bytes(range(64)))
-"""What counts in records are sealed with."""
+"""The key for the counts in records."""
 
 
 def digest(letter: str) -> str:

@@ -71,7 +71,7 @@ def graph(weight: float = 0.1, shift: float = -5.0, *, broken: bool = False, row
 
 
 def explains(weight: float = 0.1, shift: float = -5.0) -> Explainer:
-    """What explains the graph: age by its distance from 50, sex by nothing."""
+    """Return the graph's explainer: age contributes by its distance from 50, sex nothing."""
     terms = (LinearTerm(weight=weight, centre=50), LinearTerm(categories={"": 0.0, "f": 0.0, "m": 0.0}))
     model = LinearExplainer(base=weight * 50 + shift, terms=terms)
     return Explainer(features=("age", "sex"), link=ScoreLink(), model=model)
@@ -80,7 +80,7 @@ def explains(weight: float = 0.1, shift: float = -5.0) -> Explainer:
 def signature(
     model: str = "mortality", version: str = "1.0.0", subgroups: tuple[Subgroup, ...] = (), columns: tuple = COLUMNS
 ) -> Signature:
-    """What the graph takes."""
+    """Return the graph's signature."""
     return Signature(
         model=model,
         version=version,
@@ -125,7 +125,7 @@ def write(
 
 
 def away(monkeypatch):
-    """An object store that nobody listens for."""
+    """An object store at an address without a listener."""
     given = {"ENDPOINT": "http://127.0.0.1:9", "ALLOW_HTTP": "true", "REGION": "x", "ACCESS_KEY_ID": "a"}
     for name, value in {**given, "SECRET_ACCESS_KEY": "b"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)

@@ -9,7 +9,7 @@ import pytest
 
 
 def cases(table: Mapping[str, Any], always: Collection[str]) -> list[Any]:
-    """Parameters by their names. Those that are not named in ``always`` are slow; a tuple is as many arguments."""
+    """Return parameters by name. Those not named in ``always`` are marked slow; a tuple becomes several arguments."""
     assert set(always) <= set(table), "a case that is always tried is in the table"
     return [
         pytest.param(

@@ -45,7 +45,7 @@ MARK = "enclosure: "
 
 @dataclass(frozen=True)
 class Heard:
-    """What a component tried to send, and the files that it left in its home."""
+    """The packets that a component tried to send, and the files in its home."""
 
     sent: tuple[str, ...]
     kept: tuple[str, ...]
@@ -156,7 +156,7 @@ class Enclosure:
 
 
 def destination(packet: bytes) -> str | None:
-    """Where an IP packet wants to go, and what a query asks for, unless it stays on this machine."""
+    """Return an IP packet's destination and a DNS query's name, unless it stays on this machine."""
     if packet[0] >> 4 == 4:
         protocol, to, rest = packet[9], socket.inet_ntoa(packet[16:20]), packet[(packet[0] & 15) * 4 :]
         inside = to == ADDRESS or to.startswith("127.")
@@ -186,7 +186,7 @@ STAYS = "; import time; time.sleep(90)"
 
 
 def entry(component: str) -> str:
-    """What `python -m` does, and then the process is kept."""
+    """Run as `python -m` does, and keep the process."""
     return f"from modelward_{component}.__main__ import main; print('code', main(), flush=True){STAYS}"
 
 

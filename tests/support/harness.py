@@ -52,13 +52,13 @@ _addresses = itertools.count(2)
 
 
 class Watched(KubernetesGateway):
-    """A gateway that writes what it does into a journal, and can be told to fail at a write."""
+    """A gateway that keeps a journal of its calls, and fails at a write on request."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.journal: list[str] = []
         self.crash: Callable[[int], str | None] = lambda _: None
-        """Asked at each write, with its number: 'before', 'after', or None."""
+        """Called at each write with its number; returns 'before', 'after', or None."""
         self.number = 0
         self.reads = 0
 
@@ -78,7 +78,7 @@ class Watched(KubernetesGateway):
         return answer
 
     def writes(self) -> list[str]:
-        """What has been written since the last time."""
+        """Return the writes since the last call."""
         found, self.journal[:] = [entry for entry in self.journal if not entry.startswith("lease")], []
         return found
 
@@ -89,7 +89,7 @@ class CrashError(Exception):
 
 @dataclass
 class ServingPod:
-    """The control port of one serving pod: real HTTP, counts as the test says."""
+    """The control port of one serving pod: real HTTP, with counts from the test."""
 
     name: str
     version: str
@@ -159,7 +159,7 @@ def _told(lease: LeaseState | None) -> str:
 
 @dataclass
 class OperatorHarness:
-    """What a test works with."""
+    """The operator, its cluster and its pods, for one test."""
 
     plane: ControlPlane
     gateway: Watched
@@ -235,7 +235,7 @@ class OperatorHarness:
         self.gateway.writes()
 
     async def say_phase(self, name: str, phase: str) -> None:
-        """As if the operator had brought a version there."""
+        """Put a version into that state, as if the operator had brought it there."""
         await self.say(api.MODEL_VERSIONS, name, {"phase": phase})
 
     async def pod(self, version: str, ready: bool = True, server: bool = True, tls: bool = False) -> ServingPod:

@@ -1,4 +1,4 @@
-"""A model's life on a real API server, in which the operator dies at its writes and is started anew."""
+"""A model's life on a real API server, in which the operator dies at its writes and is restarted."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Cluster:
         await self.harness.request("DELETE", path, {}, {"gracePeriodSeconds": 0}, absent_is_none=True)
 
     async def callers_are_answered(self) -> None:
-        """Whom the Service selects, if anybody, has pods that answer."""
+        """Check that the version that the Service selects has ready pods."""
         found = await self.harness.get(api.SERVICES, MODEL)
         if found is not None:
             assert self.pods.get(found["spec"]["selector"][names.MODEL_VERSION]), self.harness.gateway.journal

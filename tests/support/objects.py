@@ -9,7 +9,7 @@ import yaml
 from tests.support.cluster.layout import REPOSITORY
 
 FOREIGN_JOB = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}
-"""The spec of a Job that nobody here has made."""
+"""The spec of somebody else's Job."""
 
 
 def training(change=lambda spec: None):

@@ -27,7 +27,7 @@ IMAGES = {"MODELWARD_SERVING_IMAGE": "serving:1", "MODELWARD_TRAINING_IMAGE": "t
 
 
 class Operator:
-    """A running operator, and what it says."""
+    """A running operator and its log."""
 
     def __init__(self, process: Forked | subprocess.Popen, log: Path, name: str, health: int, metrics: int) -> None:
         self.process, self.log, self.name, self.health, self.metrics = process, log, name, health, metrics

@@ -22,7 +22,7 @@ HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "host", "keep
 
 
 class Proxy:
-    """Hands everything on as it is, until it is told otherwise. Runs on a thread of its own."""
+    """Forwards everything unchanged, until a test breaks it. Runs on its own thread."""
 
     def __init__(self, plane: ControlPlane) -> None:
         document = yaml.safe_load(plane.kubeconfig.read_text())
@@ -49,7 +49,7 @@ class Proxy:
         self._on_loop(self._break_watches())
 
     def come_back(self) -> None:
-        """As before."""
+        """Forward again."""
         self._away = False
 
     def silence(self, plural: str) -> None:

@@ -1,4 +1,4 @@
-"""Eighty rows that can be trained on, and the spec that says what they are."""
+"""Eighty rows for training, and the spec that declares them."""
 
 from __future__ import annotations
 

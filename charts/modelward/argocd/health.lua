@@ -9,21 +9,21 @@ end
 if status.observedGeneration ~= nil and metadata.generation ~= nil and status.observedGeneration < metadata.generation then
   return {status = "Progressing", message = "Waiting for the operator to see the change"}
 end
-local held = {}
+local active, ready = {}, nil
 for _, condition in ipairs(status.conditions) do
-  if condition.status == "True" then held[condition.type] = condition end
-  if condition.type == "Ready" then held.said = condition end
+  if condition.status == "True" then active[condition.type] = condition end
+  if condition.type == "Ready" then ready = condition end
 end
-local function graded(grade, condition)
-  local what = status.phase or status.state or condition.reason or "Unknown"
-  return {status = grade, message = what .. ": " .. (condition.message or "")}
+local function health(grade, condition)
+  local state = status.phase or status.state or condition.reason or "Unknown"
+  return {status = grade, message = state .. ": " .. (condition.message or "")}
 end
-if held.Stalled ~= nil then return graded("Degraded", held.Stalled) end
-if held.Suspended ~= nil then return graded("Suspended", held.Suspended) end
-if held.Paused ~= nil then return graded("Suspended", held.said or held.Paused) end
-if held.said ~= nil and held.said.reason == "Suspended" then return graded("Suspended", held.said) end
-if held.Reconciling ~= nil then return graded("Progressing", held.Reconciling) end
-if held.Ready ~= nil then return graded("Healthy", held.Ready) end
--- A version that has made way for another one is as it should be.
-if status.phase == "Retired" then return graded("Healthy", held.said or {}) end
-return graded("Progressing", held.said or {})
+if active.Stalled ~= nil then return health("Degraded", active.Stalled) end
+if active.Suspended ~= nil then return health("Suspended", active.Suspended) end
+if active.Paused ~= nil then return health("Suspended", ready or active.Paused) end
+if ready ~= nil and ready.reason == "Suspended" then return health("Suspended", ready) end
+if active.Reconciling ~= nil then return health("Progressing", active.Reconciling) end
+if active.Ready ~= nil then return health("Healthy", active.Ready) end
+-- A retired version is in its final state.
+if status.phase == "Retired" then return health("Healthy", ready or {}) end
+return health("Progressing", ready or {})

@@ -15,7 +15,7 @@ UTF16, UTF8_MARK = (b"\xff\xfe", b"\xfe\xff"), b"\xef\xbb\xbf"
 
 
 class MalformedError(Exception):
-    """A malformed file. The message says where and what to do, and quotes nothing of the file."""
+    """A malformed file. The message says where and what to do, and never quotes the file."""
 
 
 def check(file: BinaryIO) -> None:
@@ -94,14 +94,14 @@ def twice(names: Collection[str], declared: Collection[str]) -> str | None:
 def present(names: Collection[str], declared: Collection[str], wanted: str) -> str:
     """Describe a file that lacks a column. Declared names may be quoted; the others are only counted."""
     others = [name for name in names if name not in declared]
-    told = f"of {len(names)} columns {len(names) - len(others)} are declared"
+    names_sentence = f"of {len(names)} columns {len(names) - len(others)} are declared"
     if any(_plain(name) == _plain(wanted) for name in others):
-        return f"{told}; one name differs in case, spaces or underscores only: correct it"
+        return f"{names_sentence}; one name differs in case, spaces or underscores only: correct it"
     if get_close_matches(_plain(wanted), [_plain(name) for name in others], n=1, cutoff=0.8):
-        return f"{told}; one name is similar: check the spelling"
+        return f"{names_sentence}; one name is similar: check the spelling"
     if len(others) == len(names):
-        return f"{told}: check that the file has a header line"
-    return told
+        return f"{names_sentence}: check that the file has a header line"
+    return names_sentence
 
 
 def _plain(name: str) -> str:

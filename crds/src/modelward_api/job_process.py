@@ -1,4 +1,4 @@
-"""How the containers of Jobs end: at once when told to, and with a termination message without data."""
+"""Termination of the containers of Jobs: at once on a signal, with a termination message that contains no data."""
 
 from __future__ import annotations
 
@@ -112,5 +112,5 @@ def keep_silent_of_errors() -> None:
 
 def path_of(location: tuple[int | str, ...], known: frozenset[str]) -> str:
     """Return the path of a wrong field. Keys that the schema does not name may be values, and become ``*``."""
-    told = (f"[{part}]" if isinstance(part, int) else f".{part}" if part in known else ".*" for part in location)
-    return "".join(told)
+    steps = (f"[{part}]" if isinstance(part, int) else f".{part}" if part in known else ".*" for part in location)
+    return "".join(steps)

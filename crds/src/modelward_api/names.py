@@ -45,8 +45,8 @@ DOCUMENTS_PATH = "/v1/bundle"
 PROGRESS_PATH = "/v1/progress"
 
 ROUTED_HEADER = "x-modelward-routed"
-"""Set by a champion on what it sends to a challenger: its lease's proof. A request with one that holds is answered alone, never
-routed on, and not counted; without, it is like any other."""
+"""Header with the lease's proof, on requests from a champion to a challenger. A request with a valid proof is answered without
+routing or counting; any other is treated like a client's."""
 ARM_HEADER = "x-modelward-arm"
 MODEL_HEADER = "x-modelward-model"
 VERSION_HEADER = "x-modelward-version"

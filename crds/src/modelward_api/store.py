@@ -30,7 +30,7 @@ _DENIED = "os error 13"
 _REFUSED = ("PermissionDeniedError", "UnauthenticatedError")
 
 RETRIES: dict[str, Any] = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
-"""How long the client retries before the container reports an error. Its default is three minutes of silence."""
+"""Seconds for which the client retries before the container reports an error. The client's default is three minutes."""
 _AUTHORITIES = "SSL_CERT_FILE"
 
 
@@ -43,7 +43,7 @@ class Trouble:
 
 
 def trouble(error: Exception, uri: str, environ: Mapping[str, str] = os.environ) -> Trouble:
-    """Return what an exception of the store's client means. Its text alone tells kinds apart."""
+    """Return what an exception of the store's client means. Only its text distinguishes the kinds."""
     name, text, where = type(error).__name__, str(error), shown(uri)
     if isinstance(error, PermissionError) or _DENIED in text:
         why = "the volume's files belong to another user or group"
@@ -158,7 +158,7 @@ def split(address: str) -> tuple[str, str]:
 
 
 def is_full(error: Exception) -> bool:
-    """Return whether a store refused to write because no space is left. Its client says so in words only."""
+    """Return whether a store refused to write because no space is left. Only the exception's text says so."""
     return _says(error, _FULL)
 
 

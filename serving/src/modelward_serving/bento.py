@@ -96,12 +96,12 @@ class BentoApp:
             return b"{}"
         check_values(content, max_values(len(self._predictor.validator.columns)))
         try:
-            asked = _decoder.decode(content)
+            request = _decoder.decode(content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             rule = 'the body must be JSON with the values of each column: {"inputs": {"age": [61], "sex": ["f"]}}'
             raise RefusedError(400, Reason.NOT_A_REQUEST, "", rule) from error
-        self._predictor.checked(asked.inputs)
-        return msgspec.json.encode(asked)
+        self._predictor.checked(request.inputs)
+        return msgspec.json.encode(request)
 
     async def _ask(self, scope: Scope, body: bytes, send: Send) -> None:
         """Pass BentoML's response on, unless it is an error."""

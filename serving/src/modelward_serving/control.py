@@ -105,11 +105,11 @@ class Control:
 
     def _exchanged(self, body: bytes) -> Reply:
         try:
-            asked = ExchangeRequest.model_validate_json(body)
+            request = ExchangeRequest.model_validate_json(body)
         except ValidationError as error:
             fields = [".".join(map(str, e["loc"])) for e in error.errors(include_input=False)]
             return _json(400, {"error": f"invalid fields: {', '.join(fields)}"})
-        return _json(200, self.exchange(asked).to_json())
+        return _json(200, self.exchange(request).to_json())
 
     def _documents(self) -> Reply:
         return _json(200, self._predictor.bundle.documents.to_json())

@@ -22,7 +22,7 @@ EMPTY = 3
 
 @dataclass(frozen=True)
 class Watched:
-    """What the monitors of some streams said."""
+    """Results of the monitors of some streams."""
 
     called: NDArray[np.bool_]
     """[streams, windows, features]: drift is called that was not called before."""

@@ -29,7 +29,7 @@ class Groups:
 
 
 End = tuple[Verdict, int]
-"""What a rollout ended with, and after how many requests; Hold if it did not end."""
+"""A rollout's outcome, and the number of requests until then; Hold if it did not end."""
 
 
 def rollouts(

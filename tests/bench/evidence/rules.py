@@ -1,4 +1,4 @@
-"""Ways to decide on a rollback: ours, and those that others decide by. Each says at which looks it would call, [runs, looks]."""
+"""Rules for a rollback: ours and others. Each returns the looks at which it would roll back, [runs, looks]."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def z(seen: Seen) -> NDArray[np.float64]:
 
 
 def repeated_z(seen: Seen) -> Called:
-    """A one-sided z-test at 5%, at each look anew."""
+    """A one-sided z-test at 5%, repeated at each look."""
     return z(seen) >= stats.norm.isf(ALPHA)
 
 

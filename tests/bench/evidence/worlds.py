@@ -1,4 +1,4 @@
-"""Simulated rollouts: what was counted at each look, in many runs at once."""
+"""Simulated rollouts: the counts at each look, in many runs at once."""
 
 from __future__ import annotations
 

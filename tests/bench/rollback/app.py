@@ -17,7 +17,7 @@ CODES: Counter[int] = Counter({200: 0, 422: 0, 500: 0})
 
 
 def code(row: dict[str, float]) -> int:
-    """What a row is answered with."""
+    """Return the HTTP status for a row."""
     for name, limits in FAULT["limits"].items():
         if not limits.get("minimum", row[name]) <= row[name] <= limits.get("maximum", row[name]):
             return 422

@@ -34,7 +34,7 @@ ORDINARY = 100.0
 
 @dataclass(frozen=True)
 class Fault:
-    """What a version does wrong."""
+    """A version's fault."""
 
     nonsense: tuple[str, str, float] | None = None
     """A column, 'Greater' or 'Less', and a cut: not a number for these rows, so that the server answers 500."""

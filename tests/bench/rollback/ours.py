@@ -1,4 +1,4 @@
-"""Modelward: champion and challengers of a few models, each with callers of its own."""
+"""Modelward: champion and challengers of a few models, each with its own clients."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ PODS = 90.0
 UNDECIDED = 90.0
 """Seconds after which a version that is still on trial counts as not rolled back."""
 OFTEN = 0.02
-"""Seconds between two looks at what the callers and the probe have seen."""
+"""Seconds between two checks of the clients' and the probe's results."""
 SETTLED = 0.6
 """Seconds without a request after which there will be none."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is wrong with the new version, and when."""
+    """The new version's fault, and when it begins."""
 
     name: str
     champion: str
@@ -51,13 +51,13 @@ class Scenario:
 
 
 HARD = (
-    Scenario("hard: nonsense from the first request", "good", "nonsense", at_once=True),
-    Scenario("hard: nonsense after a good start", "good", "nonsense"),
-    Scenario("hard: refuses all after a good start", "good", "refusing"),
+    Scenario("hard: invalid scores from the first request", "good", "nonsense", at_once=True),
+    Scenario("hard: invalid scores after a good start", "good", "nonsense"),
+    Scenario("hard: every request refused after a good start", "good", "refusing"),
 )
 SOFT = Scenario("soft: failures rise from 2% to 6%", "base", "risen", at_once=True)
 UNCHANGED = Scenario("none: failures stay at 2%", "base", "as-before", at_once=True)
-WITHDRAWN = Scenario("after promotion: withdrawn by hand", "good", "good")
+WITHDRAWN = Scenario("after promotion: withdrawn manually", "good", "good")
 DELETED = Scenario("after promotion: deleted", "good", "good")
 
 
@@ -206,7 +206,7 @@ class Lane:
         return [answer for answer in answers if answer.version == bundle.version]
 
     def _by_others(self, bundle: Bundle) -> bool:
-        """Whether all that was asked in the last seconds was answered by another version."""
+        """Return whether other versions answered all requests of the last seconds."""
         recent = self.client.since(time.time() - 2 * SETTLED)
         return bool(recent) and not self._by(bundle, recent)
 
@@ -239,7 +239,7 @@ def _is_quiet(probe: Probe) -> bool:
 
 
 def run(clinic: Clinic, wanted: Sequence[tuple[Scenario, int]], lanes: int, rate: float) -> Iterator[Result]:
-    """Every scenario as often as it says, in so many models at once."""
+    """Run every scenario as often as it says, in this many models at once."""
     traffic = Background()
     for champion in dict.fromkeys(scenario.champion for scenario, _ in wanted):
         todo = [scenario for scenario, runs in wanted if scenario.champion == champion for _ in range(runs)]

@@ -1,4 +1,4 @@
-"""Flagger and Argo Rollouts, each with the settings that its own guide has, and as fast as it goes.
+"""Flagger and Argo Rollouts, each with the settings that its own guide has, and as fast as possible.
 
 Both look at Prometheus, which asks every pod once a second. Flagger shifts weights of an HTTPRoute of the Gateway API: the
 callers follow them by themselves and at once, as a gateway without any delay would. Argo Rollouts shifts pods: one of four.
@@ -48,7 +48,7 @@ SCENARIOS = {"guide": (HARD[1], SOFT), "fast": (HARD[1], SOFT, UNCHANGED)}
 
 @dataclass(frozen=True)
 class Settings:
-    """How often a controller looks, at how much, and how many bad looks it bears."""
+    """How often a controller checks, over which window, and how many failed checks it tolerates."""
 
     short: str
     name: str
@@ -57,13 +57,13 @@ class Settings:
     bears: int
     """Flagger's threshold, Argo's failureLimit."""
     allowed: float
-    """The share of failures that is no bad look, in the hard scenario: as its guide has it."""
+    """The share of failures that a check accepts in the hard scenario, as in its guide."""
     step: int
-    """Percent of the callers that the new version gets at each step."""
+    """Percent of requests that the new version gets at each step."""
 
     @property
     def told(self) -> str:
-        return f"{self.name}: looks every {self.interval} at the last {self.window}, threshold {self.bears}"
+        return f"{self.name}: checks every {self.interval} over the last {self.window}, threshold {self.bears}"
 
     @property
     def seconds(self) -> float:
@@ -95,7 +95,7 @@ class Peer(ABC):
 
     @abstractmethod
     def begin(self) -> Callable[[], Where]:
-        """Bring the good version into service; returns where callers go."""
+        """Bring the good version into service; return where clients send requests."""
 
     @abstractmethod
     def watch(self) -> Watch:
@@ -341,11 +341,11 @@ class Argo(Peer):
 SETTINGS: dict[type[Peer], tuple[Settings, ...]] = {
     Flagger: (
         Settings("guide", "as in its guide", "1m", "1m", bears=5, allowed=0.01, step=10),
-        Settings("fast", "as fast as it goes", "10s", "10s", bears=1, allowed=0.01, step=20),
+        Settings("fast", "as fast as possible", "10s", "10s", bears=1, allowed=0.01, step=20),
     ),
     Argo: (
         Settings("guide", "as in its guide", "5m", "5m", bears=3, allowed=0.05, step=25),
-        Settings("fast", "as fast as it goes", "1s", "10s", bears=0, allowed=0.05, step=25),
+        Settings("fast", "as fast as possible", "1s", "10s", bears=0, allowed=0.05, step=25),
     ),
 }
 

@@ -20,7 +20,8 @@ from tests.support.pages import written_into
 
 PAGE, PLOT = DOCS / "benchmarks-rollback.md", DOCS / "benchmarks-rollback.svg"
 HEADER = (
-    "| | settings | rolled back | seconds until unused, p50 / p95 | until told, p50 / p95 | requests | callers failed |",
+    "| | settings | rolled back | seconds until it gets no request, p50 / p95 "
+    "| until reported, p50 / p95 | requests | failed for clients |",
     "|---|---|---|---|---|---|---|",
 )
 Group = tuple[str, str]
@@ -90,7 +91,7 @@ def plot(results: Sequence[Result], to: Path) -> None:
     axis.invert_yaxis()
     axis.axvline(5, color="#c0392b", linewidth=0.8)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.set_xlabel("seconds from the first bad answer until the new version has no weight (goal: 5, red)")
+    axis.set_xlabel("seconds from the first failure until the new version has no weight (goal: 5, red)")
     figure.savefig(to, metadata={"Date": None})
 
 

@@ -1,4 +1,4 @@
-"""What one run found."""
+"""The result of one run."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ class Result:
     system: str
     settings: str
     scenario: str
-    """What was wrong with the new version."""
+    """The new version's fault."""
     until_unused: float | None
     """Seconds until the last request that the new version got; None: it was not rolled back in the time that there was."""
     until_told: float | None
-    """Seconds until the status said so."""
+    """Seconds until the status reported it."""
     requests: int
-    """What callers asked in all, from the first bad answer (soft: from the first of the new version) until the end."""
+    """Requests of all clients, from the first failure (soft: from the new version's first answer) until the end."""
     failed: int
-    """How many callers got a failure, or nothing, from the new version."""
+    """Requests that got a failure, or no answer, from the new version."""
     waited: float = 0.0
     """How long the run was watched for at most, in seconds."""
     said: str = ""
-    """What the system said."""
+    """The system's message."""

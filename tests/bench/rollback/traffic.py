@@ -1,4 +1,4 @@
-"""What callers see: requests at a steady rate, each answer noted with its time; and what a pod counts, asked often."""
+"""The clients' view: requests at a steady rate, with the time of each answer; and a pod's own counts, polled often."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REQUESTS = re.compile(r"^modelward_requests_total\{[^}]*\} (\S+)$", re.MULTILIN
 
 
 class Answer(NamedTuple):
-    """What one request got."""
+    """The answer to one request."""
 
     sent: float
     came: float
@@ -33,11 +33,11 @@ class Answer(NamedTuple):
     code: int
     """Of HTTP; 0 when there was no answer."""
     version: str | None
-    """Who answered: from the answer's header, or by the backend that was chosen."""
+    """The version that answered: from the response's header, or by the chosen backend."""
 
 
 class Where(NamedTuple):
-    """Where a request goes, and the name of that backend if the caller chooses one."""
+    """Where a request goes, and the name of the backend if the client chooses one."""
 
     url: str
     backend: str | None = None
@@ -98,13 +98,13 @@ class Client:
         self.answers.append(Answer(sent, time.time(), code, version))
 
     def since(self, moment: float) -> list[Answer]:
-        """The answers to what was sent from then on."""
+        """Return the answers to requests sent since then."""
         return [answer for answer in self.answers if answer.sent >= moment]
 
 
 @dataclass
 class Probe:
-    """How many inference requests a pod has answered, asked often: tells when it got its first and its last."""
+    """Poll the number of inference requests that a pod has answered, to find the times of its first and its last."""
 
     address: str
     seen: list[tuple[float, int]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What the API server says, as it happens: one line for each change, with the time at which it came."""
+"""Events of the API server's watch: one line for each change, with the time of its arrival."""
 
 from __future__ import annotations
 

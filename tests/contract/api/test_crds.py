@@ -1,4 +1,4 @@
-"""The CRDs against a real API server: what is let in, what is filled in, what is refused and how."""
+"""The CRDs on a real API server: admission, defaults and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who owns a Deployment's number of pods, as a real API server tells it, with a writer that does what an autoscaler does."""
+"""Ownership of a Deployment's number of pods on a real API server, with a writer that acts as an autoscaler."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def replicas(harness, name):
 
 
 async def owners(harness, name) -> set[str]:
-    """Who owns spec.replicas."""
+    """Return the owner of spec.replicas."""
     entries = (await harness.get(api.DEPLOYMENTS, name))["metadata"]["managedFields"]
     return {e["manager"] for e in entries if "f:replicas" in e["fieldsV1"].get("f:spec", {})}
 
@@ -181,7 +181,7 @@ async def test_what_is_retired_leaves_no_autoscaler_and_no_budget_even_for_a_new
 
 
 class Load(Cluster):
-    """A cluster whose autoscaler wants four pods for whoever answers."""
+    """A cluster whose autoscaler wants four pods for the champion."""
 
     async def turn(self) -> None:
         for scaler in await self.harness.gateway.list(api.AUTOSCALERS, self.harness.namespace):

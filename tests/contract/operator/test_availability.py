@@ -22,7 +22,7 @@ TAKEOVER = 10.0
 
 @pytest.fixture
 async def harness(control_plane):
-    """A champion with one pod, whom an operator asks again and again."""
+    """A champion with one pod, which an operator polls repeatedly."""
     async with operator_harness(control_plane) as found:
         found.port = names.CONTROL_PORT
         await found.vacancy()

@@ -1,4 +1,4 @@
-"""Looks from what the watches have told, against a real API server. No watch runs here: a test tells what it wants told."""
+"""Reconciles from the watch cache, on a real API server. No watch runs here: a test delivers the events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.harness import MODEL, OperatorHarness, monitor, operator_harn
 
 
 class Hearsay:
-    """An operator that hears of the cluster only what it is told, and what it writes itself."""
+    """An operator whose cache holds only the events that a test delivers, and its own writes."""
 
     def __init__(self, harness: OperatorHarness) -> None:
         self.harness, self.cache = harness, WatchCache()
@@ -30,13 +30,13 @@ class Hearsay:
         self.operate = harness.reconciler(gateway=self.gateway, fresh=harness.gateway, cache=self.cache)
 
     async def listen(self) -> set:
-        """List everything, as now and then; returns whom something new concerns."""
+        """List everything, as the resync does; return the keys with changes."""
         news, _ = await look(self.harness.gateway, self.cache, self.harness.namespace)
         self.cache.filled.set()
         return news
 
     async def reconcile(self) -> list[str]:
-        """What one reconcile writes."""
+        """Reconcile once; return what was written."""
         self.harness.gateway.writes()
         await self.operate(self.harness.key)
         return self.harness.gateway.writes()

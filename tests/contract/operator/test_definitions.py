@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions that come late, go, or are made anew: the operator works again, or ends to be started anew."""
+"""CustomResourceDefinitions that are created late, deleted or recreated: the operator recovers, or exits to be restarted."""
 
 from __future__ import annotations
 

@@ -234,7 +234,7 @@ async def test_both_make_the_same_of_every_step(harness: OperatorHarness):
 
 
 def _differences(memory: Any, real: Any) -> dict[str, Any]:
-    """Where they differ, and how: in memory, really."""
+    """Return the differences between the server in memory and the real one."""
     if not (isinstance(memory, dict) and isinstance(real, dict)):
         return {} if memory == real else {"outcome": (memory, real)}
     found = {what: _differences(memory.get(what), real.get(what)) for what in memory.keys() | real.keys()}

@@ -439,7 +439,7 @@ async def test_versions_leave_a_namespace_that_is_being_deleted(harness):
 
 
 def delete(harness, name):
-    """As people do, who wait for its end: nothing waits for an operator that may be gone."""
+    """Delete as people do and wait for the end, which needs no operator."""
     harness.plane.kubectl("delete", "mv", name, "--namespace", harness.namespace, "--timeout=5s")
 
 

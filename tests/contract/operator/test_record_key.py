@@ -1,4 +1,4 @@
-"""The key that exact counts are sealed with, against a real API server: made once, kept, lost, and lost on nobody else."""
+"""The key that exact counts are sealed with, on a real API server: created once, kept, and lost."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Remember:
 
 
 async def counted(harness):  # noqa: F811
-    """A record with counts of a pod that has told all it knows, and has started anew."""
+    """A record with counts of a pod that has reported everything and has restarted."""
     await harness.version("v1")
     await harness.say(api.MODEL_VERSIONS, "v1", {"phase": "Champion"})
     pod = await harness.pod("v1")

@@ -1,4 +1,4 @@
-"""What a cluster refuses, against a real API server: said in the status with its words, tried again, and done once it may be."""
+"""Writes that a real API server refuses: the status quotes it, and they are retried until they succeed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ScoreBatches against a real API server: what the Job controller and the kubelet say is said by the test."""
+"""ScoreBatches on a real API server. The test writes the statuses of the Job controller and the kubelet."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def champion(harness, name="v1"):
 
 
 async def ended(harness, shard, code=0, **outcome):
-    """A pod of that shard that has said this."""
+    """A pod of that shard with this termination message."""
     name = f"b-scores-{shard}-{code}"
     labels = {names.SCORE_BATCH: "b", "batch.kubernetes.io/job-completion-index": str(shard)}
     containers = [{"name": "batch", "image": "i"}]

@@ -214,7 +214,7 @@ def test_callers_of_a_pod_that_the_service_selects_no_longer_connect_anew_and_lo
         assert infer(channel, typed()).model_version == "1.0.0"
         states = []
         channel.subscribe(states.append)
-        before.exchange(lease.model_copy(update={"turn_away": True}))
+        before.exchange(lease.model_copy(update={"drain": True}))
         wait_for(lambda: infer(channel, typed()) and grpc.ChannelConnectivity.IDLE in states)
         assert infer(channel, typed()).model_version == "2.0.0"
     answer = before.ask()

@@ -1,4 +1,4 @@
-"""What an object's envFrom gives a container, and what it can't."""
+"""Variables that an object's envFrom can and cannot set in a container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which addresses a container fetches, and how they are told."""
+"""Addresses that a container fetches, and how messages show them."""
 
 from __future__ import annotations
 

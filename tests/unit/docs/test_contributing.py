@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md says of files and symbols is so, in its recipes and in its quiz."""
+"""Every file and symbol that CONTRIBUTING.md names exists, in its recipes and in its quiz."""
 
 from __future__ import annotations
 

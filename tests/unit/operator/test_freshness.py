@@ -1,4 +1,4 @@
-"""What is done only on a look at the API server itself."""
+"""Effects that need a fresh read of the API server."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ LIGHT = {
     "more evidence": {"statuses": {**AS_IT_IS.statuses, "v2": V2.status.model_copy(update={"message": "Holding"})}},
     "a smaller weight": {"leases": (LeaseOrder("v1", "v2", 5.0),)},
     "the end of a lease": {"leases": (LeaseOrder("v1", None),)},
-    "a standby's late callers": {"leases": (*AS_IT_IS.leases, LeaseOrder("v0", "v1", 100.0, turn_away=True))},
+    "a standby's late callers": {"leases": (*AS_IT_IS.leases, LeaseOrder("v0", "v1", 100.0, drain=True))},
     "a number of pods that an autoscaler sets": {"workloads": {"v1": 3, "v2": 1}, "autoscaled": frozenset({"v1"})},
     "a workload that is kept as it is": {"workloads": {"v1": 1}, "keep": frozenset({"v2"})},
 }

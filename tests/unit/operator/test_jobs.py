@@ -1,4 +1,4 @@
-"""What a Job says of itself."""
+"""Facts from a Job's own status."""
 
 from __future__ import annotations
 

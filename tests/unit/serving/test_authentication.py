@@ -1,4 +1,4 @@
-"""Callers are authenticated in one place, before anything of a request is decoded."""
+"""Clients are authenticated in one place, before a request is decoded."""
 
 from __future__ import annotations
 

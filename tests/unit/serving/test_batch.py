@@ -1,4 +1,4 @@
-"""Batches: each row once, the verdicts and scores of requests, no value told, and nothing done twice."""
+"""Batches: each row once, with the rules and scores of requests, no value in any output, and no work done twice."""
 
 from __future__ import annotations
 

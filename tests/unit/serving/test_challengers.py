@@ -1,4 +1,4 @@
-"""The client to challenger pods, against a server that says what it is told to."""
+"""The client for challenger pods, against a scripted server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def answer(content: bytes, *lines: bytes, status: bytes = b"200 OK") -> bytes:
 
 
 class Pod:
-    """Says one script a request, part by part; None is nothing, for as long as it is waited for."""
+    """Sends one script per request, part by part; None means silence."""
 
     def __init__(self, *scripts: list[bytes] | None) -> None:
         self._scripts = list(scripts)

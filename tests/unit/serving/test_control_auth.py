@@ -1,4 +1,4 @@
-"""The control port lets nobody through but the operator, and says why."""
+"""The control port accepts only the operator's requests, and gives a reason for each refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counting by encounter: a patient who is scored again and again is one observation of what the model is asked."""
+"""Counting by encounter: a patient who is scored repeatedly is one observation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of routes: what is in it is served, documented and guarded."""
+"""The table of routes: each route is served, documented and authenticated."""
 
 from __future__ import annotations
 

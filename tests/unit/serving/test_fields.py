@@ -1,4 +1,4 @@
-"""What may be written to a challenger's connection, whatever a caller sent."""
+"""Fields that may be written to a challenger's connection, whatever a client sent."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ WATCHES = ASKS.replace(b"Check", b"Watch")
 
 @pytest.fixture
 async def address():
-    """Of a server with room for three callers, whose connections end after a second."""
+    """The address of a server for at most three connections, which end after a second."""
     inference = SimpleNamespace(predictor=SimpleNamespace(bundle=SimpleNamespace(signature=None)))
     server = GrpcServer(inference, timeout=0.0, oldest_connection=1.0)
     server.connections = Connections(3)
@@ -43,7 +43,7 @@ async def address():
 
 
 async def asked(address, content):
-    """A caller that has said this, and all that it is told until it has heard of its call."""
+    """Connect and send this; return the connection."""
     reader, writer = await asyncio.open_connection(*address[:2])
     writer.write(content)
     return reader, writer

@@ -1,4 +1,4 @@
-"""A head that is known need not be parsed, and whoever sends it is answered as if it were."""
+"""Repeated request headers are parsed once, and the response is the same as if they were parsed each time."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""HTTP/2 against the h2 library as the caller, byte for byte in memory."""
+"""HTTP/2 with the h2 library as the client, byte for byte in memory."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import h2.config
 import h2.connection
@@ -25,13 +26,19 @@ class Transport:
     """Keeps what is written."""
 
     def __init__(self):
-        self.written, self.is_closed, self.is_aborted, self.is_read = b"", False, False, True
+        self.written, self.is_closed, self.is_aborted, self.is_read, self.has_ended = b"", False, False, True, False
 
     def write(self, content):
         self.written += content
 
     def close(self):
         self.is_closed = True
+
+    def can_write_eof(self):
+        return True
+
+    def write_eof(self):
+        self.has_ended = True
 
     def abort(self):
         self.is_aborted = True
@@ -198,21 +205,62 @@ def test_who_is_asked_to_go_is_answered_first_and_may_ask_until_it_has_heard(cal
     caller.theirs.send_headers(3, HEADERS, end_stream=True)  # sent before GOAWAY came
     caller.ours.data_received(caller.theirs.data_to_send())
     caller.ours.data_received(HEARD)
-    assert not caller.transport.is_closed
+    assert not caller.transport.has_ended
     assert len(caller.echo.begun_streams) == 2
     for stream in caller.echo.begun_streams:
         stream.respond(HEAD, b"behind", WELL)
     assert first == 1
     assert caller.transport.written.count(b"behind") == 2
-    assert caller.transport.is_closed
+    assert caller.transport.has_ended
 
 
 def test_a_connection_with_nothing_under_way_closes_once_the_caller_has_heard(caller):
     caller.ask(b"a")
     caller.ours.go_away()
-    assert not caller.transport.is_closed
+    assert not caller.transport.has_ended
     caller.ours.data_received(HEARD)
-    assert caller.transport.is_closed
+    assert caller.transport.has_ended
+
+
+def test_a_client_that_was_asked_to_go_and_does_not_close_is_cut_off(caller):
+    caller.ask(b"a")
+    caller.ours.go_away()
+    caller.ours.data_received(HEARD)
+    caller.now = 1.0
+    caller.ours.look(caller.now)
+    caller.now += http2.MAX_WAIT_SECONDS
+    caller.ours.look(caller.now)
+    assert not caller.transport.is_aborted
+    caller.now += 1
+    caller.ours.look(caller.now)
+    assert caller.transport.is_aborted
+
+
+async def test_a_large_response_arrives_whole_though_its_client_reads_slowly_and_is_asked_to_go():
+    class Leaving(Echo):
+        def completed(self, stream):
+            stream.respond(HEAD, bytes(1_000_000), WELL)
+            stream.connection.go_away()
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: http2.Connection(Leaving(), loop.time), "127.0.0.1", 0)
+    wide = http2.frame(http2.SETTINGS, 0, 0, (4).to_bytes(2) + (2**30).to_bytes(4))
+    update = http2.frame(http2.WINDOW_UPDATE, 0, 0, (2**20).to_bytes(4))
+    small = http2.frame(http2.WINDOW_UPDATE, 0, 0, (1024).to_bytes(4))
+    head = b"".join(http2.literal(name.encode(), value.encode()) for name, value in HEADERS)
+    call = http2.frame(http2.HEADERS, http2.END_HEADERS | http2.END_STREAM, 1, head)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        await loop.sock_connect(client, server.sockets[0].getsockname())
+        await loop.sock_sendall(client, http2.PREFACE + wide + update + call + HEARD)
+        received = b""
+        while part := await asyncio.wait_for(loop.sock_recv(client, 4096), 10):
+            received += part
+            await loop.sock_sendall(client, small)  # as clients do while they read
+    server.close()
+    assert received.count(WELL) == 1
+    assert received.endswith(http2.frame(http2.GOAWAY, 0, 0, (1).to_bytes(4) + bytes(4)))
 
 
 def test_a_request_that_is_taken_back_is_dropped(caller):

@@ -177,3 +177,7 @@ def test_the_challenger_that_holds_the_lease_is_not_forgotten_for_others(holder)
     told = {evidence.challenger: evidence.counts.requests for evidence in holder.evidence()}
     assert told[OTHER] == 1
     assert len(told) == MAX_CHALLENGERS
+
+
+def test_a_pod_of_the_release_before_reads_whether_to_drain():
+    assert lease().model_copy(update={"drain": True}).to_json()["turnAway"] is True

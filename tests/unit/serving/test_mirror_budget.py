@@ -10,7 +10,7 @@ from modelward_serving.routing.mirror_budget import A_SECOND, AT_ONCE, TokenBuck
 
 
 def taken(every: float, seconds: float) -> list[bool]:
-    """Which of the requests that come so often are asked for evidence, too."""
+    """Return which requests are mirrored, at a given rate."""
     allowance = TokenBucket()
     return [allowance.try_take(100 + number * every) for number in range(round(seconds / every))]
 

@@ -1,4 +1,4 @@
-"""Requests: what is taken, what is refused, where, and never with a value."""
+"""Requests: accepted and refused ones, with the field's path and never a value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the router makes of an answer and its time, with the clock and the challenger's answers as arguments."""
+"""The router's handling of responses and their times, with the clock and the challenger's responses as arguments."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class OneRow:
 
 
 class Scripted:
-    """A challenger whose next answer takes as long as it is told, on its own clock."""
+    """A challenger whose next response takes a given time, on its own clock."""
 
     def __init__(self) -> None:
         self.now, self.seconds, self.score = 0.0, 0.0, 0.5
@@ -94,7 +94,7 @@ def test_scores_are_counted_at_the_tenths_that_only_one_of_the_two_reaches(own, 
 
 
 class Silent:
-    """A challenger that answers when it is told to."""
+    """A challenger that answers when a test says so."""
 
     def __init__(self) -> None:
         self.asked: list[Ask] = []

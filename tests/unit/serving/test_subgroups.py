@@ -1,4 +1,4 @@
-"""Who is in which stratum."""
+"""Assignment of rows to strata."""
 
 from __future__ import annotations
 

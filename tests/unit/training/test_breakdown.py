@@ -1,4 +1,4 @@
-"""Sites, subgroups that are no feature, and sensitive columns: what is counted, what is withheld, what is refused."""
+"""Sites, subgroups that are not features, and sensitive columns: counts, withheld counts and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training data that would be wrong in silence: refused, with what is wrong, where, and what to do."""
+"""Training data that would give a wrong model silently: it is refused, with the fault, its place and a remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Nothing of a file is told: malformed inputs of all kinds hold a mark, and all that Jobs say is searched for it."""
+"""No output reveals a file's content:
+
+malformed inputs of all kinds contain a mark, and all outputs of Jobs are searched for it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good the probabilities are: patients are what is drawn, and what has no value is said to have none."""
+"""Metrics of probabilities: the bootstrap draws patients, and undefined metrics are reported as such."""
 
 from __future__ import annotations
 

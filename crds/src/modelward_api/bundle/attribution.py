@@ -1,4 +1,4 @@
-"""What an Explainer document means, in numbers: Shapley values of a request's columns, on the margin's scale.
+"""Shapley values of a request's columns, on the margin's scale, as an Explainer document defines them.
 
 Training proves with this code what serving answers with it. It needs NumPy (``modelward-api[attribution]``), and nothing else
 of the API needs it.
@@ -29,7 +29,7 @@ Score = Callable[[dict[str, NDArray[Any]]], NDArray[Any]]
 CELLS = 1 << 17
 """Path conditions times rows that are worked on at a time: the fastest of 2^14 to 2^18 where it was measured."""
 SAMPLED_CELLS = 1 << 14
-"""Rows that the graph is asked for at a time."""
+"""Rows per call of the graph."""
 MIN_PROBABILITY = 1e-6
 """A sampled margin is the log-odds of a score in [MIN_PROBABILITY, 1 - MIN_PROBABILITY]."""
 
@@ -53,7 +53,7 @@ class Attributor(Protocol):
 
 
 def attributor(document: Explainer, score: Score) -> Attributor:
-    """What explains as the document says; the graph is asked by the sampled method alone."""
+    """Return the attributor of a document. Only the sampled method calls the graph."""
     if isinstance(document.model, LinearExplainer):
         return LinearAttributor(document.features, document.model)
     if isinstance(document.model, TreeExplainer):
@@ -74,7 +74,7 @@ def _numbers(values: NDArray[Any]) -> Floats:
 
 
 def _codes(values: NDArray[Any], categories: tuple[str, ...]) -> Ints:
-    """[n] of indices into the categories; len(categories) for what is not among them."""
+    """[n] of indices into the categories; len(categories) for an unknown category."""
     known = {category: code for code, category in enumerate(categories)}
     return np.array([known.get(value, len(known)) for value in values.reshape(-1).tolist()], dtype=np.int64)
 
@@ -104,9 +104,9 @@ class _Paths:
     """The ways from a root to a leaf that ask the same number of columns: [columns, paths], a condition each."""
 
     span: slice
-    """Where its conditions are among all."""
+    """Positions of its conditions among all."""
     share: Floats
-    """[columns, paths, 1]: of the rows at the splits on that column, those that go on, by cover."""
+    """[columns, paths, 1]: the share of rows, by cover, that follow the path at the splits on that column."""
     value: Floats
     """[paths, 1]: the leaf's."""
     nodes: Floats

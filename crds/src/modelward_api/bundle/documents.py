@@ -40,7 +40,7 @@ class Manifest(Document):
 
 
 class Subgroup(Document):
-    """How one input of the model divides patients into groups that are counted separately.
+    """A division of patients by one input of the model, into groups that are counted separately.
 
     A categorical column has one stratum a category, any other one between two cuts: stratum i holds
     cuts[i-1] <= x < cuts[i], compared as FP32. What is missing, implausible or not declared is in none of them.
@@ -206,10 +206,10 @@ class Golden(Document):
 
 
 class LinearTerm(Document):
-    """What one column of a linear model adds to the margin, less what it adds on average over the training rows.
+    """A column's contribution to the margin of a linear model, minus its mean over the training rows.
 
-    A number x adds weight (x - centre), a missing one ``missing``: imputation and scaling are in them. A category adds what
-    ``categories`` says, the empty text (missing) included; one that is not among them adds ``other``.
+    A number x adds weight (x - centre), and a missing number adds ``missing``; both include imputation and scaling. A category
+    adds its value in ``categories``, where the empty text means missing. An unknown category adds ``other``.
     """
 
     weight: float = 0.0
@@ -228,7 +228,7 @@ class LinearExplainer(Document):
 
 
 class TreeExplainer(Document):
-    """All trees of a model in one list of nodes, split by the columns of a request, not by what they are encoded as.
+    """All trees of a model in one list of nodes, which split by the columns of a request, not by encoded features.
 
     A node sends a number x left when x <= threshold, a missing one when ``missing_left`` (so imputation is in it); a category
     goes left when it is not ``categories[column][category]``. A leaf has left = right = -1. Children stand after their parent.
@@ -236,7 +236,7 @@ class TreeExplainer(Document):
 
     method: Literal["tree"] = "tree"
     offset: float
-    """What the margin is before the first tree; the leaves' values are already times the learning rate."""
+    """The margin before the first tree. The leaves' values include the learning rate."""
     categories: tuple[tuple[str, ...], ...]
     """By feature; empty for a number. The empty text is the missing category."""
     left: tuple[int, ...]
@@ -281,7 +281,7 @@ class SampledExplainer(Document):
 
 
 class ScoreLink(Document):
-    """How the margin m becomes the score: expit(slope m + intercept), or interpolated between knots."""
+    """The calibration of the margin m: the score is expit(slope m + intercept), or interpolated between knots."""
 
     kind: Literal["logistic", "piecewise"] = "logistic"
     slope: float = 1.0
@@ -299,7 +299,7 @@ class ExplainerReport(Document):
 
 
 class Explainer(Document):
-    """What an explanation needs beside the graph: exact for linear models and trees, sampled for others.
+    """The data that an explanation needs besides the graph: exact for linear models and trees, sampled for others.
 
     Contributions are on the margin's scale, log-odds before calibration (a sampled explainer's margin is the log-odds of the
     calibrated score), one a feature of the signature, in its order.

@@ -126,20 +126,20 @@ def _default(name: str, part: Schema, parent: Schema) -> str:
 
 def _limits(part: Schema) -> str:
     """What the schema allows, as far as a reader needs it."""
-    told = []
+    limits = []
     if "enum" in part and len(part["enum"]) <= LONGEST_ENUM:
-        told.append("One of " + ", ".join(f"`{value}`" for value in part["enum"]))
+        limits.append("One of " + ", ".join(f"`{value}`" for value in part["enum"]))
     for limit, sign, strict, flag in (
         ("minimum", "≥", ">", "exclusiveMinimum"),
         ("maximum", "≤", "<", "exclusiveMaximum"),
     ):
         if limit in part:
-            told.append(f"{strict if part.get(flag) else sign} {part[limit]}")
+            limits.append(f"{strict if part.get(flag) else sign} {part[limit]}")
     if part.get("type") == "array":
-        told.append(f"{part.get('minItems', 0)} to {part['maxItems']} items")
+        limits.append(f"{part.get('minItems', 0)} to {part['maxItems']} items")
     if len(part.get("pattern", "")) in range(1, LONGEST_PATTERN):
-        told.append(f"pattern `{_cell(part['pattern'])}`")
-    return f"({'; '.join(told)})" if told else ""
+        limits.append(f"pattern `{_cell(part['pattern'])}`")
+    return f"({'; '.join(limits)})" if limits else ""
 
 
 def _cell(text: str) -> str:

@@ -387,7 +387,7 @@ class Rollout(Document):
 
 
 class Governance(Document):
-    """What people must know about the model; copied into its card."""
+    """What people should know about the model. Modelward keeps it and does not act on it."""
 
     intended_use: Annotated[str, Field(description="Intended use of the model.", max_length=2048)] = ""
     population: Annotated[str, Field(description="Intended patient population.", max_length=2048)] = ""
@@ -402,7 +402,8 @@ class VersionSettings(Document):
     serving: Annotated[Serving, Field(description="How the version is served.")] = Serving()
     rollout: Annotated[Rollout, Field(description="How the version takes over from the champion.")] = Rollout()
     governance: Annotated[
-        Governance, Field(description="Intended use, population, risks and limitations of the model.")
+        Governance,
+        Field(description="Intended use, population, risks and limitations of the model. For readers only."),
     ] = Governance()
 
 

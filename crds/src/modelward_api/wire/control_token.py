@@ -1,7 +1,7 @@
-"""How the operator proves to a serving pod that a request on the control port is its own.
+"""Authentication of the operator's requests on a serving pod's control port.
 
-Each request carries ``Authorization: Bearer TOKEN``: a JSON Web Token, signed with Ed25519, that holds for this request to this
-pod alone and for seconds. Whoever reads it has nothing that another pod, or another request, would accept.
+Each request carries ``Authorization: Bearer TOKEN``: a JSON Web Token, signed with Ed25519, that is valid for seconds, for this
+request to this pod only. A copied token is useless for another pod or another request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SKEW = 30
 REQUIRED = ("iss", "aud", "iat", "exp", "jti")
 """Registered claims that each token has; ``aud`` is the pod's uid."""
 ROUTED = "routed"
-"""The subject of the token that a champion shows to a challenger's pods: what it asks was counted and routed by the champion. Its
+"""Subject of the token that a champion sends to a challenger's pods, to show that it has counted and routed the request. Its
 audience is the challenger's digest; the lease carries it."""
 ROUTED_SECONDS = 120
 """Seconds for which it is valid. The operator signs a new one after half of them."""

@@ -50,8 +50,9 @@ class TrafficLease(Document):
     proof: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=1024)] | None = None
     """What the champion shows the challenger's pods, so that they know its requests (see control.ROUTED). An older operator gives
     none: they are answered all the same, and counted there, too."""
-    turn_away: bool = False
-    """Whether to drain: the Service no longer selects these pods, so clients with old connections are asked to reconnect."""
+    drain: bool = Field(default=False, alias="turnAway")
+    """Whether to ask clients to reconnect, because the Service no longer selects these pods. On the wire it keeps its first name:
+    operators and pods of neighbouring versions exchange leases during an upgrade."""
 
 
 OPENING_PAIRS = 20
@@ -221,7 +222,7 @@ INVALID_INPUT_EXIT_CODE = 65
 
 
 TERMINATED_EXIT_CODE = 143
-"""Exit code of a pod that was told to end. The Job names the reason."""
+"""Exit code of a pod that was terminated by a signal. The Job has the reason."""
 
 
 class BatchOutcome(Document):

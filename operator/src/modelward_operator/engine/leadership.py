@@ -155,7 +155,7 @@ class Standby:
         return self._seen.record.holder if self._seen is not None and self._seen.record is not None else None
 
     def permit(self) -> None:
-        """Return only while this operator holds the Lease. Every write asks first.
+        """Return only while this operator holds the Lease. Every write calls this first.
 
         Raises:
             DeposedError: none was won yet, or see ``Leadership.check``.
@@ -190,8 +190,8 @@ class Standby:
         now = self._looked = self._clock()
         self._trouble = ""
         self._seen = sighted(self._seen, read(manifest) if manifest is not None else None, now)
-        what = decide(self._me, self._seen, now, datetime.now(UTC), self._terms)
-        return await self._claim(what, now) if isinstance(what, Claim) else what.seconds
+        decision = decide(self._me, self._seen, now, datetime.now(UTC), self._terms)
+        return await self._claim(decision, now) if isinstance(decision, Claim) else decision.seconds
 
     def _complain(self, trouble: str) -> None:
         if trouble != self._trouble:

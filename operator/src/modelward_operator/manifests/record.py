@@ -24,11 +24,11 @@ MAX_LEDGER = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a ConfigMap holds."""
+    """The content of the ConfigMap."""
 
     record: ModelRecord
     sealed: bool = True
-    """Whether nobody else can read the counts in it: else it is to be written again."""
+    """Whether only the operator can read the counts in it. If not, it must be written again."""
     lost: str | None = None
     """Why its counts cannot be read, if they cannot."""
 

@@ -295,12 +295,12 @@ def _tracing(settings: Settings) -> list[Manifest]:
     """Return OpenTelemetry's variables."""
     if settings.tracing_endpoint is None:
         return []
-    said = {
+    defaults = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": settings.tracing_endpoint,
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
         "OTEL_TRACES_SAMPLER_ARG": settings.tracing_ratio,
     }
-    return [{"name": name, "value": value} for name, value in said.items()]
+    return [{"name": name, "value": value} for name, value in defaults.items()]
 
 
 def _variables(artifact: Artifact, timeout: float, settings: Settings) -> list[Manifest]:

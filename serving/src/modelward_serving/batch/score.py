@@ -34,7 +34,7 @@ MALFORMED = ("", Reason.WRONG_FIELDS)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What to score, and how."""
+    """The input, output and model of a batch."""
 
     input: str
     format: str
@@ -49,8 +49,8 @@ class Task:
 
     def digest(self, given: Input, bundle: str) -> str:
         """Return the digest of everything that determines the result."""
-        told = [bundle, given.digest, self.format, self.shards, self.keep, self.on_invalid_row]
-        return "sha256:" + hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        parts = [bundle, given.digest, self.format, self.shards, self.keep, self.on_invalid_row]
+        return "sha256:" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @dataclass(slots=True)
@@ -167,6 +167,6 @@ def _written(
 
 
 def _invalid_rows(chunk: Chunk) -> InvalidInputError:
-    told = "; ".join(f"{column}: {reason}" for column, reason in sorted(chunk.reasons))
-    message = f"rows cannot be scored ({told}). Correct them, or set spec.onInvalidRow to null or skip"
+    violations = "; ".join(f"{column}: {reason}" for column, reason in sorted(chunk.reasons))
+    message = f"rows cannot be scored ({violations}). Correct them, or set spec.onInvalidRow to null or skip"
     return InvalidInputError(Reason.INVALID_ROWS, message, "spec.input.uri")

@@ -42,7 +42,7 @@ class File:
     size: int
     tag: str
     told: str = "the input"
-    """How messages name the file: by the declared address and its position, because a file name may contain an identifier."""
+    """The file's name in messages: the declared address and its position, because a file name may contain an identifier."""
 
     def open(self) -> Reader:
         """Open the file for random access."""
@@ -61,11 +61,11 @@ class Reader(io.RawIOBase):
         self._file, self._position = file, 0
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True: it can be read."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Return True: any position can be read."""
         return True
 
     def tell(self) -> int:
@@ -100,8 +100,8 @@ class Input:
     @property
     def digest(self) -> str:
         """SHA-256 over the names, sizes and tags of the files."""
-        told = [(file.path, file.size, file.tag) for file in self.files]
-        return "sha256:" + hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        parts = [(file.path, file.size, file.tag) for file in self.files]
+        return "sha256:" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @contextmanager

@@ -75,8 +75,8 @@ def count_pair(counts: Counts, pair: PairedResult) -> None:
 
 
 def _count(counts: dict[str, int], what: str, challenger: bool, champion: bool) -> None:
-    who = "both" if challenger and champion else "challenger" if challenger else "champion"
-    counts[f"{what}_{who}"] += 1
+    side = "both" if challenger and champion else "challenger" if challenger else "champion"
+    counts[f"{what}_{side}"] += 1
 
 
 def _count_crossed(by_level: dict[str, list[int]], what: str, challenger: int, champion: int) -> None:

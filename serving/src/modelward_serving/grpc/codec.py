@@ -84,15 +84,15 @@ def decode(message: pb.ModelInferRequest) -> InferenceRequest:
         raise RefusedError(422, Reason.MISSING_INPUT, "inputs", "must have at least one input")
     tensors: list[Any] = []
     for index, given in enumerate(message.inputs):
-        said = _parameters(given.parameters, f"inputs[{index}].") if given.parameters else None
+        values = _parameters(given.parameters, f"inputs[{index}].") if given.parameters else None
         if raw:
             if given.HasField("contents") and given.contents.ListFields():
                 rule = "must be empty if raw_input_contents is set"
                 raise RefusedError(400, Reason.NOT_A_REQUEST, f"inputs[{index}].contents", rule)
-            tensors.append(BinaryTensor(given.name, list(given.shape), given.datatype, raw[index], said))
+            tensors.append(BinaryTensor(given.name, list(given.shape), given.datatype, raw[index], values))
         else:
             tensors.append(
-                InputTensor(given.name, list(given.shape), given.datatype, _values(given, f"inputs[{index}]"), said)
+                InputTensor(given.name, list(given.shape), given.datatype, _values(given, f"inputs[{index}]"), values)
             )
     outputs = [
         RequestedOutput(output.name, _parameters(output.parameters, f"outputs[{index}]."))

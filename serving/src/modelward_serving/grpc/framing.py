@@ -111,12 +111,12 @@ def declared_timeout(stream: Stream) -> float | None:
     Raises:
         StatusError: the timeout is invalid.
     """
-    said = stream.head.headers.get(TIMEOUT)
-    if said is None:
+    value = stream.head.headers.get(TIMEOUT)
+    if value is None:
         return None
-    if said[-1:] not in _UNITS or not said[:-1].isdigit() or len(said) > 9:
+    if value[-1:] not in _UNITS or not value[:-1].isdigit() or len(value) > 9:
         raise StatusError(
             Code.INVALID_ARGUMENT,
             f"{Reason.NOT_A_REQUEST}: grpc-timeout: must be up to eight digits and a unit (H, M, S, m, u or n)",
         )
-    return int(said[:-1]) * _UNITS[said[-1:]]
+    return int(value[:-1]) * _UNITS[value[-1:]]

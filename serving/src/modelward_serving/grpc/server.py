@@ -74,7 +74,7 @@ class Method:
 
 
 REFUSED = Method(lambda _: None)
-"""Of a call that is refused already, while its response waits for the client."""
+"""The method of a refused call, while its response waits for the client."""
 
 
 class GrpcServer:
@@ -94,7 +94,7 @@ class GrpcServer:
         self._signature = inference.predictor.bundle.signature
         self._ready = True
         self._leaves: dict[Connection, float] = {}
-        """When each connection gets GOAWAY."""
+        """The time at which each connection gets GOAWAY."""
         self.connections = connections.Connections(connections.GRPC)
         """Limit of connections."""
         self._memory = Memory(getattr(inference, "budget", None))
@@ -267,8 +267,8 @@ class GrpcServer:
             RefusedError: the request is invalid.
             StatusError: the call is invalid, or its timeout has passed.
         """
-        said = declared_timeout(stream) if TIMEOUT in stream.head.headers else None
-        if said is not None and time.monotonic() - stream.begun >= said:
+        declared = declared_timeout(stream) if TIMEOUT in stream.head.headers else None
+        if declared is not None and time.monotonic() - stream.begun >= declared:
             raise StatusError(Code.DEADLINE_EXCEEDED, "the request timed out")
         message = codec.parse(message_of(stream))
         self._check_model(message.model_name, message.model_version)
@@ -278,22 +278,22 @@ class GrpcServer:
     def failed(self, stream: Stream, error: Exception) -> int:
         """End a failed call; return the HTTP status of the same error."""
         if isinstance(error, RefusedError):
-            told = StatusError(_CODES.get(error.status, Code.INVALID_ARGUMENT), f"{error.reason}: {error.message}")
+            refusal = StatusError(_CODES.get(error.status, Code.INVALID_ARGUMENT), f"{error.reason}: {error.message}")
             status = error.status
         elif isinstance(error, StatusError):
-            told, status = error, 504 if error.code == Code.DEADLINE_EXCEEDED else 400
+            refusal, status = error, 504 if error.code == Code.DEADLINE_EXCEEDED else 400
         elif isinstance(error, TimeoutError):
-            told, status = StatusError(Code.DEADLINE_EXCEEDED, "the request timed out"), 504
+            refusal, status = StatusError(Code.DEADLINE_EXCEEDED, "the request timed out"), 504
         elif isinstance(error, NoAnswerError):
-            told, status = (
+            refusal, status = (
                 StatusError(Code.INTERNAL, f"{Reason.INVALID_SCORE}: the model returned an invalid score"),
                 500,
             )
         else:
             # Its message may contain values: log only its type.
             log.error("inference failed: %s", type(error).__name__)
-            told, status = StatusError(Code.INTERNAL, f"{Reason.INTERNAL_ERROR}: the model failed"), 500
-        refuse(stream, told)
+            refusal, status = StatusError(Code.INTERNAL, f"{Reason.INTERNAL_ERROR}: the model failed"), 500
+        refuse(stream, refusal)
         return status
 
     def maybe_away(self, stream: Stream) -> None:
@@ -416,8 +416,8 @@ class _GrpcCall(Call):
         return forward(self._request, sendable(self.headers, (AUTHORIZATION,)) | context)
 
     def remaining_timeout(self) -> float:
-        said, timeout = declared_timeout(self._stream), self._server.timeout
-        return (timeout if said is None else min(timeout, said)) - (time.monotonic() - self._stream.begun)
+        declared, timeout = declared_timeout(self._stream), self._server.timeout
+        return (timeout if declared is None else min(timeout, declared)) - (time.monotonic() - self._stream.begun)
 
 
 def _not_grpc(stream: Stream) -> None:

@@ -8,10 +8,10 @@ from modelward_serving.validation.request import ValidatedRows
 
 def parameters(rows: ValidatedRows, given: ServedPrediction) -> dict[str, str]:
     """Return the parameters of a response: strings, as the protocol requires."""
-    said = {"arm": given.arm, "digest": given.digest}
+    values = {"arm": given.arm, "digest": given.digest}
     if rows.flagged:
-        said["out_of_range"] = ",".join(rows.flagged)
+        values["out_of_range"] = ",".join(rows.flagged)
     if rows.abstained:
-        said["abstained"] = ",".join(map(str, rows.abstained))
-        said["abstained_because"] = "; ".join(rows.reasons)
-    return said
+        values["abstained"] = ",".join(map(str, rows.abstained))
+        values["abstained_because"] = "; ".join(rows.reasons)
+    return values

@@ -25,7 +25,7 @@ from modelward_api.bundle.documents import (
 from modelward_api.resources.reasons import Reason
 
 UNLISTED = frozenset({names.MANIFEST_FILE, "model.yaml"})
-"""What a bundle may hold beside the files of its manifest: model.yaml makes it a BentoML model archive; we do not read it."""
+"""Files that a bundle may hold besides those of its manifest: model.yaml makes it a BentoML model archive and is not read."""
 MAX_FILE = 2 * 1024**3
 DIGEST_MISMATCH = Reason.DIGEST_MISMATCH
 """Reason of a readable bundle that is not the requested one."""

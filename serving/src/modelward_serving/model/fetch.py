@@ -24,7 +24,7 @@ def fetch(
     uri: str, digest: str, into: Path, store: str | None, model: str | None = None, version: str | None = None
 ) -> FetchOutcome:
     """Fetch, verify and unpack a bundle of the given model and version, if any; never raise."""
-    told = shown(uri)
+    shown_uri = shown(uri)
     try:
         folder, name = split(resolve(uri, store))
         content = bytes(obstore.get(from_url(folder, **client_options(folder)), name).bytes())
@@ -32,11 +32,11 @@ def fetch(
     except InvalidAddressError as error:
         return FetchOutcome(verified=False, reason=Reason.ARTIFACT_NOT_FOUND, message=f"spec.artifact.uri: {error}")
     except UnverifiedBundleError as error:
-        message = f"The bundle at {told} cannot be used: {error}"
+        message = f"The bundle at {shown_uri} cannot be used: {error}"
         return FetchOutcome.model_validate({"verified": False, "reason": error.reason, "message": message})
     except (OSError, obstore.exceptions.BaseError) as error:
         if is_missing(error):
-            message = f"spec.artifact.uri: nothing found at {told}. Upload the bundle, or correct the address"
+            message = f"spec.artifact.uri: nothing found at {shown_uri}. Upload the bundle, or correct the address"
             return FetchOutcome(verified=False, reason=Reason.ARTIFACT_NOT_FOUND, message=message)
         found = trouble(error, uri)
         return FetchOutcome(verified=False, reason=found.reason, message=found.sentence)

@@ -18,12 +18,12 @@ class Formatter(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
         """Return frames and type of each exception in the chain, innermost first."""
-        said: list[str] = []
+        lines: list[str] = []
         error: BaseException | None = ei[1]
         while error is not None:
-            said.insert(0, f"{''.join(traceback.format_tb(error.__traceback__))}{type(error).__name__}")
+            lines.insert(0, f"{''.join(traceback.format_tb(error.__traceback__))}{type(error).__name__}")
             error = error.__cause__ or error.__context__
-        return "\n".join(said)
+        return "\n".join(lines)
 
 
 class _Quiet(logging.Filter):
@@ -32,8 +32,8 @@ class _Quiet(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith(LIBRARIES):
             return True
-        what = f", {record.exc_info[0].__name__}" if record.exc_info and record.exc_info[0] else ""
-        record.msg = f"{record.name}: a {record.levelname.lower()} at {record.module}:{record.lineno}{what}"
+        error_type = f", {record.exc_info[0].__name__}" if record.exc_info and record.exc_info[0] else ""
+        record.msg = f"{record.name}: a {record.levelname.lower()} at {record.module}:{record.lineno}{error_type}"
         record.args = ()
         record.exc_info = record.exc_text = None
         return True

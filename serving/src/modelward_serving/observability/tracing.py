@@ -1,4 +1,6 @@
-"""Traces of requests over OTLP, where OTEL_EXPORTER_OTLP_ENDPOINT names a collector. A span says who answered, never what.
+"""Traces of requests over OTLP, if OTEL_EXPORTER_OTLP_ENDPOINT names a collector.
+
+A span says which version answered, never what.
 
 The variables are OpenTelemetry's own: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 """
@@ -33,8 +35,8 @@ class Tracing:
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        said = {"service.name": model, "service.version": version, "modelward.digest": digest}
-        self._provider = TracerProvider(resource=Resource.create(said))
+        attributes = {"service.name": model, "service.version": version, "modelward.digest": digest}
+        self._provider = TracerProvider(resource=Resource.create(attributes))
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("modelward.serving")
         self._kind = SpanKind.SERVER
@@ -42,8 +44,8 @@ class Tracing:
 
     def begin(self, protocol: str, headers: Mapping[bytes, bytes]) -> Any:
         """Start a span for a request, as a child of the client's span if it has one."""
-        told = {name.decode(): value.decode("latin-1") for name, value in passed_on(headers).items()}
-        parent = self._context.extract(told)
+        carrier = {name.decode(): value.decode("latin-1") for name, value in passed_on(headers).items()}
+        parent = self._context.extract(carrier)
         return self._tracer.start_span(f"infer {protocol}", context=parent, kind=self._kind)
 
     def end(self, span: Any, arm: str, version: str | None, code: int, rows: int) -> None:

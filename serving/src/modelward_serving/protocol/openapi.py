@@ -90,8 +90,8 @@ def infer(signature: Signature, operation: str) -> dict[str, Any]:
     length = {"name": "Inference-Header-Content-Length", "in": "header", "schema": {"type": "string"}}
     answer = _content("Scores and decisions", {"$ref": "#/components/schemas/Response"})
     answer["content"]["application/octet-stream"] = {"schema": binary}
-    told = (names.MODEL_HEADER, names.VERSION_HEADER, names.DIGEST_HEADER, names.ARM_HEADER)
-    answer["headers"] = {name: {"schema": {"type": "string"}} for name in told}
+    answer_headers = (names.MODEL_HEADER, names.VERSION_HEADER, names.DIGEST_HEADER, names.ARM_HEADER)
+    answer["headers"] = {name: {"schema": {"type": "string"}} for name in answer_headers}
     return {
         "summary": "Score rows",
         "operationId": operation,
@@ -126,7 +126,9 @@ def _body(signature: Signature) -> dict[str, Any]:
 
 
 def _refusals() -> dict[str, Any]:
-    return {code: _content(what, {"$ref": "#/components/schemas/Error"}) for code, what in REFUSALS.items()}
+    return {
+        code: _content(description, {"$ref": "#/components/schemas/Error"}) for code, description in REFUSALS.items()
+    }
 
 
 def _content(what: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def holds_booleans(values: list[Any] | None) -> bool:
 
 
 def tell_booleans(inputs: list[Any]) -> None:
-    """Replace each tensor that holds true or false by one whose type says so."""
+    """Replace each tensor that holds true or false by one of a boolean type."""
     for index, tensor in enumerate(inputs):
         if holds_booleans(tensor.data):
             inputs[index] = BooleanTensor(tensor.name, tensor.shape, tensor.datatype, tensor.data, tensor.parameters)

@@ -56,7 +56,7 @@ class RestCall(Call):
         return Forward(bytes(self._body), sendable(self.headers, FORWARDED) | context)
 
     def remaining_timeout(self) -> float:
-        """Return the seconds until the client is told that the request timed out."""
+        """Return the seconds until the request times out."""
         return self._codec.timeout - (time.perf_counter() - self.started)
 
 

@@ -143,7 +143,7 @@ class RestCodec:
         return self._validator.rows(request, all_outputs=all_outputs)
 
     def reply(self, outcome: ServedPrediction | Exception, rows: ValidatedRows, *, routed: bool) -> Reply:
-        """Return the response that tells an outcome."""
+        """Return the response for an outcome."""
         try:
             if isinstance(outcome, Exception):
                 raise outcome
@@ -166,13 +166,13 @@ class RestCodec:
         if key not in self._heads:
             if len(self._heads) > 64:
                 self._heads.clear()
-            said = {
+            fields = {
                 names.MODEL_HEADER: model,
                 names.VERSION_HEADER: version,
                 names.DIGEST_HEADER: digest,
                 names.ARM_HEADER: arm,
             }
-            self._heads[key] = JSON_HEAD + b"".join(f"{k}: {v}\r\n".encode() for k, v in said.items())
+            self._heads[key] = JSON_HEAD + b"".join(f"{k}: {v}\r\n".encode() for k, v in fields.items())
         return self._heads[key]
 
     def _encoded(self, rows: ValidatedRows, given: ServedPrediction) -> Reply:

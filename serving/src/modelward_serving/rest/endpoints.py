@@ -37,7 +37,7 @@ class Route:
     path: str
     handler: Handler
     operation: dict[str, Any]
-    """What the OpenAPI document says of it."""
+    """Its entry in the OpenAPI document."""
     aliases: tuple[str, ...] = ()
     """Other spellings of the path, which the document leaves out."""
     needs_token: bool = True
@@ -111,7 +111,7 @@ class Endpoints:
         return _json(openapi.document(self._signature, paths))
 
     async def infer(self, headers: Mapping[bytes, bytes], receive: Receive) -> Reply:
-        """Score rows: requests that came behind others on their connection, as the server's protocol answers the rest."""
+        """Score rows of pipelined requests; the server's protocol answers all others."""
         replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         body = await body_of(receive)
         self._inference.take(RestCall(self._codec, headers, body, lambda _, reply: replied.set_result(reply)))

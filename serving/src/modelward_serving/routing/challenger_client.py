@@ -213,7 +213,7 @@ class Challengers:
         self._clock = clock
         self._pools: dict[str, list[_Connection]] = {}
         self._waiting: dict[float, _Waiting] = {}
-        """By timeout."""
+        """Requests by timeout."""
         self._connecting: set[asyncio.Task[None]] = set()
         self._heads: _ResponseHeaderCache = HeaderCache(MAX_HEADS)
         self._beginnings: dict[tuple[str, str, str], bytes] = {}

@@ -36,13 +36,13 @@ class LeaseHolder:
             return Reason.WRONG_MODEL
         if lease is not None and lease.champion != self._digest:
             return Reason.WRONG_DIGEST
-        told = max(self._newest, (epoch, 0)) if end is None else (epoch, end)
+        position = max(self._newest, (epoch, 0)) if end is None else (epoch, end)
         if lease is not None:
-            told = (max(epoch, lease.epoch), lease.sequence)
-        if told < self._newest:
+            position = (max(epoch, lease.epoch), lease.sequence)
+        if position < self._newest:
             return Reason.STALE_EPOCH
-        self._newest, self._lease, self._routes_by = told, lease, None
-        self.may_drain = lease is not None and lease.turn_away
+        self._newest, self._lease, self._routes_by = position, lease, None
+        self.may_drain = lease is not None and lease.drain
         if lease is not None:
             self._until = now + lease.ttl_seconds
             if not self._tally(lease.challenger.digest).tripped:

@@ -52,7 +52,7 @@ class ChampionResult(msgspec.Struct, frozen=True):
 
 
 class RoutingPlan:
-    """What a lease means for its requests, computed once so that each request reads plain attributes."""
+    """A lease in the form that requests need, computed once so that each request reads plain attributes."""
 
     def __init__(self, lease: TrafficLease, counts: dict[str, int]) -> None:
         self.lease = lease
@@ -165,11 +165,11 @@ class Router:
     def record(self, asking: _Asking, outcome: Response | OSError) -> Prediction | None:
         """Count the outcome of a request to the challenger; return its prediction, if valid."""
         now, plan, rows = self._clock(), asking.plan, asking.rows
-        asked = _understood(outcome, plan, rows.count, now - asking.started)
+        result = _understood(outcome, plan, rows.count, now - asking.started)
         strata = self._strata.names_of_row(rows.seen, rows.texts) if self._strata is not None else ()
-        self._holder.record_pair(plan.digest, _pair(plan, strata, asking.own, asked))
-        self._breaker.record(plan.digest, asked.prediction is not None, now)
-        return asked.prediction
+        self._holder.record_pair(plan.digest, _pair(plan, strata, asking.own, result))
+        self._breaker.record(plan.digest, result.prediction is not None, now)
+        return result.prediction
 
     def record_response(self, plan: RoutingPlan, *, fallback: bool) -> None:
         """Count whose prediction the client got."""

@@ -50,7 +50,7 @@ class TokenPolicy:
 
 
 class KeySource(Protocol):
-    """Where an issuer's public keys come from."""
+    """The source of an issuer's public keys."""
 
     def current(self) -> Keys:
         """Return the keys known now; none until they were read once."""

@@ -21,7 +21,7 @@ MIN_CONNECTIONS = 8
 
 
 class Connection(Protocol):
-    """What Connections needs of a connection."""
+    """The interface that Connections needs."""
 
     def idle_since(self) -> float | None:
         """Return since when the connection is idle; None while a client waits for a response."""

@@ -24,31 +24,31 @@ OF_CALLERS = frozenset(
 )
 """Headers that may be cached: of one request, they reveal the length at most."""
 
-Said = TypeVar("Said")
+Headers = TypeVar("Headers")
 
 
-class HeaderCache(Generic[Said]):
+class HeaderCache(Generic[Headers]):
     """Parsed headers by their bytes; cleared when full."""
 
     def __init__(self, most: int) -> None:
         self._max = most
-        self._known: dict[bytes, tuple[Said, int]] = {}
+        self._known: dict[bytes, tuple[Headers, int]] = {}
 
-    def learn(self, data: bytes, said: Said, body: bytes | bytearray) -> None:
+    def learn(self, data: bytes, headers: Headers, body: bytes | bytearray) -> None:
         """Cache the headers of a parsed message on a kept connection, if the data is exactly that message.
 
         Args:
             data: The bytes of one read, which starts at a message boundary.
-            said: The parsed headers.
+            headers: The parsed headers.
             body: The parsed body.
         """
         end = data.find(END, 0, MAX_HEAD) + len(END)
         if data[end:] == body:
             if len(self._known) >= self._max:
                 self._known.clear()
-            self._known[data[:end]] = said, len(body)
+            self._known[data[:end]] = headers, len(body)
 
-    def split(self, data: bytes) -> tuple[Said, bytes] | None:
+    def split(self, data: bytes) -> tuple[Headers, bytes] | None:
         """Return the parsed headers and the body, if the data is one complete message with cached headers."""
         end = data.find(END, 0, MAX_HEAD) + len(END)
         found = self._known.get(data[:end])
@@ -63,7 +63,7 @@ class RequestHeaderCache(HeaderCache[Mapping[bytes, bytes]]):
     def __init__(self) -> None:
         super().__init__(MAX_REQUEST_HEADS)
 
-    def learn(self, data: bytes, said: Mapping[bytes, bytes], body: bytes | bytearray) -> None:
+    def learn(self, data: bytes, headers: Mapping[bytes, bytes], body: bytes | bytearray) -> None:
         """Cache headers that contain nothing of a single request."""
-        if OF_CALLERS.issuperset(said):
-            super().learn(data, said, body)
+        if OF_CALLERS.issuperset(headers):
+            super().learn(data, headers, body)

@@ -40,7 +40,7 @@ MAX_UNREAD = 256 * 1024
 """Bytes of responses blocked by flow control, above which further requests wait."""
 MAX_WRITE = 64 * 1024
 TURN = 0.002
-"""Seconds after which a busy connection yields to others."""
+"""Seconds after which a busy connection lets others continue."""
 LOOKS = 8
 """Frames between two checks of the clock."""
 MAX_WAIT_SECONDS = 10.0
@@ -61,6 +61,9 @@ _SETTING = struct.Struct(">HI")
 _ONE_BYTE_INDICES = bytes(range(0x81, 0xFF))
 _OWN = b"going"
 """Payload of the PING that confirms receipt of GOAWAY."""
+OPEN, LEAVING, DRAINING, ENDING, CLOSING = range(5)
+"""Phases of a connection: GOAWAY is sent; the client has heard it, so that no further call comes; the last response is sent, and
+the client closes; we close."""
 
 
 class ConnectionFault(Exception):  # noqa: N818
@@ -148,7 +151,7 @@ class Stream:
     pending: bytearray | None = None
     trailers: bytes | None = None
     method: Any = None
-    """What the application calls; it sets this."""
+    """The method that the application calls, and sets."""
     asked: int = 0
     """Answered messages of a streaming call."""
     is_over: bool = False
@@ -180,7 +183,7 @@ class Stream:
 
 
 class Application(Protocol):
-    """The server behind the connections."""
+    """The server that handles the requests."""
 
     largest: int
     """Maximum bytes of a request's body."""
@@ -255,7 +258,7 @@ class Connection(asyncio.Protocol):
         self._largest_frame = 16_384
         self._credit = CONNECTION_WINDOW
         self._idle_frames = self._resets = self._answered = 0
-        self._is_leaving = self._has_heard = self._is_closing = False
+        self._phase = OPEN
         self._handlers = (
             self._on_data,
             self._on_headers,
@@ -273,15 +276,15 @@ class Connection(asyncio.Protocol):
         """Handle a new connection."""
         self._transport = transport
         settings = {0x3: MAX_STREAMS, 0x4: STREAM_WINDOW, 0x5: MAX_FRAME, 0x6: MAX_HEAD}
-        said = b"".join(_SETTING.pack(name, value) for name, value in settings.items())
+        content = b"".join(_SETTING.pack(name, value) for name, value in settings.items())
         more = (CONNECTION_WINDOW - 65_535).to_bytes(4)
-        self._transport.write(frame(SETTINGS, 0, 0, said) + frame(WINDOW_UPDATE, 0, 0, more))
+        self._transport.write(frame(SETTINGS, 0, 0, content) + frame(WINDOW_UPDATE, 0, 0, more))
         self._memory.connections.add(self)
         self._application.connected(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Handle a closed connection."""
-        self._is_closing = True
+        self._phase = CLOSING
         for stream in list(self.streams.values()):
             self._drop(stream)
         self._memory.connections.discard(self)
@@ -289,6 +292,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse bytes; send the responses in one write."""
+        if self._phase >= ENDING:
+            return
         if self._unparsed:
             data = self._unparsed + data
         if self._is_paused:
@@ -322,8 +327,8 @@ class Connection(asyncio.Protocol):
         self._unparsed = data[at:]
         self._push()
         self._out = None
-        if self._is_closing:
-            self._transport.close()
+        if self._phase >= ENDING:
+            self._end()
         elif self._congested_since is not None:
             return
         elif self._is_behind:
@@ -338,7 +343,7 @@ class Connection(asyncio.Protocol):
         return self._is_behind
 
     def _pause(self) -> None:
-        if not self._is_paused and not self._is_closing:
+        if not self._is_paused and self._phase < ENDING:
             self._is_paused = True
             self._transport.pause_reading()
 
@@ -349,7 +354,7 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         self._is_scheduled = False
-        if not self._is_closing and self._congested_since is None:
+        if self._phase < ENDING and self._congested_since is None:
             self._work(self._unparsed)
 
     def write(self, content: bytes) -> None:
@@ -359,7 +364,7 @@ class Connection(asyncio.Protocol):
             self._out_size += len(content)
             if self._out_size > MAX_WRITE:
                 self._push()
-        elif not self._is_closing:
+        elif self._phase < ENDING:
             self._transport.write(content)
 
     def _push(self) -> None:
@@ -370,7 +375,7 @@ class Connection(asyncio.Protocol):
 
     def look(self, now: float) -> None:
         """Close the connection or its calls if a limit on time is exceeded."""
-        if self._is_closing:
+        if self._phase >= ENDING:
             self._closing_since = self._closing_since or now
         since = self._closing_since or self._congested_since or (now if self._is_set else self.began)
         if now - since > MAX_WAIT_SECONDS:
@@ -398,25 +403,26 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close the connection at once; drop unsent data."""
-        self._is_closing = True
+        self._phase = CLOSING
         for stream in list(self.streams.values()):
             self._drop(stream)
         self._transport.abort()
 
     def go_away(self) -> None:
         """Send GOAWAY: ask the client to reconnect. Calls that it starts before it sees that are served."""
-        if not self._is_leaving:
-            self._is_leaving = True
+        if self._phase == OPEN:
+            self._phase = LEAVING
             self.write(frame(GOAWAY, 0, 0, _goodbye(LAST_STREAM, NO_ERROR)) + frame(PING, 0, 0, _OWN.ljust(8, b"\0")))
 
     def farewell(self) -> None:
         """Close once idle, though the client may not have seen GOAWAY."""
-        if self._is_leaving and not self._has_heard:
+        if self._phase == LEAVING:
             self._announce_last_stream()
 
     def close(self) -> None:
         """Close the connection at once."""
         self._fail(NO_ERROR)
+        self._phase = CLOSING
         if self._out is None:
             self._transport.close()
 
@@ -525,20 +531,35 @@ class Connection(asyncio.Protocol):
         self._idle_since = self._clock()
         if stream.held or stream.pending:
             self._let_go(stream)
-        if self._has_heard and not self.streams and not self._is_closing:
+        if self._phase == DRAINING and not self.streams:
             self._leave()
 
     def _announce_last_stream(self) -> None:
         """Send the final GOAWAY: the client knows that no further call is served."""
-        self._has_heard = True
+        self._phase = DRAINING
         self.write(frame(GOAWAY, 0, 0, _goodbye(self.last_stream, NO_ERROR)))
         if not self.streams:
             self._leave()
 
     def _leave(self) -> None:
-        self._is_closing = True
+        """End the connection after its last response."""
+        self._phase = ENDING
         if self._out is None:
+            self._end()
+
+    def _end(self) -> None:
+        """Close, or let the client close if it has not failed.
+
+        It may still send WINDOW_UPDATE while it reads. A closed socket would answer that with a reset, and the kernel would
+        discard what the client has not received yet. (uvloop's TLS waits for the client's end itself.)
+        """
+        if self._phase == CLOSING or not self._transport.can_write_eof():
             self._transport.close()
+            return
+        self._transport.write_eof()
+        if self._is_paused:
+            self._is_paused = False
+            self._transport.resume_reading()
 
     def _let_go(self, stream: Stream) -> None:
         if stream.held:
@@ -554,9 +575,9 @@ class Connection(asyncio.Protocol):
         self._application.dropped(stream)
 
     def _fail(self, code: int) -> None:
-        if not self._is_closing:
+        if self._phase < ENDING:
             self.write(frame(GOAWAY, 0, 0, _goodbye(self.last_stream, code)))
-        self._is_closing = True
+            self._phase = CLOSING
 
     def _greet(self, data: bytes) -> int:
         if not data.startswith(PREFACE[: len(data)]):
@@ -569,7 +590,7 @@ class Connection(asyncio.Protocol):
     def _frames(self, data: bytes, at: int) -> int:
         """Process complete frames; return where the first incomplete one begins."""
         end, count = len(data), 0
-        while self._is_greeted and end - at >= 9 and not self._is_closing:
+        while self._is_greeted and end - at >= 9 and self._phase < ENDING:
             high, low, kind, flags, stream = _HEAD.unpack_from(data, at)
             size = high << 8 | low
             if size > MAX_FRAME:
@@ -839,7 +860,7 @@ class Connection(asyncio.Protocol):
             raise ConnectionFault(FRAME_SIZE_ERROR)
         if not flags & ACK:
             self.write(frame(PING, ACK, 0, payload))
-        elif self._is_leaving and payload.startswith(_OWN):
+        elif self._phase == LEAVING and payload.startswith(_OWN):
             self._announce_last_stream()
 
     def _on_go_away(self, _flags: int, number: int, payload: bytes) -> None:
@@ -847,7 +868,7 @@ class Connection(asyncio.Protocol):
             raise ConnectionFault(PROTOCOL_ERROR)
         if len(payload) < 8:
             raise ConnectionFault(FRAME_SIZE_ERROR)
-        self._is_leaving = self._has_heard = True
+        self._phase = max(self._phase, DRAINING)
         if not self.streams:
             self._leave()
 

@@ -412,8 +412,8 @@ def _check_datatype(datatype: str, values: np.ndarray, where: str) -> None:
     if datatype != "FP16":
         wrong |= ~rules.is_whole(values)
     if wrong.any():
-        what = "a number" if datatype == "FP16" else "a whole number"
-        rule = f"{datatype} holds {what} from {least:.0f} to {most:.0f}"
+        kind = "a number" if datatype == "FP16" else "a whole number"
+        rule = f"{datatype} holds {kind} from {least:.0f} to {most:.0f}"
         raise RefusedError(422, Reason.WRONG_DATATYPE, f"{where}.data", rule)
 
 

@@ -1,4 +1,4 @@
-"""What people decide, and what is remembered of every decision."""
+"""Decisions by people, and the record of every decision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who leads, as values: what a standby makes of the Lease that it sees, and when a leader stops."""
+"""Leader election as values: a standby's decision on the Lease, and the time at which a leader stops."""
 
 from __future__ import annotations
 

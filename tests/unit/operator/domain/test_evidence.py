@@ -1,4 +1,4 @@
-"""What the counts are taken to say: verdicts, numbers and the line for people."""
+"""Assessment of counts: verdicts, figures and the message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rollout waits while one side speaks TLS and the other does not, and a missing Secret is told."""
+"""A rollout waits while only one side uses TLS, and the status reports a missing Secret."""
 
 from __future__ import annotations
 

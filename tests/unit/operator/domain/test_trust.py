@@ -1,4 +1,4 @@
-"""A rollout waits while the champion's callers would be refused by the challenger."""
+"""A rollout waits while the challenger would refuse the champion's clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds at every step of every life that the walks have led."""
+"""Invariants of every step of the random walks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_there_is_one_champion_once_there_was_one(lives):
 
 def test_one_challenger_at_most_is_asked_and_the_weights_sum_to_100(lives):
     for _, decision in lives:
-        challengers = [lease for lease in decision.leases if lease.challenger and not lease.turn_away]
+        challengers = [lease for lease in decision.leases if lease.challenger and not lease.drain]
         assert len(challengers) <= 1
         weights = [status.weight.requested for status in decision.statuses.values() if status.weight]
         champion = any(status.phase == "Champion" for status in decision.statuses.values())
@@ -57,7 +57,7 @@ def test_nobody_whose_digest_is_quarantined_is_asked_or_begins(lives):
         kept = {entry.digest for entry in decision.record.quarantined}
         quarantined = {entry.digest for entry in seen.record.quarantined} & kept
         barred = {one.name for one in seen.versions if one.artifact and one.artifact.digest in quarantined}
-        assert not barred & {lease.challenger for lease in decision.leases if not lease.turn_away}
+        assert not barred & {lease.challenger for lease in decision.leases if not lease.drain}
         assert not barred & {name for name, status in decision.statuses.items() if status.phase in UNDER_WAY}
 
 

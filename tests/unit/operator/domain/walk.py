@@ -52,7 +52,7 @@ class World:
     made: int = 0
 
     def observation(self) -> Observation:
-        """What the operator sees."""
+        """Return the operator's observation."""
         service = ModelService(self.serves, ours=True) if self.serves else None
         seen = Observation("clinic", MODEL, tuple(self.versions.values()), service, self.record)
         if self.drifting and self.serves:
@@ -82,7 +82,7 @@ class World:
             getattr(self, f"_{what}")(self.chance.choice(apt or list(self.versions.values())))
 
     def obey(self, decision: Decision) -> None:
-        """The cluster becomes what was decided."""
+        """Apply the decision to the cluster."""
         self.record, self.drifting = decision.record, False
         for name, status in decision.statuses.items():
             self.versions[name] = replace(self.versions[name], status=status)

@@ -90,7 +90,7 @@ def test_pods_wear_what_the_service_selects():
     assert "ownerReferences" not in ALL["service"]["metadata"]
 
 
-def test_a_pod_is_given_the_time_to_turn_away_and_to_finish_its_requests():
+def test_a_pod_is_given_the_time_to_drain_and_to_finish_its_requests():
     pod = serving.deployment("clinic", "v1", "u", LARGE, ARTIFACT, 3, SETTINGS)["spec"]["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] >= serving.DRAIN_SECONDS + 2 * 30
     assert pod["containers"][0]["command"][-2:] == ["--drain-seconds", str(serving.DRAIN_SECONDS)]

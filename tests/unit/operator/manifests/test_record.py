@@ -1,4 +1,4 @@
-"""The record as a ConfigMap: what is written is what is read, and small."""
+"""The record as a ConfigMap: it survives a round trip, and is small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained model, and the documents that its bundle says it with."""
+"""A trained model, and the documents of its bundle."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PACKAGES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "polars", "numpy"
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """One trained version, with everything that is known about it."""
+    """A trained version and all data about it."""
 
     job: str
     """Name of the TrainingJob."""

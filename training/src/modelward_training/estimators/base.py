@@ -1,4 +1,4 @@
-"""What every estimator family does, and a fitted model of one."""
+"""The interface of an estimator family, and of a fitted model."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def graph_inputs(features: tuple[Column, ...]) -> list[tuple[str, object]]:
 
 
 def finish_graph(graph: GraphProto, nodes: list[NodeProto], constants: Constants, calibrator: Calibrator) -> None:
-    """Replace the graph's outputs by ``score``: the nodes make the margin, the calibrator makes the score of it."""
+    """Replace the graph's outputs by ``score``: the nodes compute the margin, and the calibrator turns it into the score."""
     calibration, more = calibrator.to_onnx(MARGIN)
     del graph.output[:]
     graph.node.extend([*nodes, *calibration])

@@ -1,4 +1,4 @@
-"""How columns become numbers in front of an estimator: imputation, one-hot encoding, scaling."""
+"""Encoding of columns as numbers for an estimator: imputation, one-hot encoding, scaling."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def encoder(data: Dataset, *, scale: bool) -> ColumnTransformer:
 
 @dataclass(frozen=True)
 class EncodedFeatures:
-    """What the columns of an encoder's output stand for, [k] each."""
+    """The meaning of the columns of an encoder's output, [k] each."""
 
     column: np.ndarray
     """Index of the feature."""

@@ -1,1 +1,1 @@
-"""How good a model is, as a whole and in subgroups."""
+"""Evaluation of a model, as a whole and in subgroups."""

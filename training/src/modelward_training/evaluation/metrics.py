@@ -21,7 +21,7 @@ CONFIDENCE = 0.95
 
 
 class NotDefinedError(ValueError):
-    """A measure has no value on these rows; the text says why."""
+    """A metric is undefined on these rows; the text says why."""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What explains the model in serving."""
+"""The model's explainer for serving."""

@@ -12,7 +12,7 @@ from modelward_training.reference.profile import plausible_numbers
 
 TOLERANCE = 1e-4
 SAMPLED_ROWS = 64
-"""Test rows that a sampled explainer is checked on: it asks the graph thousands of times a row."""
+"""Test rows on which a sampled explainer is checked. It evaluates the graph thousands of times per row."""
 BACKGROUND_ROWS = 32
 
 
@@ -50,7 +50,7 @@ def _difference(document: Explainer, score: Score, test: Dataset) -> tuple[float
 
 
 def sampled(train: Dataset, profile: ReferenceProfile) -> SampledExplainer:
-    """Draw background rows from the profile's bins, each column by itself: as frequent as in training, but of no patient."""
+    """Draw background rows from the profile's bins, each column independently: as frequent as in training, but no patient's."""
     draw, background = np.random.default_rng(0), {}
     for column, reference in zip(train.features, profile.features, strict=True):
         is_categorical = column.kind == "categorical"

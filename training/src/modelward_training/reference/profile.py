@@ -18,11 +18,11 @@ MIN_BIN_ROWS = 20
 BOOLEAN_EDGES = (0.5,)
 """False and true each have a bin, whether or not training has seen both."""
 MIN_STRATUM_ROWS = 100
-"""Rows behind a stratum's reference: with fewer, no shift could be told from chance."""
+"""Minimum rows of a stratum's reference. With fewer, a shift could not be distinguished from chance."""
 MIN_MEDIAN_ROWS = 22
 """Rows that are too few for two bins of the usual size, but enough for a median with eleven on each side."""
 SCORE_TOLERANCE = 1e-5
-"""How much two machines' scores of one row may differ: a score that many rows share is a spike of this width."""
+"""Maximum difference between two machines' scores of one row. A score that many rows share is a spike of this width."""
 
 
 def reference_profile(

@@ -18,18 +18,18 @@ def pod(path: str) -> tuple[Rule, ...]:
     """Return the rules of PodSettings."""
     labels = ", ".join(f"'{label}'" for label in RESERVED_LABELS)
     named = f"k.matches('{LABEL_KEY}') && !k.startsWith('{RESERVED_PREFIX}')"
-    told = f"{KEY_FORM}; {RESERVED_PREFIX}* is reserved"
+    form = f"{KEY_FORM}; {RESERVED_PREFIX}* is reserved"
     return (
         Rule(
             f"{path}.metadata",
             f"!has(self.labels) || self.labels.all(k, {named} && !(k in [{labels}]))",
-            f"{path}.metadata.labels: {told}, as are {', '.join(RESERVED_LABELS)}",
+            f"{path}.metadata.labels: {form}, as are {', '.join(RESERVED_LABELS)}",
             ".labels",
         ),
         Rule(
             f"{path}.metadata",
             f"!has(self.annotations) || self.annotations.all(k, {named})",
-            f"{path}.metadata.annotations: {told}",
+            f"{path}.metadata.annotations: {form}",
             ".annotations",
         ),
         Rule(

@@ -12,8 +12,8 @@ def fingerprint(authentication: Authentication | None) -> str:
     """Return a fingerprint of the tokens that pods accept; '' if they need none. It does not depend on where the keys are."""
     if authentication is None:
         return ""
-    told = [authentication.issuer, sorted(authentication.audiences), sorted(authentication.subjects)]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+    settings = [authentication.issuer, sorted(authentication.audiences), sorted(authentication.subjects)]
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 
 
 def refused_for(champion: Authentication | None, challenger: Authentication | None) -> str | None:

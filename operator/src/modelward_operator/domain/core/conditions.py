@@ -41,7 +41,7 @@ class Conditions:
 
 
 class Detail(NamedTuple):
-    """One more condition of an object, or that it has none of that type."""
+    """A condition of an object, or the absence of its type."""
 
     type: str
     state: State | None

@@ -1,4 +1,4 @@
-"""What the operator must remember about a model when its ModelVersions are gone or it is restarted itself.
+"""The operator's memory of a model, which survives a restart and the deletion of its ModelVersions.
 
 Kept in one ConfigMap a model, ``<model>-modelward``. Quarantine and decisions are for people to read. The ledger has exact
 counts: it is sealed with a key that the operator alone reads (domain/core/sealing).
@@ -25,7 +25,7 @@ class Quarantine(Document):
 
 
 class Evidence(Document):
-    """What a decision rested on, as people may read it. The exact counts are in the ledger (``Ledger.decided``)."""
+    """The published evidence of a decision. The exact counts are in the ledger (``Ledger.decided``)."""
 
     challenger: Digest | None = None
     champion: Digest | None = None
@@ -59,7 +59,7 @@ class DecisionRecord(Document):
 
     @property
     def key(self) -> str:
-        """What its exact counts are kept under."""
+        """The key of its exact counts."""
         return f"{self.time} {self.model_version}"
 
 
@@ -81,7 +81,7 @@ class Ledger(Document):
     decided: dict[str, PairedCounts] = {}
     """The exact counts of the decisions that are remembered (``DecisionRecord.key``)."""
     instances: dict[str, str] = {}
-    """By living pod: its instance. An instance is gone when its pod is, or has started anew."""
+    """The instance of each existing pod. An instance ends when its pod is gone or has restarted."""
     gone: tuple[str, ...] = ()
     """The instances that are gone and not folded yet, in that order."""
     folded: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ class ModelRecord(Document):
 
     quarantined: tuple[Quarantine, ...] = ()
     marked: tuple[Digest, ...] = ()
-    """Those that also stand in the second place: one that is missing there was deleted, not only not written yet."""
+    """Digests that were also written to the second place. If one is missing there, it was deleted."""
     decisions: tuple[DecisionRecord, ...] = ()
     """The last promotions, rollbacks and releases, newest last."""
     ledger: Ledger = Ledger()

@@ -1,7 +1,7 @@
-"""Sealing what the operator alone may read of a record. Pure: the same counts give the same bytes.
+"""Encryption of the counts in a record, which only the operator may read. Pure: equal counts give equal bytes.
 
-AES-SIV (RFC 5297) is authenticated and deterministic, so that a record whose counts have not changed is not written again. It
-tells whether two ledgers of one model are equal, which the writes of the ConfigMap tell as well.
+AES-SIV (RFC 5297) is authenticated and deterministic, so a record with unchanged counts is not written again. It reveals
+whether two ledgers of one model are equal; so do the writes of the ConfigMap.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 KEY_BYTES = 64
 """AES-256 for encryption, and for authentication."""
 PADDED_TO = 4096
-"""Bytes: from the length nobody shall tell how many digits a count has."""
+"""Bytes. The length must not reveal how many digits a count has."""
 _MAGIC, _ID_BYTES = b"MWSEAL1", 8
 
 
 class OtherKeyError(ValueError):
-    """It was sealed with a key that is not there any more."""
+    """The counts were sealed with a key that no longer exists."""
 
 
 class BrokenSealError(ValueError):
-    """It was changed after it was sealed, or belongs to another model."""
+    """The counts were changed after sealing, or belong to another model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class SealingKey:
 
     @property
     def id(self) -> bytes:
-        """By which it is told from other keys. The key does not follow from it."""
+        """Identifies the key without revealing it."""
         return hashlib.sha256(b"modelward record key" + self.secret).digest()[:_ID_BYTES]
 
 
@@ -58,7 +58,7 @@ def is_sealed(written: bytes) -> bool:
 
 
 def unseal(key: SealingKey, namespace: str, model: str, sealed: bytes) -> bytes:
-    """What was sealed for this model, with zeros at its end.
+    """Return what was sealed for this model, padded with zeros.
 
     Raises:
         OtherKeyError: it was sealed with another key.

@@ -15,7 +15,7 @@ from modelward_operator.domain.core.packing import unpacked
 from modelward_operator.domain.evidence import statistics
 
 CALM_WINDOWS = 3
-"""So many windows in a row with less than half of the minimum effect end an episode."""
+"""Consecutive windows with less than half of the minimum effect that end an episode."""
 MAX_CELLS = 65_536
 """Counts that the monitors of a model remember together: in the model's record they take some 150 kB at most."""
 MAX_UNPACKED = 4 * 1024 * 1024
@@ -28,7 +28,7 @@ Cells = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What was counted in some windows, one after the other."""
+    """Counts of consecutive windows."""
 
     windows: int
     counts: Cells
@@ -39,7 +39,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """What is remembered of a feature: adjacent stretches, oldest first, one of which begins at each start point.
+    """The memory of one feature: adjacent stretches, oldest first, one of which begins at each start point.
 
     The newest are of one window each, then two of two, of four and so on, about 2 log2(t) after t windows: three of one length
     become two (the exponential histogram of Datar et al., SIAM J. Comput. 2002).
@@ -53,7 +53,7 @@ class Detector:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a detector says after a window."""
+    """A detector's result after a window."""
 
     log_evidence: float
     effect: float
@@ -64,7 +64,7 @@ class Reading:
 def look(
     before: Detector, reference: Sequence[int], window: Cells, threshold: float, minimum_effect: float, most: int
 ) -> tuple[Detector, Reading]:
-    """Take in a window.
+    """Add a window.
 
     Args:
         before: What is remembered.
@@ -90,7 +90,7 @@ def look(
 def read(
     reference: Sequence[int], stretches: Sequence[Stretch], view: Callable[[Cells], Cells] = lambda counts: counts
 ) -> Reading:
-    """Return what stretches say; of none, nothing.
+    """Return the evidence and effect of stretches; none without stretches.
 
     Args:
         reference: Counts at training.
@@ -110,7 +110,7 @@ def read(
 
 
 def max_stretches(cells: int, monitors: int) -> int:
-    """How many stretches a feature may remember where all features of a monitor have so many cells."""
+    """Return how many stretches a feature may keep, given the cells of all features of a monitor."""
     return max(MIN_STRETCHES, MAX_CELLS // (max(cells, 1) * max(monitors, 1)))
 
 
@@ -141,7 +141,7 @@ def unpack(packed: str | None, champion: Digest) -> dict[str, Detector]:
 
 
 def _thinned(stretches: Sequence[Stretch]) -> tuple[Stretch, ...]:
-    """Of three stretches of one length the two older ones are taken together, from the newest on."""
+    """Merge the two older of any three stretches of one length, beginning with the newest."""
     kept = list(stretches)
     for i in range(len(kept) - 3, -1, -1):
         if kept[i].windows == kept[i + 1].windows == kept[i + 2].windows:

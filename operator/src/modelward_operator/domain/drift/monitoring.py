@@ -30,17 +30,17 @@ class Watched:
 
     name: str
     reference: ReferenceProfile | None
-    """None while its pods could not be asked yet."""
+    """None until its pods have answered."""
     total: ProfileCounts
     """All rows that its pods have counted."""
     digest: Digest = ""
     monitors: int = 1
-    """How many monitors watch it: they share the room in its record."""
+    """Number of monitors that watch it; they share the space in its record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What was counted in a window, and against what it is judged."""
+    """The counts of a window, and the reference for them."""
 
     features: list[FeatureReference]
     """Of all rows."""
@@ -61,7 +61,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What evidence and effect must pass together, and whether they just have."""
+    """The thresholds that evidence and effect must both exceed, and whether they do."""
 
     evidence: float
     effect: float
@@ -70,13 +70,13 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a monitor says now."""
+    """A monitor's state after a round."""
 
     status: DriftMonitorStatus
     window: ProfileCounts | None
     """The champion's totals at the start of the window under way."""
     detectors: str | None = None
-    """What is remembered of the windows before, packed."""
+    """The memory of earlier windows, packed."""
     alarm: str | None = None
     """The feature with the most evidence, at the moment that drift is called for the first time."""
     rollback: bool = False
@@ -202,13 +202,13 @@ def _judged(
 def _detector(
     reference: FeatureReference, remembered: dict[str, Detector], before: dict[str, FeatureDrift]
 ) -> Detector:
-    """What is remembered of a feature; if the record was lost, an episode that the status tells of goes on."""
+    """Return the memory of a feature. If the record was lost, an episode in the status continues."""
     name = reference.name
     return remembered.get(name) or Detector(drifting=name in before and before[name].drifting)
 
 
 def _shown(reference: FeatureReference, counts: Cells, detector: Detector, bar: Bar) -> FeatureDrift:
-    """Return what people may read of it: of rough counts, and on the side of the bar where the exact ones are."""
+    """Return the published figures: from rough counts, and on the same side of the threshold as the exact ones."""
     told = read(reference.counts, detector.stretches, partial(publication.nearest, reference.counts))
     evidence, effect = publication.power(told.log_evidence, bar.evidence, above=bar.called), told.effect
     if not bar.called and (detector.drifting or effect < bar.effect):  # one of the two may be above
@@ -236,7 +236,7 @@ def _rollback_due(monitor: Monitor, now: datetime) -> bool:
 def _opened(
     monitor: Monitor, watched: Watched, known: dict[str, FeatureReference], now: datetime
 ) -> DriftMonitorStatus:
-    """The first window against this champion; what was seen of another says nothing about this one."""
+    """Begin the first window against this champion. Counts against another champion do not apply to it."""
     status = monitor.status.model_copy(
         update={
             "state": "InsufficientData",
@@ -252,7 +252,7 @@ def _opened(
 
 
 def _reopened(monitor: Monitor, known: dict[str, FeatureReference], now: datetime) -> DriftMonitorStatus:
-    """The window under way is lost, with the counters or with the record: the next begins, and what was seen stays seen."""
+    """Begin the next window. The current one is lost, with the counters or the record; earlier windows stay."""
     status = monitor.status.model_copy(update={"window_since": stamp(now)})
     return _concluded(monitor, status, known, now)
 

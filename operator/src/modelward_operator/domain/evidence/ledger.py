@@ -23,10 +23,10 @@ T = TypeVar("T")
 
 
 def merge(ledger: Ledger, responses: Iterable[ExchangeResponse], living: Collection[str] | None = None) -> Ledger:
-    """The ledger with one round's readings.
+    """Return the ledger with one round's readings.
 
-    Counters of one instance only grow, so the larger reading is the later one. Paired counts are kept by the champion they
-    were made against, too: evidence against one champion says nothing about another.
+    Counters of one instance only grow, so the larger reading is the later one. Paired counts are also kept by champion, because
+    evidence against one champion says nothing about another.
 
     Args:
         ledger: The counts so far.
@@ -90,9 +90,9 @@ def profile_totals(ledger: Ledger, champion: Digest) -> ProfileCounts:
 
 
 def since(total: ProfileCounts, start: ProfileCounts) -> ProfileCounts | None:
-    """What was counted after ``start``; None if the total is not a continuation of it (counters were lost).
+    """Return the counts after ``start``; None if the total does not continue it (counters were lost).
 
-    Of what ``start`` does not know of a stratum, nothing is told: its window has yet to begin.
+    Strata that ``start`` does not contain are omitted: their window begins later.
     """
     features = _grown(total.features, start.features)
     strata = {name: _grown(_chosen(total.strata.get(name, {}), own), own) for name, own in start.strata.items()}
@@ -125,7 +125,7 @@ def keep_only(
     monitors: Collection[str],
     by_stratum: Collection[str] = (),
 ) -> Ledger:
-    """The ledger without what nobody will ask for again: decided challengers, former champions, deleted monitors.
+    """Return the ledger without what is no longer needed: decided challengers, former champions, deleted monitors.
 
     Args:
         ledger: The counts.
@@ -164,7 +164,7 @@ def _only(counts: ProfileCounts, features: Collection[str]) -> ProfileCounts:
 
 
 def _with_instances(ledger: Ledger, answers: Iterable[ExchangeResponse], living: Collection[str] | None) -> Ledger:
-    """Who is whose instance, and who is gone. A pod that did not answer is not: it still counts."""
+    """Return the instances of pods, and those that are gone. A pod that did not answer is not gone: it still counts."""
     instances, gone = dict(ledger.instances), dict.fromkeys(ledger.gone)
     for answer in answers:
         before = instances.get(answer.pod, answer.instance)

@@ -1,4 +1,4 @@
-"""What people may read of counts: the one rule for statuses, Events, metrics, messages and records of decisions.
+"""Publication of counts: the one rule for statuses, Events, metrics, messages and records of decisions.
 
 Decisions rest on exact counts. Whatever is published is computed from *rough* counts: each count is replaced by the cell that
 it lies in, and figures (rates, bounds, evidence, requests needed) are functions of the cells. However figures are combined, they
@@ -25,9 +25,9 @@ from modelward_api.resources.modelversion import ModelVersionStatus, SignalEvide
 from modelward_api.wire.exchange import PairedCounts
 
 MIN_SHOWN_COUNT = 11
-"""Counts of a stratum from 1 to 10 are not told."""
+"""Counts of a stratum from 1 to 10 are not published."""
 MIN_REQUESTS = 50
-"""With fewer, the share of callers that a challenger got is not told."""
+"""Below this number of requests, the challenger's share of them is not published."""
 _REQUESTS = frozenset({"pairs", "compared", "opening_pairs", "requests"})
 _COMPARED = ("flips", "slower_challenger", "slower_champion", "higher_challenger", "higher_champion")
 _ROOM = dict.fromkeys(_COMPARED, "compared") | {"answered": "requests", "fallbacks": "requests"}
@@ -68,7 +68,7 @@ def failures(count: int) -> Cell:
 
 
 def failures_of_stratum(count: int) -> Cell:
-    """Of the requests of one stratum: whether there are any is not told, either."""
+    """Publish the requests of one stratum, without revealing whether there are any."""
     return _large(count) if count >= MIN_SHOWN_COUNT else Cell(0, MIN_SHOWN_COUNT - 1)
 
 
@@ -106,7 +106,7 @@ def rough(exact: PairedCounts) -> Rough:
 
 
 def rough_of_stratum(exact: PairedCounts) -> Rough:
-    """The cells of the counts of one stratum that are told of; the others are 0."""
+    """Return the published cells of one stratum's counts; the others are 0."""
     return _rough(exact, _OF_STRATA, failures_of_stratum)
 
 
@@ -139,9 +139,10 @@ def signals(
     worst: Sequence[SignalEvidence],
     fewest: Sequence[SignalEvidence],
 ) -> tuple[SignalEvidence, ...]:
-    """What is told of the signals: exactly which show harm, and whether all of them pass.
+    """Return the published verdicts of signals: exactly which show harm, and whether all of them pass.
 
-    When each of them alone begins to pass would single out small counts: that is told once it holds for the whole cell.
+    The moment at which a single signal begins to pass could reveal small counts, so it is published once it holds for the whole
+    cell.
 
     Args:
         exact: Of the exact counts.
@@ -150,11 +151,11 @@ def signals(
         fewest: Of the fewest failures.
     """
     passed = all(signal.verdict == "Pass" for signal in exact)
-    told = []
+    results = []
     for sharp, figures, end, other in zip(exact, middle, worst, fewest, strict=True):
         known = figures.model_copy(update={"bound": end.bound, "samples_needed": other.samples_needed})
-        told.append(_on_its_side(known, _verdict(sharp, end, passed=passed)))
-    return tuple(told)
+        results.append(_on_its_side(known, _verdict(sharp, end, passed=passed)))
+    return tuple(results)
 
 
 def _verdict(sharp: SignalEvidence, end: SignalEvidence, *, passed: bool) -> Verdict:
@@ -186,10 +187,10 @@ def power(log_evidence: float, threshold: float, *, above: bool) -> float:
 def strata(
     old: ModelVersionStatus, samples: int, verdict: Verdict, fresh: tuple[SubgroupEvidence, ...]
 ) -> tuple[SubgroupEvidence, ...]:
-    """The strata of a release: as they were told before, until all requests reach the next cell or the verdict changes.
+    """Return the published strata: unchanged until the number of all requests reaches its next cell or the verdict changes.
 
-    A phase may change at any request, also because a person asks for it. If the strata were told anew at that moment, counts
-    could be narrowed down by looking often.
+    A phase may change at any request, also because a person requests it. If the strata were published again at that moment,
+    frequent looks could narrow down counts.
 
     Args:
         old: The status as it stands.
@@ -203,9 +204,9 @@ def strata(
 
 
 def nearest(reference: Sequence[int], counts: Sequence[int]) -> tuple[int, ...]:
-    """Counts of a feature's cells as they are published: within its cell, each as the reference would have it.
+    """Return a feature's counts for publication: within its rough cell, each is as close to the reference as possible.
 
-    So what is computed from them is about the least shift that fits, and no noise of the rounding is taken for one.
+    Figures computed from them show about the smallest shift that fits, and rounding is not mistaken for a shift.
     """
     rows, total = requests(sum(counts)), max(1, sum(reference))
     found = []

@@ -18,7 +18,7 @@ class Signal:
     name: str
     """Its name in the API."""
     words: str
-    """What people read after the rate, as in '3% missed deadlines'."""
+    """The words after the rate, as in '3% missed deadlines'."""
     counts: tuple[str, ...]
     """The fields of ``PairedCounts`` that only this signal rests on."""
     allowance: str | None = None
@@ -41,7 +41,8 @@ SIGNALS = (
     Signal("latency-shift", "more slow answers", ("slower_challenger", "slower_champion"), "latency_shift"),
     Signal("score-shift", "scores moved", ("higher_challenger", "higher_champion"), "score_shift"),
 )
-"""In the order in which a status tells them."""
+"""In the order of the status."""
 
 OTHER_COUNTS = frozenset({"pairs", "compared", "errors_both", "late_both", "answered", "fallbacks", "requests"})
-"""The fields of ``PairedCounts`` that are no signal's own: what several rest on, and what people are told of the traffic."""
+"""Fields of ``PairedCounts`` that belong to no single signal: those that several signals use, and those that describe
+traffic."""

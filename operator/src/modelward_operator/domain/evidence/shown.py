@@ -1,4 +1,4 @@
-"""What people may read of strata: functions of cells (domain/evidence/publication), of the call of harm, and of the pass."""
+"""Published figures of strata: functions of cells (domain/evidence/publication), of the finding of harm, and of the pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from modelward_operator.domain.evidence.publication import MIN_SHOWN_COUNT, abou
 from modelward_operator.domain.evidence.signals import WORDS, percent, significant
 
 MIN_PAIRS = 20
-"""With fewer, that nothing was found in a stratum says nothing."""
+"""With fewer pairs, the absence of a finding in a stratum means nothing."""
 MAX_SHOWN = 8
 
 Signal = Literal["errors", "latency", "flips"]
@@ -23,7 +23,7 @@ State = Literal["InsufficientData", "Quiet", "Bounded", "TooSmall", "Harm"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one signal says in one stratum."""
+    """One signal in one stratum."""
 
     stratum: str
     signal: Signal
@@ -39,7 +39,7 @@ class Finding:
 
 
 def findings(stratum: str, counts: PairedCounts, analysis: Analysis) -> Iterator[Finding]:
-    """What each signal says of exact counts, or of the numbers that stand for them."""
+    """Yield each signal's finding, from exact counts or from the numbers that stand for them."""
     bounded = bounds(counts, counts, analysis)
     for signal, failed, spared in (
         ("errors", counts.errors_challenger, counts.errors_champion),
@@ -75,7 +75,7 @@ def is_too_small(own: int, pairs: int, analysis: Analysis) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What is told of one signal in one stratum."""
+    """The published figures of one signal in one stratum."""
 
     finding: Finding
     """Of the numbers that stand for the counts."""
@@ -86,34 +86,34 @@ class Shown:
 
     @property
     def known(self) -> bool:
-        """Whether it rests on 11 failures or more: of fewer nothing is told."""
+        """Whether it rests on 11 failures or more; with fewer, nothing is published."""
         return self.finding.failed + self.finding.spared >= MIN_SHOWN_COUNT
 
     @property
     def weight(self) -> tuple[bool, float]:
-        """How much it speaks against the challenger."""
+        """How strongly it counts against the challenger."""
         return self.harmed, self.finding.log_evidence if self.known else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What is told of one stratum."""
+    """The published figures of one stratum."""
 
     name: str
     pairs: int
-    """Exact; told as ``publication.about``."""
+    """Exact; published through ``publication.about``."""
     signals: tuple[Shown, ...]
     small: bool
     """Whether its share is too small to wait for it, wherever in their cells the counts are."""
 
     @property
     def worst(self) -> Shown:
-        """The signal that speaks most against the challenger."""
+        """The signal that counts most against the challenger."""
         return max(self.signals, key=lambda shown: shown.weight)
 
     @property
     def state(self) -> State:
-        """As far as the cells tell; a pass tells more."""
+        """As far as the cells reveal; a pass reveals more."""
         if self.worst.harmed:
             return "Harm"
         if all(shown.bounded for shown in self.signals):
@@ -125,7 +125,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """What is told of all strata."""
+    """The published figures of all strata."""
 
     groups: tuple[Group, ...]
     needed: float
@@ -189,19 +189,19 @@ class Groups:
         return rate, publication.power(finding.log_evidence, self.needed, above=worst.harmed)
 
     def harm_message(self, tests: int) -> str:
-        """Why harm is called, by the stratum that speaks most for it."""
+        """Return the reason for harm, by the stratum with the most evidence."""
         harmed = [group for group in self.groups if group.worst.harmed]
         group = max(harmed, key=lambda g: g.worst.weight)
         more = f" (and in {_counted(len(harmed) - 1, 'more group')})" if len(harmed) > 1 else ""
         rate, evidence = self._figures(group)
         signal = group.worst.finding.signal
-        what = f"{'more ' if signal != 'flips' else ''}{WORDS[signal]}"
+        failures = f"{'more ' if signal != 'flips' else ''}{WORDS[signal]}"
         against = " than the champion" if signal != "flips" else ""
         if rate is not None:
-            what = f"{percent(rate)} {what}"
+            failures = f"{percent(rate)} {failures}"
         shown = f"above {self.needed:.1f}" if evidence is None else f"{evidence:g}"
         return (
-            f"Harm in {group.name}{more}: {what}{against} on {about(group.pairs)} paired requests "
+            f"Harm in {group.name}{more}: {failures}{against} on {about(group.pairs)} paired requests "
             f"(log-evidence {shown}, threshold {self.needed:.1f}, {tests} tests)"
         )
 
@@ -219,12 +219,12 @@ class Groups:
         return f"Holding: {about(short[0].pairs)} of {least} requests in {short[0].name}{more}"
 
     def also_needed(self) -> str:
-        """What the strata need, too, while the whole holds, where the cells tell that there is something."""
+        """Return what the strata also need while the whole holds, if the cells show any failures."""
         open_ = self._open()
         return f"; {self._needs(open_)}" if any(missing > 0 for missing in open_.values()) else ""
 
     def needed_message(self) -> str:
-        """What a pass waits for."""
+        """Return what a pass waits for."""
         return self._needs(self._open())
 
     def exempt(self, small: frozenset[str]) -> str:
@@ -269,7 +269,7 @@ def _shown(
 
 
 def _missing(shown: Shown, alpha: float) -> float:
-    """Of 0 to 10 failures it is told as if there were none."""
+    """With 0 to 10 failures, it is published as if there were none."""
     found = shown.finding
     seen = found.pairs if found.pairs >= MIN_PAIRS else 0
     if not shown.known:
@@ -284,10 +284,10 @@ def _without_failures(shown: Shown, alpha: float) -> float:
 
 
 def _rounded(pairs: float) -> int:
-    """To tens, and to two digits."""
+    """Round to tens, and to two digits."""
     unit: int = 10 ** max(1, floor(log10(max(pairs, 10))) - 1)
     return max(10, round(pairs / unit) * unit)
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' if count != 1 else ''}"
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' if count != 1 else ''}"

@@ -1,4 +1,4 @@
-"""What the counts of a rollout say, signal by signal, and what they say together."""
+"""Assessment of a rollout's counts, for each signal and for all of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Assessment:
     """All signals and the verdict over them."""
 
     signals: tuple[SignalEvidence, ...]
-    """As people may read them (domain/evidence/publication)."""
+    """The published ones (domain/evidence/publication)."""
     verdict: Verdict
     """Of the exact counts."""
     message: str
@@ -53,20 +53,21 @@ def assess(counts: PairedCounts, tripped: str | None, analysis: Analysis, others
     )
     rough = publication.rough(counts)
     exact = judge(counts, counts)
-    told = publication.signals(
+    published = publication.signals(
         exact,
         middle=judge(rough.middle, rough.middle),
         worst=judge(rough.most, rough.least),
         fewest=judge(rough.fewest, rough.fewest),
     )
-    return _together(exact, told, counts, tripped)
+    return _together(exact, published, counts, tripped)
 
 
 def _signals(
     failed: PairedCounts, spared: PairedCounts, *, tripped: str | None, analysis: Analysis, evidence_needed: float
 ) -> tuple[SignalEvidence, ...]:
-    """Of counts of which both are the same, or of the ends of their cells: the one side's failures from ``failed``, the other's
-    from ``spared``.
+    """Assess exact counts, passed twice, or the ends of their cells:
+
+    the challenger's failures from ``failed``, the champion's from ``spared``.
     """
     n, compared = failed.pairs, failed.compared
     difference, shift = (
@@ -96,7 +97,7 @@ def significant(value: float, digits: int = 4) -> float:
 
 
 def tested(analysis: Analysis) -> int:
-    """Signals that can call harm by evidence: errors, latency, and those that are not allowed everything."""
+    """Signals that can show harm: errors, latency, and those with an allowance below 1."""
     return sum(signal.is_tested(analysis) for signal in SIGNALS)
 
 
@@ -152,7 +153,7 @@ def _flips(counts: PairedCounts, analysis: Analysis, evidence_needed: float) -> 
 
 
 def _slower(failed: PairedCounts, spared: PairedCounts) -> statistics.Crossings:
-    """One-sided: nobody minds answers that come earlier."""
+    """One-sided, because faster responses are no harm."""
     return _crossings(failed.compared, failed.slower_challenger, spared.slower_champion)
 
 
@@ -163,14 +164,14 @@ def _moved(failed: PairedCounts, spared: PairedCounts) -> statistics.Crossings:
 
 
 def _crossings(pairs: int, up: tuple[int, ...], down: tuple[int, ...]) -> statistics.Crossings:
-    """Of rough counts both together may be more than the pairs."""
+    """With rough counts, the two together may exceed the pairs."""
     return tuple((b, min(c, pairs - b)) for b, c in zip(up, down, strict=True))
 
 
 def _shift(
     name: str, pairs: int, crossings: statistics.Crossings, allowance: float, alpha: float, evidence_needed: float
 ) -> SignalEvidence:
-    """Of the worst level. The same rule as for every signal: too little data holds, and a pass needs the bound."""
+    """Assess the worst level, by the rule of every signal: too little data means hold, and a pass needs the bound."""
     evidence = statistics.log_evidence_of_shift(crossings, pairs, allowance)
     bound = statistics.shift_bound(crossings, pairs, alpha)
     needed = statistics.shift_needed(crossings, pairs, allowance, alpha) if allowance < 1 else 0
@@ -194,7 +195,7 @@ def _verdict(harm: bool, bounded: bool) -> Verdict:
 
 
 def _rounded_up(needed: int | None) -> int | None:
-    """To two digits, away from zero: it is an estimate, and shall not flicker."""
+    """Round to two digits, away from zero, so that the estimate does not flicker."""
     if not needed:
         return needed
     unit = 10 ** max(0, floor(log10(needed)) - 1)
@@ -217,12 +218,12 @@ def _together(
 
 
 def _harm_message(signal: SignalEvidence) -> str:
-    what = WORDS[signal.name]
+    words = WORDS[signal.name]
     rate = percent(signal.estimate or 0.0)
     odds = f"(log-evidence {significant(signal.log_evidence or 0.0, 2):g}, threshold {signal.evidence_needed:.1f})"
     if signal.name in _ALLOWED:
-        return f"Harm: {rate} {what}, {percent(signal.threshold)} allowed {odds}"
-    return f"Harm: {rate} more {what} than the champion on about {signal.samples} paired requests {odds}"
+        return f"Harm: {rate} {words}, {percent(signal.threshold)} allowed {odds}"
+    return f"Harm: {rate} more {words} than the champion on about {signal.samples} paired requests {odds}"
 
 
 def _hold_message(held: list[SignalEvidence]) -> str:
@@ -240,8 +241,8 @@ def _hold_message(held: list[SignalEvidence]) -> str:
     if signal.bound is None:
         return progress
     if signal.name in _ALLOWED:
-        what = WORDS[signal.name]
-        return f"{progress}; {what} at most {percent(signal.bound)}, allowed {percent(signal.threshold)}"
+        words = WORDS[signal.name]
+        return f"{progress}; {words} at most {percent(signal.bound)}, allowed {percent(signal.threshold)}"
     return f"{progress}; harm at most {percent(signal.bound)}, margin {percent(signal.threshold)}"
 
 

@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 DRIFT_CONCENTRATION = 50.0
-"""How tightly the alternative of the drift test keeps to the reference: the weight of this many rows."""
+"""Weight, in rows, with which the alternative of the drift test is concentrated on the reference."""
 
 MIN_REFERENCE_ROWS = 100
 """Rows that a reference needs. Below 50, the weight of the alternative, the null is the vaguer one and the test inverts."""
@@ -339,7 +339,7 @@ def _shares(reference: Sequence[int], counts: Sequence[int]) -> list[tuple[float
 
 
 def _noise(reference: Sequence[int], counts: Sequence[int]) -> float:
-    """What PSI is expected to be without change."""
+    """Return the expected PSI without a shift."""
     n, m = sum(reference), sum(counts)
     return (len(_occupied(reference, counts)) - 1) * (1 / n + 1 / m) if n and m else 0.0
 

@@ -1,4 +1,4 @@
-"""What each declared subgroup's pairs say: a harm that only one suffers is seen though the average looks fine.
+"""Assessment of each declared subgroup: harm to one group is found even if the average looks fine.
 
 The verdict rests on exact counts; what is told of it is in domain/evidence/shown.
 """

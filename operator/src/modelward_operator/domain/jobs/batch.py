@@ -227,8 +227,8 @@ def fails(observation: BatchObservation) -> BatchStage | None:
     if observation.job is None or observation.job.failure is None:
         return None
     # Pods that were stopped because another had bad input report nothing of their own.
-    said = [o for o in observation.outcomes if not o.succeeded and o.reason not in RETRIED]
-    failure = reported_failure(said[-1]) if said else _of_bundle(observation.pod_problem, observation.job)
+    lasting = [o for o in observation.outcomes if not o.succeeded and o.reason not in RETRIED]
+    failure = reported_failure(lasting[-1]) if lasting else _of_bundle(observation.pod_problem, observation.job)
     if failure is None or observation.job.failure.reason == Reason.DEADLINE_EXCEEDED:
         failure = _late(observation, observation.job.failure)
     return BatchStage("Failed", failure.reason, failure.message, stalled=True)

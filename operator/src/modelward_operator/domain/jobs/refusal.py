@@ -26,20 +26,20 @@ def refused(what: str, status: int, message: str) -> Failure:
         reason, remedy = FORBIDDEN, "change what the policy objects to, or the policy"
     else:
         reason, remedy = REFUSED, "correct what it names"
-    said = " ".join(message.split())[:MAX_QUOTE_LENGTH]
-    return Failure(reason, f"The API server refuses {what} ({status}): {said}. It is retried; {remedy}")
+    quote = " ".join(message.split())[:MAX_QUOTE_LENGTH]
+    return Failure(reason, f"The API server refuses {what} ({status}): {quote}. It is retried; {remedy}")
 
 
 def without_pods(message: str) -> Failure:
     """Return the failure for a Job whose controller cannot create pods."""
-    said = " ".join(message.split())[:MAX_QUOTE_LENGTH]
-    reason = QUOTA if "quota" in said else NO_PODS
+    quote = " ".join(message.split())[:MAX_QUOTE_LENGTH]
+    reason = QUOTA if "quota" in quote else NO_PODS
     remedy = "request less, set limits in resources, or change the rule"
-    if _ABOVE_DEFAULT in said:  # a request is never above a limit of ours
+    if _ABOVE_DEFAULT in quote:  # a request is never above a limit of ours
         remedy = (
             "that limit is the default of the namespace's LimitRange: set limits in resources, or raise the default"
         )
-    return Failure(reason, f"No pod can be created: {said}. It is retried; {remedy}")
+    return Failure(reason, f"No pod can be created: {quote}. It is retried; {remedy}")
 
 
 def remembered(conditions: Sequence[Condition]) -> Failure | None:

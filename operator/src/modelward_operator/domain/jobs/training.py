@@ -33,7 +33,7 @@ STEPS: Mapping[Step, str] = {
     "bundle": "writing the bundle",
     "done": "done",
 }
-"""What people read of each step."""
+"""The text for each step."""
 
 TrainingPhase = Literal["Pending", "Suspended", "Running", "Complete", "Failed"]
 
@@ -63,7 +63,7 @@ class TrainingObservation:
     name_taken: bool = False
     """Whether a ModelVersion with that name exists that this job did not create."""
     version_refused: Failure | None = None
-    """Why the API server refused the ModelVersion that spec.promote asks for."""
+    """Why the API server refused the ModelVersion of spec.promote."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ def is_ours(record: LeaseRecord, me: str, epoch: int) -> bool:
 
 
 def _next_epoch(seen: Sighting, today: datetime) -> int:
-    """One more than any that was seen; where the Lease knows none, the calendar does: pods remember those before.
+    """Return a higher epoch than any that was seen. Without a Lease, use the calendar, because pods remember earlier epochs.
 
     Seconds since 2020 outrun takeovers, which take longer than a second each, and fit 31 bits until 2088.
     """

@@ -116,10 +116,10 @@ def _candidate_context(
     if version.artifact and champion is not None and champion.artifact:
         pair = version.artifact.digest, champion.artifact.digest
         counts = ledger.paired_totals(observation.record.ledger, *pair)
-        told = ledger.strata_totals(observation.record.ledger, *pair)
+        totals = ledger.strata_totals(observation.record.ledger, *pair)
         told_by = observation.documents.get(champion.artifact.digest)
         declared = told_by.signature.strata if told_by else ()
-        strata = {stratum: told.get(stratum, PairedCounts()) for stratum in dict.fromkeys((*declared, *told))}
+        strata = {stratum: totals.get(stratum, PairedCounts()) for stratum in dict.fromkeys((*declared, *totals))}
         tripped = observation.tripped.get(version.artifact.digest)
     assessment = subgroups.assess(counts, tripped, strata, version.spec.rollout.analysis)
     before = decision_log.pairs_before_step(observation.record, version)
@@ -164,8 +164,8 @@ def _decide(observation: Observation, roles: Roles, plan: ModelPlan, now: dateti
     for name, version_plan in version_plans.items():
         version = versions[name]
         statuses[name] = next_status(version, version_plan, _facts(observation, version, plan, record, now))
-        told = note(version, version_plan)
-        notes += [told] if told else []
+        event = note(version, version_plan)
+        notes += [event] if event else []
     notes += [lost] if (lost := lost_note(observation)) else []
     for invalid in observation.invalid:
         statuses[invalid.name] = invalid_status(invalid, now)
@@ -235,7 +235,7 @@ def _leases(plan: ModelPlan, versions: Mapping[str, Version], roles: Roles) -> t
     for name, version_plan in plan.version_plans.items():
         if version_plan.phase == "Standby":  # it forwards clients with an old connection to the champion
             sticky = champion.spec.serving.sticky_header
-            orders.append(LeaseOrder(name, champion.name, 100.0, 0.0, sticky, deadline, turn_away=True))
+            orders.append(LeaseOrder(name, champion.name, 100.0, 0.0, sticky, deadline, drain=True))
     return tuple(orders)
 
 
@@ -287,8 +287,8 @@ def _with_monitors(
     before = roles.champion.name if roles.champion else None
     statuses, notes = {}, list(decision.notes)
     for name, judgement in judgements.items():
-        statuses[name], told = actions.act(Alarm(monitors[name], judgement, before, plan.champion), now)
-        notes += told
+        statuses[name], events = actions.act(Alarm(monitors[name], judgement, before, plan.champion), now)
+        notes += events
     windows = {name: j.window for name, j in judgements.items() if j.window is not None}
     detectors = {name: j.detectors for name, j in judgements.items() if j.detectors is not None}
     kept = decision.record.ledger.model_copy(update={"windows": windows, "detectors": detectors})

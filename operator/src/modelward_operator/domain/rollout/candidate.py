@@ -286,14 +286,14 @@ def mismatch(version: Version, documents: BundleDocuments | None) -> Failure | N
     if documents is None:
         return None
     said, spec = documents.signature, version.spec
-    for reason, what, is_of, wanted in (
+    for reason, field, is_of, wanted in (
         (Reason.MODEL_MISMATCH, "model", said.model, spec.model),
         (Reason.VERSION_MISMATCH, "version", said.version, spec.version),
     ):
         if is_of != wanted:
             message = (
-                f"The bundle belongs to {what} '{is_of}', but spec.{what} is '{wanted}': "
-                f"apply a ModelVersion with the right spec.{what}, or with a bundle of that {what}"
+                f"The bundle belongs to {field} '{is_of}', but spec.{field} is '{wanted}': "
+                f"apply a ModelVersion with the right spec.{field}, or with a bundle of that {field}"
             )
             return Failure(reason, message)
     return None

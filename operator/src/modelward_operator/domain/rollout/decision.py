@@ -29,7 +29,7 @@ class LeaseOrder:
     mirror: float = 0.0
     sticky_header: str | None = None
     deadline_ms: float = 500.0
-    turn_away: bool = False
+    drain: bool = False
     """The Service no longer selects the holder's pods: they drain, and ask clients to reconnect."""
 
 

@@ -159,9 +159,9 @@ def _entry(
 
 def _strata(version: Version, plan: VersionPlan) -> tuple[SubgroupEvidence, ...]:
     """Return the same release as in the status."""
-    if (told := plan.assessment) is None:
+    if (evidence := plan.assessment) is None:
         return ()
-    return publication.strata(version.status, told.signals[0].samples, told.verdict, told.subgroups)
+    return publication.strata(version.status, evidence.signals[0].samples, evidence.verdict, evidence.subgroups)
 
 
 def _is_recorded(entries: Iterable[DecisionRecord], version: Version, plan: VersionPlan) -> bool:

@@ -66,7 +66,7 @@ def drifts(context: FailbackContext) -> VersionPlan | None:
 
 
 def was_rolled_back(context: FailbackContext) -> VersionPlan | None:
-    """The record says so: a crash interrupted the rollback."""
+    """Finish a rollback that the record contains, but a crash interrupted."""
     known = quarantined(context.observation, context.champion.digest)
     if known is None:
         return None

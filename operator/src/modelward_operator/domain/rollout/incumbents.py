@@ -66,8 +66,8 @@ def is_champion(context: IncumbentContext) -> VersionPlan | None:
         return VersionPlan(
             "Champion", Reason.PROMOTED, "Serves all traffic", replicas=size, serve=True, decides="promote"
         )
-    said = version.status.history[-1].message if version.status.history else ""
-    return VersionPlan("Champion", Reason.SERVING, said or "Serves all traffic", replicas=size, serve=True)
+    last_message = version.status.history[-1].message if version.status.history else ""
+    return VersionPlan("Champion", Reason.SERVING, last_message or "Serves all traffic", replicas=size, serve=True)
 
 
 def is_recalled(context: IncumbentContext) -> VersionPlan | None:
@@ -95,7 +95,7 @@ def has_ended(context: IncumbentContext) -> VersionPlan | None:
 
 
 def was_rolled_back(context: IncumbentContext) -> VersionPlan | None:
-    """The record says so and its status does not yet: a crash came in between."""
+    """Roll back a version whose rollback is in the record but not in its status: a crash came in between."""
     if context.quarantine is None or context.version.status.phase not in ("Canary", "Promoting", "Champion"):
         return None
     return VersionPlan("RolledBack", context.quarantine.reason, context.quarantine.message, decides="rollback")
@@ -123,7 +123,7 @@ def has_handed_over(context: IncumbentContext) -> VersionPlan | None:
 
 
 def stands_by(context: IncumbentContext) -> VersionPlan | None:
-    """It stays warm for as long as the champion's spec says, and while a withdrawn champion may need it."""
+    """Keep a standby warm for the time in the champion's spec, and while a withdrawn champion may need it."""
     version, roles, leader = context.version, context.roles, context.leader
     if version.status.phase != "Standby":
         return None
@@ -175,7 +175,7 @@ def is_superseded(context: IncumbentContext) -> VersionPlan | None:
 
 
 def makes_way(context: IncumbentContext) -> VersionPlan | None:
-    """It is a shadow, and another version waits: a shadow never ends by itself."""
+    """End a shadow when another version waits, because a shadow has no end of its own."""
     if context.version.status.phase not in UNDER_WAY or context.version.spec.rollout.strategy != "shadow":
         return None
     return VersionPlan("Retired", Reason.SUPERSEDED, "Shadowing ended: another version is being rolled out")

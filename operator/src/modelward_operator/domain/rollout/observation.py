@@ -76,8 +76,8 @@ class Version:
     @property
     def failure(self) -> Failure | None:
         """The failure that a pod reports, or why there are no pods."""
-        said = next((pod.failure for pod in self.pods if pod.failure), None)
-        return said or (self.workload.failure if self.workload else None)
+        reported = next((pod.failure for pod in self.pods if pod.failure), None)
+        return reported or (self.workload.failure if self.workload else None)
 
     @property
     def ready_pods(self) -> int:

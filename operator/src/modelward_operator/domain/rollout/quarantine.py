@@ -43,11 +43,11 @@ def remembered(places: QuarantineSources) -> ModelRecord:
 
 def lost(places: QuarantineSources) -> str | None:
     """Return what others have deleted, where it can be distinguished from what never existed."""
-    told = _told(places.versions)
+    in_statuses = _told(places.versions)
     if places.record is None:
         if places.marks:
             return "The record's ConfigMap was deleted. The quarantine is restored; the counts and decisions are lost"
-        if told or any(v.status.decided is not None for v in places.versions):
+        if in_statuses or any(v.status.decided is not None for v in places.versions):
             return (
                 "The record's ConfigMap and the quarantine's ControllerRevisions were deleted. Only the "
                 "digests that a ModelVersion still reports as rolled back are restored"

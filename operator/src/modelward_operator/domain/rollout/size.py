@@ -21,7 +21,7 @@ def pods(version: Version, at_least: int = 0) -> int:
 
 
 def beside(champion: Version, challenger: Version, weight: float) -> int:
-    """The pods of a challenger that answers ``weight`` percent of the champion's callers: each as many as one of the champion's.
+    """Return the pods of a challenger that answers ``weight`` percent of requests, with the champion's load per pod.
 
     At least one, and never more than the challenger may have when it serves all traffic.
     """
@@ -31,10 +31,10 @@ def beside(champion: Version, challenger: Version, weight: float) -> int:
 
 
 def mirrored(champion: Version, pods: int, weight: float, wanted: float) -> float:
-    """The fraction of the champion's other requests that so many challenger pods can score too, at most ``wanted``.
+    """Return the fraction of the champion's other requests that the challenger's pods can also score, at most ``wanted``.
 
-    A challenger pod is asked no more often than a champion's: with what it answers by weight, all of them score the fraction
-    pods / champion pods of all requests. More would make it late, which would count against it.
+    A challenger pod gets no more requests than a champion pod: with its weight and its mirrored requests, the challenger scores
+    the fraction pods / champion pods of all requests. More would make it late, which would count against it.
     """
     share = weight / 100
     left = min(1.0, pods / max(1, _present(champion))) - share

@@ -56,7 +56,7 @@ def next_status(version: Version, plan: VersionPlan, facts: Facts) -> ModelVersi
     quiet = _is_noise(old, plan)
     moved = old.phase != plan.phase
     message = old.message if quiet and old.message else plan.message
-    told = replace(plan, message=message)
+    shown_plan = replace(plan, message=message)
     return old.model_copy(
         update={
             "observed_generation": version.generation,
@@ -73,7 +73,7 @@ def next_status(version: Version, plan: VersionPlan, facts: Facts) -> ModelVersi
             "decided": decided(facts.record, version),
             "rolled_back_at": _rolled_back_at(version, plan, facts),
             "endpoints": _endpoints(version, plan, facts.namespace),
-            "conditions": _conditions(version, told, facts),
+            "conditions": _conditions(version, shown_plan, facts),
             "history": _history(old, plan, facts.now) if moved else old.history,
         }
     )
@@ -111,9 +111,9 @@ def _is_noise(old: ModelVersionStatus, plan: VersionPlan) -> bool:
 def _evidence(old: ModelVersionStatus, plan: VersionPlan, quiet: bool) -> dict[str, object]:
     if plan.assessment is None or quiet:
         return {}
-    told = plan.assessment
-    subgroups = publication.strata(old, told.signals[0].samples, told.verdict, told.subgroups)
-    return {"verdict": told.verdict, "evidence": told.signals, "subgroups": subgroups}
+    summary = plan.assessment
+    subgroups = publication.strata(old, summary.signals[0].samples, summary.verdict, summary.subgroups)
+    return {"verdict": summary.verdict, "evidence": summary.signals, "subgroups": subgroups}
 
 
 def _weight(plan: VersionPlan, counts: PairedCounts) -> Weight:
@@ -168,15 +168,15 @@ def _conditions(version: Version, plan: VersionPlan, facts: Facts) -> tuple[Cond
 
 def _is_past(version: Version, facts: Facts) -> bool:
     """Whether a loss was shown for a day."""
-    told = find(version.status.conditions, KEPT)
-    return told is not None and facts.lost is None and elapsed(told.last_transition_time, facts.now) > LOSS_IS_TOLD
+    kept = find(version.status.conditions, KEPT)
+    return kept is not None and facts.lost is None and elapsed(kept.last_transition_time, facts.now) > LOSS_IS_TOLD
 
 
 def lost_note(observation: Observation) -> Note | None:
     """Return the Event of a loss, once: afterwards a condition shows it."""
     versions = [v for v in observation.versions if not v.deleting]
-    told = [find(v.status.conditions, KEPT) for v in versions]
-    if observation.lost is None or not versions or any(c and c.message == observation.lost for c in told):
+    kept = [find(v.status.conditions, KEPT) for v in versions]
+    if observation.lost is None or not versions or any(c and c.message == observation.lost for c in kept):
         return None
     first = min(versions, key=lambda v: (v.status.phase != "Champion", v.name))
     return Note("ModelVersion", first.name, "Warning", Reason.RECORD_LOST, observation.lost)

@@ -35,7 +35,7 @@ class Refusal:
     """Kind and name of the object, such as Deployment mortality-v3."""
     status: int
     """The HTTP status; 0 without a response."""
-    said: str
+    reply: str
     """The API server's message: about a manifest, never about a patient."""
     times: int = 1
     """Refusals in a row."""
@@ -53,16 +53,16 @@ class Refusal:
     @property
     def reason(self) -> str:
         """The reason in CamelCase."""
-        if self.status == 403 and "exceeded quota" in self.said:
+        if self.status == 403 and "exceeded quota" in self.reply:
             return Reason.QUOTA_EXCEEDED
         return _LASTING.get(self.status) or _PASSING.get(self.status) or Reason.API_SERVER_ERROR
 
     @property
     def message(self) -> str:
         """The message. It is the same for each try, so that the status is not rewritten."""
-        said = self.said if len(self.said) <= MAX_MESSAGE_LENGTH else self.said[: MAX_MESSAGE_LENGTH - 3] + "..."
+        reply = self.reply if len(self.reply) <= MAX_MESSAGE_LENGTH else self.reply[: MAX_MESSAGE_LENGTH - 3] + "..."
         mend = "correct the spec, the quota or the permissions. It is retried" if self.lasts else "it is retried"
-        return f"{self.what} is refused: {said.rstrip('.')}. What depends on it waits; {mend}"
+        return f"{self.what} is refused: {reply.rstrip('.')}. What depends on it waits; {mend}"
 
 
 @dataclass(frozen=True, slots=True)

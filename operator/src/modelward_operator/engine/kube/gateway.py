@@ -84,7 +84,7 @@ class GatewayError(Exception):
     def __init__(self, status: int, message: str, retry_after: float = 0.0) -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
-        self.said = message
+        self.reply = message
         self.retry_after = retry_after
         """Seconds that the API server asks to wait."""
 
@@ -292,12 +292,12 @@ def _path(resource: Resource, namespace: str | None, name: str | None = None) ->
 
 def _error(status: int, content: bytes, retry_after: str | None = None) -> GatewayError:
     try:
-        said = json.loads(content)
+        document = json.loads(content)
     except ValueError:
-        said = {"message": content[:200].decode(errors="replace")}
-    causes = {cause.get("reason") for cause in (said.get("details") or {}).get("causes") or ()}
+        document = {"message": content[:200].decode(errors="replace")}
+    causes = {cause.get("reason") for cause in (document.get("details") or {}).get("causes") or ()}
     if "NamespaceTerminating" in causes:
-        return NamespaceEndsError(status, said["message"])
+        return NamespaceEndsError(status, document["message"])
     kind = {409: ConflictError, 422: InvalidObjectError}.get(status, GatewayError)
     wait = float(retry_after) if retry_after is not None and retry_after.isascii() and retry_after.isdigit() else 0.0
-    return kind(status, said.get("message", ""), wait)
+    return kind(status, document.get("message", ""), wait)

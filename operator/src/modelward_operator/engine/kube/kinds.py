@@ -18,11 +18,11 @@ MODEL = "Model"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of object, and what the operator does with a change of it."""
+    """One kind of object, and how the operator handles its changes."""
 
     resource: Resource
     ours: bool = False
-    """Whether the operator makes these objects, and watches only those that carry its label; else people do."""
+    """Whether the operator creates these objects, and watches only those with its label. Otherwise people create them."""
     concerns_model: bool = False
     """Whether a change concerns the model in ``spec.model``."""
     label: str | None = None

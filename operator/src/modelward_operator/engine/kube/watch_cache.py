@@ -154,7 +154,7 @@ def _model(resource: Resource, manifest: Manifest) -> str | None:
 
 
 def _pack(resource: Resource, manifest: Manifest) -> bytes:
-    """Return the object as JSON, without managedFields where nobody reads them."""
+    """Return the object as JSON, without managedFields unless they are needed."""
     if resource != api.DEPLOYMENTS:
         metadata = {key: value for key, value in manifest["metadata"].items() if key != "managedFields"}
         manifest = {**manifest, "metadata": metadata}

@@ -120,16 +120,16 @@ class Exchange:
     async def _issue(
         self, issued: IssuedLeases, versions: Mapping[str, Version], holders: set[str], profile: bool
     ) -> list[ExchangeResponse]:
-        calls, asked = [], []
+        calls, receivers = [], []
         for holder in sorted(holders & set(versions)):
             request = self._request(issued, versions, versions[holder], profile)
             body = json.dumps(request.to_json()).encode()
             pods = [pod for pod in versions[holder].pods if _is_reachable(pod)]
             calls += [self._exchange(pod, body) for pod in pods]
-            asked += [(holder, pod) for pod in pods]
+            receivers += [(holder, pod) for pod in pods]
             issued.refused.pop(holder, None)
         answers = await asyncio.gather(*calls)
-        for (holder, pod), answer in zip(asked, answers, strict=True):
+        for (holder, pod), answer in zip(receivers, answers, strict=True):
             if (failure := _refusal(pod, answer)) is not None:
                 issued.refused.setdefault(holder, failure)
         return [answer for answer in answers if isinstance(answer, ExchangeResponse)]
@@ -170,8 +170,8 @@ class Exchange:
             mirror=order.mirror,
             sticky_header=order.sticky_header,
             deadline_ms=order.deadline_ms,
-            ttl_seconds=STANDBY_LEASE_SECONDS if order.turn_away else LEASE_SECONDS,
-            turn_away=order.turn_away,
+            ttl_seconds=STANDBY_LEASE_SECONDS if order.drain else LEASE_SECONDS,
+            drain=order.drain,
             proof=self.signer.prove(challenger.artifact.digest),
         )
         if lease != before:

@@ -81,8 +81,8 @@ class Signer:
         key = keyring.signs(self.ring, now)
         if self._loaded is None or self._loaded[0] != key:  # loading a key takes longer than signing
             self._loaded = key, jwt.PyJWK.from_dict(key)
-        said = {"iss": control_token.ISSUER, **claims}
-        return jwt.encode(said, self._loaded[1], control_token.ALGORITHM, {"kid": key["kid"]})
+        payload = {"iss": control_token.ISSUER, **claims}
+        return jwt.encode(payload, self._loaded[1], control_token.ALGORITHM, {"kid": key["kid"]})
 
     async def publish(self, gateway: Gateway, namespace: str, clock: float) -> None:
         """Publish the public keys in a namespace, before pods start that need them."""

@@ -90,4 +90,4 @@ def _failed(what: What, content: str, clock: float, error: GatewayError, before:
     first = FIRST_LOOK if isinstance(error, ConflictError) else FIRST_WAIT
     wait = max(min(MAX_WAIT, first * 2.0 ** min(times - 1, 20)), error.retry_after)
     kind = what[0].partition("/")[0]
-    return _Failed(content, Refusal(f"{kind} {what[1]}", error.status, error.said, times), clock + wait)
+    return _Failed(content, Refusal(f"{kind} {what[1]}", error.status, error.reply, times), clock + wait)

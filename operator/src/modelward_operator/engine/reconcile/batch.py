@@ -67,16 +67,16 @@ async def _reconcile(
     try:
         spec = ScoreBatchSpec.model_validate(manifest["spec"])
     except ValidationError as error:
-        said = stalled.stalled(status, generation, Failure(Reason.INVALID_SPEC, explain(error)), now())
-        await write_status(gateway, api.SCORE_BATCHES, manifest, said)
+        new_status = stalled.stalled(status, generation, Failure(Reason.INVALID_SPEC, explain(error)), now())
+        await write_status(gateway, api.SCORE_BATCHES, manifest, new_status)
         return None
     job = await gateway.get(api.JOBS, key.namespace, manifests.job_name(key.name))
     if (name := jobs.left_over(manifest, job)) is not None:
         failure = Failure(
             Reason.WAITING_FOR_CLEANUP, f"Waiting until {name} of an earlier ScoreBatch {key.name} is removed"
         )
-        said = stalled.waiting(status, generation, failure, now())
-        await write_status(gateway, api.SCORE_BATCHES, manifest, said)
+        new_status = stalled.waiting(status, generation, failure, now())
+        await write_status(gateway, api.SCORE_BATCHES, manifest, new_status)
         return UNTIL_COLLECTED
     observation = await _observe(gateway, manifest, spec, status, job)
     decision = score(observation, now())
@@ -112,7 +112,7 @@ async def _observe(
         job=None if job is None or taken else _job(job),
         taken=taken,
         running=any(s.get("phase") == "Running" for s in statuses),
-        outcomes=tuple(said for s in statuses if (said := _outcome(s)) is not None),
+        outcomes=tuple(outcome for s in statuses if (outcome := _outcome(s)) is not None),
         pod_problem=_problem(pods) or await jobs.without_pods(gateway, None if over or taken else job, pods),
     )
 

@@ -49,7 +49,7 @@ def switches_the_service(snapshot: ModelSnapshot, _: IssuedLeases, decision: Dec
 
 def raises_traffic(_: ModelSnapshot, issued: IssuedLeases, decision: Decision) -> bool:
     """A challenger gets traffic, or more of it. A standby that forwards to the champion does not count."""
-    return any(raises(issued.orders.get(order.holder), order) for order in decision.leases if not order.turn_away)
+    return any(raises(issued.orders.get(order.holder), order) for order in decision.leases if not order.drain)
 
 
 def creates_or_scales(snapshot: ModelSnapshot, _: IssuedLeases, decision: Decision) -> bool:

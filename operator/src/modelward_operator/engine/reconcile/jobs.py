@@ -43,7 +43,7 @@ def refusals(what: str, *, invalid: bool = True) -> Iterator[None]:
         raise
     except GatewayError as error:
         if 400 <= error.status < 500 and (invalid or not isinstance(error, InvalidObjectError)):
-            raise RefusedError(refusal.refused(what, error.status, error.said)) from error
+            raise RefusedError(refusal.refused(what, error.status, error.reply)) from error
         raise
 
 
@@ -71,9 +71,9 @@ def taken(manifest: Manifest, *made: Manifest | None) -> Failure | None:
     """Return the failure if a foreign object has the name that this one needs."""
     for found in made:
         if found is not None and not owned_by(found, manifest["metadata"]["uid"]):
-            what = f"{found['kind']} {found['metadata']['name']}"
+            owner = f"{found['kind']} {found['metadata']['name']}"
             return Failure(
-                Reason.NAME_TAKEN, f"{what} exists and does not belong to this {manifest['kind']}: choose another name"
+                Reason.NAME_TAKEN, f"{owner} exists and does not belong to this {manifest['kind']}: choose another name"
             )
     return None
 

@@ -276,11 +276,11 @@ async def _with_artifact(gateway: Gateway, namespace: str, version: Version, tak
 
 def _of_another(version: Version, name: str, job: Manifest) -> Failure | None:
     """Return why the TrainingJob cannot make the version's bundle: it trains another model or version."""
-    for reason, what in ((Reason.MODEL_MISMATCH, "model"), (Reason.VERSION_MISMATCH, "version")):
-        trains, wanted = (job.get("spec") or {}).get(what), getattr(version.spec, what)
+    for reason, field in ((Reason.MODEL_MISMATCH, "model"), (Reason.VERSION_MISMATCH, "version")):
+        trains, wanted = (job.get("spec") or {}).get(field), getattr(version.spec, field)
         if trains != wanted:
             message = (
-                f"spec.trainingJobRef: TrainingJob {name} trains {what} '{trains}', but spec.{what} is '{wanted}': "
+                f"spec.trainingJobRef: TrainingJob {name} trains {field} '{trains}', but spec.{field} is '{wanted}': "
                 "apply a ModelVersion that refers to a TrainingJob of its own model and version"
             )
             return Failure(reason, message)

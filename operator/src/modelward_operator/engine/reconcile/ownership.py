@@ -60,20 +60,20 @@ def remembered_spec(deployment: Manifest) -> ModelVersionSpec:
     Raises:
         ValidationError: it holds none.
     """
-    said = (deployment["metadata"].get("annotations") or {}).get(names.SPEC_OF_VERSION, "")
-    return ModelVersionSpec.model_validate_json(said)
+    annotation = (deployment["metadata"].get("annotations") or {}).get(names.SPEC_OF_VERSION, "")
+    return ModelVersionSpec.model_validate_json(annotation)
 
 
 def made_for(deployment: Manifest) -> str | None:
     """Return the uid of the ModelVersion that a Deployment was made for."""
-    said: str | None = (deployment["metadata"].get("annotations") or {}).get(names.UID_OF_VERSION)
-    return said
+    owner: str | None = (deployment["metadata"].get("annotations") or {}).get(names.UID_OF_VERSION)
+    return owner
 
 
 def is_of(deployment: Manifest, version: Version) -> bool:
     """Whether it was created for that version or runs its bundle: a deleted one of the same name may differ."""
     if made_for(deployment) == version.uid or owned_by(deployment, version.uid):
         return True
-    said = deployment["metadata"].get("labels") or {}
+    present = deployment["metadata"].get("labels") or {}
     digest = short(version.artifact.digest) if version.artifact else None
-    return (said.get(names.MODEL), said.get(names.DIGEST)) == (version.spec.model, digest)
+    return (present.get(names.MODEL), present.get(names.DIGEST)) == (version.spec.model, digest)

@@ -51,13 +51,13 @@ def problem(status: Mapping[str, Any]) -> Failure | None:
     if (ended := _ended_by_the_cluster(status)) is not None:
         return ended
     for container in containers:
-        if (said := _termination_failure(container)) is not None:
-            return said
+        if (failure := _termination_failure(container)) is not None:
+            return failure
     for container in containers:
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") in _WAITING:
-            what = f"Image {container.get('image', '')}" if "Image" in waiting["reason"] else container["name"]
-            return Failure(waiting["reason"], f"{what}: {waiting.get('message') or waiting['reason']}")
+            subject = f"Image {container.get('image', '')}" if "Image" in waiting["reason"] else container["name"]
+            return Failure(waiting["reason"], f"{subject}: {waiting.get('message') or waiting['reason']}")
     return _unschedulable(status.get("conditions") or [])
 
 
@@ -92,9 +92,9 @@ def _termination_failure(container: Mapping[str, Any]) -> Failure | None:
         ended = state.get("terminated") or {}
         if not ended or ended.get("exitCode") in (0, TERMINATED_EXIT_CODE):
             continue  # a container that was told to end has no fault
-        said = _parsed(ended.get("message") or "")
-        if said is not None:
-            return said
+        report = _parsed(ended.get("message") or "")
+        if report is not None:
+            return report
         if ended.get("reason") == Reason.OOM_KILLED:
             message = (
                 f"{container['name']} exceeded its memory limit: raise limits.memory in its resources, or in the "
@@ -109,16 +109,16 @@ def _termination_failure(container: Mapping[str, Any]) -> Failure | None:
 
 def _parsed(message: str) -> Failure | None:
     try:
-        said = json.loads(message)
+        document = json.loads(message)
     except ValueError:
         return None
-    if not isinstance(said, dict) or said.get("verified") is not False:
+    if not isinstance(document, dict) or document.get("verified") is not False:
         return None
     try:
-        outcome = FetchOutcome.model_validate(said)
+        outcome = FetchOutcome.model_validate(document)
         return Failure(outcome.reason, outcome.message)
     except ValidationError:
-        return Failure(str(said.get("reason") or Reason.MODEL_UNLOADABLE), str(said.get("message") or ""))
+        return Failure(str(document.get("reason") or Reason.MODEL_UNLOADABLE), str(document.get("message") or ""))
 
 
 def _unschedulable(conditions: Iterable[Mapping[str, Any]]) -> Failure | None:

@@ -34,9 +34,11 @@ def new_key() -> SealingKey:
 
 
 async def begin(gateway: Gateway, namespace: str) -> Keeper:
-    """Return the key of this installation, which is made when there is none. Of two who make it at once, one takes the other's.
+    """Return the key of this installation; create it if there is none.
 
-    A Secret that holds no key stops nothing: rollbacks go on with a key that is not kept, and evidence starts anew.
+    If two operators create it at once, one uses the other's.
+
+    A Secret without a key stops nothing: rollbacks continue with a temporary key, and evidence starts again.
     """
     while True:
         try:
@@ -62,11 +64,11 @@ async def hold(gateway: Gateway, namespace: str, keeper: Keeper, period: float =
         try:
             await keep(gateway, namespace, keeper)
         except GatewayError as error:
-            log.warning("record key: %s", error)  # the one that we have goes on
+            log.warning("record key: %s", error)  # keep the one in memory
 
 
 async def keep(gateway: Gateway, namespace: str, keeper: Keeper) -> None:
-    """One look. No count is lost by it: what is in memory is sealed again with the key in force."""
+    """Check once. No count is lost: the counts in memory are sealed again with the current key."""
     found = await _look(gateway, namespace)
     if found is None:
         await gateway.create(SECRETS, keys.record_secret(namespace, keeper.key))

@@ -22,7 +22,7 @@ from modelward_operator.manifests.service import service as desired_service
 async def ensure_workload(
     context: ReconcileContext, outcome: Outcome, version: Version, replicas: int, autoscaled: bool
 ) -> None:
-    """Bring one version's Deployment, autoscaler and disruption budget to what was decided."""
+    """Apply the decision to one version's Deployment, autoscaler and disruption budget."""
     current = context.snapshot.deployments.get(version.name)
     if version.artifact is None or version.artifact_failure is not None:
         return
@@ -56,9 +56,9 @@ async def _ensure_deployment(
     if not autoscaled:
         await delete(context, api.AUTOSCALERS, context.snapshot.autoscalers.get(version.name))
     left = await _left_to_the_autoscaler(context, version.name, replicas, current) if autoscaled else None
-    said = replicas if left is None else None
+    applied_replicas = replicas if left is None else None
     wanted = serving.deployment(
-        context.namespace, version.name, version.uid, version.spec, artifact, said, context.settings
+        context.namespace, version.name, version.uid, version.spec, artifact, applied_replicas, context.settings
     )
     await ensure(context, api.DEPLOYMENTS, wanted, left or current)
 
@@ -71,10 +71,10 @@ async def _ensure_autoscaler(context: ReconcileContext, version: Version, autosc
 
 
 async def _ensure_budget(context: ReconcileContext, version: Version, replicas: int) -> None:
-    """Have a disruption budget where there is more than one pod. Nobody else changes it, so it is applied once a process."""
+    """Apply a disruption budget if there is more than one pod. Nobody else changes it, so once per process is enough."""
     key = (api.DISRUPTION_BUDGETS.kind, version.name)
-    told = "" if replicas > 1 else "none"
-    if context.memory.applied.get(key) == (told, version.uid):
+    content = "" if replicas > 1 else "none"
+    if context.memory.applied.get(key) == (content, version.uid):
         return
     if replicas > 1:
         wanted = serving.disruption_budget(context.namespace, version.name, version.spec)
@@ -82,7 +82,7 @@ async def _ensure_budget(context: ReconcileContext, version: Version, replicas: 
         await make(context, (api.DISRUPTION_BUDGETS.kind, version.name), json.dumps(wanted, sort_keys=True), write)
     else:
         await _drop_budget(context, version.name)
-    context.memory.applied[key] = (told, version.uid)
+    context.memory.applied[key] = (content, version.uid)
 
 
 async def _left_to_the_autoscaler(

@@ -60,7 +60,7 @@ async def run(
 
 
 async def look(gateway: Gateway, cache: WatchCache, namespace: str | None) -> tuple[set[Key], set[Key]]:
-    """Bring the cache to what the API server lists; return the keys of what was not known so, and all others."""
+    """Update the cache from a listing; return the keys of changed objects, and all other keys."""
     news: set[Key] = set()
     rest: set[Key] = set()
     for kind in KINDS:
