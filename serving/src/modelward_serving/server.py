@@ -153,7 +153,7 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
             options.pod,
             secrets.token_hex(8),
             trust=trust,
-            tls=certificates is not None,
+            certificates=certificates,
             port=Port(operators, inference.budget, MAX_BODY),
         )
         control_server = _Server(_config(options, control, LimitedHttpProtocol, options.control_port), control.port)

@@ -178,3 +178,32 @@ async def test_a_lease_that_a_pod_refuses_stands_in_the_conditions_until_it_is_t
     pod.refuses, pod.distrusts = None, False
     await operate(harness.key)
     assert await harness.condition("v1", "LeaseTaken") == {}
+
+
+@pytest.mark.parametrize("reason", ["TlsSecretMissing", "TlsSecretUnusable"])
+async def test_a_secret_that_pods_cannot_use_any_more_stands_in_the_conditions_until_it_is_back(harness, reason):
+    secured = {"tls": {"secretName": "mortality-tls"}}
+    await harness.version("v3", artifact={"uri": "store://x", "digest": digest("3")}, serving=secured)
+    await harness.say_phase("v3", "Champion")
+    operate, pod = harness.reconciler(), await harness.pod("v3", tls=True)
+    await operate(harness.key)
+    assert (await harness.condition("v3", "TlsReady"))["status"] == "True"
+    pod.certificate = reason
+    await operate(harness.key)
+    told = await harness.condition("v3", "TlsReady")
+    assert (told["status"], told["reason"]) == ("False", reason)
+    assert pod.name in told["message"]
+    assert "restore the Secret" in told["message"]
+    assert (await harness.condition("v3", "Ready"))["status"] == "True"
+    pod.certificate = None
+    await operate(harness.key)
+    assert (await harness.condition("v3", "TlsReady"))["status"] == "True"
+
+
+async def test_a_reason_that_a_pod_makes_up_is_not_shown(harness):
+    await harness.say_phase("v1", "Champion")
+    pod = await harness.pod("v1")
+    pod.certificate = "PATIENT-7f3"
+    held = IssuedLeases()
+    await exchange(harness).renew(held, await versions(harness), profile=False)
+    assert held.certificates == {}

@@ -204,7 +204,8 @@ def _facts(observation: Observation, version: Version, plan: ModelPlan, record: 
     documents = _documents(observation, version)
     is_tried = plan.version_plans[version.name].phase in UNDER_WAY
     refused = observation.refused.get((plan.champion or "") if is_tried else version.name)
-    return Facts(observation.namespace, now, plan.counts, documents, record, observation.lost, refused)
+    certificate = observation.certificates.get(version.name)
+    return Facts(observation.namespace, now, plan.counts, documents, record, observation.lost, refused, certificate)
 
 
 def _documents(observation: Observation, version: Version) -> BundleDocuments | None:

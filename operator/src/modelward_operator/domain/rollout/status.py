@@ -48,6 +48,8 @@ class Facts:
     """The part of the record or the quarantine that was deleted by others."""
     refused: Failure | None = None
     """Why one of its pods, or of the champion's that would forward to it, refuses its lease."""
+    certificate: Failure | None = None
+    """Why one of its pods cannot use its TLS files any more."""
 
 
 def next_status(version: Version, plan: VersionPlan, facts: Facts) -> ModelVersionStatus:
@@ -182,8 +184,8 @@ def lost_note(observation: Observation) -> Note | None:
     return Note("ModelVersion", first.name, "Warning", Reason.RECORD_LOST, observation.lost)
 
 
-def _tls(version: Version) -> Detail:
-    failure = next((p.failure for p in version.pods if p.failure and p.failure.reason in TLS_FAILURES), None)
+def _tls(version: Version, certificate: Failure | None) -> Detail:
+    failure = next((p.failure for p in version.pods if p.failure and p.failure.reason in TLS_FAILURES), certificate)
     if failure is not None:
         return Detail(ConditionType.TLS_READY, "False", failure.reason, failure.message)
     if any(pod.tls and pod.ready for pod in version.pods):
@@ -212,7 +214,7 @@ def _details(version: Version, plan: VersionPlan, facts: Facts, available: bool)
     if plan.replicas:
         state, reason = ("True", Reason.PODS_READY) if available else ("False", Reason.NO_POD_READY)
         found.append(Detail(ConditionType.AVAILABLE, state, reason, f"{version.ready_pods} ready pods"))  # type: ignore[arg-type]
-    found.append(_tls(version) if version.tls and plan.replicas else absent(ConditionType.TLS_READY))
+    found.append(_tls(version, facts.certificate) if version.tls and plan.replicas else absent(ConditionType.TLS_READY))
     if plan.assessment is not None:
         found.append(
             Detail(

@@ -31,6 +31,10 @@ LEASE_SECONDS, STANDBY_LEASE_SECONDS = 10.0, 30.0
 """Lifetime of a lease that is not renewed: a champion's, and a standby's, which forwards late clients to the champion."""
 _LASTING: Mapping[str, str] = {Reason.WRONG_MODEL: "model", Reason.WRONG_DIGEST: "bundle"}
 """The lasting reasons of a pod's refusal, and what is wrong."""
+_CERTIFICATE: Mapping[str, str] = {
+    Reason.TLS_SECRET_MISSING: "lacks tls.crt, tls.key, or the ca.crt that clientAuthentication needs",
+    Reason.TLS_SECRET_UNUSABLE: "holds a tls.crt, tls.key or ca.crt that cannot be used",
+}
 MAX_DOCUMENTS = 4096
 """Bundles whose documents are cached, compressed to a few kilobytes each."""
 
@@ -47,6 +51,8 @@ class IssuedLeases:
     """By holder without a lease: the sequence number at which its lease ended."""
     refused: dict[str, Failure] = field(default_factory=dict)
     """By holder: why one of its pods refused the last lease."""
+    certificates: dict[str, Failure] = field(default_factory=dict)
+    """By holder: why one of its pods cannot use its TLS files any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +134,13 @@ class Exchange:
             calls += [self._exchange(pod, body) for pod in pods]
             asked += [(holder, pod) for pod in pods]
             issued.refused.pop(holder, None)
+            issued.certificates.pop(holder, None)
         answers = await asyncio.gather(*calls)
         for (holder, pod), answer in zip(asked, answers, strict=True):
             if (failure := _refusal(pod, answer)) is not None:
                 issued.refused.setdefault(holder, failure)
+            if (failure := _certificate_failure(pod, answer)) is not None:
+                issued.certificates.setdefault(holder, failure)
         return [answer for answer in answers if isinstance(answer, ExchangeResponse)]
 
     def _request(
@@ -242,6 +251,18 @@ def _refusal(pod: Pod, answer: ExchangeResponse | SignatureRefused | None) -> Fa
         Reason.LEASE_REFUSED,
         f"{message}. It forwards no request to another version until you delete the pod or apply the right bundle",
     )
+
+
+def _certificate_failure(pod: Pod, answer: ExchangeResponse | SignatureRefused | None) -> Failure | None:
+    """Return why a pod cannot use its TLS files any more. A reason that is not known is not shown: a pod chooses it."""
+    told = answer.certificate if isinstance(answer, ExchangeResponse) else None
+    if told is None or told not in _CERTIFICATE:
+        return None
+    message = (
+        f"The Secret of spec.serving.tls.secretName {_CERTIFICATE[told]}. Pod {pod.name} serves with the certificate that it "
+        "has, and new pods do not start: restore the Secret"
+    )
+    return Failure(told, message)
 
 
 def _is_reachable(pod: Pod, version: Version | None = None) -> bool:
