@@ -105,6 +105,8 @@ class ServingPod:
     garbage: bool = False
     refuses: str | None = None
     """Why it does not take a lease."""
+    certificate: str | None = None
+    """Why it cannot use its TLS files."""
     distrusts: bool = False
     """Whether it does not know the operator's signature."""
 
@@ -131,6 +133,7 @@ class ServingPod:
             evidence=self.evidence,
             profile=self.profile if asked.profile else None,
             refused=None if asked.keep else self.refuses,
+            certificate=self.certificate,
         )
         return web.json_response(answer.to_json())
 

@@ -17,6 +17,7 @@ from modelward_serving.observability.metrics import Metrics
 from modelward_serving.protocol.headers import JSON_HEAD
 from modelward_serving.routing.lease import LeaseHolder
 from modelward_serving.security.control_auth import ControlAuthenticator, UnauthorizedControlError
+from modelward_serving.security.tls import Certificates
 from modelward_serving.transport.budget import Budget
 from modelward_serving.transport.connections import CONTROL, Connections, Port
 from modelward_serving.transport.reply import Receive, Reply, Scope, Send, body_of, failed, send_reply, wrong_method
@@ -40,7 +41,7 @@ class Control:
         instance: str,
         clock: Callable[[], float] = time.monotonic,
         trust: ControlAuthenticator | None = None,
-        tls: bool = False,
+        certificates: Certificates | None = None,
         port: Port | None = None,
     ) -> None:
         self._predictor = predictor
@@ -50,7 +51,7 @@ class Control:
         self._instance = instance
         self._clock = clock
         self._trust = trust
-        self._tls = tls
+        self._certificates = certificates
         self.port = port or Port(Connections(CONTROL), Budget(), MAX_BODY)
         """Limits of the port that serves this application."""
         self.ready: Callable[[], bool] = lambda: False
@@ -72,10 +73,11 @@ class Control:
             requests=self._metrics.requests,
             failures=self._metrics.failures,
             profile=self._predictor.profile.read() if request.profile else None,
+            certificate=self._certificates.problem if self._certificates else None,
         )
 
     def _take(self, request: ExchangeRequest, now: float) -> str | None:
-        if request.lease is not None and request.lease.challenger.tls != self._tls:
+        if request.lease is not None and request.lease.challenger.tls != (self._certificates is not None):
             # patient values must not leave this pod unencrypted if it has a certificate
             return Reason.TLS_DIFFERS
         return self._holder.take(request.epoch, request.lease, now, request.sequence)

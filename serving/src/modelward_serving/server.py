@@ -25,7 +25,6 @@ from modelward_serving.control import MAX_BODY, Control
 from modelward_serving.counting.encounters import Encounters
 from modelward_serving.grpc.server import MAX_CONNECTION_SECONDS, GrpcServer
 from modelward_serving.inference.dispatch import Inference
-from modelward_serving.limits import MAX_REQUEST_SECONDS
 from modelward_serving.model import bundle
 from modelward_serving.model.predictor import Predictor
 from modelward_serving.model.session import UnservableError
@@ -43,6 +42,7 @@ from modelward_serving.security.tls import Certificates, Files, UnusableFilesErr
 from modelward_serving.termination import tell
 from modelward_serving.transport import budget, connections
 from modelward_serving.transport.connections import Connections, Port
+from modelward_serving.transport.handshake import over_tls
 from modelward_serving.transport.http1 import KEEP_ALIVE, LimitedHttpProtocol, sweep
 
 log = logging.getLogger("modelward.serving")
@@ -72,6 +72,10 @@ class Options:
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, port: Port) -> None:
+        super().__init__(config)
+        self._port = port
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to us: uvicorn would stop listening before the endpoints are updated."""
@@ -84,7 +88,7 @@ class _Server(uvicorn.Server):
         await self.startup()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start listening, with a shorter TLS handshake timeout than uvicorn's."""
+        """Start listening, with a limit on connections that covers their TLS handshakes."""
         config = self.config
 
         def connected() -> asyncio.Protocol:
@@ -94,16 +98,8 @@ class _Server(uvicorn.Server):
             return made
 
         loop = asyncio.get_running_loop()
-        self.servers = [
-            await loop.create_server(
-                connected,
-                config.host,
-                config.port,
-                ssl=config.ssl,
-                backlog=config.backlog,
-                ssl_handshake_timeout=MAX_REQUEST_SECONDS if config.ssl else None,
-            )
-        ]
+        factory = over_tls(connected, config.ssl, self._port.connections)
+        self.servers = [await loop.create_server(factory, config.host, config.port, backlog=config.backlog)]
         self.started = True
 
 
@@ -137,8 +133,10 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
         routed = ProofVerifier(trust, predictor.bundle.digest)
         header = os.environ.get("MODELWARD_ENCOUNTER_HEADER")
         encounters = Encounters(header) if header else None
-        total = budget.of_this_process()
-        http, grpc, operators = (Connections(most) for most in connections.shares())
+        free = budget.free_memory()
+        total = budget.within(free)
+        shares = connections.shares(memory=free if certificates else None)
+        http, grpc, operators = (Connections(most) for most in shares)
         timeout = options.request_timeout
         guard, keys = callers(options.callers) if options.callers is not None else (None, None)
         inference = Inference(predictor, router, metrics, tracing, total, routed.proves, encounters, guard)
@@ -155,12 +153,12 @@ async def _serve(options: Options, predictor: Predictor, started: float, certifi
             options.pod,
             secrets.token_hex(8),
             trust=trust,
-            tls=certificates is not None,
+            certificates=certificates,
             port=Port(operators, inference.budget, MAX_BODY),
         )
-        control_server = _Server(_config(options, control, LimitedHttpProtocol, options.control_port))
+        control_server = _Server(_config(options, control, LimitedHttpProtocol, options.control_port), control.port)
         await control_server.listen()
-        server = _Server(_config(options, app, InferenceHttpProtocol, options.port, certificates))
+        server = _Server(_config(options, app, InferenceHttpProtocol, options.port, certificates), app.port)
         control.ready = lambda: server.started and not app.terminating
         beside = [asyncio.create_task(one.follow()) for one in (certificates, keys) if one is not None]
         beside.append(asyncio.create_task(sweep((app.port, control.port))))

@@ -127,6 +127,22 @@ def test_a_new_certificate_is_served_without_a_restart(launch, secret):
     assert server.process.poll() is None
 
 
+@pytest.mark.parametrize(("lost", "reason"), [("tls.crt", "TlsSecretMissing"), ("tls.key", "TlsSecretMissing")])
+def test_a_secret_that_loses_a_file_is_told_to_the_operator_and_costs_nobody_an_answer(launch, secret, lost, reason):
+    folder, ca = secret
+    server = launch(flags=flags(folder))
+    assert server.exchange(keep=True).certificate is None
+    kept = (folder / lost).read_bytes()
+    (folder / lost).unlink()
+    wait_for(lambda: server.exchange(keep=True).certificate == reason, server.log)
+    assert ask(server, trusting(ca)).status_code == 200
+    (folder / lost).write_bytes(b"not a certificate")
+    wait_for(lambda: server.exchange(keep=True).certificate == "TlsSecretUnusable", server.log)
+    assert ask(server, trusting(ca)).status_code == 200
+    (folder / lost).write_bytes(kept)
+    wait_for(lambda: server.exchange(keep=True).certificate is None, server.log)
+
+
 def test_grpc_has_the_same_certificate_and_asks_for_one_likewise(launch, secret):
     folder, ca = secret
     server = launch(flags=flags(folder, clients=True))

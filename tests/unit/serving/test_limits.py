@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from modelward_serving.transport.budget import MIN_BUDGET, UNLIMITED, Budget, of_this_process
-from modelward_serving.transport.connections import BACK, Connections, shares
+from modelward_serving.transport.budget import MIN_BUDGET, UNLIMITED, Budget, free_memory, within
+from modelward_serving.transport.connections import BACK, TLS_MEMORY, Connections, shares
 
 
 @dataclass(eq=False)
@@ -47,6 +47,18 @@ def test_all_ports_together_have_fewer_connections_than_there_are_files(descript
     assert descriptors <= BACK + 24 or http + grpc + control <= descriptors - BACK + 16
 
 
+@pytest.mark.parametrize("free", [1 << 20, 100 << 20, 400 << 20, 2**40])
+def test_tls_connections_take_a_quarter_of_the_free_memory_at_most(free):
+    http, grpc, control = shares(65_536, free)
+    assert control == shares(65_536)[2]
+    assert (
+        (http, grpc) == shares(65_536)[:2]
+        if free == 2**40
+        else (http + grpc) * TLS_MEMORY <= max(free / 4, 16 * TLS_MEMORY)
+    )
+    assert min(http, grpc) >= 8
+
+
 def test_a_budget_gives_no_more_than_it_has():
     budget = Budget(10)
     assert budget.take(6)
@@ -61,4 +73,4 @@ def test_a_budget_gives_no_more_than_it_has():
 def test_a_budget_is_below_what_the_container_may_still_use(tmp_path, limit, total):
     (tmp_path / "max").write_text(limit + "\n")
     (tmp_path / "statm").write_text(f"999999 {(100 << 20) // 4096} 1\n")
-    assert of_this_process((tmp_path / "none", tmp_path / "max"), tmp_path / "statm").total == total
+    assert within(free_memory((tmp_path / "none", tmp_path / "max"), tmp_path / "statm")).total == total

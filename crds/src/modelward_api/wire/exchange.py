@@ -183,6 +183,9 @@ class ExchangeResponse(Document):
     failures: int = 0
     """Requests that ended in a 5xx."""
     profile: ProfileCounts | None = None
+    certificate: str | None = None
+    """Reason why the pod's TLS files cannot be used (TlsSecretMissing, TlsSecretUnusable), or None. It serves with the last
+    usable ones."""
 
 
 Step = Literal["load", "check", "split", "fit", "calibrate", "evaluate", "export", "bundle", "done"]

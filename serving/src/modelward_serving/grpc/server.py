@@ -42,6 +42,7 @@ from modelward_serving.protocol.prediction import ServedPrediction
 from modelward_serving.protocol.tensors import InferenceRequest
 from modelward_serving.routing.forward import Forward, forward
 from modelward_serving.transport import connections
+from modelward_serving.transport.handshake import over_tls
 from modelward_serving.transport.http2 import Connection, Memory, Stream
 from modelward_serving.validation.request import ValidatedRows
 
@@ -54,7 +55,6 @@ MAX_CONNECTION_SECONDS = 60.0
 MAX_FAREWELL_SECONDS = 2.0
 """Seconds that an idle client has to see GOAWAY."""
 PERIOD = 0.5
-MAX_HANDSHAKE_SECONDS = 10.0
 _CODES = {413: Code.RESOURCE_EXHAUSTED, 404: Code.NOT_FOUND, 401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED}
 _CODES |= {501: Code.UNIMPLEMENTED, 503: Code.UNAVAILABLE, 504: Code.DEADLINE_EXCEEDED}
 Handler = Callable[[Stream], None]
@@ -116,9 +116,7 @@ class GrpcServer:
         def connection() -> Connection:
             return Connection(self, time.monotonic, self._memory)
 
-        self._server = await loop.create_server(
-            connection, host, port, ssl=tls, ssl_handshake_timeout=MAX_HANDSHAKE_SECONDS if tls else None
-        )
+        self._server = await loop.create_server(over_tls(connection, tls, self.connections), host, port)
         self._sweeping = loop.create_task(self._sweep())
 
     def drain(self) -> None:

@@ -50,6 +50,8 @@ class Certificates:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._seen = self._content()
+        self.problem: str | None = None
+        """Reason why the files cannot be used now, while the certificate loaded before stays in use."""
         self._load()
         self.server, self.grpc = _server(files, HTTP_1), _server(files, HTTP_2)
         self.server.sni_callback = lambda connection, _name, _outer: _replace(connection, self._inner)
@@ -68,8 +70,10 @@ class Certificates:
         try:
             self._load()
         except UnusableFilesError as error:
+            self.problem = error.reason
             log.error("tls: %s; the previous certificate stays in use", error)
             return False
+        self.problem = None
         log.info("tls: certificate reloaded")
         return True
 

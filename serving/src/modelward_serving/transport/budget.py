@@ -39,13 +39,16 @@ class Budget:
         self.left += count
 
 
-def of_this_process(limits: tuple[Path, ...] = LIMITS, statm: Path = Path("/proc/self/statm")) -> Budget:
-    """Return a budget within the container's free memory; call it once the model is loaded."""
+def free_memory(limits: tuple[Path, ...] = LIMITS, statm: Path = Path("/proc/self/statm")) -> int | None:
+    """Return the bytes that this process may still take; None without a limit. Call it once the model is loaded."""
     limit = min((found for path in limits if (found := _number(path)) is not None), default=None)
     used = _number(statm, 1)
-    if limit is None or used is None:
-        return Budget()
-    return Budget(min(UNLIMITED, max(MIN_BUDGET, int(SHARE * (limit - used * 4096)))))
+    return None if limit is None or used is None else limit - used * 4096
+
+
+def within(free: int | None) -> Budget:
+    """Return a budget within the free memory."""
+    return Budget() if free is None else Budget(min(UNLIMITED, max(MIN_BUDGET, int(SHARE * free))))
 
 
 def _number(path: Path, word: int = 0) -> int | None:

@@ -18,6 +18,10 @@ BACK = 72
 HTTP, GRPC, CONTROL = 4096, 2048, 64
 """Maximum of connections per port, if there are enough file descriptors."""
 MIN_CONNECTIONS = 8
+TLS_MEMORY = 640 * 1024
+"""Bytes that a TLS connection takes at most (measured: 620 KiB): its state and its buffers, which no budget counts."""
+TLS_SHARE = 0.25
+"""Share of the container's free memory for TLS connections."""
 
 
 class Connection(Protocol):
@@ -76,13 +80,21 @@ class Connections:
         return False
 
 
-def shares(descriptors: int | None = None) -> tuple[int, int, int]:
-    """Return the limits of connections for HTTP, gRPC and control, within the limit of file descriptors."""
+def shares(descriptors: int | None = None, memory: int | None = None) -> tuple[int, int, int]:
+    """Return the limits of connections for HTTP, gRPC and control.
+
+    Args:
+        descriptors: the limit of file descriptors; by default the process's, raised as far as useful.
+        memory: free memory of a container whose HTTP and gRPC ports use TLS.
+    """
     if descriptors is None:
         descriptors = _raised()
     free = max(descriptors - BACK, 0)
     wanted = HTTP + GRPC + CONTROL
     http, grpc, control = (max(MIN_CONNECTIONS, min(most, free * most // wanted)) for most in (HTTP, GRPC, CONTROL))
+    if memory is not None:
+        secured = int(TLS_SHARE * memory) // TLS_MEMORY
+        http, grpc = (max(MIN_CONNECTIONS, min(most, secured * most // (http + grpc))) for most in (http, grpc))
     return http, grpc, control
 
 

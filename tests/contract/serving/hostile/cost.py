@@ -36,12 +36,15 @@ def _cpu(pid):
 
 
 @contextmanager
-def measured(server):
-    """What is done to the server in the block costs so much; another caller asks it all the while."""
+def measured(server, tls=None):
+    """What is done to the server in the block costs so much; another caller asks it all the while, over TLS with a context."""
     pid, cost, is_over = server.process.pid, Cost(), threading.Event()
 
     def ask():
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        if tls is None:
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        else:
+            connection = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=60, context=tls)
         while not is_over.wait(0.02):
             started = time.monotonic()
             connection.request("GET", "/v2/health/live")

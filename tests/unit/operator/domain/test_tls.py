@@ -74,6 +74,16 @@ def test_a_champion_whose_new_pods_find_no_secret_answers_on_and_says_so():
     assert condition(decision, "v1", "TlsReady").reason == "TlsSecretMissing"
 
 
+def test_a_champion_whose_secret_lost_a_file_answers_on_and_says_so_until_it_is_back():
+    champion = secure("v1", "Champion")
+    decision = decide(observed(champion, serves="v1", certificates={"v1": MISSING}))
+    assert condition(decision, "v1", "Ready").status == "True"
+    told = condition(decision, "v1", "TlsReady")
+    assert (told.status, told.reason, told.message) == ("False", "TlsSecretMissing", MISSING.message)
+    restored = decide(observed(replace(champion, status=decision.statuses["v1"]), serves="v1"))
+    assert condition(restored, "v1", "TlsReady").status == "True"
+
+
 def test_callers_are_told_the_scheme():
     decision = decide(observed(secure("v1", "Champion"), serves="v1"))
     assert decision.statuses["v1"].endpoints.rest == "https://mortality.clinic.svc:8080/v2/models/mortality"

@@ -147,3 +147,5 @@ class Observation:
     """The part of the record or the quarantine that was deleted by others."""
     refused: Mapping[str, Failure] = field(default_factory=dict)
     """By ModelVersion name: why one of its pods refused its last lease."""
+    certificates: Mapping[str, Failure] = field(default_factory=dict)
+    """By ModelVersion name: why one of its pods cannot use its TLS files any more."""

@@ -22,6 +22,7 @@ from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.rollout.decision import LeaseOrder
 from modelward_operator.domain.rollout.observation import Pod, Version
 from modelward_operator.domain.rollout.plan import ENDED
+from modelward_operator.engine.pods.answers import CAREFUL, content_of
 from modelward_operator.engine.pods.request_signing import Signer
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,10 @@ LEASE_SECONDS, STANDBY_LEASE_SECONDS = 10.0, 30.0
 """Lifetime of a lease that is not renewed: a champion's, and a standby's, which forwards late clients to the champion."""
 _LASTING: Mapping[str, str] = {Reason.WRONG_MODEL: "model", Reason.WRONG_DIGEST: "bundle"}
 """The lasting reasons of a pod's refusal, and what is wrong."""
+_CERTIFICATE: Mapping[str, str] = {
+    Reason.TLS_SECRET_MISSING: "lacks tls.crt, tls.key, or the ca.crt that clientAuthentication needs",
+    Reason.TLS_SECRET_UNUSABLE: "holds a tls.crt, tls.key or ca.crt that cannot be used",
+}
 MAX_DOCUMENTS = 4096
 """Bundles whose documents are cached, compressed to a few kilobytes each."""
 
@@ -47,6 +52,8 @@ class IssuedLeases:
     """By holder without a lease: the sequence number at which its lease ended."""
     refused: dict[str, Failure] = field(default_factory=dict)
     """By holder: why one of its pods refused the last lease."""
+    certificates: dict[str, Failure] = field(default_factory=dict)
+    """By holder: why one of its pods cannot use its TLS files any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +135,13 @@ class Exchange:
             calls += [self._exchange(pod, body) for pod in pods]
             receivers += [(holder, pod) for pod in pods]
             issued.refused.pop(holder, None)
+            issued.certificates.pop(holder, None)
         answers = await asyncio.gather(*calls)
         for (holder, pod), answer in zip(receivers, answers, strict=True):
             if (failure := _refusal(pod, answer)) is not None:
                 issued.refused.setdefault(holder, failure)
+            if (failure := _certificate_failure(pod, answer)) is not None:
+                issued.certificates.setdefault(holder, failure)
         return [answer for answer in answers if isinstance(answer, ExchangeResponse)]
 
     def _request(
@@ -215,8 +225,10 @@ class Exchange:
         headers = {"Authorization": f"Bearer {self.signer.sign(pod.uid, method, path, body)}"}
         if body:
             headers["Content-Type"] = "application/json"
-        async with self._session.request(method, url, data=body or None, headers=headers, timeout=TIMEOUT) as answer:
-            content = await answer.read()
+        async with self._session.request(
+            method, url, data=body or None, headers=headers, timeout=TIMEOUT, **CAREFUL
+        ) as answer:
+            content = await content_of(answer)
             if answer.status == 401:
                 log.warning(
                     "pod %s rejected the operator's signature: %s", pod.name, content[:300].decode(errors="replace")
@@ -242,6 +254,18 @@ def _refusal(pod: Pod, answer: ExchangeResponse | SignatureRefused | None) -> Fa
         Reason.LEASE_REFUSED,
         f"{message}. It forwards no request to another version until you delete the pod or apply the right bundle",
     )
+
+
+def _certificate_failure(pod: Pod, answer: ExchangeResponse | SignatureRefused | None) -> Failure | None:
+    """Return why a pod cannot use its TLS files any more. A reason that is not known is not shown: a pod chooses it."""
+    told = answer.certificate if isinstance(answer, ExchangeResponse) else None
+    if told is None or told not in _CERTIFICATE:
+        return None
+    message = (
+        f"The Secret of spec.serving.tls.secretName {_CERTIFICATE[told]}. Pod {pod.name} serves with the certificate that it "
+        "has, and new pods do not start: restore the Secret"
+    )
+    return Failure(told, message)
 
 
 def _is_reachable(pod: Pod, version: Version | None = None) -> bool:

@@ -141,6 +141,7 @@ class ModelReconciler:
             invalid=snapshot.invalid,
             lost=snapshot.lost or (snapshot.counts_lost if memory.latest is None else None),
             refused=dict(memory.issued.refused),
+            certificates=dict(memory.issued.certificates),
         )
         return self.advance(observation, self.now())
 
