@@ -483,7 +483,13 @@ class SubgroupEvidence(Document):
             "promotion does not wait for a bound. Harm: harm is shown."
         ),
     ]
-    pairs: Annotated[str, Field(description="Number of paired requests, or '<11'.")]
+    pairs: Annotated[
+        str,
+        Field(
+            description="Approximate number of paired requests. 'few': fewer than 20, or not told as the column has few in all; "
+            "'20 or more': not told as another stratum of the column has few."
+        ),
+    ]
     signal: Annotated[
         Literal["errors", "latency", "flips"] | None,
         Field(description="Signal with the most evidence against the version: errors, latency or flips."),
@@ -491,7 +497,8 @@ class SubgroupEvidence(Document):
     estimate: Annotated[
         float | None,
         Field(
-            description="Estimated extra rate; for flips the rate itself. Absent while it rests on fewer than 11 events."
+            description="Estimated extra rate; for flips the rate itself. Absent while a stratum of the column has fewer than 20 "
+            "such failures."
         ),
     ] = None
     log_evidence: Annotated[

@@ -112,16 +112,17 @@ def _plan(observation: Observation, roles: Roles, drifting: str | None, now: dat
 def _candidate_context(
     observation: Observation, version: Version, champion: Version | None, now: datetime
 ) -> trial.CandidateContext:
-    counts, tripped, strata = PairedCounts(), None, {}
+    counts, tripped, strata, columns = PairedCounts(), None, {}, []
     if version.artifact and champion is not None and champion.artifact:
         pair = version.artifact.digest, champion.artifact.digest
         counts = ledger.paired_totals(observation.record.ledger, *pair)
         told = ledger.strata_totals(observation.record.ledger, *pair)
         told_by = observation.documents.get(champion.artifact.digest)
         declared = told_by.signature.strata if told_by else ()
+        columns = [subgroup.strata for subgroup in told_by.signature.subgroups] if told_by else []
         strata = {stratum: told.get(stratum, PairedCounts()) for stratum in dict.fromkeys((*declared, *told))}
         tripped = observation.tripped.get(version.artifact.digest)
-    assessment = subgroups.assess(counts, tripped, strata, version.spec.rollout.analysis)
+    assessment = subgroups.assess(counts, tripped, strata, version.spec.rollout.analysis, columns)
     before = decision_log.pairs_before_step(observation.record, version)
     documents = _documents(observation, version)
     return trial.CandidateContext(
