@@ -109,6 +109,10 @@ class PairedCounts(Document):
     def __add__(self, other: PairedCounts) -> PairedCounts:
         return self._fieldwise(other, add)
 
+    def __sub__(self, earlier: PairedCounts) -> PairedCounts:
+        """Return what was counted since; nothing of counters that were lost meanwhile."""
+        return self._fieldwise(earlier, lambda now, before: max(0, now - before))
+
     def merge(self, other: PairedCounts) -> PairedCounts:
         """Return the later of two readings of one pod's counters. Duplicates and reordering change nothing."""
         return self._fieldwise(other, max)

@@ -48,6 +48,8 @@ class Facts:
     """The part of the record or the quarantine that was deleted by others."""
     refused: Failure | None = None
     """Why one of its pods, or of the champion's that would forward to it, refuses its lease."""
+    analysis_changed: bool = False
+    """Whether its spec asks for another analysis than the one that judges its trial."""
 
 
 def next_status(version: Version, plan: VersionPlan, facts: Facts) -> ModelVersionStatus:
@@ -223,7 +225,7 @@ def _details(version: Version, plan: VersionPlan, facts: Facts, available: bool)
         found.append(Detail(ConditionType.PROMOTED, "True", plan.reason, plan.message))
     if plan.phase == "RolledBack":
         found.append(Detail(ConditionType.ROLLED_BACK, "True", plan.reason, plan.message))
-    return (*found, *_retirement(plan), *_losses(version, plan, facts), _pause(plan))
+    return (*found, *_retirement(plan), *_losses(version, plan, facts), _pause(plan), _analysis(facts))
 
 
 def _retirement(plan: VersionPlan) -> tuple[Detail, ...]:
@@ -255,3 +257,14 @@ def _pause(plan: VersionPlan) -> Detail:
         if plan.paused
         else absent(ConditionType.PAUSED)
     )
+
+
+def _analysis(facts: Facts) -> Detail:
+    if not facts.analysis_changed:
+        return absent(ConditionType.ANALYSIS_CURRENT)
+    message = (
+        "spec.rollout.analysis was changed after the comparison had begun, which goes on with the analysis that it began with: "
+        "a margin that moves with the evidence would bound nothing. To compare anew, set spec.rollout.withdrawn, then "
+        "withdrawn: false and spec.rollout.release to status.rolledBackAt"
+    )
+    return Detail(ConditionType.ANALYSIS_CURRENT, "False", Reason.ANALYSIS_CHANGED, message)
