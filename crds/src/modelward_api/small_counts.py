@@ -24,6 +24,13 @@ def of_rows(count: int, whole: int, what: str = "rows") -> str:
     return f"{count} of {whole} {what}"
 
 
+def least(count: int, whole: int) -> int:
+    """Return the number that is surely reached and may be told: the count itself, or the least that :func:`of_rows` leaves."""
+    if is_shown(count, whole):
+        return count
+    return 0 if _is_small(count) or whole < 2 * MIN_SHOWN_COUNT - 1 else whole - MIN_SHOWN_COUNT + 1
+
+
 def of(count: int, what: str) -> str:
     """Return a number of rows whose whole is not told: '23 rows' or 'fewer than 11 rows'."""
     return f"fewer than {MIN_SHOWN_COUNT} {what}" if _is_small(count) else f"{count} {what}"

@@ -243,7 +243,9 @@ class BatchOutcome(Document):
     """Digest of the list of input files. All shards must have seen the same."""
     rows: int = 0
     scored: int = 0
-    invalid: int = 0
+    """The least, if it is not exact."""
+    invalid: int | None = 0
+    """None where few rows are invalid, or few are not (modelward_api.small_counts)."""
     seconds: float = 0.0
     """Seconds of reading, scoring and writing, without the start."""
 
