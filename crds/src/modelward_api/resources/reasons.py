@@ -46,6 +46,10 @@ class ConditionType(StrEnum):
         "AnalysisCurrent",
         "False while spec.rollout.analysis differs from the one that the comparison began with; absent otherwise.",
     )
+    SUBGROUPS_DECLARED = (
+        "SubgroupsDeclared",
+        "False while spec.rollout.analysis asks for subgroups and the champion's bundle declares none; absent otherwise.",
+    )
     PROMOTED = "Promoted", "The version is the champion."
     PAUSED = "Paused", "spec.rollout.paused holds the rollout."
     ROLLED_BACK = "RolledBack", "The version was rolled back."
@@ -95,6 +99,11 @@ class Reason(StrEnum):
         "AnalysisChanged",
         ROLLOUT,
         "spec.rollout.analysis was changed during the comparison; the change takes effect when the next one begins.",
+    )
+    NO_SUBGROUPS = (
+        "NoSubgroups",
+        ROLLOUT,
+        "The spec of a ModelVersion or a DriftMonitor asks for subgroups, and the champion's bundle declares none.",
     )
     PODS_READY = "PodsReady", ROLLOUT, "At least one pod is ready."
     NO_POD_READY = "NoPodReady", ROLLOUT, "No pod is ready."

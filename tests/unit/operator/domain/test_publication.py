@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import product
 from math import log
 
@@ -266,7 +267,7 @@ def of_one_feature_sharply(reference: tuple[int, ...], cells: tuple[int, ...]) -
 
 
 @pytest.mark.parametrize("reference", [(900, 100, 0, 0), (800, 200, 0, 0), (500, 500, 0, 0), (950, 50, 0, 0)], ids=str)
-@pytest.mark.parametrize("rows", [30, 100, 300])
+@pytest.mark.parametrize("rows", [30, 100, 101, 105, 109, 300])
 def test_psi_divergence_and_evidence_together_leave_open_how_many_rows_a_small_cell_has(reference, rows):
     """To one who knows how many rows there were."""
     told = {cell: of_one_feature(reference, (rows - cell, cell, 0, 0)) for cell in range(25)}
@@ -276,6 +277,30 @@ def test_psi_divergence_and_evidence_together_leave_open_how_many_rows_a_small_c
     exact = {cell: of_one_feature_sharply(reference, (rows - cell, cell, 0, 0)) for cell in range(25)}
     alone = [c for c in range(1, MIN_SHOWN_COUNT) if [o for o in exact if exact[o] == exact[c]] == [c]]
     assert len(alone) >= FEWEST, "the attacker succeeds on exact figures"
+
+
+def by_margin(publish_margin: Callable[[float], bool]) -> int:
+    """The attacker who may edit a monitor tries one minimum effect after the other."""
+    return sum(publish_margin(0.01 * 1.1**i) for i in range(72))
+
+
+def drifts_at(reference: tuple[int, ...], cells: tuple[int, ...], minimum: float, *, sharp: bool) -> bool:
+    view = {} if sharp else {"view": partial(publication.nearest, reference)}
+    return look(Detector(), reference, cells, 1.0, minimum, 8, **view)[0].drifting
+
+
+@pytest.mark.parametrize("reference", [(900, 100, 0, 0), (800, 200, 0, 0), (500, 500, 0, 0)], ids=str)
+def test_the_minimum_effect_at_which_a_call_turns_leaves_open_how_many_rows_a_small_cell_has(reference):
+    def turns(cell: int, *, sharp: bool) -> int:
+        return by_margin(lambda margin: drifts_at(reference, (100 - cell, cell, 0, 0), margin, sharp=sharp))
+
+    found = {cell: turns(cell, sharp=False) for cell in range(25)}
+    assert any(found.values())
+    for cell in range(1, MIN_SHOWN_COUNT):
+        assert sum(other == found[cell] for other in found.values()) >= FEWEST, cell
+    exact = {cell: turns(cell, sharp=True) for cell in range(25)}
+    alone = [c for c in range(1, MIN_SHOWN_COUNT) if sum(other == exact[c] for other in exact.values()) < FEWEST]
+    assert alone, "the attacker succeeds on exact figures"
 
 
 # The fifth: the pods' metrics, which count all requests and all failures exactly.

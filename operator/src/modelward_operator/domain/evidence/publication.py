@@ -235,12 +235,17 @@ def strata(
 def nearest(reference: Sequence[int], counts: Sequence[int]) -> tuple[int, ...]:
     """Counts of a feature's cells as they are published: within its cell, each as the reference would have it.
 
-    So what is computed from them is about the least shift that fits, and no noise of the rounding is taken for one.
+    So what is computed from them is about the least shift that fits, and no noise of the rounding is taken for one. The only
+    large one is told by what the others leave: its own cell would tell of them to one who knows the number of all rows.
     """
     rows, total = requests(sum(counts)), max(1, sum(reference))
+    most_of_others = (MIN_SHOWN_COUNT - 1) * (len(counts) - 1)
+    is_alone = sum(count >= MIN_SHOWN_COUNT for count in counts) == 1
     found = []
     for expected, count in zip(reference, counts, strict=True):
         cell = rows_of_bin(count)
+        if is_alone and count >= MIN_SHOWN_COUNT:
+            cell = Cell(max(0, rows - most_of_others), rows)
         found.append(min(max(round(rows * expected / total), cell.least), cell.most))
     return tuple(found)
 

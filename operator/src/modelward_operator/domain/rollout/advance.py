@@ -12,7 +12,7 @@ from modelward_api.resources.reasons import Reason
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.core.note import Note
-from modelward_operator.domain.core.record import Ledger, ModelRecord
+from modelward_operator.domain.core.record import Ledger, ModelRecord, Trial
 from modelward_operator.domain.drift import actions, monitoring
 from modelward_operator.domain.drift.actions import Alarm
 from modelward_operator.domain.evidence import ledger, subgroups
@@ -84,7 +84,8 @@ def _judge(observation: Observation, champion: Version | None, now: datetime) ->
         documents = observation.documents.get(champion.artifact.digest)
         total = ledger.profile_totals(observation.record.ledger, champion.artifact.digest)
         reference, digest = documents.reference if documents else None, champion.artifact.digest
-        watched = monitoring.Watched(champion.name, reference, total, digest, len(observation.monitors))
+        columns = tuple(subgroup.strata for subgroup in documents.signature.subgroups) if documents else ()
+        watched = monitoring.Watched(champion.name, reference, total, digest, len(observation.monitors), columns)
     windows, detectors = observation.record.ledger.windows, observation.record.ledger.detectors
     return {
         m.name: monitoring.judge(m, watched, windows.get(m.name), now, detectors.get(m.name))
@@ -206,7 +207,15 @@ def _facts(observation: Observation, version: Version, plan: ModelPlan, record: 
     refused = observation.refused.get((plan.champion or "") if is_tried else version.name)
     known = record.ledger.trials.get(version.digest or "") if is_tried else None
     changed = known is not None and known.analysis != version.spec.rollout.analysis
-    return Facts(observation.namespace, now, plan.counts, documents, record, observation.lost, refused, changed)
+    undivided = plan.champion if known is not None and _lacks_subgroups(observation, known) else None
+    return Facts(
+        observation.namespace, now, plan.counts, documents, record, observation.lost, refused, changed, undivided
+    )
+
+
+def _lacks_subgroups(observation: Observation, trial: Trial) -> bool:
+    documents = observation.documents.get(trial.champion)
+    return trial.analysis.subgroup_minimum > 0 and documents is not None and not documents.signature.subgroups
 
 
 def _documents(observation: Observation, version: Version) -> BundleDocuments | None:
