@@ -139,6 +139,16 @@ def test_numpy_rounds_as_the_operator_does():
             assert padded[:-3] == tuple(found)
 
 
+def test_of_what_is_counted_three_times_no_row_is_lost_and_none_counts_more_than_once():
+    detector = Detector()
+    for _ in range(30):
+        detector, _ = look(detector, (500, 500), (4, 5), THRESHOLD, EFFECT, 1000, copies=3)
+    assert tuple(map(sum, zip(*(s.counts for s in detector.stretches), strict=True))) == (40, 50)
+    detector, _ = look(detector, (500, 500), (4, 5), THRESHOLD, EFFECT, 1000, copies=3)
+    assert detector.rest == (1, 2)
+    assert unpack(pack(DIGEST, {"age": detector}), DIGEST)["age"] == detector
+
+
 @cache
 def quiet(reference, rows):
     return drifts.watch(6, 720, np.random.default_rng(reference + rows), reference=reference, rows=rows)

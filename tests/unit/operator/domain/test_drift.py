@@ -281,3 +281,24 @@ def test_another_alpha_begins_anew_so_that_no_count_is_held_against_many():
     first = unpack(packed, WATCHED)
     assert first["age"].stretches
     assert unpack(packed, f"{digest('1')} {log(2 / 0.01)}") == {}
+
+
+def test_what_three_pods_may_have_counted_three_times_is_a_third_of_the_evidence():
+    """With countBy: encounter each pod remembers encounters of its own."""
+
+    def evidence(pods, **serving):
+        observation = watching((6, 10, 20, 28, 36))
+        by_encounter = version("v1", "Champion", pods=pods, serving=serving)
+        living = {f"v1-{i}": f"i{i}" for i in range(1, pods + 1)}
+        rows = observation.record.ledger.profiles[digest("1")]["i1"]
+        none = counted((0,) * 5)
+        profiles = {digest("1"): {f"i{i}": rows if i == 1 else none for i in range(1, pods + 1)}}
+        ledger = observation.record.ledger.model_copy(update={"instances": living, "profiles": profiles})
+        record = observation.record.model_copy(update={"ledger": ledger})
+        decision, _ = judged(replace(observation, versions=(by_encounter,), record=record))
+        stretches = unpack(decision.record.ledger.detectors["watch"], WATCHED)["age"].stretches
+        return sum(stretches[0].counts)
+
+    by_encounter = {"countBy": "encounter", "stickyHeader": "X-Encounter-Id"}
+    assert evidence(3) == evidence(1, **by_encounter) == 100
+    assert 31 <= evidence(3, **by_encounter) <= 33

@@ -54,6 +54,8 @@ class Detector:
     drifting: bool = False
     calm: int = 0
     """Windows in a row with less, while drifting."""
+    rest: Cells = ()
+    """Rows that make no whole observation yet, where one is counted several times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def look(
     minimum_effect: float,
     most: int,
     view: View = _sharply,
+    copies: int = 1,
 ) -> tuple[Detector, Reading]:
     """Take in a window.
 
@@ -88,18 +91,20 @@ def look(
         minimum_effect: The effect that a call needs, too.
         most: Stretches to remember at most; the oldest go.
         view: What is to be seen of counts.
+        copies: How often one observation may have been counted: the effective size of a window is that much smaller.
     """
     if any(len(stretch.counts) != len(reference) for stretch in before.stretches):
         before = Detector(drifting=before.drifting, calm=before.calm)
+    window, rest = _once(window, before.rest, copies)
     stretches = _thinned((*before.stretches, Stretch(1, window)))[-most:]
     reading = read(reference, stretches)
     if not before.drifting:
         called = reading.log_evidence > threshold and read(reference, stretches, view).effect >= minimum_effect
-        return Detector(stretches, drifting=called), reading
+        return Detector(stretches, drifting=called, rest=rest), reading
     calm = before.calm + 1 if statistics.drift_effect(reference, window) < _calm_below(minimum_effect) else 0
     if calm >= CALM_WINDOWS:
         return Detector(), Reading(0.0, 0.0, 0.0)
-    return Detector(stretches, drifting=True, calm=calm), reading
+    return Detector(stretches, drifting=True, calm=calm, rest=rest), reading
 
 
 def read(reference: Sequence[int], stretches: Sequence[Stretch], view: View = _sharply) -> Reading:
@@ -136,7 +141,7 @@ def pack(watched: str, detectors: Mapping[str, Detector]) -> str:
         detectors: By feature.
     """
     features = {
-        name: [detector.drifting, detector.calm, [[s.windows, *s.counts] for s in detector.stretches]]
+        name: [detector.drifting, detector.calm, [[s.windows, *s.counts] for s in detector.stretches], detector.rest]
         for name, detector in sorted(detectors.items())
     }
     written = json.dumps([watched, features], separators=(",", ":")).encode()
@@ -152,11 +157,19 @@ def unpack(packed: str | None, watched: str) -> dict[str, Detector]:
         if whose != watched:
             return {}
         return {
-            name: Detector(tuple(Stretch(w, tuple(counts)) for w, *counts in stretches), drifting, calm)
-            for name, (drifting, calm, stretches) in features.items()
+            name: Detector(tuple(Stretch(w, tuple(counts)) for w, *counts in stretches), drifting, calm, tuple(rest))
+            for name, (drifting, calm, stretches, rest) in features.items()
         }
     except (ValueError, TypeError, AttributeError, zlib.error):
         return {}
+
+
+def _once(window: Cells, rest: Cells, copies: int) -> tuple[Cells, Cells]:
+    """Return the window's whole observations, and what is left for the next."""
+    if copies == 1:
+        return window, ()
+    counted = tuple(map(add, window, rest)) if len(rest) == len(window) else window
+    return tuple(count // copies for count in counted), tuple(count % copies for count in counted)
 
 
 def _calm_below(minimum_effect: float) -> float:

@@ -37,6 +37,8 @@ class Watched:
     digest: Digest = ""
     monitors: int = 1
     """How many monitors watch it: they share the room in its record."""
+    copies: int = 1
+    """How often one observation may have been counted: each pod remembers encounters of its own."""
     columns: tuple[tuple[str, ...], ...] = ()
     """The declared strata of each column, which are published together."""
 
@@ -172,9 +174,8 @@ def _judged(
         counts = found or (0,) * len(reference.counts)
         name, room = reference.name, (threshold, tests.minimum_effect, most)
         was_drifting = kept[name].drifting
-        kept[name], _ = look(
-            kept[name], reference.counts, counts, *room, partial(publication.nearest, reference.counts)
-        )
+        view = partial(publication.nearest, reference.counts)
+        kept[name], _ = look(kept[name], reference.counts, counts, *room, view, watched.copies)
         called = kept[name].drifting and not was_drifting
         if not told:
             return _withheld(name, publication.requests(tests.minimum_rows), threshold, drifting=kept[name].drifting)

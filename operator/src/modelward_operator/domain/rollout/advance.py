@@ -85,7 +85,11 @@ def _judge(observation: Observation, champion: Version | None, now: datetime) ->
         total = ledger.profile_totals(observation.record.ledger, champion.artifact.digest)
         reference, digest = documents.reference if documents else None, champion.artifact.digest
         columns = tuple(subgroup.strata for subgroup in documents.signature.subgroups) if documents else ()
-        watched = monitoring.Watched(champion.name, reference, total, digest, len(observation.monitors), columns)
+        by_encounter = champion.spec.serving.count_by == "encounter"
+        copies = ledger.counting_pods(observation.record.ledger, digest) if by_encounter else 1
+        watched = monitoring.Watched(
+            champion.name, reference, total, digest, len(observation.monitors), copies, columns
+        )
     windows, detectors = observation.record.ledger.windows, observation.record.ledger.detectors
     return {
         m.name: monitoring.judge(m, watched, windows.get(m.name), now, detectors.get(m.name))
