@@ -202,8 +202,8 @@ class Serving(Document):
         Literal["request", "encounter"],
         Field(
             description="What drift monitors count. request: every row. encounter: for requests with stickyHeader, only the "
-            "first row that each pod sees of an encounter within one to two weeks. Use it where patients are "
-            "scored repeatedly. Needs stickyHeader; requests without that header are counted by row.",
+            "first row that each pod sees of an encounter within one to two weeks, divided by the number of pods. Use it where "
+            "patients are scored repeatedly. Needs stickyHeader; requests without that header are counted by row.",
         ),
     ] = "request"
 
