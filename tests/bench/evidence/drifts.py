@@ -99,11 +99,11 @@ class Detectors:
         self._append(window)
         ending_now = np.cumsum(self.counts[::-1], axis=0)
         begins = self._windows - np.cumsum(self.lengths[::-1])
-        log_evidence = _marginal(ending_now, self._near) - _marginal(ending_now, self._null)
         duplicate = np.vstack([np.zeros((1, len(window)), dtype=bool), begins[:-1, None] <= self._born[None, :]])
-        log_evidence[duplicate] = -np.inf
-        strongest = np.take_along_axis(ending_now, log_evidence.argmax(axis=0)[None, :, None], axis=0)[0]
-        self.log_evidence, self.effect = logsumexp(log_evidence, axis=0), effect(self.references, strongest)
+        self.log_evidence = logsumexp(self._evidence(ending_now, duplicate), axis=0)
+        told = nearest(self.references, ending_now)
+        strongest = self._evidence(told, duplicate).argmax(axis=0)[None, :, None]
+        self.effect = effect(self.references, np.take_along_axis(told, strongest, axis=0)[0])
         was = self._drifting.copy()
         called = ~was & (self.log_evidence > threshold) & (self.effect >= minimum)
         calm = effect(self.references, window) < minimum / 2
@@ -114,6 +114,10 @@ class Detectors:
         self._born[ended], self._calm[ended] = self._windows, 0
         return called, self._drifting.copy()
 
+    def _evidence(self, counts: Counts, duplicate: NDArray[np.bool_]) -> NDArray[np.float64]:
+        found = _marginal(counts, self._near) - _marginal(counts, self._null)
+        return np.where(duplicate, -np.inf, found)
+
     def _append(self, window: Counts) -> None:
         self._windows += 1
         self.lengths.append(1)
@@ -123,6 +127,34 @@ class Detectors:
                 self.lengths[i : i + 2] = [2 * self.lengths[i]]
                 self.counts[i] += self.counts[i + 1]
                 self.counts = np.delete(self.counts, i + 1, axis=0)
+
+
+def nearest(references: Counts, counts: Counts) -> Counts:
+    """Counts of [..., n, cells] as they are published (evidence/publication.nearest)."""
+    rows, cells = _requests(counts.sum(axis=-1, keepdims=True)), counts.shape[-1] + EMPTY
+    least, most = np.where(counts > 10, np.maximum(_floor(counts), 11), 0), np.where(counts > 10, _top(counts), 10)
+    alone = ((counts > 10).sum(axis=-1, keepdims=True) == 1) & (counts > 10)
+    least, most = np.where(alone, np.maximum(0, rows - 10 * (cells - 1)), least), np.where(alone, rows, most)
+    expected = np.rint(rows * references / references.sum(axis=-1, keepdims=True)).astype(np.int64)
+    found: Counts = np.clip(expected, least, most)
+    return found
+
+
+def _requests(counts: Counts) -> Counts:
+    return np.where(counts < 20, np.where(counts > 0, 10, 0), _floor(counts))
+
+
+def _step(counts: Counts) -> Counts:
+    digits = np.floor(np.log10(np.maximum(counts, 500) / 500) + 1e-12).astype(np.int64)
+    return np.where(counts < 500, 10, 50 * 10**digits)
+
+
+def _floor(counts: Counts) -> Counts:
+    return counts // _step(counts) * _step(counts)
+
+
+def _top(counts: Counts) -> Counts:
+    return _floor(counts) + _step(counts) - 1
 
 
 def effect(references: Counts, counts: Counts) -> NDArray[np.float64]:

@@ -231,7 +231,7 @@ def _filled(model: type[Document]) -> ModelVersionStatus:
                 {
                     "stratum": "sex=f",
                     "state": "Quiet",
-                    "pairs": "<11",
+                    "pairs": "few",
                     "signal": "flips",
                     "estimate": 0.5,
                     "logEvidence": 0.25,

@@ -372,11 +372,11 @@ async def test_harm_in_one_subgroup_is_written_where_people_read_it_without_smal
     await operate(harness.key)
     told = await harness.status("v2")
     assert (told["phase"], told["history"][-1]["reason"]) == ("RolledBack", "SubgroupHarm")
-    assert told["message"].startswith("Harm in sex=f: 15% more errors than the champion on about 400 paired requests")
+    assert told["message"].startswith("Harm in sex=f: more errors than the champion on 20 or more paired requests")
     assert [(s["stratum"], s["state"], s["pairs"]) for s in told["subgroups"]] == [
-        ("sex=f", "Harm", "about 400"),
-        ("sex=m", "Bounded", "about 3600"),
-        ("sex=x", "TooSmall", "<11"),
+        ("sex=f", "Harm", "20 or more"),
+        ("sex=m", "Quiet", "20 or more"),
+        ("sex=x", "TooSmall", "few"),
     ]
 
 
@@ -597,3 +597,29 @@ async def test_an_unreadable_training_is_said_in_a_condition_and_not_tried_again
     assert await operate(Key("TrainingJob", harness.namespace, "t")) is None
     assert gateway.writes() == []
     await gateway.close()
+
+
+async def test_subgroups_that_the_champions_bundle_does_not_declare_are_told_by_version_and_monitor(harness):
+    """Else a promotion, or a quiet monitor, would look as if each subgroup had been looked at."""
+    operate, _ = await champion(harness)
+    await harness.create(api.DRIFT_MONITORS, "watch", monitor("watch", harness.namespace, subgroups=["age"])["spec"])
+    await harness.create(api.DRIFT_MONITORS, "odd", monitor("odd", harness.namespace, subgroups=["sex"])["spec"])
+    await harness.version("v2", rollout={"analysis": {"subgroupMinimum": 50}})
+    for _ in range(2):
+        await operate(harness.key)
+        await harness.pod("v2")
+    await operate(harness.key)
+    assert (await harness.status("v2"))["phase"] == "Canary"
+    told = await harness.condition("v2", "SubgroupsDeclared")
+    assert (told["status"], told["reason"]) == ("False", "NoSubgroups")
+    assert "the bundle of v1, whose pods count, declares no subgroups" in told["message"]
+    for name, reason, field in (
+        ("watch", "NoSubgroups", "spec.subgroups:"),
+        ("odd", "FeatureNotFound", "spec.subgroups[0]:"),
+    ):
+        stalled = await harness.condition(name, "Stalled", api.DRIFT_MONITORS)
+        assert (stalled["status"], stalled["reason"]) == ("True", reason)
+        assert stalled["message"].startswith(field)
+    await harness.gateway.patch(api.MODEL_VERSIONS, harness.namespace, "v2", {"spec": {"rollout": {"withdrawn": True}}})
+    await operate(harness.key)
+    assert await harness.condition("v2", "SubgroupsDeclared") == {}, "with the comparison the condition goes"

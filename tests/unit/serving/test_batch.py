@@ -277,14 +277,14 @@ def test_an_invalid_row_has_no_score_and_is_counted(tmp_path, run):
     assert table["decision"].to_pylist() == [None, None, True]
     assert table["version"].to_pylist() == ["1.0.0"] * 3
     assert table.column_names == ["id", "score", "decision", "version"]
-    assert (outcome.rows, outcome.scored, outcome.invalid) == (3, 1, 2)
+    assert (outcome.rows, outcome.scored, outcome.invalid) == (3, 0, None), "few are not counted for people"
 
 
 def test_an_invalid_row_may_be_skipped(tmp_path, run):
     write(tmp_path, pa.table(INVALID))
     table, (outcome,) = run(keep=("id",), on_invalid_row="skip")
     assert table["id"].to_pylist() == [3]
-    assert (outcome.rows, outcome.invalid) == (3, 2)
+    assert (outcome.rows, outcome.invalid) == (3, None)
 
 
 def test_an_invalid_row_may_fail_the_batch(tmp_path, run):
@@ -301,7 +301,7 @@ def test_what_is_no_probability_is_never_written(tmp_path):
     task = score.Task(f"file://{tmp_path}/input", "parquet", f"file://{tmp_path}/scores", store=f"file://{tmp_path}")
     outcome = score.run(task, Predictor(served.load(tmp_path / "bundle", digest)))
     assert pq.read_table(tmp_path / "scores/shard-00000.parquet")["score"].null_count == 1
-    assert (outcome.scored, outcome.invalid) == (1, 1)
+    assert (outcome.scored, outcome.invalid) == (0, None)
 
 
 def test_a_kept_column_has_one_type_or_it_is_told(tmp_path, run):
@@ -373,7 +373,20 @@ def test_small_cells_are_not_told(tmp_path, run):
     told = json.loads((tmp_path / "scores/shard-00000.json").read_text())
     assert told["profile"]["age"] == [100, None, None, 0, 0, 0], "19 would give away the 5"
     assert told["refused"] == [{"column": "sex", "reason": "MissingValue"}]
-    assert (told["rows"], told["scored"], told["invalid"]) == (125, 124, 1)
+    assert (told["rows"], told["scored"]) == (125, 115)
+    assert "invalid" not in told
+
+
+def test_how_many_of_few_rows_are_invalid_is_told_nowhere(tmp_path, run):
+    """Neither by the pod's message and counts, nor by the shard's result."""
+    seen = set()
+    for few in (1, 4, 10):
+        write(tmp_path, pa.table({"age": [30.0] * 125, "sex": ["f"] * (125 - few) + [None] * few}))
+        _, (outcome,) = run()
+        told = json.loads((tmp_path / "scores/shard-00000.json").read_text())
+        result = {name: told.get(name) for name in ("rows", "scored", "invalid", "refused")}
+        seen.add((outcome.message, outcome.rows, outcome.scored, outcome.invalid, json.dumps(result)))
+    assert [told[:4] for told in seen] == [("at least 115 of 125 rows scored", 125, 115, None)]
 
 
 def test_counts_are_those_of_requests():
@@ -499,7 +512,7 @@ def test_a_csv_file_that_cannot_be_read_is_told_with_its_line_and_a_remedy(tmp_p
 def test_lines_that_are_no_rows_may_be_skipped_and_are_counted(tmp_path, run):
     write_csv(tmp_path, "age,sex\n1,f\n2,f,3\n4,m\n")
     table, (outcome,) = run("csv", on_invalid_row="skip")
-    assert (table.num_rows, outcome.rows, outcome.invalid) == (2, 3, 1)
+    assert (table.num_rows, outcome.rows, outcome.invalid) == (2, 3, None)
 
 
 def invoke(monkeypatch, tmp_path, *words, index="0"):

@@ -8,6 +8,7 @@ from math import log
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from modelward_operator.domain.drift.detector import Detector, look
 from modelward_serving.counting.encounters import LASTS, REMEMBERED, Encounters
@@ -68,7 +69,7 @@ def test_another_process_remembers_by_other_hashes():
     assert one._now.isdisjoint(other._now)
 
 
-def is_called(seed: int, pods: int | None, windows: int = 240) -> bool:
+def is_called(seed: int, pods: int | None, windows: int = 240, copies: int = 1) -> bool:
     """Whether drift is called of patients like the reference, each scored four times an hour for three days."""
     rng = np.random.default_rng(seed)
     reference = tuple(map(int, rng.multinomial(1000, [0.1] * 10)))
@@ -85,7 +86,7 @@ def is_called(seed: int, pods: int | None, windows: int = 240) -> bool:
                 if pods is None or encounters[rng.integers(pods)].is_new({HEADER: name.encode()}):
                     waiting[cell] += 1
         if waiting.sum() >= 100:
-            detector, _ = look(detector, reference, tuple(map(int, waiting)), log(21 / 0.001), 0.1, 1000)
+            detector, _ = look(detector, reference, tuple(map(int, waiting)), log(21 / 0.001), 0.1, 1000, copies=copies)
             waiting = np.zeros(10, dtype=int)
         if detector.drifting:
             return True
@@ -95,7 +96,12 @@ def is_called(seed: int, pods: int | None, windows: int = 240) -> bool:
 def test_patients_who_are_scored_again_and_again_are_no_drift_when_encounters_are_counted():
     assert sum(is_called(seed, None) for seed in range(8)) == 8, "by request"
     assert sum(is_called(seed, 1) for seed in range(8)) == 0
-    assert sum(is_called(seed, 3) for seed in range(8)) <= 2, "three pods count an encounter up to three times"
+
+
+@pytest.mark.slow
+def test_three_pods_count_an_encounter_up_to_three_times_and_the_operator_once():
+    assert sum(is_called(seed, 3) for seed in range(40)) > 1, "taken for observations of their own"
+    assert sum(is_called(seed, 3, copies=3) for seed in range(40)) == 0
 
 
 def test_of_each_encounter_the_first_row_is_counted_and_of_other_requests_every_row(tmp_path):

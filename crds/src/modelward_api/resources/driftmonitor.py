@@ -18,8 +18,8 @@ class DriftTests(Document):
         Field(
             gt=0,
             le=10,
-            description="No alarm below this population stability index (PSI, less what chance gives), however strong the "
-            "evidence.",
+            description="No alarm below this population stability index (PSI, less what chance gives, from rough counts), "
+            "however strong the evidence.",
         ),
     ] = 0.1
     alpha: Annotated[
@@ -86,25 +86,26 @@ class FeatureDrift(Document):
     ]
     rows: Annotated[int, Field(description="Approximate number of rows in the last evaluated window.")]
     log_evidence: Annotated[
-        float,
+        float | None,
         Field(
-            description="Natural logarithm of the evidence for drift over all runs of windows that end now, from rough counts."
+            description="Natural logarithm of the evidence for drift over all runs of windows that end now, from rough counts. "
+            "Absent, as psi and jensenShannon are, for a subgroup while another one of its column has too few rows."
         ),
-    ]
+    ] = None
     threshold: Annotated[float, Field(description="Log-evidence above which drift is called.")]
     psi: Annotated[
-        float,
+        float | None,
         Field(
             description="Effect size over the run of windows with the most evidence: PSI less what chance gives, from "
             "rough counts."
         ),
-    ]
+    ] = None
     jensen_shannon: Annotated[
-        float,
+        float | None,
         Field(
             description="Jensen-Shannon divergence of the same run in bits, less what chance gives, from rough counts."
         ),
-    ]
+    ] = None
     drifting: Annotated[
         bool,
         Field(

@@ -202,8 +202,8 @@ class Serving(Document):
         Literal["request", "encounter"],
         Field(
             description="What drift monitors count. request: every row. encounter: for requests with stickyHeader, only the "
-            "first row that each pod sees of an encounter within one to two weeks. Use it where patients are "
-            "scored repeatedly. Needs stickyHeader; requests without that header are counted by row.",
+            "first row that each pod sees of an encounter within one to two weeks, divided by the number of pods. Use it where "
+            "patients are scored repeatedly. Needs stickyHeader; requests without that header are counted by row.",
         ),
     ] = "request"
 
@@ -484,7 +484,13 @@ class SubgroupEvidence(Document):
             "promotion does not wait for a bound. Harm: harm is shown."
         ),
     ]
-    pairs: Annotated[str, Field(description="Number of paired requests, or '<11'.")]
+    pairs: Annotated[
+        str,
+        Field(
+            description="Approximate number of paired requests. 'few': fewer than 20, or not told as the column has few in all; "
+            "'20 or more': not told as another stratum of the column has few."
+        ),
+    ]
     signal: Annotated[
         Literal["errors", "latency", "flips"] | None,
         Field(description="Signal with the most evidence against the version: errors, latency or flips."),
@@ -492,7 +498,8 @@ class SubgroupEvidence(Document):
     estimate: Annotated[
         float | None,
         Field(
-            description="Estimated extra rate; for flips the rate itself. Absent while it rests on fewer than 11 events."
+            description="Estimated extra rate; for flips the rate itself. Absent while a stratum of the column has fewer than 20 "
+            "such failures."
         ),
     ] = None
     log_evidence: Annotated[
@@ -578,7 +585,7 @@ class ModelVersionStatus(Document):
         Field(
             description="Ready, Reconciling and Stalled (kstatus), ArtifactVerified, ParityVerified, Available, AnalysisPassing, "
             "Promoted, Paused, RolledBack, Retired (a retired version has no pods and no condition Ready), TlsReady, LeaseTaken, "
-            "RecordKept, ChampionPresent, Applied.",
+            "RecordKept, ChampionPresent, Applied, AnalysisCurrent, SubgroupsDeclared.",
         ),
     ] = ()
     history: Annotated[

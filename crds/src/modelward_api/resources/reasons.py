@@ -42,6 +42,14 @@ class ConditionType(StrEnum):
     ARTIFACT_VERIFIED = "ArtifactVerified", "The bundle has the digest that the spec names."
     PARITY_VERIFIED = "ParityVerified", "The ONNX model gave the scores of the trained model on the test rows."
     ANALYSIS_PASSING = "AnalysisPassing", "The evidence so far: True passes, False shows harm, Unknown is undecided."
+    ANALYSIS_CURRENT = (
+        "AnalysisCurrent",
+        "False while spec.rollout.analysis differs from the one that the comparison began with; absent otherwise.",
+    )
+    SUBGROUPS_DECLARED = (
+        "SubgroupsDeclared",
+        "False while spec.rollout.analysis asks for subgroups and the champion's bundle declares none; absent otherwise.",
+    )
     PROMOTED = "Promoted", "The version is the champion."
     PAUSED = "Paused", "spec.rollout.paused holds the rollout."
     ROLLED_BACK = "RolledBack", "The version was rolled back."
@@ -91,6 +99,16 @@ class Reason(StrEnum):
     FETCHING = "Fetching", ROLLOUT, "Pods are fetching the bundle and checking its digest."
     STARTING = "Starting", ROLLOUT, "Pods are starting."
     PODS_CHANGING = "PodsChanging", ROLLOUT, "spec.serving was changed; pods with the new settings are not ready yet."
+    ANALYSIS_CHANGED = (
+        "AnalysisChanged",
+        ROLLOUT,
+        "spec.rollout.analysis was changed during the comparison; the change takes effect when the next one begins.",
+    )
+    NO_SUBGROUPS = (
+        "NoSubgroups",
+        ROLLOUT,
+        "The spec of a ModelVersion or a DriftMonitor asks for subgroups, and the champion's bundle declares none.",
+    )
     PODS_READY = "PodsReady", ROLLOUT, "At least one pod is ready."
     NO_POD_READY = "NoPodReady", ROLLOUT, "No pod is ready."
     SERVING = "Serving", ROLLOUT, "The version serves clients."

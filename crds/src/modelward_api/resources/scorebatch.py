@@ -115,10 +115,16 @@ class ScoreBatchStatus(Document):
     bundle_uri: Annotated[str | None, Field(description="Address of the bundle.")] = None
     shards_done: Annotated[int | None, Field(description="Number of finished shards.")] = None
     rows: Annotated[int | None, Field(description="Number of rows in the finished shards, scored and invalid.")] = None
-    scored: Annotated[int | None, Field(description="Number of rows with a score.")] = None
+    scored: Annotated[
+        int | None,
+        Field(description="Number of rows with a score. The least possible, if invalid is absent."),
+    ] = None
     invalid: Annotated[
         int | None,
-        Field(description="Number of rows without a score. The shards' results say which column breaks which rule."),
+        Field(
+            description="Number of rows without a score; absent if it would tell of 1 to 10 rows in a shard. The shards' results "
+            "say which column breaks which rule."
+        ),
     ] = None
     rows_per_second: Annotated[int | None, Field(description="Rows that one pod scores per second.")] = None
     input_digest: Annotated[

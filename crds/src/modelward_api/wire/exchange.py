@@ -110,6 +110,10 @@ class PairedCounts(Document):
     def __add__(self, other: PairedCounts) -> PairedCounts:
         return self._fieldwise(other, add)
 
+    def __sub__(self, earlier: PairedCounts) -> PairedCounts:
+        """Return what was counted since; nothing of counters that were lost meanwhile."""
+        return self._fieldwise(earlier, lambda now, before: max(0, now - before))
+
     def merge(self, other: PairedCounts) -> PairedCounts:
         """Return the later of two readings of one pod's counters. Duplicates and reordering change nothing."""
         return self._fieldwise(other, max)
@@ -243,7 +247,9 @@ class BatchOutcome(Document):
     """Digest of the list of input files. All shards must have seen the same."""
     rows: int = 0
     scored: int = 0
-    invalid: int = 0
+    """The least, if it is not exact."""
+    invalid: int | None = 0
+    """None where few rows are invalid, or few are not (modelward_api.small_counts)."""
     seconds: float = 0.0
     """Seconds of reading, scoring and writing, without the start."""
 

@@ -17,6 +17,7 @@ import pyarrow.csv as pc
 from modelward_api import csv_errors
 from modelward_api.resources.columns import Column
 from modelward_api.resources.reasons import Reason
+from modelward_api.small_counts import of
 from modelward_serving.batch.chunk import Chunk, Wanted
 from modelward_serving.batch.columns import Values, from_numbers, from_text, texts_for_missing
 from modelward_serving.batch.errors import InvalidInputError, unreadable
@@ -151,7 +152,7 @@ def _chunk(content: bytes, names: list[str], wanted: Wanted, file: File) -> Chun
         except pa.ArrowInvalid as error:
             raise _malformed(file, f"it is not UTF-8 text in columns ({type(error).__name__})") from None
     if malformed and not wanted.skip_malformed:
-        raise _malformed(file, f"{malformed} lines have more or fewer fields than the header")
+        raise _malformed(file, f"{of(malformed, 'lines')} have more or fewer fields than the header")
     checked = {column.name: _check(column, table, texts) for column in wanted.features}
     return Chunk.of(table.num_rows, checked, [_one(table, name) for name in wanted.keep], malformed)
 

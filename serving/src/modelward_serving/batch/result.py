@@ -15,12 +15,10 @@ from pydantic import ValidationError
 from modelward_api.base import Digest, Document, SemVer
 from modelward_api.names import DECISION, SCORE, VERSION
 from modelward_api.resources.reasons import Reason
+from modelward_api.small_counts import MIN_SHOWN_COUNT
 from modelward_api.wire.exchange import ProfileCounts
 from modelward_serving.batch.errors import InvalidInputError
 from modelward_serving.batch.store import Output
-
-MIN_CELL = 11
-"""Counts of 1 to 10 rows are suppressed, because they might identify people."""
 
 
 class Refused(Document):
@@ -29,7 +27,7 @@ class Refused(Document):
     column: str
     reason: str
     rows: int | None
-    """None if fewer than MIN_CELL."""
+    """None if fewer than MIN_SHOWN_COUNT."""
 
 
 class ShardResult(Document):
@@ -43,10 +41,12 @@ class ShardResult(Document):
     digest: Digest
     rows: int
     scored: int
-    invalid: int
+    """The least, if it is not exact."""
+    invalid: int | None
+    """None where few rows are invalid, or few are not."""
     refused: tuple[Refused, ...] = ()
     profile: dict[str, tuple[int | None, ...]] = {}
-    """Scored rows per cell of the reference profile, by feature and score; None if fewer than MIN_CELL."""
+    """Scored rows per cell of the reference profile, by feature and score; None if fewer than MIN_SHOWN_COUNT."""
     seconds: float
 
 
@@ -70,7 +70,7 @@ def finished(output: Output, shard: int, task: str) -> ShardResult | None:
 def refused(reasons: Counter[tuple[str, str]]) -> tuple[Refused, ...]:
     """Return the counts by reason, with small counts suppressed."""
     return tuple(
-        Refused(column=column, reason=reason, rows=count if count >= MIN_CELL else None)
+        Refused(column=column, reason=reason, rows=count if count >= MIN_SHOWN_COUNT else None)
         for (column, reason), count in sorted(reasons.items())
     )
 
@@ -82,8 +82,8 @@ def suppressed(counts: ProfileCounts) -> dict[str, tuple[int | None, ...]]:
 
 def _suppressed(cells: Sequence[int]) -> tuple[int | None, ...]:
     """Hide small cells, and a second one if only one is small: the total is known, so it would reveal a single hidden cell."""
-    hidden = {i for i, cell in enumerate(cells) if 0 < cell < MIN_CELL}
-    if len(hidden) == 1 and (others := [i for i, cell in enumerate(cells) if cell >= MIN_CELL]):
+    hidden = {i for i, cell in enumerate(cells) if 0 < cell < MIN_SHOWN_COUNT}
+    if len(hidden) == 1 and (others := [i for i, cell in enumerate(cells) if cell >= MIN_SHOWN_COUNT]):
         hidden.add(min(others, key=lambda i: cells[i]))
     return tuple(None if i in hidden else cell for i, cell in enumerate(cells))
 

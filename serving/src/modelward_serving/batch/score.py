@@ -15,6 +15,7 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
+from modelward_api import small_counts
 from modelward_api.names import SCORE
 from modelward_api.resources.reasons import Reason
 from modelward_api.resources.scorebatch import OnInvalidRow
@@ -87,8 +88,8 @@ def run(task: Task, predictor: Predictor) -> BatchOutcome:
         version=predictor.version,
         digest=predictor.bundle.digest,
         rows=tally.rows,
-        scored=tally.scored,
-        invalid=tally.rows - tally.scored,
+        scored=small_counts.least(tally.scored, tally.rows),
+        invalid=tally.rows - tally.scored if small_counts.is_shown(tally.scored, tally.rows) else None,
         refused=result.refused(tally.reasons),
         profile=result.suppressed(predictor.profile.read()),
         seconds=round(time.monotonic() - started, 3),
@@ -101,7 +102,7 @@ def _outcome(made: result.ShardResult, given: Input) -> BatchOutcome:
     return BatchOutcome(
         succeeded=True,
         reason=Reason.SCORED,
-        message=f"{made.scored} of {made.rows} rows scored",
+        message=f"{'at least ' if made.invalid is None else ''}{made.scored} of {made.rows} rows scored",
         shard=made.shard,
         input_digest=given.digest,
         rows=made.rows,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from math import log, log2
 
@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from modelward_operator.domain.core.record import Ledger, ModelRecord
-from modelward_operator.domain.drift.detector import Detector, Stretch, look, max_stretches, pack, unpack
-from modelward_operator.domain.evidence import statistics
+from modelward_operator.domain.drift.detector import Detector, Stretch, look, max_stretches, pack, read, unpack
+from modelward_operator.domain.evidence import publication, statistics
 from modelward_operator.manifests.record import LEDGER, config_map
 from tests.bench.evidence import drifts
 from tests.bench.evidence.drifts import ALPHA, EFFECT, FEATURES
@@ -115,15 +115,38 @@ def test_numpy_says_what_the_operator_says():
     windows = [rng.multinomial(100, drifts.shifted(1.0 if 20 <= t < 30 else 0)) for t in range(45)]
     many, detector = drifts.Detectors(reference[None]), Detector()
     cells = tuple(map(int, (*reference, 0, 0, 0)))
+    view = partial(publication.nearest, cells)
     for t, window in enumerate(windows):
         was = detector.drifting
         counts = tuple(map(int, (*window, 0, 0, 0)))
-        detector, reading = look(detector, cells, counts, THRESHOLD, EFFECT, 1000)
+        detector, reading = look(detector, cells, counts, THRESHOLD, EFFECT, 1000, view)
         called, drifting = many.look(window[None], THRESHOLD, EFFECT)
         assert (called[0], drifting[0]) == (detector.drifting and not was, detector.drifting), t
         if t < 30:
-            assert many.effect[0] == pytest.approx(reading.effect, abs=1e-9)
+            assert many.effect[0] == pytest.approx(read(cells, detector.stretches, view).effect, abs=1e-9)
             assert many.log_evidence[0] == pytest.approx(reading.log_evidence, abs=1e-6)
+
+
+def test_numpy_rounds_as_the_operator_does():
+    rng = np.random.default_rng(12)
+    for rows in (30, 101, 499, 700, 5003, 60_000):
+        reference, counts = rng.multinomial(1000, drifts.shifted(0), 40), rng.multinomial(rows, drifts.shifted(1.5), 40)
+        counts[:5] = 0
+        counts[:5, 3] = rows
+        told = drifts.nearest(reference, counts)
+        for own, exact, found in zip(reference, counts, told, strict=True):
+            padded = publication.nearest((*map(int, own), 0, 0, 0), (*map(int, exact), 0, 0, 0))
+            assert padded[:-3] == tuple(found)
+
+
+def test_of_what_is_counted_three_times_no_row_is_lost_and_none_counts_more_than_once():
+    detector = Detector()
+    for _ in range(30):
+        detector, _ = look(detector, (500, 500), (4, 5), THRESHOLD, EFFECT, 1000, copies=3)
+    assert tuple(map(sum, zip(*(s.counts for s in detector.stretches), strict=True))) == (40, 50)
+    detector, _ = look(detector, (500, 500), (4, 5), THRESHOLD, EFFECT, 1000, copies=3)
+    assert detector.rest == (1, 2)
+    assert unpack(pack(DIGEST, {"age": detector}), DIGEST)["age"] == detector
 
 
 @cache

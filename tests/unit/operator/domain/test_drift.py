@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from math import log
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from tests.support.builders import (
     with_profile,
 )
 
+WATCHED = f"{digest('1')} {log(2 / 0.001)}"
+"""What v1's detectors are remembered under."""
 SAME, SHIFTED = (20, 20, 20, 20, 20), (2, 3, 5, 30, 60)
 OPEN = {"champion": "v1", "state": "InsufficientData", "windowSince": "2026-01-01T12:00:00Z", "rows": 0}
 
@@ -221,8 +224,8 @@ def test_an_episode_ends_after_three_windows_like_the_reference_and_is_not_calle
 
 def test_another_champion_is_judged_by_its_own_windows_alone():
     _, record, observation = through(SHIFTED, SHIFTED)
-    assert unpack(record.ledger.detectors["watch"], digest("1"))["age"].drifting
-    assert unpack(record.ledger.detectors["watch"], digest("2")) == {}
+    assert unpack(record.ledger.detectors["watch"], WATCHED)["age"].drifting
+    assert unpack(record.ledger.detectors["watch"], WATCHED.replace(digest("1"), digest("2"))) == {}
     status = observation.monitors[0].status.model_copy(update={"champion": "v0"})
     decision, status = judged(replace(observation, monitors=(replace(observation.monitors[0], status=status),)))
     assert (status.state, decision.record.ledger.detectors) == ("InsufficientData", {})
@@ -257,3 +260,45 @@ def test_a_reference_of_few_rows_is_told_instead_of_a_verdict():
     _, status = judged(observation)
     assert (status.state, status.conditions[0].reason) == ("Unknown", "ReferenceTooSmall")
     assert "trained on 50 rows; a reference needs 100" in status.message
+
+
+def test_figures_of_a_group_are_withheld_while_another_one_of_its_column_has_too_few_rows():
+    """To one who counts all rows, those of the one would tell the rows of the other; a call of drift is told all the same."""
+    few = watching_subgroups((2, 3, 5, 30, 60), (2, 2, 2, 2, 1))
+    told = {feature.name: feature for feature in judged(few)[1].features}
+    women = told["score[sex=f]"]
+    assert (women.rows, women.log_evidence, women.psi, women.jensen_shannon) == (20, None, None, None)
+    assert women.drifting
+    assert "score[sex=m]" not in told
+    both = watching_subgroups((2, 3, 5, 30, 60), (20, 20, 20, 20, 20))
+    assert all(feature.psi is not None for feature in judged(both)[1].features)
+
+
+def test_another_alpha_begins_anew_so_that_no_count_is_held_against_many():
+    decision, status = judged(watching((10, 14, 20, 26, 30)))
+    packed = decision.record.ledger.detectors["watch"]
+    assert status.state == "Quiet"
+    first = unpack(packed, WATCHED)
+    assert first["age"].stretches
+    assert unpack(packed, f"{digest('1')} {log(2 / 0.01)}") == {}
+
+
+def test_what_three_pods_may_have_counted_three_times_is_a_third_of_the_evidence():
+    """With countBy: encounter each pod remembers encounters of its own."""
+
+    def evidence(pods, **serving):
+        observation = watching((6, 10, 20, 28, 36))
+        by_encounter = version("v1", "Champion", pods=pods, serving=serving)
+        living = {f"v1-{i}": f"i{i}" for i in range(1, pods + 1)}
+        rows = observation.record.ledger.profiles[digest("1")]["i1"]
+        none = counted((0,) * 5)
+        profiles = {digest("1"): {f"i{i}": rows if i == 1 else none for i in range(1, pods + 1)}}
+        ledger = observation.record.ledger.model_copy(update={"instances": living, "profiles": profiles})
+        record = observation.record.model_copy(update={"ledger": ledger})
+        decision, _ = judged(replace(observation, versions=(by_encounter,), record=record))
+        stretches = unpack(decision.record.ledger.detectors["watch"], WATCHED)["age"].stretches
+        return sum(stretches[0].counts)
+
+    by_encounter = {"countBy": "encounter", "stickyHeader": "X-Encounter-Id"}
+    assert evidence(3) == evidence(1, **by_encounter) == 100
+    assert 31 <= evidence(3, **by_encounter) <= 33

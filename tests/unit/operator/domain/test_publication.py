@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import product
 from math import log
 
@@ -19,11 +20,11 @@ from hypothesis import strategies as st
 
 from modelward_api.bundle.documents import FeatureReference, ReferenceProfile
 from modelward_api.resources.modelversion import Analysis, ModelVersionStatus
+from modelward_api.small_counts import MIN_SHOWN_COUNT
 from modelward_api.wire.exchange import PairedCounts, ProfileCounts
 from modelward_operator.domain.drift.detector import Detector, look, read
 from modelward_operator.domain.drift.monitoring import Watched, judge
 from modelward_operator.domain.evidence import publication, statistics
-from modelward_operator.domain.evidence.publication import MIN_SHOWN_COUNT
 from modelward_operator.domain.evidence.subgroups import assess
 from tests.support.builders import NOW, clean, digest, monitor
 
@@ -87,7 +88,7 @@ def of_few(n: int, k: int, others: int = 20) -> Strata:
 def test_a_harm_among_fewer_than_eleven_requests_tells_neither_how_many_they_are_nor_how_many_were_harmed():
     said = assess(whole(of_few(5, 5)), None, of_few(5, 5), ANALYSIS)
     assert said.reason == "SubgroupHarm"
-    assert said.message.startswith("Harm in sex=f: changed decisions on <11 paired requests (log-evidence above ")
+    assert said.message.startswith("Harm in sex=f: changed decisions on few paired requests (log-evidence above ")
     candidates = [of_few(n, k, m) for n in range(MIN_SHOWN_COUNT) for k in range(n + 1) for m in (12, 16, 20, 24, 28)]
     for n in (5, 7, 10):
         left = explanations(published, of_few(n, n), candidates)
@@ -229,7 +230,7 @@ def test_statuses_after_every_single_request_leave_open_how_many_requests_a_smal
                     following.setdefault(now, other)
         candidates = following
         assert women in candidates
-        if reader.status.subgroups[0].pairs == "<11" and women + men >= FEWEST:
+        if reader.status.subgroups[0].pairs == "few" and women + men >= FEWEST:
             assert len(candidates) >= FEWEST, (women, men, sorted(candidates))
 
 
@@ -266,7 +267,7 @@ def of_one_feature_sharply(reference: tuple[int, ...], cells: tuple[int, ...]) -
 
 
 @pytest.mark.parametrize("reference", [(900, 100, 0, 0), (800, 200, 0, 0), (500, 500, 0, 0), (950, 50, 0, 0)], ids=str)
-@pytest.mark.parametrize("rows", [30, 100, 300])
+@pytest.mark.parametrize("rows", [30, 100, 101, 105, 109, 300])
 def test_psi_divergence_and_evidence_together_leave_open_how_many_rows_a_small_cell_has(reference, rows):
     """To one who knows how many rows there were."""
     told = {cell: of_one_feature(reference, (rows - cell, cell, 0, 0)) for cell in range(25)}
@@ -276,6 +277,91 @@ def test_psi_divergence_and_evidence_together_leave_open_how_many_rows_a_small_c
     exact = {cell: of_one_feature_sharply(reference, (rows - cell, cell, 0, 0)) for cell in range(25)}
     alone = [c for c in range(1, MIN_SHOWN_COUNT) if [o for o in exact if exact[o] == exact[c]] == [c]]
     assert len(alone) >= FEWEST, "the attacker succeeds on exact figures"
+
+
+def by_margin(publish_margin: Callable[[float], bool]) -> int:
+    """The attacker who may edit a monitor tries one minimum effect after the other."""
+    return sum(publish_margin(0.01 * 1.1**i) for i in range(72))
+
+
+def drifts_at(reference: tuple[int, ...], cells: tuple[int, ...], minimum: float, *, sharp: bool) -> bool:
+    view = {} if sharp else {"view": partial(publication.nearest, reference)}
+    return look(Detector(), reference, cells, 1.0, minimum, 8, **view)[0].drifting
+
+
+@pytest.mark.parametrize("reference", [(900, 100, 0, 0), (800, 200, 0, 0), (500, 500, 0, 0)], ids=str)
+def test_the_minimum_effect_at_which_a_call_turns_leaves_open_how_many_rows_a_small_cell_has(reference):
+    def turns(cell: int, *, sharp: bool) -> int:
+        return by_margin(lambda margin: drifts_at(reference, (100 - cell, cell, 0, 0), margin, sharp=sharp))
+
+    found = {cell: turns(cell, sharp=False) for cell in range(25)}
+    assert any(found.values())
+    for cell in range(1, MIN_SHOWN_COUNT):
+        assert sum(other == found[cell] for other in found.values()) >= FEWEST, cell
+    exact = {cell: turns(cell, sharp=True) for cell in range(25)}
+    alone = [c for c in range(1, MIN_SHOWN_COUNT) if sum(other == exact[c] for other in exact.values()) < FEWEST]
+    assert alone, "the attacker succeeds on exact figures"
+
+
+# The fifth: the pods' metrics, which count all requests and all failures exactly.
+
+
+def verdict_alone(strata: Strata) -> object:
+    """The inequality that is told in any case."""
+    found = assess(whole(strata), None, strata, ANALYSIS)
+    return found.verdict, found.reason, {s.stratum for s in found.subgroups if s.state == "Harm"}
+
+
+def narrowed(candidates: dict[int, Strata]) -> list[tuple[int, list[int]]]:
+    """Of small counts, those of which fewer remain possible than a verdict leaves, and fewer than five."""
+    told = {count: published(strata) for count, strata in candidates.items()}
+    verdicts = {count: verdict_alone(strata) for count, strata in candidates.items()}
+    found = []
+    for count in candidates:
+        left = [other for other in candidates if told[other] == told[count]]
+        unavoidable = [other for other in candidates if verdicts[other] == verdicts[count]]
+        if count < MIN_SHOWN_COUNT and len(left) < min(FEWEST, len(unavoidable)):
+            found.append((count, left))
+    return found
+
+
+@pytest.mark.parametrize("requests", [*range(12, 140, 3), 501, 549, 550, 2049, 2051], ids=str)
+def test_the_exact_number_of_all_requests_leaves_open_how_many_a_small_stratum_got(requests):
+    assert narrowed({women: both(women, requests - women) for women in range(min(requests, 30))}) == []
+
+
+@pytest.mark.parametrize("requests", [35, 61, 129, 401, 999])
+def test_so_it_does_beside_two_other_strata_of_the_column(requests):
+    for middle in (0, 3, 15, 25, (requests - 30) // 2):
+        candidates = {
+            young: {"age<40": clean(young), "40<=age<65": clean(middle), "age>=65": clean(requests - young - middle)}
+            for young in range(min(30, requests - middle))
+        }
+        assert narrowed(candidates) == [], middle
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+@pytest.mark.parametrize(("women", "men"), [(60, 200), (200, 200), (300, 5000), (2000, 2000)])
+@pytest.mark.parametrize("failed", [1, 11, 19, 20, 21, 29, 30, 39, 41])
+def test_the_exact_number_of_all_failures_leaves_open_how_many_a_stratum_has(women, men, signal, failed):
+    assert narrowed({own: both(women, men, **{signal: (own, failed - own)}) for own in range(failed + 1)}) == []
+
+
+@pytest.mark.parametrize("signal", ["errors_champion"])
+@pytest.mark.parametrize("failed", [11, 20, 29, 40])
+def test_so_do_failures_of_the_champion(signal, failed):
+    candidates = {
+        own: both(400, 3600, errors_challenger=(40, 60), **{signal: (own, failed - own)}) for own in range(failed + 1)
+    }
+    assert narrowed(candidates) == []
+
+
+def test_the_step_to_a_known_number_of_requests_does_not_tell_the_last_small_one():
+    """To one who knows of each release how many requests were made, the shorter the time between two the better."""
+    words = [assess(clean(119 + i), None, both(n, 119 + i - n), ANALYSIS).subgroups[0].pairs
+             for n in range(8, 30) for i in (0, 1)]  # fmt: skip
+    first = next(n for n, word in zip(range(8, 30), words[::2], strict=True) if word.startswith("about"))
+    assert first > MIN_SHOWN_COUNT + FEWEST
 
 
 # What is told is not false.
@@ -311,10 +397,10 @@ def test_a_bound_is_never_told_below_the_exact_one_and_every_verdict_is_true(exa
 
 @given(st.integers(0, 10**8))
 def test_cells_are_aligned_and_hold_their_counts(count):
-    for cell in (publication.requests_cell(count), publication.failures(count), publication.failures_of_stratum(count)):
+    for cell in (publication.requests_cell(count), publication.failures(count), publication.rows_of_bin(count)):
         assert cell.least <= count <= cell.most
         assert cell.least <= cell.middle <= cell.most
     assert publication.requests(count) <= max(10, count)
     assert publication.requests(publication.requests(count)) == publication.requests(count)
     if count:
-        assert publication.failures_of_stratum(count).most - publication.failures_of_stratum(count).least >= 8
+        assert publication.rows_of_bin(count).most - publication.rows_of_bin(count).least >= 8

@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 
 from modelward_api.resources.conditions import Condition
+from modelward_api.resources.modelversion import Analysis
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.core.record import ModelRecord, Quarantine
 from modelward_operator.domain.rollout.observation import InvalidVersion, ModelService, Pod
 from tests.support.builders import (
+    CANARY,
     NOW,
     ONE_STEP,
     canary,
@@ -343,7 +345,7 @@ def test_a_new_champion_starts_the_canary_anew():
     moved = canary(rollout=rollout, step=1, champion="v0")
     decision = decide(observed(champion(), moved, serves="v1", paired=clean(7)))
     status = decision.statuses["v2"]
-    assert (status.step, status.step_pairs, status.champion) == (0, 10, "v1")
+    assert (status.step, status.step_pairs, status.champion) == (0, 0, "v1")
 
 
 def test_deleting_the_champion_hands_over_to_the_warm_standby():
@@ -539,13 +541,100 @@ def test_a_refused_lease_is_told_of_who_holds_it_and_of_who_is_tried():
 
 
 def test_a_step_counts_its_requests_exactly_though_its_status_tells_about_how_many():
-    rollout = {"steps": [{"weight": 10, "minRequests": 20}, {"weight": 50}]}
-    begun = decide(observed(champion(), canary(rollout=rollout, champion="v0"), serves="v1", paired=clean(27)))
+    rollout = {"steps": [{"weight": 10, "minRequests": 20}, {"weight": 50, "minRequests": 20}, {"weight": 90}]}
+    begun = decide(observed(champion(), canary(rollout=rollout), serves="v1", paired=clean(27)), 60.0)
     status = begun.statuses["v2"]
-    assert status.step_pairs == 20
-    later = canary(rollout=rollout, stepSince=status.step_since, stepPairs=20)
-    for pairs, step in ((46, 0), (47, 1)):
+    assert (status.step, status.step_pairs) == (1, 20)
+    later = canary(rollout=rollout, step=1, stepSince=status.step_since, stepPairs=20)
+    for pairs, step in ((46, 1), (47, 2)):
         seen = observed(champion(), later, serves="v1", paired=clean(pairs), record=begun.record)
-        assert decide(seen, 60.0).statuses["v2"].step == step
+        assert decide(seen, 120.0).statuses["v2"].step == step
     lost = observed(champion(), later, serves="v1", paired=clean(41))
-    assert decide(lost, 60.0).statuses["v2"].step == 1, "the status is what is left of it"
+    assert decide(lost, 120.0).statuses["v2"].step == 2, "the status is what is left of it"
+
+
+# A trial is judged by the analysis that it began with.
+
+MARGINS = [0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5]
+
+
+def with_analysis(candidate, **analysis):
+    rollout = candidate.spec.rollout.model_copy(update={"analysis": Analysis.model_validate(analysis)})
+    return replace(candidate, spec=candidate.spec.model_copy(update={"rollout": rollout}))
+
+
+def begun(before=None, **analysis):
+    """A record after the first step of v2 began, with an analysis."""
+    starting = with_analysis(canary(phase="Deploying", champion=None, step=None), **analysis)
+    decision = decide(observed(champion(), starting, serves="v1", paired=before))
+    assert phases(decision)["v2"] == "Canary"
+    return decision.record
+
+
+def test_whoever_edits_the_margins_during_a_trial_cannot_see_where_the_verdict_turns():
+    record, counts = begun(), clean(900, errors_challenger=3)
+    seen = set()
+    for margin in MARGINS:
+        edited = with_analysis(
+            canary(), errorMargin=margin, flipAllowance=margin, subgroupMargin=margin, alpha=margin / 2
+        )
+        told = decide(observed(champion(), edited, serves="v1", paired=counts, record=record)).statuses["v2"]
+        seen.add((told.phase, told.verdict, told.message, told.evidence))
+    assert len(seen) == 1
+    unfrozen = {decide(observed(champion(), with_analysis(canary(), errorMargin=margin), serves="v1", paired=counts))
+                .statuses["v2"].verdict for margin in MARGINS}  # fmt: skip
+    assert unfrozen == {"Hold", "Pass"}, "the attacker succeeds where nothing is remembered"
+
+
+def test_a_changed_analysis_is_told_until_it_takes_effect_and_changes_nothing_else():
+    record = begun()
+    edited = with_analysis(canary(), latencyObjective="9s")
+    decision = decide(observed(champion(), edited, serves="v1", paired=clean(50), record=record))
+    told = condition(decision, "v2", "AnalysisCurrent")
+    assert (told.status, told.reason) == ("False", "AnalysisChanged")
+    assert decision.leases[0].deadline_ms == 500
+    same = decide(observed(champion(), canary(), serves="v1", paired=clean(50), record=record))
+    assert condition(same, "v2", "AnalysisCurrent") is None
+
+
+def test_a_decision_records_the_analysis_that_it_rests_on():
+    edited = with_analysis(canary(), errorMargin=0.4)
+    harmed = observed(champion(), edited, serves="v1", paired=clean(400, errors_challenger=90), record=begun())
+    assert decide(harmed).record.decisions[-1].evidence.analysis.error_margin == 0.02
+
+
+@pytest.mark.parametrize("rollout", [{"withdrawn": True}, {"withdrawn": True, "analysis": {"errorMargin": 0.3}}])
+def test_a_withdrawal_is_never_held_up_by_a_changed_analysis(rollout):
+    withdrawn = canary(rollout={**ONE_STEP, **rollout})
+    decision = decide(observed(champion(), withdrawn, serves="v1", paired=clean(50), record=begun()))
+    assert phases(decision)["v2"] == "RolledBack"
+
+
+def test_a_trial_that_begins_again_counts_anew_so_that_no_count_is_judged_by_two_analyses():
+    spent = clean(900, errors_challenger=3)
+    again = with_analysis(canary(), errorMargin=0.3)
+    record = begun(before=spent, errorMargin=0.3)
+    decision = decide(observed(champion(), again, serves="v1", paired=spent, record=record))
+    assert (decision.statuses["v2"].verdict, decision.statuses["v2"].evidence[0].samples) == ("Hold", 0)
+    fresh = clean(1800, errors_challenger=3).model_copy(update={"opening_pairs": 20})
+    told = decide(observed(champion(), again, serves="v1", paired=fresh, record=record)).statuses["v2"]
+    assert told.evidence[0].samples == 900
+
+
+def test_a_trial_against_another_champion_takes_the_analysis_of_now():
+    record = begun()
+    edited = with_analysis(version("v3", "Canary", pods=1, rollout=ONE_STEP, **CANARY), errorMargin=0.3)
+    other = replace(edited, name="v2", artifact=canary().artifact)
+    decision = decide(observed(version("v4", "Champion", pods=1), other, serves="v4", record=record))
+    assert [t.analysis.error_margin for t in decision.record.ledger.trials.values()] == [0.3]
+
+
+def test_a_lost_record_takes_no_evidence_from_a_trial_under_way():
+    decision = decide(observed(champion(), canary(), serves="v1", paired=clean(90)))
+    assert decision.statuses["v2"].evidence[0].samples == 90
+    assert decision.record.ledger.trials[digest("2")].before == PairedCounts()
+
+
+def test_what_ends_leaves_no_trial_behind():
+    decision = decide(observed(champion(), canary(rollout={"withdrawn": True}), serves="v1", record=begun()))
+    assert decision.record.ledger.trials == {}

@@ -33,7 +33,7 @@ def given(**more) -> BatchObservation:
 
 
 def shard(number, **more) -> BatchOutcome:
-    counts = {"rows": 100, "scored": 90, "invalid": 10, "seconds": 0.5, "input_digest": digest("i")}
+    counts = {"rows": 100, "scored": 80, "invalid": 20, "seconds": 0.5, "input_digest": digest("i")}
     return BatchOutcome(**{"succeeded": True, "reason": "Scored", "message": "", "shard": number, **counts, **more})
 
 
@@ -134,11 +134,22 @@ def test_shards_are_counted_as_they_end_each_once():
     decision = score(given(job=replace(JOB, done=1), outcomes=outcomes, running=True), NOW)
     told = decision.status
     assert (told.phase, told.message) == ("Running", "1 of 2 shards done")
-    assert (told.rows, told.scored, told.invalid, told.rows_per_second, told.shards_done) == (100, 90, 10, 200, 1)
+    assert (told.rows, told.scored, told.invalid, told.rows_per_second, told.shards_done) == (100, 80, 20, 200, 1)
+
+
+def test_where_a_shard_has_few_invalid_rows_the_status_says_at_least_how_many_were_scored():
+    few = replace_counts(shard(1), scored=90, invalid=None)
+    told = score(given(job=replace(JOB, done=2, complete=True), outcomes=(shard(0), few)), NOW).status
+    assert (told.rows, told.scored, told.invalid) == (200, 170, None)
+    assert told.message == "at least 170 of 200 rows scored"
+
+
+def replace_counts(outcome, **counts):
+    return outcome.model_copy(update=counts)
 
 
 def test_counts_never_fall_when_pods_are_removed():
-    before = {**PINNED, "phase": "Running", "rows": 200, "scored": 180, "invalid": 20}
+    before = {**PINNED, "phase": "Running", "rows": 200, "scored": 160, "invalid": 40}
     decision = score(given(job=replace(JOB, done=2, complete=True), outcomes=(shard(0),), status=before), NOW)
     assert (decision.status.rows, decision.status.phase) == (200, "Complete")
     assert "removed before" in decision.status.message
@@ -148,7 +159,7 @@ def test_a_finished_batch_says_what_came_of_it_and_stays_so():
     job = replace(JOB, done=2, complete=True, started="2026-01-01T11:00:00Z", finished="2026-01-01T11:30:00Z")
     first = score(given(job=job, outcomes=(shard(0), shard(1))), NOW)
     told = first.status
-    assert (told.phase, told.rows, told.scored, told.shards_done) == ("Complete", 200, 180, 2)
+    assert (told.phase, told.rows, told.scored, told.shards_done) == ("Complete", 200, 160, 2)
     assert (told.started, told.finished, told.output) == (job.started, job.finished, "store://out")
     assert (reason(first, "Ready"), reason(first, "Complete"), reason(first, "Reconciling")) == (
         "Scored",

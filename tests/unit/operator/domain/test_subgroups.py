@@ -15,8 +15,8 @@ from modelward_api.bundle.documents import Signature
 from modelward_api.resources.modelversion import Analysis
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.evidence import statistics
-from modelward_operator.domain.evidence.publication import MIN_SHOWN_COUNT
-from modelward_operator.domain.evidence.shown import MAX_SHOWN, MIN_PAIRS
+from modelward_operator.domain.evidence.publication import MIN_OF_STRATUM
+from modelward_operator.domain.evidence.shown import MAX_SHOWN
 from modelward_operator.domain.evidence.subgroups import assess
 from tests.bench.evidence.groups import Groups, rollouts
 from tests.support.builders import clean, condition, decide, digest, documents, observed, phases, version
@@ -43,12 +43,26 @@ def test_a_harm_that_only_one_subgroup_suffers_is_seen_though_the_average_looks_
     status = decision.statuses["v2"]
     assert phases(decision) == {"v1": "Champion", "v2": "RolledBack"}
     assert status.message.startswith(
-        "Harm in sex=f: 7.2% more errors than the champion on about 400 paired requests (log-evidence "
+        "Harm in sex=f: more errors than the champion on about 400 paired requests (log-evidence above "
     )
     assert condition(decision, "v2", "RolledBack").reason == "SubgroupHarm"
     assert [q.reason for q in decision.record.quarantined] == ["SubgroupHarm"]
     assert {s.stratum: s.state for s in status.subgroups} == {"sex=f": "Harm", "sex=m": "Bounded"}
     assert decision.record.decisions[-1].evidence.subgroups == status.subgroups
+
+
+def test_figures_of_a_group_are_told_where_every_group_of_its_column_has_twenty_failures():
+    strata = {
+        "sex=f": clean(400, errors_challenger=75, errors_champion=20),
+        "sex=m": clean(3600, errors_challenger=20, errors_champion=100),
+    }
+    found = told(strata)
+    assert found.message.startswith(
+        "Harm in sex=f: 12% more errors than the champion on about 400 paired requests (log"
+    )
+    less = told({**strata, "sex=m": clean(3600, errors_challenger=19, errors_champion=100)})
+    assert less.message.startswith("Harm in sex=f: more errors than the champion on about 400 paired requests (log-")
+    assert [(s.estimate, s.log_evidence) for s in less.subgroups] == [(None, None)] * 2
 
 
 MARRED = {"late": {"late_challenger": 60}, "flips": {"flips": 60}}
@@ -75,7 +89,7 @@ def test_subgroups_take_one_share_of_alpha():
 
 
 def test_a_subgroup_with_too_few_pairs_is_insufficient_data_never_a_pass_or_a_zero():
-    found = told({"sex=f": clean(MIN_PAIRS - 1), "sex=m": clean(200)})
+    found = told({"sex=f": clean(MIN_OF_STRATUM - 1), "sex=m": clean(200)})
     few = found.subgroups[0]
     assert (few.state, few.estimate, few.log_evidence) == ("InsufficientData", None, None)
     assert found.verdict == "Hold"
@@ -92,23 +106,26 @@ def test_a_promotion_waits_until_harm_is_bounded_in_each_subgroup_and_says_for_w
     assert {s.stratum: s.state for s in found.subgroups} == {"sex=f": "Quiet", "sex=m": "Bounded"}
     bounded = told({"sex=f": clean(80), "sex=m": clean(670)})
     assert (bounded.verdict, {s.state for s in bounded.subgroups}) == ("Pass", {"Bounded"})
-    some = told({"sex=f": clean(100, errors_challenger=2), "sex=m": clean(900)}, whole=clean(1000))
-    assert some.message == "Holding: sex=f needs more requests of its own to show errors below 5%"
+    some = told({"sex=f": clean(100, errors_challenger=2), "sex=m": clean(900)})
+    assert some.message == "Holding: sex=f has yet to show errors below 5%"
 
 
 def test_what_a_small_group_still_needs_tells_neither_its_pairs_nor_its_failures():
     all_waited_for = Analysis(subgroup_least_share=0)
     messages = {
         told({"sex=f": clean(n, errors_challenger=failed), "sex=m": clean(900)}, all_waited_for, clean(900)).message
-        for n in range(MIN_SHOWN_COUNT)
+        for n in range(MIN_OF_STRATUM)
         for failed in range(min(n, 4) + 1)
     }
     assert messages == {NEEDS}
 
 
 def test_a_group_whose_estimate_is_not_below_the_margin_has_no_pass_in_sight():
-    found = told({"sex=f": clean(400, errors_challenger=30, errors_champion=10), "sex=m": clean(4000)})
-    assert found.message == "Holding: no pass in sight for sex=f: it cannot show errors below 5%"
+    strata = {
+        "sex=f": clean(400, errors_challenger=45, errors_champion=22),
+        "sex=m": clean(4000, errors_challenger=20, errors_champion=50),
+    }
+    assert told(strata).message == "Holding: no pass in sight for sex=f: it cannot show errors below 5%"
 
 
 def test_only_a_group_that_is_shown_to_be_small_is_too_small_and_a_pass_says_so():
@@ -116,7 +133,7 @@ def test_only_a_group_that_is_shown_to_be_small_is_too_small_and_a_pass_says_so(
     found = told(strata)
     assert found.verdict == "Pass"
     assert found.message.endswith("; too small to bound (under 5% of the requests): age<18")
-    assert {s.stratum: (s.state, s.pairs) for s in found.subgroups}["age<18"] == ("TooSmall", "<11")
+    assert {s.stratum: (s.state, s.pairs) for s in found.subgroups}["age<18"] == ("TooSmall", "few")
     assert told(strata, Analysis(subgroup_least_share=0)).verdict == "Hold"
     assert told({"age<18": clean(0), "age>=18": clean(60)}, whole=clean(60)).subgroups[0].state == "InsufficientData"
     harmed = told({"age<18": clean(90, errors_challenger=30), "age>=18": clean(9000, errors_champion=30)})
@@ -161,7 +178,10 @@ def test_whatever_was_counted_a_pass_has_every_group_bounded_or_too_small(strata
 def test_a_promotion_waits_for_small_subgroups_if_it_is_asked_to():
     strata = {"sex=f": clean(7), "sex=m": clean(3000)}
     found = told(strata, Analysis(subgroup_minimum=200))
-    assert (found.verdict, found.message) == ("Hold", "Holding: <11 of 200 requests in sex=f")
+    assert (found.verdict, found.message) == (
+        "Hold",
+        "Holding: few of 200 requests in sex=f (and in 1 more group too few)",
+    )
     assert told({"sex=f": clean(200), "sex=m": clean(3000)}, Analysis(subgroup_minimum=200)).verdict == "Pass"
 
 
@@ -191,21 +211,40 @@ def test_nothing_that_people_read_holds_a_small_number(strata):
     assert len(found.subgroups) <= MAX_SHOWN
     for subgroup in found.subgroups:
         own = strata[ord(subgroup.stratum[-1]) - 97]
-        shown = re.fullmatch(r"<11|0|about (\d+)", subgroup.pairs)
-        assert shown is not None
-        if own.pairs < MIN_SHOWN_COUNT:
-            assert (subgroup.estimate, subgroup.log_evidence) == (None, None)
-            assert subgroup.pairs == ("<11" if own.pairs else "0")
+        assert re.fullmatch(r"few|20 or more|about (\d+)", subgroup.pairs) is not None
+        if own.pairs < MIN_OF_STRATUM:
+            assert (subgroup.estimate, subgroup.log_evidence, subgroup.pairs) == (None, None, "few")
         elif subgroup.estimate:
             rests_on = {"errors": own.errors_challenger, "latency": own.late_challenger, "flips": own.flips}
-            assert rests_on[subgroup.signal] >= MIN_SHOWN_COUNT
+            assert rests_on[subgroup.signal] >= MIN_OF_STRATUM
 
 
 def test_a_small_count_does_not_follow_from_the_others():
     found = told({"sex=f": clean(7), "sex=m": clean(208)})
-    assert [s.pairs for s in found.subgroups] == ["<11", "about 200"]
-    small = told({"sex=f": clean(7), "sex=m": clean(18)})
-    assert [s.pairs for s in small.subgroups] == ["<11", "about 10"]
+    assert [s.pairs for s in found.subgroups] == ["few", "20 or more"]
+    none = told({"sex=f": clean(0), "sex=m": clean(215)})
+    assert [s.pairs for s in none.subgroups] == ["few", "20 or more"], "whether there are any is not told, either"
+    early = told({"sex=f": clean(7), "sex=m": clean(30)})
+    assert [s.pairs for s in early.subgroups] == ["few", "few"], "else women would be 17 at most"
+    later = told({"sex=f": clean(20), "sex=m": clean(195)})
+    assert [s.pairs for s in later.subgroups] == ["about 20", "about 190"]
+
+
+def test_each_column_is_told_by_itself():
+    strata = {"sex=f": clean(100), "sex=m": clean(120), "age<18": clean(3), "age>=18": clean(217)}
+    found = assess(clean(220), None, strata, DEFAULT, [("sex=f", "sex=m"), ("age<18", "age>=18")])
+    assert {s.stratum: s.pairs for s in found.subgroups} == {
+        "sex=f": "about 100",
+        "sex=m": "about 120",
+        "age<18": "few",
+        "age>=18": "20 or more",
+    }
+
+
+def test_a_group_beside_one_that_is_too_small_to_wait_for_is_not_named_as_it_may_be_bounded():
+    found = told({"age<18": clean(7), "age>=18": clean(1500, flips=140)})
+    assert found.verdict == "Hold"
+    assert "age>=18" not in found.message
 
 
 def test_of_many_strata_the_most_telling_are_shown_in_the_order_of_their_declaration():
@@ -219,7 +258,7 @@ def test_a_status_of_a_shadow_tells_of_its_subgroups_and_rolls_nothing_back():
     decision = decide(observed(champion(), shadow, serves="v1", paired=WHOLE, strata=BOTH))
     assert phases(decision)["v2"] == "Shadow"
     assert decision.statuses["v2"].verdict == "Harm"
-    assert "<11" not in json.dumps(decision.statuses["v2"].to_json())
+    assert '"few"' not in json.dumps(decision.statuses["v2"].to_json())
 
 
 @given(st.lists(st.floats(-20, 60), min_size=1, max_size=40), st.floats(0.001, 0.4))

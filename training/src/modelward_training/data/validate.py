@@ -10,6 +10,7 @@ import polars as pl
 from modelward_api.resources.columns import BOOLEANS, Column
 from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import TrainingJobSpec
+from modelward_api.small_counts import of_rows
 from modelward_training.data.dataset import Dataset
 from modelward_training.data.times import in_utc, instant
 from modelward_training.errors import InvalidInputError
@@ -98,7 +99,7 @@ def _label(spec: TrainingJobSpec, frame: pl.DataFrame, where: dict[str, str]) ->
         raise InvalidInputError(Reason.UNKNOWN_COLUMN, message, "spec.data.label.column")
     values = frame[name]
     if (missing := values.null_count()) > 0:
-        message = f"the label is missing in {missing} of {len(values)} rows: complete or remove those rows"
+        message = f"the label is missing in {of_rows(missing, len(values))}: complete or remove those rows"
         raise InvalidInputError(Reason.MISSING_LABEL, message, where[name])
     label = _events(spec, values, where[name])
     positives = int(label.sum())
@@ -110,7 +111,7 @@ def _label(spec: TrainingJobSpec, frame: pl.DataFrame, where: dict[str, str]) ->
         raise InvalidInputError(Reason.ONE_CLASS, message, "spec.data.label.positive")
     if len(label) < MIN_ROWS or min(positives, len(label) - positives) < MIN_CLASS_ROWS:
         message = (
-            f"the data have {len(label)} rows with {positives} events: training needs at least {MIN_ROWS} rows, and "
+            f"the label is positive in {of_rows(positives, len(label))}: training needs at least {MIN_ROWS} rows, and "
             f"{MIN_CLASS_ROWS} of each class"
         )
         raise InvalidInputError(Reason.TOO_FEW_ROWS, message, "spec.data.sources")
@@ -134,13 +135,13 @@ def _events(spec: TrainingJobSpec, values: pl.Series, field: str) -> np.ndarray:
         wrong = int((~values.is_in(list(column.allowed_values))).sum())
         if wrong:
             message = (
-                f"column {column.name} has values that are not in allowedValues in {wrong} of {len(values)} rows: "
+                f"column {column.name} has values that are not in allowedValues in {of_rows(wrong, len(values))}: "
                 "correct them, declare them (all but the positive are negatives), or remove the rows"
             )
             raise InvalidInputError(Reason.UNKNOWN_LABEL, message, f"{field}.allowedValues")
-    elif (different := values.n_unique()) > 2:
+    elif values.n_unique() > 2:
         message = (
-            f"column {column.name} has {different} different values, of which one is the positive: list the positive and all "
+            f"column {column.name} has more than two different values, of which one is the positive: list the positive and all "
             "negatives in allowedValues (kind: categorical), and correct the other rows"
         )
         raise InvalidInputError(Reason.UNKNOWN_LABEL, message, f"{field}.allowedValues")
@@ -167,7 +168,7 @@ def _feature(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray,
         raise InvalidInputError(Reason.ALL_MISSING, message, field)
     if missing and not column.nullable:
         message = (
-            f"column {column.name} is missing in {missing} of {len(values)} rows: set nullable: true, or complete them"
+            f"column {column.name} is missing in {of_rows(missing, len(values))}: set nullable: true, or complete them"
         )
         raise InvalidInputError(Reason.MISSING_VALUES, message, f"{field}.nullable")
     if column.kind in NUMERIC_KINDS:
@@ -194,16 +195,16 @@ def _numbers(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray,
     if column.kind == "integer":
         wrong += int((present != np.round(present)).sum())
     if wrong:
-        message = f"column {column.name} is not {_a(column.kind)} in {wrong} of {len(values)} rows: correct kind or missingValues"
+        message = f"column {column.name} is not {_a(column.kind)} in {of_rows(wrong, len(values))}: correct kind or missingValues"
         raise InvalidInputError(Reason.WRONG_KIND, message, f"{field}.kind")
     if large := int((np.abs(present) > MAX_NUMBER).sum()):
         message = (
-            f"column {column.name} has values beyond ±{MAX_NUMBER:.1e}, the limit of float32, in {large} of "
-            f"{len(values)} rows: correct them, list them in missingValues, or convert the unit"
+            f"column {column.name} has values beyond ±{MAX_NUMBER:.1e}, the limit of float32, in "
+            f"{of_rows(large, len(values))}: correct them, list them in missingValues, or convert the unit"
         )
         raise InvalidInputError(Reason.TOO_LARGE, message, field)
     outside = _outside(column, present)
-    text = f"{column.name}: {outside} of {len(values)} rows are outside the declared range"
+    text = f"{column.name}: {of_rows(outside, len(values))} are outside the declared range"
     return parsed, [text] if outside else []
 
 
@@ -220,7 +221,7 @@ def _categories(column: Column, values: pl.Series, field: str) -> np.ndarray:
         unknown = int((~values.drop_nulls().is_in(list(column.allowed_values))).sum())
         if unknown:
             message = (
-                f"column {column.name} has values that are not in allowedValues in {unknown} of {len(values)} rows: "
+                f"column {column.name} has values that are not in allowedValues in {of_rows(unknown, len(values))}: "
                 "declare them, or list them in missingValues"
             )
             raise InvalidInputError(Reason.UNKNOWN_CATEGORY, message, f"{field}.allowedValues")
@@ -245,7 +246,7 @@ def _leak(column: Column, values: np.ndarray, label: np.ndarray) -> list[str]:
 def _time(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, bool]:
     """Return the times that order the rows, [n], and whether they name an offset from UTC."""
     if missing := values.null_count():
-        message = f"column {column.name} with the role time is missing in {missing} of {len(values)} rows: complete those rows"
+        message = f"column {column.name} with the role time is missing in {of_rows(missing, len(values))}: complete those rows"
         raise InvalidInputError(Reason.MISSING_VALUES, message, field)
     if column.kind in ("numeric", "integer"):
         return _numbers(column, values, field)[0], False
@@ -256,7 +257,7 @@ def _time(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, bo
     instants = {text: instant(text) for text in set(texts)}
     if wrong := [row for row, text in enumerate(texts, 1) if instants[text] is None]:
         message = (
-            f"column {column.name} is not an ISO 8601 timestamp in {len(wrong)} of {len(texts)} rows, first in row {wrong[0]}: "
+            f"column {column.name} is not an ISO 8601 timestamp in {of_rows(len(wrong), len(texts))}, first in row {wrong[0]}: "
             "write 2016-03-28, 2016-03-28T14:30:00 or 2016-03-28T14:30:00+01:00"
         )
         raise InvalidInputError(Reason.INVALID_TIME, message, field)
@@ -264,7 +265,7 @@ def _time(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, bo
     aware = [moment is not None and moment.tzinfo is not None for moment in moments]
     if any(aware) and not all(aware):
         message = (
-            f"column {column.name} names an offset from UTC in {sum(aware)} of {len(texts)} rows and not in the others, so the "
+            f"column {column.name} names an offset from UTC in {of_rows(sum(aware), len(texts))} and not in the others, so the "
             "rows cannot be ordered: name an offset (Z or +01:00) in all of them or in none"
         )
         raise InvalidInputError(Reason.MIXED_OFFSETS, message, field)

@@ -63,6 +63,17 @@ class DecisionRecord(Document):
         return f"{self.time} {self.model_version}"
 
 
+class Trial(Document):
+    """A challenger's trial against one champion, as it began (domain/rollout/trials)."""
+
+    champion: Digest
+    analysis: Analysis
+    """It judges the whole trial, whatever becomes of the spec."""
+    before: PairedCounts = PairedCounts()
+    """What was counted of the two before it began."""
+    strata_before: dict[str, PairedCounts] = {}
+
+
 class Ledger(Document):
     """Counts by pod instance. Readings of one instance only grow: merging takes the larger, whatever the order."""
 
@@ -78,6 +89,8 @@ class Ledger(Document):
     """By DriftMonitor name: the counts of the windows before, packed (``detector.pack``): read when a window is judged only."""
     steps: dict[Digest, dict[Timestamp, int]] = {}
     """By challenger digest, then by the time at which a step of its rollout began: the pairs that were seen before."""
+    trials: dict[Digest, Trial] = {}
+    """By challenger digest."""
     decided: dict[str, PairedCounts] = {}
     """The exact counts of the decisions that are remembered (``DecisionRecord.key``)."""
     instances: dict[str, str] = {}

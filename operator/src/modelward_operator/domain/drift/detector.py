@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from itertools import accumulate
 from operator import add
 
-from modelward_api.base import Digest
 from modelward_operator.domain.core.packing import unpacked
 from modelward_operator.domain.evidence import statistics
 
 CALM_WINDOWS = 3
-"""Consecutive windows with less than half of the minimum effect that end an episode."""
+"""Consecutive windows with about half of the minimum effect, or less, that end an episode."""
+CALM_EFFECTS = (0.0, 0.0125, 0.05, 0.2, 0.8, 3.2)
+"""Half of the minimum effect is rounded down to one of these: by choosing it finely, the exact effect could be found."""
 MAX_CELLS = 65_536
 """Counts that the monitors of a model remember together: in the model's record they take some 150 kB at most."""
 MAX_UNPACKED = 4 * 1024 * 1024
@@ -24,6 +25,11 @@ MIN_STRETCHES = 4
 """Stretches that a feature remembers, however many features there are."""
 
 Cells = tuple[int, ...]
+View = Callable[[Cells], Cells]
+
+
+def _sharply(counts: Cells) -> Cells:
+    return counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,9 @@ class Detector:
     stretches: tuple[Stretch, ...] = ()
     drifting: bool = False
     calm: int = 0
-    """Windows in a row without half of the minimum effect, while drifting."""
+    """Windows in a row with less, while drifting."""
+    rest: Cells = ()
+    """Rows that make no whole observation yet, where one is counted several times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +70,19 @@ class Reading:
 
 
 def look(
-    before: Detector, reference: Sequence[int], window: Cells, threshold: float, minimum_effect: float, most: int
+    before: Detector,
+    reference: Sequence[int],
+    window: Cells,
+    threshold: float,
+    minimum_effect: float,
+    most: int,
+    view: View = _sharply,
+    copies: int = 1,
 ) -> tuple[Detector, Reading]:
     """Add a window.
+
+    The effect is judged by what is to be seen of the counts: whoever may choose the minimum could else find the exact effect
+    by trying.
 
     Args:
         before: What is remembered.
@@ -73,23 +91,24 @@ def look(
         threshold: The log evidence above which drift is called.
         minimum_effect: The effect that a call needs, too.
         most: Stretches to remember at most; the oldest go.
+        view: What is to be seen of counts.
+        copies: How often one observation may have been counted: the effective size of a window is that much smaller.
     """
     if any(len(stretch.counts) != len(reference) for stretch in before.stretches):
         before = Detector(drifting=before.drifting, calm=before.calm)
+    window, rest = _once(window, before.rest, copies)
     stretches = _thinned((*before.stretches, Stretch(1, window)))[-most:]
     reading = read(reference, stretches)
     if not before.drifting:
-        called = reading.log_evidence > threshold and reading.effect >= minimum_effect
-        return Detector(stretches, drifting=called), reading
-    calm = before.calm + 1 if statistics.drift_effect(reference, window) < minimum_effect / 2 else 0
+        called = reading.log_evidence > threshold and read(reference, stretches, view).effect >= minimum_effect
+        return Detector(stretches, drifting=called, rest=rest), reading
+    calm = before.calm + 1 if statistics.drift_effect(reference, window) < _calm_below(minimum_effect) else 0
     if calm >= CALM_WINDOWS:
         return Detector(), Reading(0.0, 0.0, 0.0)
-    return Detector(stretches, drifting=True, calm=calm), reading
+    return Detector(stretches, drifting=True, calm=calm, rest=rest), reading
 
 
-def read(
-    reference: Sequence[int], stretches: Sequence[Stretch], view: Callable[[Cells], Cells] = lambda counts: counts
-) -> Reading:
+def read(reference: Sequence[int], stretches: Sequence[Stretch], view: View = _sharply) -> Reading:
     """Return the evidence and effect of stretches; none without stretches.
 
     Args:
@@ -114,30 +133,48 @@ def max_stretches(cells: int, monitors: int) -> int:
     return max(MIN_STRETCHES, MAX_CELLS // (max(cells, 1) * max(monitors, 1)))
 
 
-def pack(champion: Digest, detectors: Mapping[str, Detector]) -> str:
-    """The detectors of one champion as text, small enough for a record; they hold exact counts, so no status may have it."""
+def pack(watched: str, detectors: Mapping[str, Detector]) -> str:
+    """The detectors as text, small enough for a record; they hold exact counts, so no status may have it.
+
+    Args:
+        watched: Names the champion and the threshold: whoever could choose it again and again for the same counts would find
+            the exact evidence by trying.
+        detectors: By feature.
+    """
     features = {
-        name: [detector.drifting, detector.calm, [[s.windows, *s.counts] for s in detector.stretches]]
+        name: [detector.drifting, detector.calm, [[s.windows, *s.counts] for s in detector.stretches], detector.rest]
         for name, detector in sorted(detectors.items())
     }
-    written = json.dumps([champion, features], separators=(",", ":")).encode()
+    written = json.dumps([watched, features], separators=(",", ":")).encode()
     return base64.b64encode(zlib.compress(written)).decode()
 
 
-def unpack(packed: str | None, champion: Digest) -> dict[str, Detector]:
-    """The detectors of this champion; none if those packed are of another one, or if it is not what pack() has made."""
+def unpack(packed: str | None, watched: str) -> dict[str, Detector]:
+    """The detectors of this champion and threshold; none if those packed are of others, or if pack() has not made it."""
     if packed is None:
         return {}
     try:
         whose, features = json.loads(unpacked(base64.b64decode(packed), MAX_UNPACKED))
-        if whose != champion:
+        if whose != watched:
             return {}
         return {
-            name: Detector(tuple(Stretch(w, tuple(counts)) for w, *counts in stretches), drifting, calm)
-            for name, (drifting, calm, stretches) in features.items()
+            name: Detector(tuple(Stretch(w, tuple(counts)) for w, *counts in stretches), drifting, calm, tuple(rest))
+            for name, (drifting, calm, stretches, rest) in features.items()
         }
     except (ValueError, TypeError, AttributeError):
         return {}
+
+
+def _once(window: Cells, rest: Cells, copies: int) -> tuple[Cells, Cells]:
+    """Return the window's whole observations, and what is left for the next."""
+    if copies == 1:
+        return window, ()
+    counted = tuple(map(add, window, rest)) if len(rest) == len(window) else window
+    return tuple(count // copies for count in counted), tuple(count % copies for count in counted)
+
+
+def _calm_below(minimum_effect: float) -> float:
+    return max(step for step in CALM_EFFECTS if step <= minimum_effect / 2)
 
 
 def _thinned(stretches: Sequence[Stretch]) -> tuple[Stretch, ...]:

@@ -9,11 +9,12 @@ from math import log
 
 from modelward_api.base import Digest, seconds
 from modelward_api.bundle.documents import FeatureReference, ReferenceProfile
-from modelward_api.resources.driftmonitor import ActionTaken, DriftMonitorStatus, FeatureDrift
+from modelward_api.resources.driftmonitor import ActionTaken, DriftMonitorSpec, DriftMonitorStatus, FeatureDrift
 from modelward_api.resources.reasons import ConditionType, Reason
 from modelward_api.wire.exchange import ProfileCounts
 from modelward_operator.domain.core.clock import elapsed, stamp
 from modelward_operator.domain.core.conditions import Summary, conclude
+from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.drift.detector import Cells, Detector, look, max_stretches, pack, read, unpack
 from modelward_operator.domain.drift.observation import Monitor
 from modelward_operator.domain.evidence import publication
@@ -36,6 +37,10 @@ class Watched:
     digest: Digest = ""
     monitors: int = 1
     """Number of monitors that watch it; they share the space in its record."""
+    copies: int = 1
+    """How often one observation may have been counted: each pod remembers encounters of its own."""
+    columns: tuple[tuple[str, ...], ...] = ()
+    """The declared strata of each column, which are published together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class Window:
     """By stratum and feature."""
     judged: set[str]
     """The strata with enough rows; the windows of the others go on."""
+    told: set[str]
+    """Those whose figures are told: whoever counts all rows exactly would get at the rows of the others of their column."""
     start: ProfileCounts
     fresh: ProfileCounts
 
@@ -103,17 +110,17 @@ def judge(
         )
         return Judgement(_unknown(monitor, Reason.REFERENCE_TOO_SMALL, message, now), None)
     if monitor.status.champion != watched.name:
-        return Judgement(_opened(monitor, watched, known, now), watched.total)
+        return Judgement(_opened(monitor, watched, now), watched.total)
     fresh = since(watched.total, window) if window is not None else None
     if window is None or fresh is None:
-        return Judgement(_reopened(monitor, known, now), watched.total, detectors)
+        return Judgement(_reopened(monitor, watched, now), watched.total, detectors)
     enough = fresh.rows >= monitor.spec.tests.minimum_rows
     if not enough or elapsed(monitor.status.window_since, now) < seconds(monitor.spec.interval):
-        return Judgement(_concluded(monitor, monitor.status, known, now), window, detectors)
+        return Judgement(_concluded(monitor, monitor.status, watched, now), window, detectors)
     strata = _strata(monitor, watched.reference)
     judged = {stratum for stratum in strata if _rows(fresh, stratum) >= monitor.spec.tests.minimum_rows}
-    remembered = unpack(detectors, watched.digest)
-    return _judged(monitor, watched, Window(usable, strata, judged, window, fresh), remembered, known, now)
+    told = _told(watched, watched.reference, judged)
+    return _judged(monitor, watched, Window(usable, strata, judged, told, window, fresh), detectors, now)
 
 
 def with_outcome(status: DriftMonitorStatus, do: str, feature: str, outcome: str, now: datetime) -> DriftMonitorStatus:
@@ -151,32 +158,37 @@ def _judged(
     monitor: Monitor,
     watched: Watched,
     window: Window,
-    remembered: dict[str, Detector],
-    known: dict[str, FeatureReference],
+    detectors: str | None,
     now: datetime,
 ) -> Judgement:
     fresh, tests = window.fresh, monitor.spec.tests
     references = [*window.features, *(r for own in window.strata.values() for r in own.values())]
     threshold = log(len(references) / tests.alpha)
+    memory = f"{watched.digest} {threshold}"
+    remembered = unpack(detectors, memory)
     most = max_stretches(sum(len(reference.counts) for reference in references), watched.monitors)
     before = {feature.name: feature for feature in monitor.status.features}
     kept = {reference.name: _detector(reference, remembered, before) for reference in references}
 
-    def judged(reference: FeatureReference, found: Cells | None) -> FeatureDrift:
+    def judged(reference: FeatureReference, found: Cells | None, *, told: bool = True) -> FeatureDrift:
         counts = found or (0,) * len(reference.counts)
         name, room = reference.name, (threshold, tests.minimum_effect, most)
         was_drifting = kept[name].drifting
-        kept[name], _ = look(kept[name], reference.counts, counts, *room)
+        view = partial(publication.nearest, reference.counts)
+        kept[name], _ = look(kept[name], reference.counts, counts, *room, view, watched.copies)
         called = kept[name].drifting and not was_drifting
+        if not told:
+            return _withheld(name, publication.requests(tests.minimum_rows), threshold, drifting=kept[name].drifting)
         return _shown(reference, counts, kept[name], Bar(threshold, tests.minimum_effect, called=called))
 
     shown = [judged(reference, fresh.features.get(reference.name)) for reference in window.features]
     for stratum, own in window.strata.items():
         if stratum in window.judged:
-            shown += [judged(reference, fresh.strata[stratum].get(name)) for name, reference in own.items()]
+            told = stratum in window.told
+            shown += [judged(ref, fresh.strata[stratum].get(name), told=told) for name, ref in own.items()]
         else:
             shown += [before[reference.name] for reference in own.values() if reference.name in before]
-    worst = max(shown, key=lambda feature: (feature.drifting, feature.log_evidence - threshold, feature.psi))
+    worst = max(shown, key=lambda f: (f.drifting, (f.log_evidence or 0.0) - threshold, f.psi or 0.0))
     was_drifting = monitor.status.state == "Drifting"
     is_drifting = worst.drifting
     status = monitor.status.model_copy(
@@ -185,15 +197,15 @@ def _judged(
             "window_since": stamp(now),
             "rows": (monitor.status.rows or 0) + publication.requests(fresh.rows),
             "worst_feature": worst.name,
-            "evidence": f"log-evidence {worst.log_evidence:g}, threshold {threshold:.3g}, PSI {worst.psi:.2g}",
+            "evidence": _evidence(worst, threshold),
             "features": tuple(shown),
             "last_alarm": stamp(now) if is_drifting and not was_drifting else monitor.status.last_alarm,
         }
     )
     return Judgement(
-        _concluded(monitor, status, known, now),
+        _concluded(monitor, status, watched, now),
         window.next(watched.total),
-        pack(watched.digest, kept),
+        pack(memory, kept),
         alarm=worst.name if is_drifting and not was_drifting else None,
         rollback=is_drifting and _rollback_due(monitor, now),
     )
@@ -218,10 +230,27 @@ def _shown(reference: FeatureReference, counts: Cells, detector: Detector, bar: 
         rows=publication.requests(sum(counts)),
         log_evidence=evidence,
         threshold=significant(bar.evidence),
-        psi=significant(max(effect, bar.effect) if bar.called else effect, 2),
+        psi=significant(effect, 2),
         jensen_shannon=significant(told.jensen_shannon, 2),
         drifting=detector.drifting,
     )
+
+
+def _withheld(name: str, rows: int, threshold: float, *, drifting: bool) -> FeatureDrift:
+    """Return what people may read of a stratum beside one with few rows."""
+    return FeatureDrift(name=name, rows=rows, threshold=significant(threshold), drifting=drifting)
+
+
+def _evidence(feature: FeatureDrift, threshold: float) -> str:
+    if feature.log_evidence is None or feature.psi is None:
+        return f"log-evidence above {threshold:.3g}"
+    return f"log-evidence {feature.log_evidence:g}, threshold {threshold:.3g}, PSI {feature.psi:.2g}"
+
+
+def _told(watched: Watched, reference: ReferenceProfile, judged: set[str]) -> set[str]:
+    declared = {stratum for column in watched.columns for stratum in column}
+    columns = [*watched.columns, tuple(stratum for stratum in reference.strata if stratum not in declared)]
+    return {stratum for column in columns if judged.issuperset(column) for stratum in column}
 
 
 def _rollback_due(monitor: Monitor, now: datetime) -> bool:
@@ -233,9 +262,7 @@ def _rollback_due(monitor: Monitor, now: datetime) -> bool:
     return False
 
 
-def _opened(
-    monitor: Monitor, watched: Watched, known: dict[str, FeatureReference], now: datetime
-) -> DriftMonitorStatus:
+def _opened(monitor: Monitor, watched: Watched, now: datetime) -> DriftMonitorStatus:
     """Begin the first window against this champion. Counts against another champion do not apply to it."""
     status = monitor.status.model_copy(
         update={
@@ -248,29 +275,21 @@ def _opened(
             "features": (),
         }
     )
-    return _concluded(monitor, status, known, now)
+    return _concluded(monitor, status, watched, now)
 
 
-def _reopened(monitor: Monitor, known: dict[str, FeatureReference], now: datetime) -> DriftMonitorStatus:
+def _reopened(monitor: Monitor, watched: Watched, now: datetime) -> DriftMonitorStatus:
     """Begin the next window. The current one is lost, with the counters or the record; earlier windows stay."""
     status = monitor.status.model_copy(update={"window_since": stamp(now)})
-    return _concluded(monitor, status, known, now)
+    return _concluded(monitor, status, watched, now)
 
 
-def _concluded(
-    monitor: Monitor, status: DriftMonitorStatus, known: dict[str, FeatureReference], now: datetime
-) -> DriftMonitorStatus:
+def _concluded(monitor: Monitor, status: DriftMonitorStatus, watched: Watched, now: datetime) -> DriftMonitorStatus:
     message = _message(monitor, status)
     summary = Summary("True", Reason.WATCHING, message)
-    for field, wanted in (("features", monitor.spec.features), ("subgroups", monitor.spec.subgroups)):
-        missing = [name for name in wanted if name not in known]
-        if not missing:
-            continue
-        message = (
-            f"spec.{field}[{wanted.index(missing[0])}]: the model has no feature {', '.join(map(repr, missing))}; "
-            f"it has {', '.join(sorted(known))}. The others are watched. {message}"
-        )
-        summary = Summary("False", Reason.FEATURE_NOT_FOUND, message, stalled=True)
+    if (lacks := _lacks(monitor, watched)) is not None:
+        summary = Summary("False", lacks.reason, f"{lacks.message}. {message}", stalled=True)
+        message = summary.message
     drifting = (
         ConditionType.DRIFTING,
         "True" if status.state == "Drifting" else "False",
@@ -291,6 +310,26 @@ def _concluded(
             "conditions": conclude(status.conditions, monitor.generation, now, summary),
         }
     )
+
+
+def _lacks(monitor: Monitor, watched: Watched) -> Failure | None:
+    """Return which of the features or subgroups that it names the model does not have."""
+    profile, subgroups = watched.reference, monitor.spec.subgroups
+    known = _references(profile) if profile else {}
+    for field, wanted in (("subgroups", subgroups), ("features", monitor.spec.features)):
+        if missing := [name for name in wanted if name not in known]:
+            message = (
+                f"spec.{field}[{wanted.index(missing[0])}]: the model has no feature {', '.join(map(repr, missing))}; "
+                f"it has {', '.join(sorted(known))}. The others are watched"
+            )
+            return Failure(Reason.FEATURE_NOT_FOUND, message)
+    if subgroups not in ((), DriftMonitorSpec.model_fields["subgroups"].default) and not watched.columns:
+        message = (
+            f"spec.subgroups: the bundle of {watched.name} declares no subgroups, so only all rows together are watched. Train "
+            "the next version with spec.evaluation.subgroups, or set subgroups: []"
+        )
+        return Failure(Reason.NO_SUBGROUPS, message)
+    return None
 
 
 def _message(monitor: Monitor, status: DriftMonitorStatus) -> str:

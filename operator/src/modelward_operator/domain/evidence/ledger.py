@@ -89,6 +89,12 @@ def profile_totals(ledger: Ledger, champion: Digest) -> ProfileCounts:
     return total
 
 
+def counting_pods(ledger: Ledger, champion: Digest) -> int:
+    """The living pods that have counted rows of this version; at least one."""
+    living = set(ledger.instances.values())
+    return max(1, sum(instance in living for instance in ledger.profiles.get(champion, {})))
+
+
 def since(total: ProfileCounts, start: ProfileCounts) -> ProfileCounts | None:
     """Return the counts after ``start``; None if the total does not continue it (counters were lost).
 

@@ -5,10 +5,11 @@ it lies in, and figures (rates, bounds, evidence, requests needed) are functions
 tell no more than the cells. This is rounding to a base with a least cell (Hundepool et al., Statistical Disclosure Control, 2012,
 chapter 5), applied before the arithmetic instead of after it.
 
-- Requests are rounded down on one grid, the same for the whole and for each stratum: differences of published numbers leave all
-  of 1 to 10 open.
-- Of a stratum's failures, 0 to 10 are one cell. Of all requests' failures 0 is told, as it harms nobody; then 1 to 5, 6 to 10,
-  tens.
+- Requests are rounded down on one grid, the same for the whole and for each stratum.
+- Whoever counts all requests or failures exactly (the pods' metrics do) must not get at a small stratum by subtraction. So the
+  strata of one column are told together (:func:`requests_of_column`, :func:`failures_of_column`): as long as one of them has few,
+  none of the others is told by its cell. They have few below 20, not 11: else the last of few would be told by the step to 11.
+- Of all requests' failures 0 is told, as it harms nobody; then 1 to 5, 6 to 10, tens.
 - A verdict is exact. Figures are kept on the verdict's side of their thresholds, which tells nothing that the verdict does not.
 - Releases are monotone: a published value changes only when a cell or a verdict does, and the strata are told anew only when
   the number of all requests reaches its next cell, or the verdict changes (:func:`strata`).
@@ -22,17 +23,19 @@ from math import ceil, floor
 from typing import Any
 
 from modelward_api.resources.modelversion import ModelVersionStatus, SignalEvidence, SubgroupEvidence, Verdict
+from modelward_api.small_counts import MIN_SHOWN_COUNT
 from modelward_api.wire.exchange import PairedCounts
 
-MIN_SHOWN_COUNT = 11
-"""Counts of a stratum from 1 to 10 are not published."""
+MIN_OF_STRATUM = 20
+"""Requests and failures of a stratum are published from here on, if all strata of its column have as many."""
+FEW, ENOUGH = "few", f"{MIN_OF_STRATUM} or more"
+"""How a stratum's number of requests is published instead."""
 MIN_REQUESTS = 50
 """Below this number of requests, the challenger's share of them is not published."""
 _REQUESTS = frozenset({"pairs", "compared", "opening_pairs", "requests"})
 _COMPARED = ("flips", "slower_challenger", "slower_champion", "higher_challenger", "higher_champion")
 _ROOM = dict.fromkeys(_COMPARED, "compared") | {"answered": "requests", "fallbacks": "requests"}
 """Which number of requests a number of failures is part of, if not the pairs."""
-_OF_STRATA = ("errors_challenger", "errors_champion", "late_challenger", "late_champion", "flips")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +70,54 @@ def failures(count: int) -> Cell:
     return Cell(0, 0) if count == 0 else Cell(1, 5) if count <= 5 else Cell(6, 10)
 
 
-def failures_of_stratum(count: int) -> Cell:
-    """Publish the requests of one stratum, without revealing whether there are any."""
+def rows_of_bin(count: int) -> Cell:
+    """Publish the rows of one bin of a feature, without revealing whether there are any."""
     return _large(count) if count >= MIN_SHOWN_COUNT else Cell(0, MIN_SHOWN_COUNT - 1)
 
 
-def about(count: int) -> str:
-    """A stratum's number of requests, for people."""
-    if count < MIN_SHOWN_COUNT:
-        return f"<{MIN_SHOWN_COUNT}" if count else "0"
-    return f"about {requests(count)}"
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A count of a stratum as far as it is told."""
+
+    cell: Cell
+    word: str
+    """For people."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its own cell is told."""
+        return self.word not in (FEW, ENOUGH)
+
+
+def requests_of_column(counts: Sequence[int], whole: int) -> tuple[Told, ...]:
+    """The requests of all strata of one column.
+
+    To one who knows the sum exactly, each of 0 to 19 remains possible for a stratum that has few: the others may have any
+    number from 20 on, and there are enough requests for all of them.
+
+    Args:
+        counts: By stratum.
+        whole: The number of all requests, which is published by its cell.
+    """
+    most = requests_cell(whole).most
+    if sum(counts) < MIN_OF_STRATUM * len(counts):
+        return (Told(Cell(0, most), FEW),) * len(counts)
+    if min(counts) >= MIN_OF_STRATUM:
+        return tuple(Told(requests_cell(count), f"about {requests(count)}") for count in counts)
+    few, enough = Told(Cell(0, MIN_OF_STRATUM - 1), FEW), Told(Cell(MIN_OF_STRATUM, most), ENOUGH)
+    return tuple(few if count < MIN_OF_STRATUM else enough for count in counts)
+
+
+def failures_of_column(counts: Sequence[int], whole: int) -> tuple[Told, ...]:
+    """The failures of one kind of all strata of one column: none of them is told if one of them has few.
+
+    Args:
+        counts: By stratum.
+        whole: The failures of all requests, which are published by their cell.
+    """
+    if min(counts) >= MIN_OF_STRATUM:
+        return tuple(Told(failures(count), "") for count in counts)
+    return (Told(Cell(0, failures(whole).most), FEW),) * len(counts)
 
 
 def share(part: int, whole: int) -> float | None:
@@ -102,29 +143,18 @@ class Rough:
 
 def rough(exact: PairedCounts) -> Rough:
     """The cells of the counts of all requests."""
-    return _rough(exact, tuple(PairedCounts.model_fields.keys() - _REQUESTS), failures)
-
-
-def rough_of_stratum(exact: PairedCounts) -> Rough:
-    """Return the published cells of one stratum's counts; the others are 0."""
-    return _rough(exact, _OF_STRATA, failures_of_stratum)
-
-
-def _rough(exact: PairedCounts, names: Sequence[str], cell: Callable[[int], Cell]) -> Rough:
     return Rough(
-        middle=_each(exact, names, requests, lambda count: cell(count).middle),
-        most=_each(exact, names, lambda count: requests_cell(count).least, lambda count: cell(count).most),
-        least=_each(exact, names, lambda count: requests_cell(count).most, lambda count: cell(count).least),
-        fewest=_each(exact, names, requests, lambda count: cell(count).least),
+        middle=_each(exact, requests, lambda count: failures(count).middle),
+        most=_each(exact, lambda count: requests_cell(count).least, lambda count: failures(count).most),
+        least=_each(exact, lambda count: requests_cell(count).most, lambda count: failures(count).least),
+        fewest=_each(exact, requests, lambda count: failures(count).least),
     )
 
 
-def _each(
-    exact: PairedCounts, names: Sequence[str], of_requests: Callable[[int], int], of_failures: Callable[[int], int]
-) -> PairedCounts:
+def _each(exact: PairedCounts, of_requests: Callable[[int], int], of_failures: Callable[[int], int]) -> PairedCounts:
     """No more failures than requests."""
     found: dict[str, Any] = {name: of_requests(getattr(exact, name)) for name in _REQUESTS}
-    for name in names:
+    for name in PairedCounts.model_fields.keys() - _REQUESTS:
         value, room = getattr(exact, name), found[_ROOM.get(name, "pairs")]
         if isinstance(value, tuple):
             found[name] = tuple(min(of_failures(count), room) for count in value)
@@ -206,12 +236,17 @@ def strata(
 def nearest(reference: Sequence[int], counts: Sequence[int]) -> tuple[int, ...]:
     """Return a feature's counts for publication: within its rough cell, each is as close to the reference as possible.
 
-    Figures computed from them show about the smallest shift that fits, and rounding is not mistaken for a shift.
+    Figures computed from them show about the smallest shift that fits, and rounding is not mistaken for a shift. The only large count
+    is published as what the others leave: its own cell would reveal them to a reader who knows the number of all rows.
     """
     rows, total = requests(sum(counts)), max(1, sum(reference))
+    most_of_others = (MIN_SHOWN_COUNT - 1) * (len(counts) - 1)
+    is_alone = sum(count >= MIN_SHOWN_COUNT for count in counts) == 1
     found = []
     for expected, count in zip(reference, counts, strict=True):
-        cell = failures_of_stratum(count)
+        cell = rows_of_bin(count)
+        if is_alone and count >= MIN_SHOWN_COUNT:
+            cell = Cell(max(0, rows - most_of_others), rows)
         found.append(min(max(round(rows * expected / total), cell.least), cell.most))
     return tuple(found)
 

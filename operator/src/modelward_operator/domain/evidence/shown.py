@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, inf, isinf, log10
 from typing import Literal
 
 from modelward_api.resources.modelversion import Analysis, SubgroupEvidence
+from modelward_api.small_counts import MIN_SHOWN_COUNT
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.evidence import publication, statistics
-from modelward_operator.domain.evidence.publication import MIN_SHOWN_COUNT, about, requests_cell
+from modelward_operator.domain.evidence.publication import (
+    ENOUGH,
+    FEW,
+    Told,
+    failures_of_column,
+    requests_cell,
+    requests_of_column,
+)
 from modelward_operator.domain.evidence.signals import WORDS, percent, significant
-
-MIN_PAIRS = 20
-"""With fewer pairs, the absence of a finding in a stratum means nothing."""
-MAX_SHOWN = 8
 
 Signal = Literal["errors", "latency", "flips"]
 State = Literal["InsufficientData", "Quiet", "Bounded", "TooSmall", "Harm"]
+
+MAX_SHOWN = 8
+_REQUESTS = ("pairs", "compared")
+_FAILURES = ("errors_challenger", "errors_champion", "late_challenger", "late_champion", "flips")
+_FAILED: Mapping[Signal, tuple[str, ...]] = {
+    "errors": ("errors_challenger", "errors_champion"),
+    "latency": ("late_challenger", "late_champion"),
+    "flips": ("flips",),
+}
+"""What speaks against the challenger, and what for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +97,8 @@ class Shown:
     """Exact."""
     bounded: bool
     """Whether harm is bounded wherever in their cells the counts are."""
-
-    @property
-    def known(self) -> bool:
-        """Whether it rests on 11 failures or more; with fewer, nothing is published."""
-        return self.finding.failed + self.finding.spared >= MIN_SHOWN_COUNT
+    known: bool
+    """Whether figures are published: not if they rest on few requests or failures, of this stratum or another of its column."""
 
     @property
     def weight(self) -> tuple[bool, float]:
@@ -100,8 +111,7 @@ class Group:
     """The published figures of one stratum."""
 
     name: str
-    pairs: int
-    """Exact; published through ``publication.about``."""
+    pairs: Told
     signals: tuple[Shown, ...]
     small: bool
     """Whether its share is too small to wait for it, wherever in their cells the counts are."""
@@ -120,7 +130,7 @@ class Group:
             return "Bounded"
         if self.small:
             return "TooSmall"
-        return "InsufficientData" if self.pairs < MIN_PAIRS else "Quiet"
+        return "InsufficientData" if self.pairs.word == FEW else "Quiet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,19 +145,18 @@ class Groups:
     @classmethod
     def of(
         cls,
-        pairs: int,
-        strata: Mapping[str, PairedCounts],
+        whole: PairedCounts,
+        columns: Sequence[Mapping[str, PairedCounts]],
         harmed: frozenset[tuple[str, Signal]],
         needed: float,
         analysis: Analysis,
     ) -> Groups:
-        """Of exact counts."""
-        whole = requests_cell(pairs) if any(own.pairs for own in strata.values()) else requests_cell(0)
+        """Of exact counts, by column and stratum."""
         groups = []
-        for name, own in strata.items():
-            cell = requests_cell(own.pairs)
-            small = is_too_small(cell.most, whole.least, analysis)
-            groups.append(Group(name, own.pairs, _shown(name, own, harmed, analysis), small))
+        for strata in columns:
+            for name, told in _told(whole, strata).items():
+                small = is_too_small(told["pairs"].cell.most, requests_cell(whole.pairs).least, analysis)
+                groups.append(Group(name, told["pairs"], tuple(_shown(name, told, whole, harmed, analysis)), small))
         return cls(tuple(groups), needed, analysis)
 
     def evidence(self, passed_over: frozenset[str] | None = None) -> tuple[SubgroupEvidence, ...]:
@@ -167,12 +176,12 @@ class Groups:
         return tuple(self._evidence(group, states[group.name]) for group in self.groups if group.name in chosen)
 
     def _evidence(self, group: Group, state: State) -> SubgroupEvidence:
-        worst, too_few = group.worst, group.pairs < MIN_PAIRS and state != "Harm"
+        worst, too_few = group.worst, group.pairs.word == FEW and state != "Harm"
         rate, evidence = self._figures(group)
         return SubgroupEvidence(
             stratum=group.name,
             state=state,
-            pairs=about(group.pairs),
+            pairs=group.pairs.word,
             signal=None if too_few else worst.finding.signal,
             estimate=None if too_few else rate,
             log_evidence=None if too_few else evidence,
@@ -180,9 +189,9 @@ class Groups:
         )
 
     def _figures(self, group: Group) -> tuple[float | None, float | None]:
-        """Rate and evidence of its worst signal, unless they would rest on few requests or on 0 to 10 failures."""
+        """Rate and evidence of its worst signal, if they are told."""
         worst = group.worst
-        if group.pairs < MIN_SHOWN_COUNT or not worst.known:
+        if not worst.known:
             return None, None
         finding = worst.finding
         rate = significant((finding.failed - finding.spared) / max(1, finding.pairs), 2)
@@ -201,7 +210,7 @@ class Groups:
             failures = f"{percent(rate)} {failures}"
         shown = f"above {self.needed:.1f}" if evidence is None else f"{evidence:g}"
         return (
-            f"Harm in {group.name}{more}: {failures}{against} on {about(group.pairs)} paired requests "
+            f"Harm in {group.name}{more}: {failures}{against} on {group.pairs.word} paired requests "
             f"(log-evidence {shown}, threshold {self.needed:.1f}, {tests} tests)"
         )
 
@@ -210,16 +219,16 @@ class Groups:
 
         The exact number decides nothing: by the minimum at which a verdict turns it could be read.
         """
-        return [g for g in self.groups if requests_cell(g.pairs).least < self.analysis.subgroup_minimum]
+        return [g for g in self.groups if g.pairs.cell.least < self.analysis.subgroup_minimum]
 
     def short_message(self) -> str:
         """Which strata have fewer pairs than a promotion waits for."""
         least, short = self.analysis.subgroup_minimum, self.short()
         more = f" (and in {_counted(len(short) - 1, 'more group')} too few)" if len(short) > 1 else ""
-        return f"Holding: {about(short[0].pairs)} of {least} requests in {short[0].name}{more}"
+        return f"Holding: {short[0].pairs.word} of {least} requests in {short[0].name}{more}"
 
     def also_needed(self) -> str:
-        """Return what the strata also need while the whole holds, if the cells show any failures."""
+        """Return what the strata also need while the whole holds, if what is published of them shows any failures."""
         open_ = self._open()
         return f"; {self._needs(open_)}" if any(missing > 0 for missing in open_.values()) else ""
 
@@ -234,14 +243,22 @@ class Groups:
         return f"; too small to bound (under {share} of the requests): {left}" if small else ""
 
     def _open(self) -> dict[Shown, float]:
-        """The signals that a pass may wait for, as far as the cells tell, and how many pairs each takes, about."""
-        alpha = self.analysis.alpha
+        """The signals that a pass may wait for, as far as is told, and how many pairs each takes, about.
+
+        Of a stratum with a number of requests that is not told, beside one with few, it is not known.
+        """
+        waiting = (group for group in self.groups if not group.small and group.pairs.word != ENOUGH)
         return {
-            s: _missing(s, alpha) for group in self.groups if not group.small for s in group.signals if not s.bounded
+            s: _missing(s, group.pairs, self.analysis.alpha)
+            for group in waiting
+            for s in group.signals
+            if not s.bounded
         }
 
     def _needs(self, open_: Mapping[Shown, float]) -> str:
         """By the signal that is furthest from its bound."""
+        if not open_:
+            return "a group is not bounded yet; which one is not told, as another of its column has few requests"
         shown = max(open_, key=open_.__getitem__)
         found, missing = shown.finding, open_[shown]
         others = len({s.finding.stratum for s in open_}) - 1
@@ -250,28 +267,54 @@ class Groups:
         if isinf(missing):
             return f"no pass in sight for {found.stratum}: it cannot show {below}"
         if missing <= 0:
-            return f"{found.stratum} needs more requests of its own to show {below}{more}"
+            return f"{found.stratum} has yet to show {below}{more}"
         if shown.known:
             return f"{found.stratum} needs about {_rounded(missing)} more requests of its own to show {below}{more}"
         takes = _rounded(_without_failures(shown, self.analysis.alpha))
         return f"{found.stratum} needs about {takes} requests of its own without any failure to show {below}{more}"
 
 
+def _told(whole: PairedCounts, strata: Mapping[str, PairedCounts]) -> dict[str, dict[str, Told]]:
+    """What is told of the counts of one column, by stratum and count."""
+    found: dict[str, dict[str, Told]] = {name: {} for name in strata}
+    for names, tell in ((_REQUESTS, requests_of_column), (_FAILURES, failures_of_column)):
+        for count in names:
+            told = tell([getattr(own, count) for own in strata.values()], getattr(whole, count))
+            for own, cell in zip(found.values(), told, strict=True):
+                own[count] = cell
+    return found
+
+
 def _shown(
-    stratum: str, own: PairedCounts, harmed: frozenset[tuple[str, Signal]], analysis: Analysis
-) -> tuple[Shown, ...]:
-    rough = publication.rough_of_stratum(own)
-    middle = findings(stratum, rough.middle, analysis)
-    worst = bounds(rough.most, rough.least, analysis)
-    return tuple(
-        Shown(found, (stratum, found.signal) in harmed, bounded) for found, bounded in zip(middle, worst, strict=True)
-    )
+    stratum: str,
+    told: Mapping[str, Told],
+    whole: PairedCounts,
+    harmed: Collection[tuple[str, Signal]],
+    analysis: Analysis,
+) -> Iterator[Shown]:
+    cells = {name: count.cell for name, count in told.items()}
+    requests = {name: cells[name].least for name in _REQUESTS}
+
+    def at(end: Literal["least", "middle", "most"]) -> PairedCounts:
+        room = {name: requests["compared" if name == "flips" else "pairs"] for name in _FAILURES}
+        return PairedCounts(**requests, **{name: min(getattr(cells[name], end), room[name]) for name in _FAILURES})
+
+    worst = bounds(at("most"), at("least"), analysis)
+    for found, bounded in zip(findings(stratum, at("middle"), analysis), worst, strict=True):
+        yield Shown(found, (stratum, found.signal) in harmed, bounded, _is_known(found.signal, told, whole))
 
 
-def _missing(shown: Shown, alpha: float) -> float:
-    """With 0 to 10 failures, it is published as if there were none."""
-    found = shown.finding
-    seen = found.pairs if found.pairs >= MIN_PAIRS else 0
+def _is_known(signal: Signal, told: Mapping[str, Told], whole: PairedCounts) -> bool:
+    """Whether all counts that its figures rest on are; where all requests have few of one kind, their cell will do."""
+    failures = _FAILED[signal]
+    known = [told[name].is_known for name in failures]
+    enough = any(known) and all(k or getattr(whole, n) < MIN_SHOWN_COUNT for k, n in zip(known, failures, strict=True))
+    return enough and told["compared" if signal == "flips" else "pairs"].is_known
+
+
+def _missing(shown: Shown, pairs: Told, alpha: float) -> float:
+    """Return the missing requests. Few failures are published as if there were none."""
+    found, seen = shown.finding, shown.finding.pairs if pairs.is_known else 0
     if not shown.known:
         return _without_failures(shown, alpha) - seen
     needed = statistics.pairs_needed(found.failed, found.spared, found.pairs, found.margin, alpha)

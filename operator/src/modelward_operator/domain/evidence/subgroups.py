@@ -5,7 +5,7 @@ The verdict rests on exact counts; what is told of it is in domain/evidence/show
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from modelward_api.resources.modelversion import Analysis
@@ -17,7 +17,11 @@ from modelward_operator.domain.evidence.signals import Assessment
 
 
 def assess(
-    counts: PairedCounts, tripped: str | None, strata: Mapping[str, PairedCounts], analysis: Analysis
+    counts: PairedCounts,
+    tripped: str | None,
+    strata: Mapping[str, PairedCounts],
+    analysis: Analysis,
+    columns: Sequence[Collection[str]] = (),
 ) -> Assessment:
     """Judge the paired counts of all requests, and of each declared stratum of the subgroups (also of those without any pair).
 
@@ -25,6 +29,13 @@ def assess(
     in any is called with at most that chance. A pass needs each signal bounded in each stratum, with all of ``alpha``, as a
     challenger that harms one group must get past that group's own bound. Only a stratum that is shown to be less than
     ``subgroup_least_share`` of the requests is not waited for.
+
+    Args:
+        counts: Of the pairs of all requests.
+        tripped: Why a champion pod stopped asking the challenger, or None.
+        strata: The counts by stratum.
+        analysis: The margins.
+        columns: The strata of each column, which are published together; others are taken for those of one column.
     """
     if not strata:
         return signals.assess(counts, tripped, analysis)
@@ -34,7 +45,7 @@ def assess(
     share = analysis.alpha / (signals.tested(analysis) + 1)
     rejected, needed = statistics.e_bh([finding.log_evidence for finding in found], share)
     harmed = frozenset((found[i].stratum, found[i].signal) for i in rejected)
-    groups = Groups.of(counts.pairs, strata, harmed, needed, analysis)
+    groups = Groups.of(counts, _by_column(strata, columns), harmed, needed, analysis)
     counted = counts.pairs if any(own.pairs for own in strata.values()) else 0
     small = {stratum for stratum, own in strata.items() if is_too_small(own.pairs, counted, analysis)}
     if whole.verdict == "Harm":
@@ -62,3 +73,11 @@ def _bounded(whole: Assessment, groups: Groups, found: list[Finding], small: set
         )
     left = frozenset(unbounded & small)
     return replace(whole, message=whole.message + groups.exempt(left), subgroups=groups.evidence(passed_over=left))
+
+
+def _by_column(
+    strata: Mapping[str, PairedCounts], columns: Sequence[Collection[str]]
+) -> list[Mapping[str, PairedCounts]]:
+    declared = {stratum for column in columns for stratum in column}
+    everyone = [*columns, [stratum for stratum in strata if stratum not in declared]]
+    return [found for column in everyone if (found := {name: strata[name] for name in column if name in strata})]

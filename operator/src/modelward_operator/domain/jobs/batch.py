@@ -252,7 +252,8 @@ def is_complete(observation: BatchObservation) -> BatchStage | None:
     if observation.job is None or not observation.job.complete:
         return None
     counts = _counts(observation)
-    message = f"{counts['scored']} of {counts['rows']} rows scored"
+    least = "" if counts["invalid"] is not None else "at least "
+    message = f"{least}{counts['scored']} of {counts['rows']} rows scored"
     if _heard(observation) < observation.spec.shards:
         message += "; some pods were removed before their counts were read: see the shards' results for all"
     return BatchStage("Complete", Reason.SCORED, message)
@@ -345,7 +346,7 @@ def _counts(observation: BatchObservation) -> dict[str, int | None]:
     return {
         "rows": rows,
         "scored": sum(o.scored for o in shards),
-        "invalid": sum(o.invalid for o in shards),
+        "invalid": None if None in (told := [o.invalid for o in shards]) else sum(i or 0 for i in told),
         "rows_per_second": int(rows / seconds) if seconds else old.rows_per_second,
     }
 

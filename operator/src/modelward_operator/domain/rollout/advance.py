@@ -12,12 +12,12 @@ from modelward_api.resources.reasons import Reason
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.core.note import Note
-from modelward_operator.domain.core.record import Ledger, ModelRecord
+from modelward_operator.domain.core.record import Ledger, ModelRecord, Trial
 from modelward_operator.domain.drift import actions, monitoring
 from modelward_operator.domain.drift.actions import Alarm
 from modelward_operator.domain.evidence import ledger, subgroups
 from modelward_operator.domain.rollout import candidate as trial
-from modelward_operator.domain.rollout import decision_log, incumbents
+from modelward_operator.domain.rollout import decision_log, incumbents, trials
 from modelward_operator.domain.rollout.decision import Decision, LeaseOrder
 from modelward_operator.domain.rollout.failback import fail_back
 from modelward_operator.domain.rollout.incumbents import IncumbentContext
@@ -84,7 +84,12 @@ def _judge(observation: Observation, champion: Version | None, now: datetime) ->
         documents = observation.documents.get(champion.artifact.digest)
         total = ledger.profile_totals(observation.record.ledger, champion.artifact.digest)
         reference, digest = documents.reference if documents else None, champion.artifact.digest
-        watched = monitoring.Watched(champion.name, reference, total, digest, len(observation.monitors))
+        columns = tuple(subgroup.strata for subgroup in documents.signature.subgroups) if documents else ()
+        by_encounter = champion.spec.serving.count_by == "encounter"
+        copies = ledger.counting_pods(observation.record.ledger, digest) if by_encounter else 1
+        watched = monitoring.Watched(
+            champion.name, reference, total, digest, len(observation.monitors), copies, columns
+        )
     windows, detectors = observation.record.ledger.windows, observation.record.ledger.detectors
     return {
         m.name: monitoring.judge(m, watched, windows.get(m.name), now, detectors.get(m.name))
@@ -112,16 +117,16 @@ def _plan(observation: Observation, roles: Roles, drifting: str | None, now: dat
 def _candidate_context(
     observation: Observation, version: Version, champion: Version | None, now: datetime
 ) -> trial.CandidateContext:
-    counts, tripped, strata = PairedCounts(), None, {}
+    counts, tripped, strata, columns = PairedCounts(), None, {}, []
     if version.artifact and champion is not None and champion.artifact:
-        pair = version.artifact.digest, champion.artifact.digest
-        counts = ledger.paired_totals(observation.record.ledger, *pair)
-        totals = ledger.strata_totals(observation.record.ledger, *pair)
+        counts, told = trials.own_counts(observation.record, version, champion)
         told_by = observation.documents.get(champion.artifact.digest)
         declared = told_by.signature.strata if told_by else ()
-        strata = {stratum: totals.get(stratum, PairedCounts()) for stratum in dict.fromkeys((*declared, *totals))}
+        columns = [subgroup.strata for subgroup in told_by.signature.subgroups] if told_by else []
+        strata = {stratum: told.get(stratum, PairedCounts()) for stratum in dict.fromkeys((*declared, *told))}
         tripped = observation.tripped.get(version.artifact.digest)
-    assessment = subgroups.assess(counts, tripped, strata, version.spec.rollout.analysis)
+    analysis = trials.judged_by(observation.record, version, champion)
+    assessment = subgroups.assess(counts, tripped, strata, analysis, columns)
     before = decision_log.pairs_before_step(observation.record, version)
     documents = _documents(observation, version)
     return trial.CandidateContext(
@@ -187,7 +192,7 @@ def _decide(observation: Observation, roles: Roles, plan: ModelPlan, now: dateti
             if version_plan.phase == "Champion" and versions[name].is_autoscaled
         ),
         serve=serve,
-        leases=_leases(plan, versions, roles),
+        leases=_leases(plan, versions, roles, observation.record),
         keep=frozenset(invalid.name for invalid in observation.invalid),
         drop_finalizers=_finalizers_to_drop(observation, plan),
         notes=tuple(notes),
@@ -215,8 +220,26 @@ def _facts(observation: Observation, version: Version, plan: ModelPlan, record: 
     documents = _documents(observation, version)
     is_tried = plan.version_plans[version.name].phase in UNDER_WAY
     refused = observation.refused.get((plan.champion or "") if is_tried else version.name)
-    certificate = observation.certificates.get(version.name)
-    return Facts(observation.namespace, now, plan.counts, documents, record, observation.lost, refused, certificate)
+    known = record.ledger.trials.get(version.digest or "") if is_tried else None
+    changed = known is not None and known.analysis != version.spec.rollout.analysis
+    undivided = plan.champion if known is not None and _lacks_subgroups(observation, known) else None
+    return Facts(
+        observation.namespace,
+        now,
+        plan.counts,
+        documents,
+        record,
+        observation.lost,
+        refused,
+        observation.certificates.get(version.name),
+        analysis_changed=changed,
+        undivided=undivided,
+    )
+
+
+def _lacks_subgroups(observation: Observation, trial: Trial) -> bool:
+    documents = observation.documents.get(trial.champion)
+    return trial.analysis.subgroup_minimum > 0 and documents is not None and not documents.signature.subgroups
 
 
 def _documents(observation: Observation, version: Version) -> BundleDocuments | None:
@@ -238,11 +261,13 @@ def _workloads(
     return workloads
 
 
-def _leases(plan: ModelPlan, versions: Mapping[str, Version], roles: Roles) -> tuple[LeaseOrder, ...]:
+def _leases(
+    plan: ModelPlan, versions: Mapping[str, Version], roles: Roles, record: ModelRecord
+) -> tuple[LeaseOrder, ...]:
     champion = versions.get(plan.champion or "")
     if champion is None:
         return ()
-    orders = [_order_of_champion(plan, champion, versions)]
+    orders = [_order_of_champion(plan, champion, versions, record)]
     deadline = 1000 * seconds(champion.spec.rollout.analysis.latency_objective)
     for name, version_plan in plan.version_plans.items():
         if version_plan.phase == "Standby":  # it forwards clients with an old connection to the champion
@@ -251,12 +276,14 @@ def _leases(plan: ModelPlan, versions: Mapping[str, Version], roles: Roles) -> t
     return tuple(orders)
 
 
-def _order_of_champion(plan: ModelPlan, champion: Version, versions: Mapping[str, Version]) -> LeaseOrder:
+def _order_of_champion(
+    plan: ModelPlan, champion: Version, versions: Mapping[str, Version], record: ModelRecord
+) -> LeaseOrder:
     for name, version_plan in plan.version_plans.items():
         if name != champion.name and version_plan.phase in ("Canary", "Shadow", "Promoting"):
             version = versions[name]
             sticky = champion.spec.serving.sticky_header or version.spec.serving.sticky_header
-            deadline = 1000 * seconds(version.spec.rollout.analysis.latency_objective)
+            deadline = 1000 * seconds(trials.judged_by(record, version, champion).latency_objective)
             weight = so_far(version_plan.weight, version.ready_pods, version_plan.replicas)
             return LeaseOrder(champion.name, name, weight, version_plan.mirror, sticky, deadline)
     return LeaseOrder(champion.name, None)

@@ -11,6 +11,7 @@ from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.core.clock import stamp
 from modelward_operator.domain.core.record import DecisionRecord, Evidence, ModelRecord, Quarantine
 from modelward_operator.domain.evidence import ledger, publication
+from modelward_operator.domain.rollout import trials
 from modelward_operator.domain.rollout.observation import Observation, Version
 from modelward_operator.domain.rollout.plan import UNDER_WAY, VersionPlan
 from modelward_operator.domain.rollout.roles import quarantined
@@ -40,11 +41,12 @@ def next_record(
     challengers = [versions[name] for name, plan in plans.items() if plan.phase in UNDER_WAY]
     decisions = _decisions(observation, plans, counts, now)[-MAX_DECISIONS:]
     steps, exact = _steps(observation, plans, counts), _exact(observation.record, decisions, counts)
+    begun = trials.next_trials(observation, plans, leader)
     return ModelRecord(
         quarantined=_quarantines(observation, plans, leader.digest if leader else None, now)[-MAX_QUARANTINES:],
         decisions=decisions,
         ledger=ledger.keep_only(
-            observation.record.ledger.model_copy(update={"steps": steps, "decided": exact}),
+            observation.record.ledger.model_copy(update={"steps": steps, "decided": exact, "trials": begun}),
             _digests(challengers),
             _digests([leader] if leader else []),
             {monitor.name for monitor in observation.monitors},
@@ -127,19 +129,20 @@ def _decisions(
     versions = {v.name: v for v in observation.versions}
     for name, plan in plans.items():
         if plan.decides is not None and not _is_recorded(entries, versions[name], plan):
-            entries.append(_entry(versions, name, plan, plan.decides, counts, now))
+            entries.append(_entry(observation, name, plan, plan.decides, counts, now))
     return tuple(entries)
 
 
 def _entry(
-    versions: Mapping[str, Version], name: str, plan: VersionPlan, outcome: Outcome, counts: PairedCounts, now: datetime
+    observation: Observation, name: str, plan: VersionPlan, outcome: Outcome, counts: PairedCounts, now: datetime
 ) -> DecisionRecord:
+    versions = {v.name: v for v in observation.versions}
     version, champion = versions[name], versions.get(plan.champion or "")
     compared = plan.assessment is not None
     evidence = Evidence(
         challenger=version.digest,
         champion=champion.digest if champion else None,
-        analysis=version.spec.rollout.analysis,
+        analysis=trials.judged_by(observation.record, version, champion),
         counts=publication.rough(counts).middle if compared else PairedCounts(),
         signals=plan.assessment.signals if plan.assessment else (),
         subgroups=_strata(version, plan),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -55,6 +55,10 @@ class Facts:
     """Why one of its pods cannot use its TLS files any more."""
     orphan: Failure | None = None
     """That the champion's ModelVersion was deleted, and its pods serve on."""
+    analysis_changed: bool = False
+    """Whether its spec asks for another analysis than the one that judges its trial."""
+    undivided: str | None = None
+    """The champion, if its bundle declares no subgroups though the analysis asks for some."""
 
 
 def next_status(version: Version, plan: VersionPlan, facts: Facts) -> ModelVersionStatus:
@@ -238,7 +242,14 @@ def _details(version: Version, plan: VersionPlan, facts: Facts, available: bool)
                 ConditionType.ANALYSIS_PASSING, PASSING[plan.assessment.verdict], plan.assessment.reason, plan.message
             )
         )
-    return (*found, *_outcome(version, plan), *_retirement(plan), *_losses(version, plan, facts), _pause(plan))
+    return (
+        *found,
+        *_outcome(version, plan),
+        *_retirement(plan),
+        *_losses(version, plan, facts),
+        _pause(plan),
+        *_analysis(facts),
+    )
 
 
 def _outcome(version: Version, plan: VersionPlan) -> tuple[Detail, ...]:
@@ -286,3 +297,25 @@ def _pause(plan: VersionPlan) -> Detail:
         if plan.paused
         else absent(ConditionType.PAUSED)
     )
+
+
+def _analysis(facts: Facts) -> Iterator[Detail]:
+    """Yield the conditions about an analysis that is not what it seems to be."""
+    if facts.analysis_changed:
+        message = (
+            "spec.rollout.analysis was changed after the comparison had begun, which goes on with the analysis that it began "
+            "with: a margin that moves with the evidence would bound nothing. To compare anew, set spec.rollout.withdrawn, "
+            "then withdrawn: false and spec.rollout.release to status.rolledBackAt"
+        )
+        yield Detail(ConditionType.ANALYSIS_CURRENT, "False", Reason.ANALYSIS_CHANGED, message)
+    else:
+        yield absent(ConditionType.ANALYSIS_CURRENT)
+    if facts.undivided is not None:
+        message = (
+            f"spec.rollout.analysis.subgroupMinimum asks for requests in each subgroup, but the bundle of {facts.undivided}, "
+            "whose pods count, declares no subgroups: nothing is compared by subgroup. Train versions with "
+            "spec.evaluation.subgroups, or set subgroupMinimum: 0"
+        )
+        yield Detail(ConditionType.SUBGROUPS_DECLARED, "False", Reason.NO_SUBGROUPS, message)
+    else:
+        yield absent(ConditionType.SUBGROUPS_DECLARED)
