@@ -236,8 +236,8 @@ def strata(
 def nearest(reference: Sequence[int], counts: Sequence[int]) -> tuple[int, ...]:
     """Return a feature's counts for publication: within its rough cell, each is as close to the reference as possible.
 
-    Figures computed from them show about the smallest shift that fits, and rounding is not mistaken for a shift. The only large count
-    is published as what the others leave: its own cell would reveal them to a reader who knows the number of all rows.
+    Figures computed from them show about the smallest shift that fits, and rounding is not mistaken for a shift. The only large
+    count is published as what the others leave: its own cell would reveal them to a reader who knows the number of all rows.
     """
     rows, total = requests(sum(counts)), max(1, sum(reference))
     most_of_others = (MIN_SHOWN_COUNT - 1) * (len(counts) - 1)
