@@ -12,7 +12,7 @@ NODES ?= 2
 PROSE := README.md CHANGELOG.md docs crds operator serving training charts examples tests
 # The first half goes to the first process, with the API server that it starts; who has nothing left takes from the other's end.
 TESTS := tests/contract/api tests/contract/operator tests/contract tests/faults tests/unit
-PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
+PARALLEL := --numprocesses auto --maxprocesses 4
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -49,13 +49,13 @@ lint: environment ## The part of make check that runs no tests
 	$(RUN) codespell $(PROSE)
 
 quick: environment ## The part of make check that runs tests
-	$(RUN) pytest $(PARALLEL) -m "not slow" $(TESTS)
+	$(RUN) pytest $(PARALLEL) --dist worksteal -m "not slow" $(TESTS)
 
 slow: environment clients ## The tests that make check leaves out: simulations, fuzzing, other clients, crash matrices, enclosures
-	$(RUN) pytest $(PARALLEL) -m slow $(TESTS)
+	$(RUN) pytest $(PARALLEL) --dist loadfile -m slow $(TESTS)
 
 coverage: environment ## Which lines and branches the tests of make check run: a summary, and build/coverage/index.html
-	$(RUN) pytest $(PARALLEL) -m "not slow" --cov --cov-config pyproject.toml --cov-report term --cov-report html tests/unit tests/contract
+	$(RUN) pytest $(PARALLEL) --dist worksteal -m "not slow" --cov --cov-config pyproject.toml --cov-report term --cov-report html tests/unit tests/contract
 
 mutants: environment ## Mutation tests of the evidence and the rollout's checks: the score is written into docs/testing.md
 	$(UV) sync --frozen --all-packages --group mutants --quiet

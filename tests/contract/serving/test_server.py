@@ -26,8 +26,8 @@ def test_the_protocol_is_spoken(launch):
     assert httpx.get(f"{base}/v2/models/mortality").json()["versions"] == ["1.0.0"]
     assert httpx.get(f"{base}/v2/models/mortality/ready").status_code == 200
     assert "modelward_requests_total" in httpx.get(f"{base}/metrics").text
-    assert "BentoML" in httpx.get(f"{base}/").text, "every other path is BentoML's"
-    predicted = httpx.post(f"{base}/predict", json={"inputs": {"age": [55], "sex": ["f"]}}).json()
+    assert "BentoML" in httpx.get(f"{base}/", timeout=30).text, "every other path is BentoML's"
+    predicted = httpx.post(f"{base}/predict", json={"inputs": {"age": [55], "sex": ["f"]}}, timeout=30).json()
     assert predicted["decision"] == [True]
 
 

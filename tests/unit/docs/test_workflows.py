@@ -23,6 +23,13 @@ def test_a_workflow_may_only_read_and_its_actions_are_pinned(path):
             assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", used), f"{used}: pin a commit, a tag can be moved"
 
 
+def test_a_job_that_does_not_run_as_root_keeps_its_cluster_where_it_may_write():
+    jobs = [job for path in WORKFLOWS for job in yaml.safe_load(path.read_text())["jobs"].values()]
+    roots = [job.get("env", {}).get("MODELWARD_CLUSTER_ROOT", "/var/lib") for job in jobs if "container" not in job]
+    assert roots
+    assert all(root.startswith("/tmp/") for root in roots)
+
+
 def test_the_workflows_run_the_same_commands_as_people():
     steps = [
         step.get("run", "")

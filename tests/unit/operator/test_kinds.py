@@ -8,6 +8,7 @@ from typing import get_args, get_type_hints
 import pytest
 import yaml
 
+from modelward_api.resources import kinds
 from modelward_api.resources.driftmonitor import Action
 from modelward_operator.domain.core.note import Note
 from modelward_operator.domain.drift.actions import ACTIONS
@@ -23,10 +24,7 @@ from modelward_operator.engine.watch.resync import keys_of
 from modelward_operator.manifests.settings import Settings
 
 REPOSITORY = Path(__file__).parents[3]
-DEFINED = {
-    document["spec"]["names"]["kind"]: document["spec"]["names"]["plural"]
-    for document in (yaml.safe_load(path.read_text()) for path in (REPOSITORY / "crds").glob("*.yaml"))
-}
+DEFINED = {kind.name: kind.plural for kind in kinds.KINDS}
 """The kinds of the API: by kind, the plural."""
 PEOPLES = [kind for kind in KINDS if not kind.ours]
 

@@ -186,18 +186,24 @@ def edges(seen: Observation, decision: Decision) -> Iterator[Edge]:
             yield before[name], status.phase, _reason(status)
 
 
-def walks() -> Iterator[tuple[Observation, Decision]]:
+def walks(number: int = WALKS) -> Iterator[tuple[Observation, Decision]]:
     """Many lives, one after the other."""
-    for seed in range(WALKS):
+    for seed in range(number):
         yield from walk(seed)
 
 
-def diagram(lives: Iterable[tuple[Observation, Decision]]) -> str:
-    """All changes of phase that were seen, as Mermaid draws them."""
+def changes(lives: Iterable[tuple[Observation, Decision]]) -> dict[tuple[str, str], set[str]]:
+    """The reasons of all changes of phase that were seen, by the phases before and after."""
     found: dict[tuple[str, str], set[str]] = defaultdict(set)
     for seen, decision in lives:
         for before, after, reason in edges(seen, decision):
             found[before, after].add(reason)
+    return found
+
+
+def diagram(lives: Iterable[tuple[Observation, Decision]]) -> str:
+    """All changes of phase that were seen, as Mermaid draws them."""
+    found = changes(lives)
     lines = [f"    {a} --> {b}: {', '.join(sorted(reasons))}" for (a, b), reasons in sorted(found.items())]
     return "\n".join(("```mermaid", "stateDiagram-v2", *lines, "```"))
 

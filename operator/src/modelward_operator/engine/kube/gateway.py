@@ -11,6 +11,8 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from modelward_api import API_VERSION, names
+from modelward_api.resources import kinds
+from modelward_api.resources.kinds import Kind
 from modelward_operator.engine.telemetry import metrics
 
 Manifest = dict[str, Any]
@@ -61,10 +63,15 @@ class Resource:
         return group, version
 
 
-MODEL_VERSIONS = Resource(API_VERSION, "ModelVersion", "modelversions")
-TRAINING_JOBS = Resource(API_VERSION, "TrainingJob", "trainingjobs")
-DRIFT_MONITORS = Resource(API_VERSION, "DriftMonitor", "driftmonitors")
-SCORE_BATCHES = Resource(API_VERSION, "ScoreBatch", "scorebatches")
+def _of(kind: Kind) -> Resource:
+    """Return the location of a kind of Modelward's API."""
+    return Resource(API_VERSION, kind.name, kind.plural)
+
+
+MODEL_VERSIONS = _of(kinds.MODEL_VERSION)
+TRAINING_JOBS = _of(kinds.TRAINING_JOB)
+DRIFT_MONITORS = _of(kinds.DRIFT_MONITOR)
+SCORE_BATCHES = _of(kinds.SCORE_BATCH)
 DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
 SERVICES = Resource("v1", "Service", "services")
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
