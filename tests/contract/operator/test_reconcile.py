@@ -455,6 +455,25 @@ async def test_callers_keep_the_pods_of_a_champion_that_is_deleted_while_the_ope
     assert (await harness.status("v2"))["phase"] == "Verifying"
 
 
+async def test_people_see_that_the_champion_was_deleted_while_no_version_can_replace_it(harness):
+    operate, _ = await champion(harness)
+    await harness.version("v2")
+    await harness.say_phase("v2", "Failed")
+    delete(harness, "v1")
+    for _ in range(3):
+        await operate(harness.key)
+    assert (await harness.get(api.SERVICES, MODEL))["spec"]["selector"][names.MODEL_VERSION] == "v1"
+    listed = harness.plane.kubectl("get", "mv", "v2", "--namespace", harness.namespace)
+    assert "DeletionHeld" in listed.stdout
+    events = [e for e in await harness.gateway.list(api.EVENTS, harness.namespace) if e["reason"] == "DeletionHeld"]
+    assert [(e["involvedObject"]["name"], e["type"]) for e in events] == [("v2", "Warning")]
+    assert "v1 was deleted, and its pods keep serving traffic" in events[0]["message"]
+    await harness.version("v1")
+    for _ in range(2):
+        await operate(harness.key)
+    assert await harness.condition("v2", "ChampionPresent") == {}
+
+
 async def test_a_standby_takes_over_from_a_champion_that_is_deleted_before_its_pods_go(harness):
     operate, _ = await champion(harness)
     await harness.version("v2", rollout={"strategy": "direct"})

@@ -60,6 +60,7 @@ MODEL_VERSION = Kind(
         PrintColumn("Weight", "number", ".status.weight.requested"),
         PrintColumn("Verdict", "string", ".status.verdict"),
         PrintColumn("Ready", "string", '.status.conditions[?(@.type=="Ready")].status'),
+        PrintColumn("Warning", "string", '.status.conditions[?(@.type=="ChampionPresent")].reason'),
         _AGE,
         _MESSAGE,
     ),

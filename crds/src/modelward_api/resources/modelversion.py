@@ -577,7 +577,7 @@ class ModelVersionStatus(Document):
         Field(
             description="Ready, Reconciling and Stalled (kstatus), ArtifactVerified, ParityVerified, Available, AnalysisPassing, "
             "Promoted, Paused, RolledBack, Retired (a retired version has no pods and no condition Ready), TlsReady, LeaseTaken, "
-            "RecordKept, Applied.",
+            "RecordKept, ChampionPresent, Applied.",
         ),
     ] = ()
     history: Annotated[

@@ -52,6 +52,10 @@ class ConditionType(StrEnum):
         "RecordKept",
         "False for a day after the record of decisions or the quarantine was deleted, or counts could not be opened.",
     )
+    CHAMPION_PRESENT = (
+        "ChampionPresent",
+        "False while the model's champion is a version whose ModelVersion was deleted; absent otherwise.",
+    )
     APPLIED = "Applied", "False while the API server refuses a write for the version; absent otherwise."
     DRIFTING = "Drifting", "The monitor calls drift. Its reason is the monitor's state."
     SUSPENDED = "Suspended", "spec.suspend holds the job."

@@ -332,7 +332,30 @@ def test_deleting_the_champion_is_held_while_other_versions_exist():
     decision = decide(observed(champion(deleting=True), version("v2", "Failed"), serves="v1"))
     assert decision.drop_finalizers == frozenset()
     assert decision.workloads == {"v1": 1}
-    assert "Deletion is held" in decision.statuses["v1"].message
+    assert "v1 was deleted, and its pods keep serving traffic" in decision.statuses["v1"].message
+
+
+@pytest.mark.parametrize("phase", ["Failed", "RolledBack", "Retired", "Quarantined", "Pending"])
+def test_the_versions_that_are_left_say_that_the_champion_was_deleted_and_an_event_says_it_once(phase):
+    left = version("v2", phase)
+    seen = observed(champion(deleting=True), left, serves="v1")
+    decision = decide(seen)
+    told = condition(decision, "v2", "ChampionPresent")
+    assert (told.status, told.reason) == ("False", "DeletionHeld")
+    assert "v1 was deleted" in told.message
+    events = [note for note in decision.notes if note.reason == "DeletionHeld"]
+    assert [(note.name, note.type, note.message) for note in events] == [("v2", "Warning", told.message)]
+    left = replace(left, status=decision.statuses["v2"])
+    assert [
+        n for n in decide(replace(seen, versions=(seen.versions[0], left))).notes if n.reason == "DeletionHeld"
+    ] == []
+    back = decide(replace(seen, versions=(champion(), left)))
+    assert condition(back, "v2", "ChampionPresent") is None
+
+
+def test_a_champion_that_is_withdrawn_is_not_said_to_be_deleted():
+    decision = decide(observed(champion(rollout={"withdrawn": True}), version("v2", "Failed"), serves="v1"))
+    assert condition(decision, "v2", "ChampionPresent") is None
 
 
 REPLACED = {

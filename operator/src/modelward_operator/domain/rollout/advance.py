@@ -25,7 +25,7 @@ from modelward_operator.domain.rollout.observation import InvalidVersion, Observ
 from modelward_operator.domain.rollout.plan import ENDED, UNDER_WAY, VersionPlan
 from modelward_operator.domain.rollout.roles import Roles, assign_roles, selected
 from modelward_operator.domain.rollout.size import so_far
-from modelward_operator.domain.rollout.status import Facts, invalid_status, lost_note, next_status, note
+from modelward_operator.domain.rollout.status import Facts, invalid_status, lost_note, next_status, note, orphan_note
 
 ROLLOUT_PERIOD, START_PERIOD, STANDBY_PERIOD, QUIET_PERIOD, AT_ONCE = 1.0, 3.0, 10.0, 60.0, 0.2
 """Seconds between two reconciles without an event. A challenger's lease lives ten seconds, a standby's thirty."""
@@ -159,14 +159,18 @@ def _decide(observation: Observation, roles: Roles, plan: ModelPlan, now: dateti
     versions = {v.name: v for v in observation.versions}
     version_plans = _with_shares(plan, roles)
     record = decision_log.next_record(observation, version_plans, plan.champion, plan.counts, now)
+    orphan = _orphan(plan)
     statuses = {}
     notes: list[Note] = []
     for name, version_plan in version_plans.items():
         version = versions[name]
-        statuses[name] = next_status(version, version_plan, _facts(observation, version, plan, record, now))
+        facts = replace(
+            _facts(observation, version, plan, record, now), orphan=None if name == plan.champion else orphan
+        )
+        statuses[name] = next_status(version, version_plan, facts)
         told = note(version, version_plan)
         notes += [told] if told else []
-    notes += [lost] if (lost := lost_note(observation)) else []
+    notes += [told for told in (lost_note(observation), orphan_note(observation, orphan)) if told is not None]
     for invalid in observation.invalid:
         statuses[invalid.name] = invalid_status(invalid, now)
     serve = next(
@@ -189,6 +193,13 @@ def _decide(observation: Observation, roles: Roles, plan: ModelPlan, now: dateti
         notes=tuple(notes),
         requeue_after=_period(observation, version_plans, serve),
     )
+
+
+def _orphan(plan: ModelPlan) -> Failure | None:
+    """Return what the other versions say while the champion's ModelVersion is deleted."""
+    champion = plan.version_plans.get(plan.champion or "")
+    held = champion is not None and champion.reason == Reason.DELETION_HELD
+    return Failure(champion.reason, champion.message) if held and champion is not None else None
 
 
 def _with_shares(plan: ModelPlan, roles: Roles) -> dict[str, VersionPlan]:

@@ -228,7 +228,9 @@ def _held(context: IncumbentContext, size: int) -> VersionPlan:
             if replaced
             else "Apply another version, or delete all versions of the model"
         )
-        message = f"Deletion is held while this version serves traffic. {remedy}"
+        message = (
+            f"{version.name} was deleted, and its pods keep serving traffic until another version replaces it. {remedy}"
+        )
         return VersionPlan("Champion", Reason.DELETION_HELD, message, replicas=size, serve=True, stalled=not replaced)
     if predecessor is not None:
         message = f"{withdrawal(version)}. It serves traffic until {predecessor.name} is ready"

@@ -21,12 +21,15 @@ from modelward_operator.domain.evidence import publication
 from modelward_operator.domain.rollout.decision_log import decided
 from modelward_operator.domain.rollout.observation import InvalidVersion, Observation, Version
 from modelward_operator.domain.rollout.plan import ENDED, REFUSED, UNDER_WAY, VersionPlan
+from modelward_operator.domain.rollout.roles import age
 
 MAX_TRANSITIONS = 16
 LEASED = ConditionType.LEASE_TAKEN
 """The condition that is False while a pod refuses its lease; set on its version and on the challenger."""
 KEPT = ConditionType.RECORD_KEPT
 """The condition that is False for a day after the record or the quarantine was deleted."""
+CHAMPION = ConditionType.CHAMPION_PRESENT
+"""The condition of all other versions that is False while the champion's ModelVersion is deleted."""
 LOSS_IS_TOLD = 86_400.0
 """Seconds."""
 _GROWTH_WORTH_TELLING = 1.05
@@ -50,6 +53,8 @@ class Facts:
     """Why one of its pods, or of the champion's that would forward to it, refuses its lease."""
     certificate: Failure | None = None
     """Why one of its pods cannot use its TLS files any more."""
+    orphan: Failure | None = None
+    """That the champion's ModelVersion was deleted, and its pods serve on."""
 
 
 def next_status(version: Version, plan: VersionPlan, facts: Facts) -> ModelVersionStatus:
@@ -184,6 +189,16 @@ def lost_note(observation: Observation) -> Note | None:
     return Note("ModelVersion", first.name, "Warning", Reason.RECORD_LOST, observation.lost)
 
 
+def orphan_note(observation: Observation, orphan: Failure | None) -> Note | None:
+    """Return the Event of a deleted champion, once: afterwards a condition shows it."""
+    versions = [v for v in observation.versions if not v.deleting]
+    told = [find(v.status.conditions, CHAMPION) for v in versions]
+    if orphan is None or not versions or any(c and c.message == orphan.message for c in told):
+        return None
+    newest = max(versions, key=age)
+    return Note("ModelVersion", newest.name, "Warning", orphan.reason, orphan.message)
+
+
 def _tls(version: Version, certificate: Failure | None) -> Detail:
     failure = next((p.failure for p in version.pods if p.failure and p.failure.reason in TLS_FAILURES), certificate)
     if failure is not None:
@@ -236,12 +251,14 @@ def _retirement(plan: VersionPlan) -> tuple[Detail, ...]:
 
 
 def _losses(version: Version, plan: VersionPlan, facts: Facts) -> tuple[Detail, ...]:
-    """Return the conditions about a lost record and a refused lease."""
+    """Return the conditions about a lost record, a deleted champion and a refused lease."""
     found = []
     if facts.lost is not None and plan.phase not in ENDED:
         found.append(Detail(KEPT, "False", Reason.RECORD_LOST, facts.lost))
     elif _is_past(version, facts):
         found.append(absent(KEPT))
+    orphan = facts.orphan
+    found.append(Detail(CHAMPION, "False", orphan.reason, orphan.message) if orphan else absent(CHAMPION))
     if facts.refused is not None and plan.phase not in ENDED:
         found.append(Detail(LEASED, "False", facts.refused.reason, facts.refused.message))
     else:
