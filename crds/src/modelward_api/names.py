@@ -61,13 +61,14 @@ PARITY_FILE = "parity.json"
 GOLDEN_FILE = "golden.json"
 LINEAGE_FILE = "lineage.json"
 EXPLAINER_FILE = "explainer.json"
+"""Optional: a bundle without it is served, and not explained."""
 BUNDLE_FILES = frozenset(
     {
         MANIFEST_FILE, MODEL_FILE, SIGNATURE_FILE, REFERENCE_FILE, EVALUATION_FILE, PARITY_FILE, GOLDEN_FILE, LINEAGE_FILE,
         EXPLAINER_FILE,
     }
 )  # fmt: skip
-"""Optional: a bundle without it is served, and not explained."""
+"""The files that a bundle may have. A bundle with any other file is refused: a file that training adds is named here first."""
 
 SCORE = "score"
 """The one output of a bundle's ONNX graph, FP32 [n, 1], P(positive); also the score's name in profiles."""

@@ -8,7 +8,7 @@ import tarfile
 
 import pytest
 
-from modelward_api.bundle.documents import TreeExplainer, UnverifiedBundleError
+from modelward_api.bundle.documents import Manifest, TreeExplainer, UnverifiedBundleError, file_digest
 from modelward_serving.model import bundle
 from modelward_serving.model.fetch import fetch
 from modelward_serving.model.fetch import run as fetched
@@ -73,6 +73,20 @@ def test_another_digest_is_refused(made):
     with pytest.raises(UnverifiedBundleError, match="its digest is") as caught:
         bundle.load(made[0], "sha256:" + "0" * 64)
     assert caught.value.reason == "DigestMismatch"
+
+
+def test_a_file_that_no_release_knows_is_refused_though_the_manifest_lists_it_and_its_name_is_not_told(made):
+    directory, _ = made
+    listed = Manifest.model_validate_json((directory / "manifest.json").read_bytes())
+    (directory / "PATIENT-7f3.csv").write_text("63,f")
+    files = {**listed.files, "PATIENT-7f3.csv": file_digest(b"63,f")}
+    forged = listed.model_copy(update={"files": files})
+    (directory / "manifest.json").write_bytes(forged.canonical())
+    with pytest.raises(UnverifiedBundleError, match="1 files are unknown to this release") as caught:
+        bundle.load(directory, forged.digest)
+    assert "PATIENT" not in str(caught.value)
+    with pytest.raises(UnverifiedBundleError, match="1 files are unknown"):
+        bundle.unpack(archive(directory), forged.digest)
 
 
 def test_a_changed_file_is_refused(made):

@@ -86,6 +86,9 @@ def verify(files: dict[str, bytes], digest: str) -> Manifest:
     present = set(files) - UNLISTED
     if extra := present - set(manifest.files):
         raise UnverifiedBundleError(f"{len(extra)} files are not listed in the manifest")
+    if unknown := set(manifest.files) - names.BUNDLE_FILES:
+        remedy = "upgrade Modelward, or train the model again with this release"
+        raise UnverifiedBundleError(f"{len(unknown)} files are unknown to this release: {remedy}")
     for name, expected in manifest.files.items():
         if name not in files:
             raise UnverifiedBundleError(f"{_told(name)} is missing")
