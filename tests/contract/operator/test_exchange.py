@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gzip
+import resource
 import time
 
 import pytest
@@ -178,6 +181,63 @@ async def test_a_lease_that_a_pod_refuses_stands_in_the_conditions_until_it_is_t
     pod.refuses, pod.distrusts = None, False
     await operate(harness.key)
     assert await harness.condition("v1", "LeaseTaken") == {}
+
+
+class Compromised:
+    """What answers in a pod's place: these bytes first, then this part again and again."""
+
+    def __init__(self, first: bytes, part: bytes = b"") -> None:
+        self._first, self._part = first, part
+        self.taken = 0
+        """Bytes that the operator took, or that wait for it in the kernel."""
+
+    async def __call__(self, reader, writer):
+        with contextlib.suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(self._first)
+            while self._part:
+                writer.write(self._part)
+                await writer.drain()
+                self.taken += len(self._part)
+        writer.close()
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+BOMB = gzip.compress(b"[" * 100_000_000, 9)
+ANSWERS = {
+    "huge": (OK + b"content-length: 10000000000\r\n\r\n", b" " * (1 << 20)),
+    "endless": (OK + b"transfer-encoding: chunked\r\n\r\n", b"100000\r\n" + b" " * (1 << 20) + b"\r\n"),
+    "an endless head": (OK, b"x-a: " + b"a" * 1000 + b"\r\n"),
+    "a refusal without end": (b"HTTP/1.1 401 no\r\ncontent-length: 10000000000\r\n\r\n", b" " * (1 << 20)),
+    "a small one that unpacks to a large one": (
+        OK + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(BOMB) + BOMB,
+        b"",
+    ),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
+async def test_a_compromised_pod_cannot_exhaust_the_operator_and_keeps_no_other_pod_from_its_lease(harness, answer):
+    bad, good = await harness.pod("v1", server=False), await harness.pod("v1")
+    place = Compromised(*answer)
+    async with await asyncio.start_server(place, bad.ip, harness.port):
+        found, talk, began = await versions(harness), exchange(harness), time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        answers = await talk.order(IssuedLeases(), found, [HALF])
+        await talk.documents(found.values())
+        assert time.monotonic() - began < 6
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+    assert [told.pod for told in answers] == [good.name]
+    assert place.taken < 64 << 20
+
+
+async def test_a_pod_cannot_send_the_operator_elsewhere(harness):
+    bad, other = await harness.pod("v1", server=False), await harness.pod("v2")
+    place = f"http://{other.ip}:{harness.port}/v1/exchange".encode()
+    moved = b"HTTP/1.1 307 elsewhere\r\nlocation: %b\r\ncontent-length: 0\r\n\r\n" % place
+    async with await asyncio.start_server(Compromised(moved), bad.ip, harness.port):
+        assert await exchange(harness).order(IssuedLeases(), await versions(harness), [HALF]) == []
+    assert other.asked == []
 
 
 @pytest.mark.parametrize("reason", ["TlsSecretMissing", "TlsSecretUnusable"])

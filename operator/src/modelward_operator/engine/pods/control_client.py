@@ -22,6 +22,7 @@ from modelward_operator.domain.core.failure import Failure
 from modelward_operator.domain.rollout.decision import LeaseOrder
 from modelward_operator.domain.rollout.observation import Pod, Version
 from modelward_operator.domain.rollout.plan import ENDED
+from modelward_operator.engine.pods.answers import CAREFUL, content_of
 from modelward_operator.engine.pods.request_signing import Signer
 
 log = logging.getLogger(__name__)
@@ -224,8 +225,10 @@ class Exchange:
         headers = {"Authorization": f"Bearer {self.signer.sign(pod.uid, method, path, body)}"}
         if body:
             headers["Content-Type"] = "application/json"
-        async with self._session.request(method, url, data=body or None, headers=headers, timeout=TIMEOUT) as answer:
-            content = await answer.read()
+        async with self._session.request(
+            method, url, data=body or None, headers=headers, timeout=TIMEOUT, **CAREFUL
+        ) as answer:
+            content = await content_of(answer)
             if answer.status == 401:
                 log.warning(
                     "pod %s rejected the operator's signature: %s", pod.name, content[:300].decode(errors="replace")

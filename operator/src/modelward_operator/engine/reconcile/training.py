@@ -19,6 +19,7 @@ from modelward_operator.domain.jobs import training
 from modelward_operator.domain.jobs.training import TrainingDecision, TrainingObservation, version_name
 from modelward_operator.engine.kube import gateway as api
 from modelward_operator.engine.kube.gateway import Gateway, InvalidObjectError, Manifest
+from modelward_operator.engine.pods.answers import CAREFUL, content_of
 from modelward_operator.engine.queue import Key
 from modelward_operator.engine.reconcile import jobs, stalled
 from modelward_operator.engine.reconcile.attempts import CONFLICT_RETRY
@@ -30,6 +31,8 @@ from modelward_operator.manifests import training as manifests
 from modelward_operator.manifests.settings import Settings
 
 Train = Callable[[TrainingObservation, datetime], TrainingDecision]
+MAX_PROGRESS = 64 * 1024
+"""Bytes of a training pod's progress."""
 UNTIL_COLLECTED = 1.0
 """Seconds until the next look at objects that the garbage collector is about to remove."""
 
@@ -130,8 +133,8 @@ class TrainingReconciler:
             return None
         url = f"http://{pod_status['podIP']}:{self.progress_port}{names.PROGRESS_PATH}"
         try:
-            async with self.session.get(url, timeout=aiohttp.ClientTimeout(total=2)) as answer:
-                return TrainingProgress.model_validate_json(await answer.read())
+            async with self.session.get(url, timeout=aiohttp.ClientTimeout(total=2), **CAREFUL) as answer:
+                return TrainingProgress.model_validate_json(await content_of(answer, MAX_PROGRESS))
         except (aiohttp.ClientError, TimeoutError, OSError, ValidationError):
             return None
 
