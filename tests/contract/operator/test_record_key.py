@@ -213,3 +213,52 @@ async def test_a_rollout_whose_counts_are_lost_goes_on_from_nothing_and_promotes
     events = await harness.gateway.list(api.EVENTS, harness.namespace)
     assert [event["reason"] for event in events].count("RecordLost") == 1
     assert (await harness.get(api.CONFIG_MAPS, RECORD))["data"]["decisions.json"] == decisions
+
+
+QUARANTINED = {"version": "9.0.0", "reason": "ErrorRate", "message": "m", "time": "2026-01-01T00:00:00Z"}
+
+
+async def an_earlier_release_writes(harness, record, *digests):  # noqa: F811
+    """The record as releases wrote it before counts were sealed."""
+    ledger = gzip.compress(json.dumps(record.ledger.to_json()).encode())
+    known = [{"digest": digest(number), **QUARANTINED} for number in digests]
+    change = {
+        "data": {records.RECORD: json.dumps({"quarantined": known})},
+        "binaryData": {LEDGER: base64.b64encode(ledger).decode()},
+    }
+    await harness.gateway.patch(api.CONFIG_MAPS, harness.namespace, RECORD, change)
+
+
+def quarantine(script):
+    return {entry.digest for entry in script.seen[-1].record.quarantined}
+
+
+async def test_operators_of_two_releases_that_alternate_lose_no_quarantine_and_no_count_in_silence(harness):  # noqa: F811
+    await counted(harness)
+    record = (await kept(harness, KEY)).record
+    await an_earlier_release_writes(harness, record, "7")
+    upgraded = Remember()
+    await harness.reconciler(upgraded, epoch=2, record_key=Keeper(replace(KEY, reads_plain=True)))(harness.key)
+    assert (upgraded.counts(), quarantine(upgraded), upgraded.seen[-1].lost) == (COUNTS, {digest("7")}, None)
+
+    # The earlier release leads again: it cannot read a sealed ledger, so it says so and writes nothing else.
+    sealed = base64.b64decode((await harness.get(api.CONFIG_MAPS, RECORD))["binaryData"][LEDGER])
+    with pytest.raises(OSError, match="Not a gzipped file"):
+        gzip.decompress(sealed)
+    held = {"type": "Stalled", "status": "True", "reason": "RecordUnreadable", "message": "m"}
+    held["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+    await harness.say(api.MODEL_VERSIONS, "v1", {"phase": "Champion", "conditions": [held]})
+    again = Remember()
+    await harness.reconciler(again, epoch=4)(harness.key)
+    assert (again.counts(), quarantine(again), again.seen[-1].lost) == (COUNTS, {digest("7")}, None)
+    await harness.reconciler(epoch=5)(harness.key)
+    assert await harness.condition("v1", "Stalled") == {}
+
+    # A downgrade as docs/security.md has it, a rollback under the earlier release, and an upgrade once more.
+    await an_earlier_release_writes(harness, record, "7", "8")
+    last = Remember()
+    await harness.reconciler(last, epoch=7)(harness.key)
+    assert quarantine(last) == {digest("7"), digest("8")}
+    assert last.counts() == PairedCounts()
+    assert "cannot be opened" in last.seen[-1].lost
+    assert (await kept(harness, KEY)).sealed
