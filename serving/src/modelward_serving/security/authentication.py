@@ -88,10 +88,20 @@ class KeysAtUrl:
                 try:
                     async with session.get(self._url) as answer:
                         answer.raise_for_status()
-                        self._keys = parse(await answer.content.read(MAX_KEY_SET))
+                        self._keys = parse(await _content_of(answer))
                 except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                     log.warning("callers: cannot fetch the keys at %s: %s", self._url, type(error).__name__)
                 await asyncio.sleep(PERIOD if self._keys else SOON)
+
+
+async def _content_of(answer: aiohttp.ClientResponse) -> bytes:
+    """Return the body of a response. One read would return only what has arrived so far."""
+    content = b""
+    async for part in answer.content.iter_any():
+        content += part
+        if len(content) > MAX_KEY_SET:
+            raise ValueError("a key set is too large")
+    return content
 
 
 class Authenticator:
