@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Literal, Protocol
@@ -150,14 +150,15 @@ class _Answer:
         await asyncio.sleep(0.001)
         await self._awake.wait()
         self._content = await self._network.ask(*self._request)
+        self.content = self
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.sleep(0.001)
         await self._awake.wait()
 
-    async def read(self) -> bytes:
-        return self._content
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        yield self._content
 
     def raise_for_status(self) -> None:
         pass

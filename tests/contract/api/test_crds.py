@@ -485,7 +485,7 @@ def test_explain_reads_like_documentation(control_plane, path, sentences):
 
 
 COLUMNS = {
-    "mv": "NAME MODEL VERSION PHASE WEIGHT VERDICT READY AGE",
+    "mv": "NAME MODEL VERSION PHASE WEIGHT VERDICT READY WARNING AGE",
     "tj": "NAME MODEL VERSION PHASE STEP AUROC AGE",
     "dm": "NAME MODEL STATE WORST FEATURE EVIDENCE AGE",
     "sb": "NAME MODEL VERSION PHASE ROWS AGE",

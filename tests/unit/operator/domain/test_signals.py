@@ -12,6 +12,7 @@ from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.evidence import signals
 from modelward_operator.domain.evidence.registry import OTHER_COUNTS, SIGNALS
 from modelward_operator.domain.evidence.signals import WORDS, assess
+from tests.support.builders import clean
 
 NAMES = [signal.name for signal in SIGNALS]
 ALL_ALLOWED = {signal.allowance: 1.0 for signal in SIGNALS if signal.allowance is not None}
@@ -28,6 +29,14 @@ def test_the_api_knows_each_signal_that_it_is_told(evidence, field):
     told = [name for part in (annotation, *get_args(annotation)) for name in get_args(part) if isinstance(name, str)]
     assert set(told) == set(NAMES) if evidence is SignalEvidence else set(told) < set(NAMES)
     assert f"{', '.join(told[:-1])} or {told[-1]}" in description
+
+
+def test_a_hold_whose_estimate_is_above_its_margin_speaks_of_the_present_rate_only_for_a_pass_may_follow():
+    early = assess(clean(100, errors_challenger=6), None, Analysis())
+    assert early.verdict == "Hold"
+    assert early.message.endswith("margin 2%: no pass at the present rate, no proof of harm either")
+    later = assess(clean(6000, errors_challenger=6), None, Analysis())
+    assert later.verdict == "Pass"
 
 
 def test_each_signal_has_its_words():

@@ -265,7 +265,7 @@ class Groups:
         more = f" ({_counted(others, 'more group')} may, too)" if others else ""
         below = f"{WORDS[found.signal]} below {percent(found.margin)}"
         if isinf(missing):
-            return f"no pass in sight for {found.stratum}: it cannot show {below}"
+            return f"no pass for {found.stratum} at the present rate: it does not show {below} so far"
         if missing <= 0:
             return f"{found.stratum} has yet to show {below}{more}"
         if shown.known:

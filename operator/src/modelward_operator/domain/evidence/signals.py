@@ -234,7 +234,7 @@ def _hold_message(held: list[SignalEvidence]) -> str:
         estimate = percent(signal.estimate or 0.0)
         return (
             f"Holding: {WORDS[signal.name]} at {estimate} after {signal.samples} requests, "
-            f"margin {percent(signal.threshold)}: no pass in sight, no proof of harm either"
+            f"margin {percent(signal.threshold)}: no pass at the present rate, no proof of harm either"
         )
     signal = max(held, key=lambda s: (s.samples_needed or 0) / max(1, s.samples))
     progress = f"Holding: {signal.samples} of at least {signal.samples_needed} requests"

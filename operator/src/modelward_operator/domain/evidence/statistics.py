@@ -164,7 +164,7 @@ def pairs_needed(only_challenger: int, only_champion: int, pairs: int, margin: f
     """About how many pairs in all it takes until the bound is at the margin, if the rates stay as they are.
 
     Returns:
-        The number of pairs; None if there is no end in sight (the estimate is not below the margin).
+        The number of pairs; None if no number suffices at these rates (the estimate is not below the margin).
     """
     up, down = (only_challenger / pairs, only_champion / pairs) if pairs else (0.0, 0.0)
     if up - down >= margin:
