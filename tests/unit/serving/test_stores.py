@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from modelward_api import store
-from modelward_api.resources.trainingjob import Data
+from modelward_api.resources.data import Data
 from modelward_serving.batch import store as batch
 from modelward_serving.batch.errors import UnreachableError
 from modelward_serving.model import fetch

@@ -8,68 +8,22 @@ from pydantic import Field
 
 from modelward_api.base import Digest, Document, Duration, Fraction, Name, SemVer, Timestamp, Uri
 from modelward_api.bundle.documents import Metric
-from modelward_api.resources.columns import Column
 from modelward_api.resources.conditions import Condition
+from modelward_api.resources.data import Data
+from modelward_api.resources.features import Features
 from modelward_api.resources.modelversion import VersionSettings
 from modelward_api.resources.pods import PodSettings, Resources
-
-
-class Source(Document):
-    """One file of training data."""
-
-    uri: Annotated[
-        Uri,
-        Field(
-            description="Address of the file: store://PATH in the artifact store, s3://BUCKET/KEY, or file:// below the "
-            "store."
-        ),
-    ]
-    format: Annotated[Literal["csv", "parquet"], Field(description="Format of the file.")] = "csv"
-    site: Annotated[
-        str | None,
-        Field(
-            description="Site of all rows of the file, as the value of the column with role: site, which the file then lacks.",
-            max_length=63,
-        ),
-    ] = None
-
-
-class Label(Document):
-    """Label column and its positive value."""
-
-    column: Annotated[
-        str, Field(description="Column of the label. Declare it in columns with role: label.", max_length=63)
-    ]
-    positive: Annotated[
-        str, Field(description="Value that counts as the event, as text.", min_length=1, max_length=128)
-    ]
-
-
-class Data(Document):
-    """Training data and its declared columns."""
-
-    sources: Annotated[
-        tuple[Source, ...],
-        Field(description="Files of the training data. Their rows are read together.", min_length=1, max_length=64),
-    ]
-    columns: Annotated[
-        tuple[Column, ...],
-        Field(
-            description="Declared columns. Other columns of the files are not read.",
-            min_length=2,
-            max_length=512,
-        ),
-    ]
-    label: Annotated[Label, Field(description="What the model predicts.")]
 
 
 class Split(Document):
     """Split into training and test rows."""
 
     method: Annotated[
-        Literal["time", "random"],
+        Literal["time", "random", "site", "group"],
         Field(
-            description="time: test on the latest rows, by the column with role: time. random: a random, stratified split."
+            description="time: test on the latest rows, by the column with role: time. random: a random, stratified split. site: "
+            "test on the sites in testSites. group: a random split of the groups, such as patients, by the column with "
+            "role: group."
         ),
     ] = "time"
     test_fraction: Annotated[
@@ -84,6 +38,21 @@ class Split(Document):
         str | None,
         Field(description="Test on rows from this time on. Replaces testFraction.", max_length=64),
     ] = None
+    test_sites: Annotated[
+        tuple[Annotated[str, Field(max_length=128)], ...],
+        Field(
+            description="Sites to test on, as values of the column with role: site. Needs method: site.", max_length=32
+        ),
+    ] = ()
+    calibration_fraction: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="Approximate fraction of the rows that only calibration uses, chosen by the same method from rows that "
+            "are not tested on. 0: calibration cross-fits on the training rows.",
+        ),
+    ] = 0.0
     seed: Annotated[int, Field(ge=0, description="Seed of everything random in the job.")] = 0
 
 
@@ -179,6 +148,9 @@ class TrainingJobSpec(Document):
     model: Annotated[Name, Field(description="Name of the model to train a version of.")]
     version: Annotated[SemVer, Field(description="Version of the model, in SemVer.")]
     data: Annotated[Data, Field(description="Training data and its declared columns.")]
+    features: Annotated[
+        Features, Field(description="How columns become the model's inputs. Everything here is part of the ONNX graph.")
+    ] = Features()
     split: Annotated[Split, Field(description="How rows are split into training and test rows.")] = Split()
     estimator: Annotated[Estimator, Field(description="Estimator to train.")] = Estimator()
     evaluation: Annotated[EvaluationSpec, Field(description="How the model is evaluated.")] = EvaluationSpec()

@@ -11,8 +11,8 @@ import polars as pl
 from obstore.store import from_url
 
 from modelward_api import csv_errors
+from modelward_api.resources.data import Data, Source
 from modelward_api.resources.reasons import Reason
-from modelward_api.resources.trainingjob import Data, Source
 from modelward_api.store import InvalidAddressError, client_options, is_missing, resolve, shown, split, trouble
 from modelward_training.errors import InvalidInputError, StoreError
 
