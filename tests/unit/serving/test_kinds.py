@@ -19,8 +19,11 @@ from modelward_serving.grpc import codec as messages
 from modelward_serving.protocol.tensors import DTYPES
 from modelward_serving.rest.codec import decode
 from modelward_serving.validation.request import RequestValidator
-from modelward_training.data.validate import _numbers
+from modelward_training.data.sources import Table
+from modelward_training.data.typed import harmonised
+from modelward_training.data.validate import validate
 from modelward_training.errors import InvalidInputError
+from tests.support.harmonised import COLUMNS, NOW, declared
 
 
 def column(kind, **more):
@@ -102,8 +105,11 @@ def by_training(kind, value):
 
 
 def by_training_of(kind, text):
+    spec = declared({"x": {"kind": kind, "nullable": True}, "outcome": COLUMNS["outcome"]})
+    outcomes = ["dead" if i % 4 == 0 else "live" for i in range(60)]
+    table = Table(pl.DataFrame({"x": [text] * 60, "outcome": outcomes}), "sha256:")
     try:
-        return _numbers(column(kind), pl.Series([text]), "f")[0].astype(np.float32).tolist()
+        return validate(spec, harmonised(spec.data, table), NOW).data.columns["x"][:1].tolist()
     except InvalidInputError as error:
         assert error.reason == "WrongKind"
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -11,17 +11,20 @@ import pytest
 
 from modelward_training.data.sources import read_sources
 from modelward_training.data.split import split
+from modelward_training.data.typed import harmonised
 from modelward_training.data.validate import validate, validate_variation
 from modelward_training.errors import InvalidInputError
 from tests.support.training_rows import HEAD, ROWS, rows, spec, text
 
+NOW = datetime(2024, 1, 1, tzinfo=UTC)
+
 
 def prepared(folder, content, wanted):
     (folder / "data.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
-    data = validate(wanted, read_sources(wanted.data, f"file://{folder}").frame)
-    train, test = split(wanted.split, data)
-    validate_variation(wanted, train)
-    return train, test
+    table = read_sources(wanted.data, f"file://{folder}")
+    parts = split(wanted.split, validate(wanted, harmonised(wanted.data, table), NOW).data)
+    validate_variation(wanted, parts.training)
+    return parts.training, parts.test
 
 
 def refusal(folder, content, wanted):
@@ -204,7 +207,7 @@ def test_a_number_that_no_model_can_take_is_refused_with_its_column_and_count(tm
     error = refusal(tmp_path, text(body), spec(age={"kind": kind}))
     assert error.reason == reason
     assert "column age" in error.message
-    assert "2 of 80" in error.message
+    assert "fewer than 11 of 80 rows, first in row 4" in error.message
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from functools import cache
 
 import numpy as np
@@ -22,6 +23,7 @@ from modelward_training import pipeline
 from modelward_training.bundle import archive
 from modelward_training.data.sources import read_sources
 from modelward_training.data.split import split
+from modelward_training.data.typed import harmonised
 from modelward_training.data.validate import validate
 from modelward_training.errors import InvalidInputError
 from modelward_training.progress import Progress
@@ -180,7 +182,8 @@ def test_serving_counts_the_training_rows_into_the_same_cells(trained, store):
     _, files = trained(wanted)
     signature = Signature.model_validate_json(files[names.SIGNATURE_FILE])
     profile = ReferenceProfile.model_validate_json(files[names.REFERENCE_FILE])
-    rows, _ = split(wanted.split, validate(wanted, read_sources(wanted.data, f"file://{store}").frame))
+    table = harmonised(wanted.data, read_sources(wanted.data, f"file://{store}"))
+    rows = split(wanted.split, validate(wanted, table, datetime.now(UTC)).data).training
     numeric = [c.name for c in rows.features if c.kind != "categorical"]
     categorical = [c.name for c in rows.features if c.kind == "categorical"]
     numbers = np.array([rows.columns[name] for name in numeric], dtype=np.float32).T

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 from modelward_api.bundle.documents import ReferenceProfile, Subgroup
 from modelward_api.resources.reasons import Reason
@@ -10,9 +11,12 @@ from modelward_api.resources.trainingjob import TrainingJobSpec
 from modelward_api.wire.exchange import TrainingOutcome
 from modelward_training.bundle import archive
 from modelward_training.bundle.documents import TrainedModel, documents
+from modelward_training.data import fitness, leakage, rules
+from modelward_training.data.findings import Finding, require_allowed, warnings
 from modelward_training.data.sources import read_sources
-from modelward_training.data.split import split
-from modelward_training.data.validate import validate, validate_variation
+from modelward_training.data.split import Parts, split
+from modelward_training.data.typed import harmonised
+from modelward_training.data.validate import Validated, validate, validate_variation
 from modelward_training.estimators import fitting
 from modelward_training.evaluation.breakdown import breakdown, uncovered
 from modelward_training.evaluation.metrics import evaluate
@@ -39,7 +43,7 @@ def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress)
         StoreError: the store cannot be reached now.
     """
     started = time.monotonic()
-    trained = train(name, spec, store, progress)
+    trained = train(name, spec, store, progress, datetime.now(UTC))
     with progress.step("bundle"):
         manifest, content = archive.assemble(spec.model, spec.version, trained.graph, documents(trained))
         uri = archive.put(content, spec.output.uri, manifest, store)
@@ -60,22 +64,25 @@ def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress)
         )
 
 
-def train(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress) -> TrainedModel:
+def train(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress, now: datetime) -> TrainedModel:
     """Run every step before the bundle."""
     seed = spec.split.seed
     subgroups = declared_subgroups(spec)
     with progress.step("load"):
         table = read_sources(spec.data, store)
     with progress.step("check", f"{table.frame.height} rows"):
-        data = validate(spec, table.frame)
+        validated = validate(spec, harmonised(spec.data, table), now)
     with progress.step("split"):
-        training, test = split(spec.split, data)
+        parts = split(spec.split, validated.data)
+        findings = found(spec, validated, parts)
+        require_allowed(findings, spec.data.quality.forbid)
+        training, test = parts.training, parts.test
         validate_variation(spec, training)
     with progress.step("fit", f"{spec.estimator.algorithm} on {len(training)} rows"):
         fitted = fitting.fit(fitting.build(spec.estimator, training, seed), spec.estimator, training)
     with progress.step("calibrate", spec.estimator.calibration):
         margins = fitting.cross_fit(fitted, spec.estimator, training, seed)
-        model = fitting.calibrate(fitted, margins, spec.estimator, training)
+        model = fitting.calibrate(fitted, margins, spec.estimator, training, parts.calibration)
     with progress.step("evaluate", f"{len(test)} rows"):
         threshold, samples = spec.evaluation.operating_threshold, spec.evaluation.bootstrap
         evaluated = evaluate(test.label, model.predict(test), threshold, samples, seed, test.group)
@@ -107,8 +114,21 @@ def train(name: str, spec: TrainingJobSpec, store: str | None, progress: Progres
             *unexplained,
             *_unwatched(subgroups, profile),
             *uncovered(counts),
-            *data.warnings,
+            *warnings(findings, validated.rows),
         ),
+    )
+
+
+def found(spec: TrainingJobSpec, validated: Validated, parts: Parts) -> tuple[Finding, ...]:
+    """Return the findings of all steps that look at the data before a model is fitted."""
+    data, where = validated.data, rules.paths(spec.data)
+    return (
+        *validated.findings,
+        *fitness.variety(data, where),
+        *fitness.balance(data),
+        *fitness.site_labels(data, validated.labels),
+        *leakage.features(data, validated.labels, where, spec.split.seed),
+        *leakage.both_parts(parts.by_name),
     )
 
 

@@ -6,10 +6,14 @@ A finding never holds a value of the data. ``rows`` is exact and stays in the pr
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from modelward_api import small_counts
 from modelward_api.resources.data import FindingCode
+from modelward_api.resources.reasons import Reason
+from modelward_training.errors import InvalidInputError
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
@@ -30,3 +34,37 @@ class Finding:
     site: str | None = None
     rows: int | None = None
     """Number of rows that it is about."""
+
+
+def require_allowed(findings: Iterable[Finding], forbidden: Sequence[FindingCode]) -> None:
+    """Fail if there is a finding that ``quality.forbid`` lists.
+
+    Raises:
+        InvalidInputError: ForbiddenFinding.
+    """
+    found = [finding for finding in findings if finding.code in forbidden]
+    if not found:
+        return
+    codes = ", ".join(dict.fromkeys(finding.code for finding in found))
+    message = (
+        f"{found[0].message}. The data have {codes}, which spec.data.quality.forbid lists: mend the data, or remove it from the "
+        "list"
+    )
+    raise InvalidInputError(Reason.FORBIDDEN_FINDING, message, found[0].field)
+
+
+def warnings(findings: Iterable[Finding], rows: int) -> list[str]:
+    """Return what a person should read of the findings, worst first.
+
+    Args:
+        findings: of all steps.
+        rows: number of rows that were read.
+    """
+    worst_first = sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+    return [_sentence(finding, rows) for finding in worst_first if finding.severity != "info"]
+
+
+def _sentence(finding: Finding, rows: int) -> str:
+    if finding.rows is None:
+        return finding.message
+    return f"{finding.message} ({small_counts.of_rows(finding.rows, rows)})"
