@@ -262,9 +262,26 @@ def test_a_store_without_room_is_said(store, monkeypatch):
     assert (caught.value.reason, caught.value.field) == ("StoreFull", "spec.output.uri")
 
 
-def test_a_feature_that_knows_the_outcome_is_warned_of(store):
-    write(store, [{**row, "age": "80" if row["outcome"] == "dead" else "40"} for row in ROWS])
+def test_a_feature_that_separates_the_classes_is_warned_of(store):
+    ages = [80 + i % 9 if row["outcome"] == "dead" else 40 + i % 9 for i, row in enumerate(ROWS)]
+    write(store, [{**row, "age": str(age)} for row, age in zip(ROWS, ages, strict=True)])
     assert any("AUROC 1.0" in warning for warning in train(store).warnings)
+
+
+def test_a_copy_of_the_target_is_refused_unless_it_is_not_forbidden(store):
+    write(store, [{**row, "age": "80" if row["outcome"] == "dead" else "40"} for row in ROWS])
+    with pytest.raises(InvalidInputError) as caught:
+        train(store)
+    assert (caught.value.reason, caught.value.field) == ("ForbiddenFinding", "spec.data.columns[2]")
+    outcome = train(store, spec(data__quality={"forbid": []}))
+    assert any("age is a copy of the label" in warning for warning in outcome.warnings)
+
+
+def test_rows_that_only_calibration_uses_calibrate(store):
+    three = {"method": "random", "testFraction": 0.25, "calibrationFraction": 0.2}
+    outcome = train(store, spec(split=three))
+    assert outcome.train_rows == pytest.approx(0.55 * len(ROWS), abs=2)
+    assert outcome.test_rows == pytest.approx(0.25 * len(ROWS), abs=2)
 
 
 def command_line(store, tmp_path, document):

@@ -27,6 +27,7 @@ from modelward_training.export.onnx import OnnxModel
 from modelward_training.export.parity import compare
 from modelward_training.progress import Progress
 from modelward_training.reference.profile import MIN_STRATUM_ROWS, reference_profile
+from modelward_training.reference.sites import site_differences
 
 
 def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress) -> TrainingOutcome:
@@ -129,6 +130,7 @@ def found(spec: TrainingJobSpec, validated: Validated, parts: Parts) -> tuple[Fi
         *fitness.site_labels(data, validated.labels),
         *leakage.features(data, validated.labels, where, spec.split.seed),
         *leakage.both_parts(parts.by_name),
+        *site_differences(data, where),
     )
 
 

@@ -224,7 +224,6 @@ FindingCode = Literal[
     "ClassImbalance",
     "SiteLabelDiffers",
     "SiteDiffers",
-    "ShiftFromChampion",
 ]
 
 

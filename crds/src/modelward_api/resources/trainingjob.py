@@ -21,9 +21,9 @@ class Split(Document):
     method: Annotated[
         Literal["time", "random", "site", "group"],
         Field(
-            description="time: test on the latest rows, by the column with role: time. random: a random, stratified split. site: "
-            "test on the sites in testSites. group: a random split of the groups, such as patients, by the column with "
-            "role: group."
+            description="time: test on the latest rows, by the column with role: time; a group may then have rows on both sides. "
+            "random: a random, stratified split, which keeps groups together. site: test on the sites in testSites. group: like "
+            "random, and a column with role: group is required."
         ),
     ] = "time"
     test_fraction: Annotated[
@@ -48,9 +48,10 @@ class Split(Document):
         float,
         Field(
             ge=0,
-            le=1,
-            description="Approximate fraction of the rows that only calibration uses, chosen by the same method from rows that "
-            "are not tested on. 0: calibration cross-fits on the training rows.",
+            lt=0.9,
+            description="Approximate fraction of the rows that only calibration uses, from those that are not tested on: the "
+            "latest with method: time, otherwise at random, a group's rows together. 0: calibration cross-fits on the training "
+            "rows.",
         ),
     ] = 0.0
     seed: Annotated[int, Field(ge=0, description="Seed of everything random in the job.")] = 0

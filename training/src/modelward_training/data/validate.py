@@ -323,7 +323,9 @@ def _require_values(spec: TrainingJobSpec, frame: pl.DataFrame) -> None:
             and not column.allowed_values
             and frame[column.name].n_unique() > MAX_CATEGORIES
         ):
-            message = f"column {column.name} has more than {MAX_CATEGORIES} different values: set role: ignore, or group the values"
+            message = (
+                f"column {column.name} has more than {MAX_CATEGORIES} different values: set role: ignore, or group them"
+            )
             raise InvalidInputError(Reason.TOO_MANY_CATEGORIES, message, field)
 
 

@@ -151,8 +151,66 @@ _SPLIT = (
     Rule(
         "spec.split",
         "!has(self.testFrom) || self.method == 'time'",
-        "spec.split.testFrom: needs method: time; with method: random use testFraction",
+        "spec.split.testFrom: needs method: time; with other methods use testFraction or testSites",
         ".testFrom",
+    ),
+    Rule(
+        "spec.split",
+        "(self.method == 'site') == (size(self.testSites) > 0)",
+        "spec.split.testSites: must list the sites to test on with method: site, and be absent with other methods",
+        ".testSites",
+    ),
+    Rule(
+        "spec",
+        "self.split.method != 'site' || self.data.columns.exists(c, c.role == 'site' && "
+        "self.split.testSites.all(s, s in c.allowedValues))",
+        "spec.split.testSites: needs a column with role: site in spec.data.columns, with these sites in its allowedValues",
+        ".split.testSites",
+    ),
+    Rule(
+        "spec",
+        "self.split.method != 'group' || self.data.columns.exists(c, c.role == 'group')",
+        "spec.split.method: group needs a column with role: group in spec.data.columns",
+        ".split.method",
+    ),
+    Rule(
+        "spec.split",
+        "self.method == 'site' || has(self.testFrom) || self.calibrationFraction + self.testFraction <= 0.9",
+        "spec.split.calibrationFraction: testFraction and calibrationFraction together must not be above 0.9",
+        ".calibrationFraction",
+    ),
+)
+_TIMED = "c.role == 'time' && c.kind == 'timestamp'"
+_QUALITY = (
+    Rule(
+        "spec.data",
+        f"!has(self.label.horizon) || self.columns.exists(c, {_TIMED})",
+        "spec.data.label.horizon: needs a column with role: time and kind: timestamp",
+        ".label.horizon",
+    ),
+    Rule(
+        "spec.data",
+        f"!has(self.quality.maxAge) || self.columns.exists(c, {_TIMED})",
+        "spec.data.quality.maxAge: needs a column with role: time and kind: timestamp",
+        ".quality.maxAge",
+    ),
+    Rule(
+        "spec.data",
+        "self.quality.key.all(k, self.columns.exists(c, c.name == k && c.role != 'ignore'))",
+        "spec.data.quality.key: must name columns of spec.data.columns that are not ignored, for example with role: context",
+        ".quality.key",
+    ),
+    Rule(
+        "spec.data.columns[]",
+        "!self.increasing || self.kind in ['timestamp', 'numeric', 'integer']",
+        "increasing needs kind: timestamp, numeric or integer",
+        ".increasing",
+    ),
+    Rule(
+        "spec.data",
+        f"self.columns.all(t, !has(t.availableAt) || t.availableAt == 'outcome') || self.columns.exists(c, {_TIMED})",
+        "spec.data.columns[].availableAt: a name of a column needs one with role: time and kind: timestamp",
+        ".columns",
     ),
 )
 
@@ -171,6 +229,7 @@ RULES = (
     *_COLUMNS,
     *_SUBGROUPS,
     *_SPLIT,
+    *_QUALITY,
     _PROMOTED_NAME,
     requests_within_limits("spec.resources"),
     *pod("spec.pod"),
