@@ -19,8 +19,8 @@ from modelward_serving.grpc import codec as messages
 from modelward_serving.protocol.tensors import DTYPES
 from modelward_serving.rest.codec import decode
 from modelward_serving.validation.request import RequestValidator
-from modelward_training.data.sources import Table
-from modelward_training.data.typed import harmonised
+from modelward_training.data.harmonise import harmonise
+from modelward_training.data.parts import Part, Parts
 from modelward_training.data.validate import validate
 from modelward_training.errors import InvalidInputError
 from tests.support.harmonised import COLUMNS, NOW, declared
@@ -107,9 +107,10 @@ def by_training(kind, value):
 def by_training_of(kind, text):
     spec = declared({"x": {"kind": kind, "nullable": True}, "outcome": COLUMNS["outcome"]})
     outcomes = ["dead" if i % 4 == 0 else "live" for i in range(60)]
-    table = Table(pl.DataFrame({"x": [text] * 60, "outcome": outcomes}), "sha256:")
+    frame = pl.LazyFrame({"0": [text] * 60, "1": outcomes})
+    part = Part(0, spec.data.sources[0], ("x", "outcome"), frame, "rows")
     try:
-        return validate(spec, harmonised(spec.data, table), NOW).data.columns["x"][:1].tolist()
+        return validate(spec, harmonise(spec.data, Parts((part,), "")), NOW).data.columns["x"][:1].tolist()
     except InvalidInputError as error:
         assert error.reason == "WrongKind"
         return None

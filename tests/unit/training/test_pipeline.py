@@ -21,9 +21,9 @@ from modelward_serving.model import bundle as served
 from modelward_training import __main__ as command
 from modelward_training import pipeline
 from modelward_training.bundle import archive
-from modelward_training.data.sources import read_sources
+from modelward_training.data.harmonise import harmonise
+from modelward_training.data.sources import read
 from modelward_training.data.split import split
-from modelward_training.data.typed import harmonised
 from modelward_training.data.validate import validate
 from modelward_training.errors import InvalidInputError
 from modelward_training.progress import Progress
@@ -182,7 +182,7 @@ def test_serving_counts_the_training_rows_into_the_same_cells(trained, store):
     _, files = trained(wanted)
     signature = Signature.model_validate_json(files[names.SIGNATURE_FILE])
     profile = ReferenceProfile.model_validate_json(files[names.REFERENCE_FILE])
-    table = harmonised(wanted.data, read_sources(wanted.data, f"file://{store}"))
+    table = harmonise(wanted.data, read(wanted.data, f"file://{store}"))
     rows = split(wanted.split, validate(wanted, table, datetime.now(UTC)).data).training
     numeric = [c.name for c in rows.features if c.kind != "categorical"]
     categorical = [c.name for c in rows.features if c.kind == "categorical"]

@@ -13,9 +13,9 @@ from modelward_training.bundle import archive
 from modelward_training.bundle.documents import TrainedModel, documents
 from modelward_training.data import fitness, leakage, rules
 from modelward_training.data.findings import Finding, require_allowed, warnings
-from modelward_training.data.sources import read_sources
+from modelward_training.data.harmonise import harmonise
+from modelward_training.data.sources import read
 from modelward_training.data.split import Parts, split
-from modelward_training.data.typed import harmonised
 from modelward_training.data.validate import Validated, validate, validate_variation
 from modelward_training.estimators import fitting
 from modelward_training.evaluation.breakdown import breakdown, uncovered
@@ -70,9 +70,9 @@ def train(name: str, spec: TrainingJobSpec, store: str | None, progress: Progres
     seed = spec.split.seed
     subgroups = declared_subgroups(spec)
     with progress.step("load"):
-        table = read_sources(spec.data, store)
-    with progress.step("check", f"{table.frame.height} rows"):
-        validated = validate(spec, harmonised(spec.data, table), now)
+        table = harmonise(spec.data, read(spec.data, store))
+    with progress.step("check"):
+        validated = validate(spec, table, now)
     with progress.step("split"):
         parts = split(spec.split, validated.data)
         findings = found(spec, validated, parts)

@@ -23,6 +23,14 @@ class Range(Document):
     maximum: Annotated[float | None, Field(description="Largest plausible value.")] = None
 
 
+class UnitConversion(Document):
+    """Another unit of a column: value in the column's unit = value * factor + offset."""
+
+    unit: str
+    factor: float
+    offset: float = 0.0
+
+
 class Column(Document):
     """One declared column."""
 

@@ -276,7 +276,18 @@ class Reason(StrEnum):
     EMPTY_SPLIT = "EmptySplit", TRAINING, "The split leaves one part without rows."
     INVALID_PARAMETER = "InvalidParameter", TRAINING, "The estimator does not take a parameter's value."
     UNKNOWN_PARAMETER = "UnknownParameter", TRAINING, "The estimator has no such parameter."
-    INVALID_UNIT = "InvalidUnit", TRAINING, "A unit is not valid UCUM."
+    INVALID_UNIT = "InvalidUnit", TRAINING, "A unit is not valid UCUM, or does not convert into the column's."
+    AMBIGUOUS_TIME = (
+        "AmbiguousTime",
+        TRAINING,
+        "A local time occurs twice or never, because clocks were set back or forward.",
+    )
+    UNKNOWN_SITE = "UnknownSite", TRAINING, "A site is not declared, or a declared one is not in the data."
+    INVALID_MAPPING = (
+        "InvalidMapping",
+        TRAINING,
+        "A mapping of values is not readable, or has two targets for one value.",
+    )
     INVALID_RULE = "InvalidRule", TRAINING, "A rule or a cohort's condition is not an allowed SQL expression."
     RULE_BROKEN = "RuleBroken", TRAINING, "Too many rows break a rule over several columns."
     DUPLICATE_KEY = "DuplicateKey", TRAINING, "Too many rows have a value or key that must be different in every row."
@@ -286,7 +297,6 @@ class Reason(StrEnum):
     FORBIDDEN_FINDING = "ForbiddenFinding", TRAINING, "The data have a finding that spec.data.quality.forbid lists."
     NO_SITE_COLUMN = "NoSiteColumn", TRAINING, "A split by site needs a column with role: site."
     NO_GROUP_COLUMN = "NoGroupColumn", TRAINING, "A split by group needs a column with role: group."
-    UNKNOWN_SITE = "UnknownSite", TRAINING, "A site to test on is not in the data."
 
     UNKNOWN_COLUMN = "UnknownColumn", DATA, "A declared column is not in the data, or a named one is not declared."
     MISSING_COLUMN = "MissingColumn", DATA, "A file lacks a column that the model needs."

@@ -222,6 +222,11 @@ def broken(flag: Flag, column: DataColumn | None, rows: int, whole: int) -> str:
         "unique": "has values that other rows have as well",
         "increasing": "decreases",
         "range": "is outside the declared range",
+        "offset": "differs from its first value in that it names an offset from UTC or none",
+        "daylight": "has local times that a change of the clocks makes ambiguous",
+        "column": "is not in the data",
+        "qualifier-unknown": "was measured in a way that its qualifier does not list",
+        "site": "names a site that is not declared",
     }.get(flag.rule, f"breaks the rule {flag.rule}")
     return f"column {flag.column} {said} in {count}"
 
@@ -229,6 +234,6 @@ def broken(flag: Flag, column: DataColumn | None, rows: int, whole: int) -> str:
 def a_kind(kind: str) -> str:
     """Return a kind with its article."""
     return {
-        "integer": "an integer", "boolean": "a boolean", "numeric": "a number", "timestamp": "a timestamp",
+        "integer": "an integer", "boolean": "a boolean", "numeric": "a number", "timestamp": "a timestamp in a declared format or ISO 8601",
         "categorical": "a text",
     }.get(kind, kind)  # fmt: skip
