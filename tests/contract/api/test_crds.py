@@ -40,6 +40,16 @@ def column(**fields):
     return training(change)
 
 
+def splitting(more=None, **split):
+    """A training with another split and, if given, one more column."""
+
+    def change(spec):
+        spec["split"] = split
+        spec["data"]["columns"] += [{"name": "more", **more}] if more else []
+
+    return training(change)
+
+
 def settings(**template):
     return training(lambda spec: spec["promote"].update(template=template))
 
@@ -290,6 +300,38 @@ REFUSED = {
     "an unknown role": (column(role="oracle"), "spec.data.columns[2].role"),
     "a feature named as the output": (column(name="score"), "a feature must not be named score"),
     "a first test time in a split by chance": (training(start_by_chance), "spec.split.testFrom"),
+    "a split by site without sites": (splitting(method="site"), "spec.split.testSites: must list"),
+    "sites of a split by chance": (splitting(method="random", testSites=["a"]), "spec.split.testSites: must list"),
+    "a split by site without a column of sites": (
+        splitting(method="site", testSites=["a"]),
+        "spec.split.testSites: needs a column with role: site",
+    ),
+    "a split by a site that is not declared": (
+        splitting({"role": "site", "kind": "categorical", "allowedValues": ["b"]}, method="site", testSites=["a"]),
+        "spec.split.testSites: needs a column with role: site",
+    ),
+    "a split by groups without groups": (splitting(method="group"), "spec.split.method: group needs"),
+    "parts that leave nothing": (
+        splitting(method="random", testFraction=0.5, calibrationFraction=0.5),
+        "spec.split.calibrationFraction: testFraction and",
+    ),
+    "a horizon without timestamps": (
+        training(lambda spec: spec["data"]["label"].update(horizon="30d")),
+        "spec.data.label.horizon: needs",
+    ),
+    "an age without timestamps": (
+        training(lambda spec: spec["data"].update(quality={"maxAge": "30d"})),
+        "spec.data.quality.maxAge: needs",
+    ),
+    "a key of a column that is not there": (
+        training(lambda spec: spec["data"].update(quality={"key": ["ghost"]})),
+        "spec.data.quality.key: must name",
+    ),
+    "a category that increases": (
+        column(kind="categorical", range=None, unit=None, outOfRange=None, increasing=True),
+        "increasing needs kind",
+    ),
+    "a time of knowing without times": (column(availableAt="admitted"), "spec.data.columns[].availableAt: a name"),
     "a version that makes no name": (training(nameless), "spec.promote.name: must be set"),
     "weights that fall in a template": (settings(rollout=STEPS), "spec.promote.template.rollout.steps"),
     "more reserved than allowed in a template": (
@@ -405,6 +447,12 @@ def test_defaults_are_filled_in(created):
 
 def test_as_many_subgroups_are_accepted_as_are_counted(control_plane):
     document = subgroups({"column": "age", "cuts": [50]}, {"column": "sex"}, allowed=["m", "f", *map(str, range(28))])
+    control_plane.kubectl("create", "--dry-run=server", "--validate=strict", "--filename", "-", document=document)
+
+
+def test_a_split_by_declared_sites_in_three_parts_is_accepted(control_plane):
+    site = {"role": "site", "kind": "categorical", "allowedValues": ["a", "b"]}
+    document = splitting(site, method="site", testSites=["b"], calibrationFraction=0.2)
     control_plane.kubectl("create", "--dry-run=server", "--validate=strict", "--filename", "-", document=document)
 
 

@@ -48,7 +48,7 @@ class Split(Document):
         float,
         Field(
             ge=0,
-            lt=0.9,
+            le=0.8,
             description="Approximate fraction of the rows that only calibration uses, from those that are not tested on: the "
             "latest with method: time, otherwise at random, a group's rows together. 0: calibration cross-fits on the training "
             "rows.",

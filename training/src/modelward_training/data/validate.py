@@ -67,7 +67,8 @@ def validate(spec: TrainingJobSpec, table: Harmonised, now: datetime) -> Validat
     """
     _require_usable(spec)
     schema = table.frame.collect_schema()
-    frame = _collected(spec, table)
+    row_rules = _row_rules(spec, table)
+    frame = _collected(spec, table, row_rules)
     if frame.height == 0:
         message = "the sources have a header but no rows: upload files with rows"
         raise InvalidInputError(Reason.EMPTY_DATA, message, "spec.data.sources[0]")
@@ -77,7 +78,7 @@ def validate(spec: TrainingJobSpec, table: Harmonised, now: datetime) -> Validat
     frame, counts = _belonging(spec, frame, has_offset=has_offset)
     between = rules.between_rows(spec.data, GROUP if _role(spec, "group") else SOURCE)
     frame = frame.with_columns(rule.expression.fill_null(value=False).alias(rule.flag.name) for rule in between)
-    flags = (*table.flags, *(rule.flag for rule in _row_rules(spec, table)), *(rule.flag for rule in between))
+    flags = (*table.flags, *(rule.flag for rule in row_rules), *(rule.flag for rule in between))
     _require_labels(spec, frame, flags)
     _require_values(spec, frame)
     counts += _counted(frame, flags)
@@ -181,7 +182,7 @@ def _row_rules(spec: TrainingJobSpec, table: Harmonised) -> tuple[rules.Rule, ..
     return rules.row_rules(spec.data, table.flags, plain.collect_schema())
 
 
-def _collected(spec: TrainingJobSpec, table: Harmonised) -> pl.DataFrame:
+def _collected(spec: TrainingJobSpec, table: Harmonised, row_rules: Sequence[rules.Rule]) -> pl.DataFrame:
     """Read all rows once: features as the model takes them, and what each rule says of each row."""
     frame = table.frame.with_columns(rules.plain(spec.data, table.frame.collect_schema()))
     schema = frame.collect_schema()
@@ -210,7 +211,7 @@ def _collected(spec: TrainingJobSpec, table: Harmonised) -> pl.DataFrame:
         )
     flagged = [
         *(pl.col(flag.name) for flag in table.flags),
-        *(rule.expression.fill_null(value=False).alias(rule.flag.name) for rule in _row_rules(spec, table)),
+        *(rule.expression.fill_null(value=False).alias(rule.flag.name) for rule in row_rules),
     ]
     kept = [_kept(column) for _, column in rules.in_use(spec.data) if column.role in ("feature", "label", *rules.NAMED)]
     return frame.select(*kept, *beside, *flagged).collect(engine="streaming")

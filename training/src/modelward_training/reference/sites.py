@@ -14,6 +14,8 @@ from modelward_training.reference.profile import counts_in, feature_reference
 
 MIN_EFFECT = 0.25
 """PSI, less its noise, from which a difference is told: sites are not alike, and small differences are expected."""
+MAX_ROWS = 500_000
+"""Rows that are compared: more change no difference that is told."""
 MIN_ODDS = 1000.0
 """Evidence beside it: the Bayes factor, over all comparisons."""
 
@@ -28,6 +30,10 @@ def site_differences(data: Dataset, where: Mapping[str, str]) -> list[Finding]:
     if data.site is None:
         return []
     names, codes = data.site
+    of_site = np.bincount(codes, minlength=len(names))
+    if len(data) > MAX_ROWS:
+        sample = np.sort(np.random.default_rng(0).choice(len(data), MAX_ROWS, replace=False))
+        data, codes = data.take(sample), codes[sample]
     rows = np.bincount(codes, minlength=len(names))
     judged = [
         i for i, name in enumerate(names) if name and MIN_REFERENCE_ROWS <= rows[i] <= len(data) - MIN_REFERENCE_ROWS
@@ -43,7 +49,7 @@ def site_differences(data: Dataset, where: Mapping[str, str]) -> list[Finding]:
             elsewhere = tuple(whole - part for whole, part in zip(reference.counts, here, strict=True))
             effect = drift_effect(elsewhere, here)
             if effect >= MIN_EFFECT and log_drift_evidence(elsewhere, here) >= threshold:
-                findings.append(_finding(column.name, str(names[i]), effect, int(rows[i]), where[column.name]))
+                findings.append(_finding(column.name, str(names[i]), effect, int(of_site[i]), where[column.name]))
     return findings
 
 

@@ -155,10 +155,10 @@ _SPLIT = (
         ".testFrom",
     ),
     Rule(
-        "spec.split",
-        "(self.method == 'site') == (size(self.testSites) > 0)",
+        "spec",
+        "(self.split.method == 'site') == (size(self.split.testSites) > 0)",
         "spec.split.testSites: must list the sites to test on with method: site, and be absent with other methods",
-        ".testSites",
+        ".split.testSites",
     ),
     Rule(
         "spec",
@@ -174,10 +174,11 @@ _SPLIT = (
         ".split.method",
     ),
     Rule(
-        "spec.split",
-        "self.method == 'site' || has(self.testFrom) || self.calibrationFraction + self.testFraction <= 0.9",
+        "spec",
+        "self.split.method == 'site' || has(self.split.testFrom) || "
+        "self.split.calibrationFraction + self.split.testFraction <= 0.9",
         "spec.split.calibrationFraction: testFraction and calibrationFraction together must not be above 0.9",
-        ".calibrationFraction",
+        ".split.calibrationFraction",
     ),
 )
 _TIMED = "c.role == 'time' && c.kind == 'timestamp'"
