@@ -234,6 +234,9 @@ def broken(flag: Flag, column: DataColumn | None, rows: int, whole: int) -> str:
 def a_kind(kind: str) -> str:
     """Return a kind with its article."""
     return {
-        "integer": "an integer", "boolean": "a boolean", "numeric": "a number", "timestamp": "a timestamp in a declared format or ISO 8601",
+        "integer": "an integer",
+        "boolean": "a boolean",
+        "numeric": "a number",
+        "timestamp": "a timestamp in a declared format or ISO 8601",
         "categorical": "a text",
-    }.get(kind, kind)  # fmt: skip
+    }.get(kind, kind)
