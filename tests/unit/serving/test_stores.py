@@ -119,7 +119,7 @@ def of_training(_):
     label = {"column": "b", "positive": "true"}
     data = Data.model_validate({"sources": [{"uri": "s3://bucket/x.csv"}], "columns": columns, "label": label})
     with pytest.raises(StoreError) as raised:
-        sources.read_sources(data, None)
+        sources.read(data, None)
     return raised.value.reason, str(raised.value)
 
 
