@@ -77,6 +77,8 @@ def train(name: str, spec: TrainingJobSpec, store: str | None, progress: Progres
         parts = split(spec.split, validated.data)
         findings = found(spec, validated, parts)
         require_allowed(findings, spec.data.quality.forbid)
+        told = warnings(findings, validated.rows)
+        del validated  # the parts hold its rows once more
         training, test = parts.training, parts.test
         validate_variation(spec, training)
     with progress.step("fit", f"{spec.estimator.algorithm} on {len(training)} rows"):
@@ -111,11 +113,11 @@ def train(name: str, spec: TrainingJobSpec, store: str | None, progress: Progres
         golden=golden,
         explainer=explanation,
         warnings=(
+            *told,
             *evaluated.undefined,
             *unexplained,
             *_unwatched(subgroups, profile),
             *uncovered(counts),
-            *warnings(findings, validated.rows),
         ),
     )
 

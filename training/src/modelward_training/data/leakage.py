@@ -65,10 +65,7 @@ def both_parts(parts: Mapping[str, Dataset]) -> list[Finding]:
     if not len(shared):
         return []
     rows = sum(int(np.isin(group, shared).sum()) for group in groups)
-    message = (
-        "groups have rows in more than one part of the split, so the evaluation also measures how well patients are recognised: "
-        "set spec.split.method: group"
-    )
+    message = "groups have rows in more than one part of the split, which flatters the evaluation: set spec.split.method: group"
     return [Finding("GroupInBothParts", "warning", message, "spec.split.method", rows=rows)]
 
 
@@ -88,7 +85,7 @@ def _codes(data: Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
         names, codes = data.coded(name)
         return codes, names[codes] == ""
     missing = np.isnat(values) if values.dtype.kind == "M" else np.isnan(values)
-    codes = np.unique(np.where(missing, values.dtype.type(0), values), return_inverse=True)[1]
+    codes = np.unique(np.where(missing, np.zeros(1, values.dtype), values), return_inverse=True)[1]
     return np.where(missing, -1, codes), missing
 
 

@@ -26,9 +26,16 @@ MIN_CLASS_ROWS = 10
 MAX_CATEGORIES = 256
 UNIT = re.compile(r"^[A-Za-z0-9%\[\]{}()'\"*^._/+-]+$")
 """The characters of a UCUM unit."""
-GROUP, EVENT, AT, COHORT, KNOWN = "\x00\x00group", "\x00\x00event", "\x00\x00at", "\x00\x00cohort", "\x00\x00known"
+GROUP, EVENT, AT, COHORT, KNOWN, LATER = (
+    "\x00\x00group",
+    "\x00\x00event",
+    "\x00\x00at",
+    "\x00\x00cohort",
+    "\x00\x00known",
+    "\x00\x00later",
+)
 """Columns beside the declared ones: the group's hash, whether the label is the positive, the row's time, whether the row is in
-each part of the cohort, and whether a feature is known only after the row's time."""
+each part of the cohort, and whether a feature is known, or lies, after the row's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,11 +270,16 @@ def _kept(column: DataColumn) -> pl.Expr:
 
 
 def _late(spec: TrainingJobSpec, time: DataColumn | None) -> list[pl.Expr]:
-    """Return by feature whether it is known only after the row's time."""
+    """Return by feature whether it is known only after the row's time, or is itself a later time."""
+    if time is None:
+        return []
+    features = [column for column in spec.data.columns if column.role == "feature"]
+    known = {KNOWN + c.name: c.available_at for c in features if c.available_at not in (None, "outcome")}
+    later = {LATER + c.name: c.name for c in features if c.kind == time.kind == "timestamp"}
     return [
-        (pl.col(column.available_at) > pl.col(time.name)).fill_null(value=False).alias(KNOWN + column.name)
-        for column in spec.data.columns
-        if column.role == "feature" and column.available_at not in (None, "outcome") and time is not None
+        (pl.col(column) > pl.col(time.name)).fill_null(value=False).alias(name)
+        for name, column in (known | later).items()
+        if column is not None
     ]
 
 
@@ -438,6 +450,11 @@ def _require_enough(spec: TrainingJobSpec, events: pl.Series) -> None:
 def _known_late(spec: TrainingJobSpec, frame: pl.DataFrame) -> list[Finding]:
     findings = []
     for field, column in rules.in_use(spec.data):
+        if LATER + column.name in frame.columns and (rows := int(frame[LATER + column.name].sum())):
+            message = (
+                f"feature {column.name} has times after the time of the row: set role: ignore, or use an earlier time"
+            )
+            findings.append(Finding("FutureValue", "error", message, field, column.name, rows=rows))
         if column.role != "feature" or column.available_at is None:
             continue
         rows = frame.height if column.available_at == "outcome" else int(frame[KNOWN + column.name].sum())
