@@ -44,6 +44,8 @@ class Facts:
     """The rows that passed validation."""
     parts: dict[str, Dataset] = field(default_factory=dict)
     """By name of the part: training, calibration, test."""
+    report: str | None = None
+    """Address of the report, once it is written."""
 
 
 def summarise(spec: TrainingJobSpec, facts: Facts, error: InvalidInputError | None = None) -> DataReport:
