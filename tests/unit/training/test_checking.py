@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 import yaml
 
+from modelward_training.__main__ import main
 from tests.support.training_rows import rows, spec, text
 
 MARK = "MARK7F3A"
 
 
-def check(folder, *words, cwd=None):
-    argv = [sys.executable, "-W", "ignore", "-m", "modelward_training", "check", *map(str, words)]
-    return subprocess.run(argv, cwd=cwd or folder, capture_output=True, text=True, timeout=120)
+@dataclass
+class Done:
+    """How the command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def check(monkeypatch, capsys):
+    """The command line, in this process: its libraries take seconds to import."""
+
+    def run(folder, *words):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", ["modelward_training", "check", *words])
+        code = main()
+        said = capsys.readouterr()
+        return Done(code, said.out, said.err)
+
+    return run
 
 
 @pytest.fixture
@@ -34,7 +53,7 @@ def desk(tmp_path):
     return tmp_path
 
 
-def test_data_that_a_job_would_train_on_are_accepted_and_reported(desk):
+def test_data_that_a_job_would_train_on_are_accepted_and_reported(desk, check):
     done = check(desk, "--spec", "job.yaml", "--store", ".", "--report", "out")
     assert (done.returncode, done.stderr) == (0, "")
     assert "accepted: training" in done.stdout
@@ -42,7 +61,7 @@ def test_data_that_a_job_would_train_on_are_accepted_and_reported(desk):
     assert "The data were accepted" in (desk / "out" / "validation.html").read_text()
 
 
-def test_data_that_a_job_would_refuse_are_refused_with_the_same_reason_and_a_report(desk):
+def test_data_that_a_job_would_refuse_are_refused_with_the_same_reason_and_a_report(desk, check):
     (desk / "data.csv").write_text(text(rows()).replace("dead", MARK, 1))
     done = check(desk, "--spec", "job.yaml", "--store", ".")
     assert done.returncode == 65
@@ -54,7 +73,7 @@ def test_data_that_a_job_would_refuse_are_refused_with_the_same_reason_and_a_rep
 
 
 @pytest.mark.parametrize("content", ["", "nothing: here", "- 1\n- 2", "{", "kind: TrainingJob\nspec: []"])
-def test_a_file_that_is_no_manifest_is_refused_without_a_traceback(desk, content):
+def test_a_file_that_is_no_manifest_is_refused_without_a_traceback(desk, check, content):
     (desk / "job.yaml").write_text(content)
     done = check(desk, "--spec", "job.yaml", "--store", ".")
     assert done.returncode == 65
@@ -62,7 +81,7 @@ def test_a_file_that_is_no_manifest_is_refused_without_a_traceback(desk, content
     assert done.stderr
 
 
-def test_every_invalid_field_of_a_manifest_is_named(desk):
+def test_every_invalid_field_of_a_manifest_is_named(desk, check):
     wrong = spec().to_json() | {"model": "Not A Name", "version": "one"}
     (desk / "job.yaml").write_text(yaml.safe_dump({"kind": "TrainingJob", "spec": wrong}))
     done = check(desk, "--spec", "job.yaml", "--store", ".")
@@ -70,7 +89,7 @@ def test_every_invalid_field_of_a_manifest_is_named(desk):
     assert {line.partition(":")[0] for line in done.stderr.splitlines()} == {"spec.model", "spec.version"}
 
 
-def test_a_missing_file_is_invalid_input_and_a_manifest_that_is_not_there_too(desk):
+def test_a_missing_file_is_invalid_input_and_a_manifest_that_is_not_there_too(desk, check):
     (desk / "data.csv").unlink()
     assert "MissingFile" in check(desk, "--spec", "job.yaml", "--store", ".").stdout
     assert check(desk, "--spec", "none.yaml", "--store", ".").returncode == 65
