@@ -88,6 +88,14 @@ class Source(Document):
     sql: Annotated[Sql | None, Field(description="Query of a database. Needs format: sql.")] = None
     format: Annotated[Literal["csv", "parquet", "ndjson", "sql"], Field(description="Format of the data.")] = "csv"
     dialect: Annotated[Dialect, Field(description="How the CSV files are written.")] = Dialect()
+    time_zone: Annotated[
+        str | None,
+        Field(
+            description="IANA time zone of timestamps that name no offset from UTC, such as Europe/Berlin. Default: they are "
+            "compared as they are.",
+            max_length=64,
+        ),
+    ] = None
     site: Annotated[
         str | None,
         Field(

@@ -306,7 +306,18 @@ class Reason(StrEnum):
     EMPTY_SPLIT = "EmptySplit", TRAINING, "The split leaves one part without rows."
     INVALID_PARAMETER = "InvalidParameter", TRAINING, "The estimator does not take a parameter's value."
     UNKNOWN_PARAMETER = "UnknownParameter", TRAINING, "The estimator has no such parameter."
-    INVALID_UNIT = "InvalidUnit", TRAINING, "A unit is not valid UCUM."
+    INVALID_UNIT = "InvalidUnit", TRAINING, "A unit is not valid UCUM, or does not convert into the column's."
+    AMBIGUOUS_TIME = (
+        "AmbiguousTime",
+        TRAINING,
+        "A local time occurs twice or never, because clocks were set back or forward.",
+    )
+    UNKNOWN_SITE = "UnknownSite", TRAINING, "A site is not declared, or a declared one is not in the data."
+    INVALID_MAPPING = (
+        "InvalidMapping",
+        TRAINING,
+        "A mapping of values is not readable, or has two targets for one value.",
+    )
 
     UNKNOWN_COLUMN = "UnknownColumn", DATA, "A declared column is not in the data, or a named one is not declared."
     MISSING_COLUMN = "MissingColumn", DATA, "A file lacks a column that the model needs."

@@ -111,7 +111,7 @@ def _lineage(trained: TrainedModel) -> Lineage:
     return Lineage(
         training_job=trained.job,
         data_digest=trained.data_digest,
-        sources=tuple(shown(source.uri) for source in trained.spec.data.sources),
+        sources=tuple(shown(source.uri) if source.uri else "sql" for source in trained.spec.data.sources),
         algorithm=trained.spec.estimator.algorithm,
         params={name: str(value) for name, value in sorted(trained.model.params.items())},
         seed=trained.spec.split.seed,

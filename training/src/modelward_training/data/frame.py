@@ -53,8 +53,8 @@ class Harmonised:
 
     frame: pl.LazyFrame
     """SITE, SOURCE, ROW; a column for each declared column but ignored ones: Float64 for numeric, integer and boolean, String
-    for categorical, group and site, Datetime (microseconds, UTC, or without a zone if the data name no offset) for timestamp;
-    null for missing; and the columns of flags."""
+    for categorical, Datetime (microseconds, UTC, or without a zone if the data name no offset) for timestamp, null for
+    missing and for a value that breaks its kind; and the columns of flags."""
     flags: tuple[Flag, ...]
     digest: str
     """SHA-256 over the bytes of the sources, in the order of the declaration."""

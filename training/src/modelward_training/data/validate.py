@@ -11,7 +11,6 @@ from modelward_api.resources.columns import BOOLEANS, Column
 from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import TrainingJobSpec
 from modelward_training.data.dataset import Dataset
-from modelward_training.data.times import in_utc, instant
 from modelward_training.errors import InvalidInputError
 
 NUMERIC_KINDS = frozenset({"numeric", "integer", "boolean"})
@@ -38,13 +37,13 @@ def validate(spec: TrainingJobSpec, frame: pl.DataFrame) -> Dataset:
     label = _label(spec, frame, where)
     columns, warnings = {}, []
     for column in features:
-        values, warning = _feature(column, frame[column.name], where[column.name])
+        values, warning = _feature(column, frame, where[column.name])
         columns[column.name] = values
         warnings += warning
         warnings += _leak(column, values, label)
     time = next((c for c in spec.data.columns if c.role == "time"), None)
     group = next((c for c in spec.data.columns if c.role == "group"), None)
-    times, has_offset = (None, False) if time is None else _time(time, frame[time.name], where[time.name])
+    times, has_offset = (None, False) if time is None else _time(time, frame, where[time.name])
     breakdown_columns = tuple(c for c in spec.data.columns if c.role in ("site", "subgroup"))
     return Dataset(
         features,
@@ -55,7 +54,7 @@ def validate(spec: TrainingJobSpec, frame: pl.DataFrame) -> Dataset:
         tuple(warnings),
         has_offset,
         breakdown_columns,
-        {column.name: _breakdown(column, frame[column.name], where[column.name]) for column in breakdown_columns},
+        {column.name: _breakdown(column, frame, where[column.name]) for column in breakdown_columns},
     )
 
 
@@ -97,10 +96,10 @@ def _label(spec: TrainingJobSpec, frame: pl.DataFrame, where: dict[str, str]) ->
         message = f"the label column {name!r} is not declared: add it to spec.data.columns"
         raise InvalidInputError(Reason.UNKNOWN_COLUMN, message, "spec.data.label.column")
     values = frame[name]
-    if (missing := values.null_count()) > 0:
+    if (missing := values.null_count() - _broken(frame, name).sum()) > 0:
         message = f"the label is missing in {missing} of {len(values)} rows: complete or remove those rows"
         raise InvalidInputError(Reason.MISSING_LABEL, message, where[name])
-    label = _events(spec, values, where[name])
+    label = _events(spec, frame, where[name])
     positives = int(label.sum())
     if positives in (0, len(label)):
         rows = "no row has" if positives == 0 else "every row has"
@@ -117,12 +116,19 @@ def _label(spec: TrainingJobSpec, frame: pl.DataFrame, where: dict[str, str]) ->
     return label
 
 
-def _events(spec: TrainingJobSpec, values: pl.Series, field: str) -> np.ndarray:
+def _broken(frame: pl.DataFrame, name: str, rule: str = "kind") -> pl.Series:
+    """Return which rows break a rule, [n]."""
+    flag = f"\x00{rule}\x00{name}"
+    return frame[flag] if flag in frame.columns else pl.Series([False]).new_from_index(0, frame.height)
+
+
+def _events(spec: TrainingJobSpec, frame: pl.DataFrame, field: str) -> np.ndarray:
     """Return 1 for the positive value and 0 for a negative one, [n]. Any other value is an error, never a negative."""
+    values = frame[spec.data.label.column]
     column = next(c for c in spec.data.columns if c.name == spec.data.label.column)
     positive: str | float = spec.data.label.positive
     if column.kind in NUMERIC_KINDS:
-        numbers = pl.Series(_numbers(column, values, field)[0])
+        numbers = pl.Series(_numbers(column, frame, field)[0])
         as_number = _as_number(column, spec.data.label.positive)
         if as_number is None:
             message = (
@@ -160,8 +166,9 @@ def _as_number(column: Column, text: str) -> float | None:
         return None
 
 
-def _feature(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, list[str]]:
-    missing = values.null_count()
+def _feature(column: Column, frame: pl.DataFrame, field: str) -> tuple[np.ndarray, list[str]]:
+    values = frame[column.name]
+    missing = values.null_count() - int(_broken(frame, column.name).sum())
     if missing == len(values):
         message = f"column {column.name} is missing in every row: set role: ignore, or remove it"
         raise InvalidInputError(Reason.ALL_MISSING, message, field)
@@ -171,29 +178,23 @@ def _feature(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray,
         )
         raise InvalidInputError(Reason.MISSING_VALUES, message, f"{field}.nullable")
     if column.kind in NUMERIC_KINDS:
-        return _numbers(column, values, field)
+        return _numbers(column, frame, field)
     return _categories(column, values, field), []
 
 
-def _breakdown(column: Column, values: pl.Series, field: str) -> np.ndarray:
+def _breakdown(column: Column, frame: pl.DataFrame, field: str) -> np.ndarray:
     """Return the site or subgroup of each row. Its names are published, so they must be declared."""
     if column.kind != "categorical" or not column.allowed_values:
         message = f"column {column.name} with the role {column.role} needs kind: categorical and allowedValues"
         raise InvalidInputError(Reason.INVALID_SUBGROUP, message, f"{field}.allowedValues")
-    return _feature(column, values, field)[0]
+    return _feature(column, frame, field)[0]
 
 
-def _numbers(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, list[str]]:
-    if column.kind == "boolean":
-        numbers = values.str.to_lowercase().replace_strict(BOOLEANS, default=None, return_dtype=pl.Float64)
-    else:
-        numbers = values.cast(pl.Float64, strict=False)
-    parsed = numbers.fill_null(np.nan).to_numpy().astype(np.float64)
+def _numbers(column: Column, frame: pl.DataFrame, field: str) -> tuple[np.ndarray, list[str]]:
+    values = frame[column.name]
+    parsed = values.fill_null(np.nan).to_numpy().astype(np.float64)
     present = parsed[~np.isnan(parsed)]
-    wrong = int(values.is_not_null().sum()) - len(present) + int(np.isinf(present).sum())
-    if column.kind == "integer":
-        wrong += int((present != np.round(present)).sum())
-    if wrong:
+    if wrong := int(_broken(frame, column.name).sum()):
         message = f"column {column.name} is not {_a(column.kind)} in {wrong} of {len(values)} rows: correct kind or missingValues"
         raise InvalidInputError(Reason.WRONG_KIND, message, f"{field}.kind")
     if large := int((np.abs(present) > MAX_NUMBER).sum()):
@@ -242,30 +243,29 @@ def _leak(column: Column, values: np.ndarray, label: np.ndarray) -> list[str]:
     return [text] if perfect else []
 
 
-def _time(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, bool]:
+def _time(column: Column, frame: pl.DataFrame, field: str) -> tuple[np.ndarray, bool]:
     """Return the times that order the rows, [n], and whether they name an offset from UTC."""
-    if missing := values.null_count():
+    values, broken = frame[column.name], _broken(frame, column.name)
+    mixed = _broken(frame, column.name, "offset")
+    if missing := values.null_count() - int((broken | mixed).sum()):
         message = f"column {column.name} with the role time is missing in {missing} of {len(values)} rows: complete those rows"
         raise InvalidInputError(Reason.MISSING_VALUES, message, field)
     if column.kind in ("numeric", "integer"):
-        return _numbers(column, values, field)[0], False
+        return _numbers(column, frame, field)[0], False
     if column.kind != "timestamp":
         message = f"column {column.name} with the role time would sort as text: set kind: timestamp, numeric or integer"
         raise InvalidInputError(Reason.WRONG_KIND, message, f"{field}.kind")
-    texts = values.to_list()
-    instants = {text: instant(text) for text in set(texts)}
-    if wrong := [row for row, text in enumerate(texts, 1) if instants[text] is None]:
+    if wrong := int(broken.sum()):
         message = (
-            f"column {column.name} is not an ISO 8601 timestamp in {len(wrong)} of {len(texts)} rows, first in row {wrong[0]}: "
-            "write 2016-03-28, 2016-03-28T14:30:00 or 2016-03-28T14:30:00+01:00"
+            f"column {column.name} is not an ISO 8601 timestamp in {wrong} of {len(values)} rows, first in row "
+            f"{broken.arg_true()[0] + 1}: write 2016-03-28, 2016-03-28T14:30:00 or 2016-03-28T14:30:00+01:00"
         )
         raise InvalidInputError(Reason.INVALID_TIME, message, field)
-    moments = [instants[text] for text in texts]
-    aware = [moment is not None and moment.tzinfo is not None for moment in moments]
-    if any(aware) and not all(aware):
+    if different := int(mixed.sum()):
         message = (
-            f"column {column.name} names an offset from UTC in {sum(aware)} of {len(texts)} rows and not in the others, so the "
-            "rows cannot be ordered: name an offset (Z or +01:00) in all of them or in none"
+            f"column {column.name} differs in {different} of {len(values)} rows from its first row in that it names an offset "
+            "from UTC or none, so the rows cannot be ordered: name an offset (Z or +01:00) in all of them or in none"
         )
         raise InvalidInputError(Reason.MIXED_OFFSETS, message, field)
-    return np.array([in_utc(m) for m in moments if m is not None], dtype="datetime64[us]"), all(aware)
+    is_aware = isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is not None
+    return values.dt.replace_time_zone(None).to_numpy().astype("datetime64[us]"), is_aware

@@ -92,8 +92,8 @@ def _cells(bins: FeatureReference, values: np.ndarray) -> tuple[int, ...]:
     for start in range(0, len(values), BLOCK):
         block = values[start : start + BLOCK].astype(np.float32, copy=False)  # NaN is in no comparison
         at_least += [np.count_nonzero(block >= limit) for limit in limits]
-        above += np.count_nonzero(block > high)
-        present += np.count_nonzero(block == block)
+        above += int(np.count_nonzero(block > high))
+        present += int(np.count_nonzero(block == block))
     inside = int(at_least[0]) - above
     # An edge may lie outside the plausible range: then all of its values, or none, are on one side.
     reached = [inside, *(min(max(int(count) - above, 0), inside) for count in at_least[1:]), 0]
