@@ -65,10 +65,12 @@ PARITY_FILE = "parity.json"
 GOLDEN_FILE = "golden.json"
 LINEAGE_FILE = "lineage.json"
 EXPLAINER_FILE = "explainer.json"
+VALIDATION_FILE, VALIDATION_PAGE = "validation.json", "validation.html"
+"""The report on the training data, for programs and for people."""
 BUNDLE_FILES = frozenset(
     {
         MANIFEST_FILE, MODEL_FILE, SIGNATURE_FILE, REFERENCE_FILE, EVALUATION_FILE, PARITY_FILE, GOLDEN_FILE, LINEAGE_FILE,
-        EXPLAINER_FILE,
+        EXPLAINER_FILE, VALIDATION_FILE, VALIDATION_PAGE,
     }
 )  # fmt: skip
 """Optional: a bundle without it is served, and not explained."""

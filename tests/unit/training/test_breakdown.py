@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 from itertools import product
 
-import numpy as np
 import pytest
 
 from modelward_api import names
 from modelward_api.bundle.documents import Evaluation
-from modelward_api.resources.columns import Column
 from modelward_api.resources.trainingjob import TrainingJobSpec
 from modelward_serving.model import bundle as served
 from modelward_training import pipeline
-from modelward_training.data.dataset import Dataset
 from modelward_training.errors import InvalidInputError
-from modelward_training.evaluation.breakdown import composition, withheld
+from modelward_training.evaluation.breakdown import withheld
 from modelward_training.evaluation.subgroups import declared_subgroups
 from modelward_training.progress import Progress
+from modelward_training.report.summary import Facts
 from tests.support.training_rows import HEAD, rows, spec, text
 
 SITES = {"kind": "categorical", "role": "site", "allowedValues": ["north", "south", "west"]}
@@ -33,7 +31,7 @@ def changed(declared, change):
 
 
 def run(store, declared):
-    return pipeline.run("job", changed(declared, lambda _: None), f"file://{store}", Progress())
+    return pipeline.run("job", changed(declared, lambda _: None), f"file://{store}", Progress(), Facts())
 
 
 def counted(store, outcome):
@@ -78,29 +76,6 @@ def test_totals_less_published_counts_are_no_small_count():
         if hidden and sum(counts) > 10:
             assert sum(hidden) > 10, counts
             assert len(hidden) > 1 or sum(count > 0 for count in counts) == 1, counts
-
-
-def of_sites(sites, events):
-    column = Column(name="hospital", kind="categorical", role="site", allowed_values=("north", "south", "west"))
-    texts = np.repeat(np.array(["north", "south", "west"], dtype=object), sites)
-    label = np.concatenate([np.arange(n) < e for n, e in zip(sites, events, strict=True)]).astype(int)
-    return Dataset((), {}, label, None, None, False, (column,), {"hospital": texts})
-
-
-def test_the_split_is_counted_by_part_site_and_class():
-    parts = {"training": of_sites((200, 100, 50), (60, 50, 12)), "test": of_sites((90, 80, 70), (30, 20, 20))}
-    found = {(count.part, count.site): (count.rows, count.events) for count in composition(parts)}
-    assert found["training", None] == (350, 122)
-    assert found["training", "west"] == (50, 12)
-    assert found["test", "south"] == (80, 20)
-
-
-def test_small_counts_of_the_split_and_those_that_give_them_away_are_withheld():
-    found = composition(
-        {"training": of_sites((200, 100, 50), (60, 50, 3)), "test": of_sites((90, 80, 70), (30, 20, 20))}
-    )
-    hidden = {(count.part, count.site) for count in found if count.rows is None}
-    assert hidden == {("training", "west"), ("training", "south")}
 
 
 def test_files_of_different_sites_declare_their_site(tmp_path):

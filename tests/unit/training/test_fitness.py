@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import binomtest
 
 from modelward_training.data import fitness, rules
-from modelward_training.data.validate import RuleCount, validate
+from modelward_training.data.validate import validate
 from modelward_training.errors import InvalidInputError
 from tests.support.harmonised import COLUMNS, NOW, ROWS, START, VALUES, declared, table
 
@@ -51,14 +51,14 @@ def test_too_few_rows_or_events_fail(quality, told):
 
 
 def test_rows_whose_outcome_cannot_be_known_yet_are_excluded_and_counted_and_need_no_label():
-    found = validated(
-        declared(label={"horizon": "30d"}), outcome=lambda i: None if i >= ROWS - 30 else VALUES["outcome"](i)
-    )
+    spec, told = declared(label={"horizon": "30d"}), []
+    rows = table(spec, outcome=lambda i: None if i >= ROWS - 30 else VALUES["outcome"](i))
+    found = validate(spec, rows, NOW, lambda _, tallies: told.extend(tallies))
     assert len(found.data) == ROWS - 30
-    assert found.counts == (
-        RuleCount("horizon", "horizon", "excluded", "north", 15),
-        RuleCount("horizon", "horizon", "excluded", "south", 15),
-    )
+    assert [(t.flag.rule, t.flag.effect, t.site, t.rows) for t in told] == [
+        ("horizon", "excluded", "north", 15),
+        ("horizon", "excluded", "south", 15),
+    ]
 
 
 def test_the_horizon_is_counted_from_the_time_of_the_extraction():
@@ -174,10 +174,10 @@ def test_features_with_one_value_or_hardly_any_are_told():
     ).data
     findings = fitness.variety(found, rules.paths(spec.data))
     assert [(f.code, f.column, f.rows) for f in findings] == [
-        ("Constant", "age", ROWS),
+        ("ConstantFeature", "age", ROWS),
         ("NearlyEmpty", "crp", ROWS - 8),
-        ("Constant", "smoker", ROWS),
-        ("Constant", "sex", ROWS),
+        ("ConstantFeature", "smoker", ROWS),
+        ("ConstantFeature", "sex", ROWS),
     ]
     assert findings[0].field == "spec.data.columns[0]"
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from modelward_api.resources.reasons import FindingCode
 from modelward_training.data import leakage, rules
 from modelward_training.data.findings import Finding, require_allowed, warnings
 from modelward_training.data.split import split
@@ -147,15 +148,22 @@ def test_a_patient_on_both_sides_of_a_split_is_found():
 
 def test_a_forbidden_finding_fails_with_its_field_and_the_others_are_warnings():
     findings = (
-        Finding("NearlyEmpty", "warning", "column a is nearly empty: ignore it", "spec.data.columns[0]", "a", rows=5),
-        Finding("TargetCopy", "error", "feature b is a copy: ignore it", "spec.data.columns[1]", "b"),
-        Finding("DuplicateRow", "info", "rows repeat", "spec.data.sources", rows=30),
+        Finding(
+            FindingCode.NEARLY_EMPTY,
+            "warning",
+            "column a is nearly empty: ignore it",
+            "spec.data.columns[0]",
+            "a",
+            rows=5,
+        ),
+        Finding(FindingCode.TARGET_COPY, "error", "feature b is a copy: ignore it", "spec.data.columns[1]", "b"),
+        Finding(FindingCode.DUPLICATE_ROW, "info", "rows repeat", "spec.data.sources", rows=30),
     )
     with pytest.raises(InvalidInputError) as caught:
-        require_allowed(findings, ("TargetCopy", "FutureValue"))
+        require_allowed(findings, (FindingCode.TARGET_COPY, FindingCode.FUTURE_VALUE))
     assert (caught.value.reason, caught.value.field) == ("ForbiddenFinding", "spec.data.columns[1]")
     assert "spec.data.quality.forbid" in caught.value.message
-    require_allowed(findings, ("FutureValue",))
+    require_allowed(findings, (FindingCode.FUTURE_VALUE,))
     assert warnings(findings, 80) == [
         "feature b is a copy: ignore it",
         "column a is nearly empty: ignore it (fewer than 11 of 80 rows)",

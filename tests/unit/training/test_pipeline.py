@@ -27,6 +27,7 @@ from modelward_training.data.split import split
 from modelward_training.data.validate import validate
 from modelward_training.errors import InvalidInputError
 from modelward_training.progress import Progress
+from modelward_training.report.summary import Facts
 from tests.support.cases import cases
 from tests.support.cluster.layout import REPOSITORY
 
@@ -56,7 +57,7 @@ def spec(number=2, **changes) -> TrainingJobSpec:
 
 
 def train(store, trained=None):
-    return pipeline.run("job", trained or spec(), f"file://{store}", Progress())
+    return pipeline.run("job", trained or spec(), f"file://{store}", Progress(), Facts())
 
 
 @pytest.fixture(scope="module")

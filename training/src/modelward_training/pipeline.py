@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
+from modelward_api import names
+from modelward_api.bundle.data_report import DataReport
 from modelward_api.bundle.documents import ReferenceProfile, Subgroup
 from modelward_api.resources.reasons import Reason
-from modelward_api.resources.trainingjob import TrainingJobSpec
-from modelward_api.wire.exchange import TrainingOutcome
+from modelward_api.resources.trainingjob import DataFinding, TrainingJobSpec
+from modelward_api.wire.exchange import MAX_FINDINGS, TrainingOutcome
 from modelward_training.bundle import archive
 from modelward_training.bundle.documents import TrainedModel, documents
 from modelward_training.data import fitness, leakage, rules
@@ -17,6 +20,7 @@ from modelward_training.data.harmonise import harmonise
 from modelward_training.data.sources import read
 from modelward_training.data.split import Parts, split
 from modelward_training.data.validate import Validated, validate, validate_variation
+from modelward_training.errors import InvalidInputError, StoreError
 from modelward_training.estimators import fitting
 from modelward_training.evaluation.breakdown import breakdown, uncovered
 from modelward_training.evaluation.metrics import evaluate
@@ -28,9 +32,11 @@ from modelward_training.export.parity import compare
 from modelward_training.progress import Progress
 from modelward_training.reference.profile import MIN_STRATUM_ROWS, reference_profile
 from modelward_training.reference.sites import site_differences
+from modelward_training.report.page import page
+from modelward_training.report.summary import Facts, summarise, worst_first
 
 
-def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress) -> TrainingOutcome:
+def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress, facts: Facts) -> TrainingOutcome:
     """Train one version.
 
     Args:
@@ -38,15 +44,26 @@ def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress)
         spec: what to train.
         store: where store:// addresses are, or None.
         progress: is told of every step.
+        facts: takes what is learned about the data, also if the job fails.
 
     Raises:
-        InvalidInputError: the spec or the data are wrong.
+        InvalidInputError: the spec or the data are wrong. The report is written all the same.
         StoreError: the store cannot be reached now.
     """
     started = time.monotonic()
-    trained = train(name, spec, store, progress, datetime.now(UTC))
+    try:
+        trained = train(name, spec, store, progress, facts, datetime.now(UTC))
+    except InvalidInputError as error:
+        with suppress(InvalidInputError, StoreError):  # the first error is the one to act on
+            _publish(name, spec, summarise(spec, facts, error), store, facts)
+        raise
     with progress.step("bundle"):
-        manifest, content = archive.assemble(spec.model, spec.version, trained.graph, documents(trained))
+        report = summarise(spec, facts)
+        files = {names.MODEL_FILE: trained.graph, names.VALIDATION_PAGE: page(report).encode()}
+        manifest, content = archive.assemble(
+            spec.model, spec.version, files, documents(trained) | {names.VALIDATION_FILE: report}
+        )
+        _publish(name, spec, report, store, facts)
         uri = archive.put(content, spec.output.uri, manifest, store)
     with progress.step("done"):
         return TrainingOutcome(
@@ -61,26 +78,69 @@ def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress)
             metrics=trained.metrics,
             parity_max_abs_difference=trained.parity.max_abs_difference,
             warnings=tuple(warning[:200] for warning in trained.warnings[:8]),
+            findings=worst(facts),
+            report=facts.report,
             seconds=round(time.monotonic() - started, 2),
         )
 
 
-def train(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress, now: datetime) -> TrainedModel:
+def check(spec: TrainingJobSpec, store: str | None, facts: Facts) -> None:
+    """Run every step up to the split, as a TrainingJob would.
+
+    Raises:
+        InvalidInputError: the spec or the data are wrong.
+        StoreError: the store cannot be reached now.
+    """
+    prepare(spec, store, Progress(), facts, datetime.now(UTC))
+
+
+def worst(facts: Facts) -> tuple[DataFinding, ...]:
+    """Return the worst findings, as a status shows them."""
+    return tuple(
+        DataFinding(
+            code=found.code, severity=found.severity, message=found.message[:256], field=found.field, site=found.site
+        )
+        for found in worst_first(facts.findings)[:MAX_FINDINGS]
+    )
+
+
+def _publish(name: str, spec: TrainingJobSpec, report: DataReport, store: str | None, facts: Facts) -> None:
+    """Write the report to the store, as a page and as JSON."""
+    stem = f"{spec.output.uri.rstrip('/')}/{spec.model}/{spec.version}/{name}-"
+    archive.write(archive.as_json(report), stem + names.VALIDATION_FILE, store)
+    facts.report = archive.write(page(report).encode(), stem + names.VALIDATION_PAGE, store)
+
+
+def prepare(spec: TrainingJobSpec, store: str | None, progress: Progress, facts: Facts, now: datetime) -> Parts:
+    """Read, check and split the data.
+
+    Raises:
+        InvalidInputError: the spec or the data are wrong; facts hold what was found until then.
+        StoreError: the store cannot be reached now.
+    """
+    with progress.step("load"):
+        table = harmonise(spec.data, read(spec.data, store))
+        facts.data_digest, facts.notes = table.digest, table.notes
+    with progress.step("check"):
+        validated = validate(spec, table, now, facts.count)
+        facts.data, facts.findings = validated.data, list(validated.findings)
+    with progress.step("split"):
+        parts = split(spec.split, validated.data)
+        facts.parts = parts.by_name
+        facts.findings += _found(spec, validated, parts)
+        require_allowed(facts.findings, spec.data.quality.forbid)
+        validate_variation(spec, parts.training)
+    return parts
+
+
+def train(
+    name: str, spec: TrainingJobSpec, store: str | None, progress: Progress, facts: Facts, now: datetime
+) -> TrainedModel:
     """Run every step before the bundle."""
     seed = spec.split.seed
     subgroups = declared_subgroups(spec)
-    with progress.step("load"):
-        table = harmonise(spec.data, read(spec.data, store))
-    with progress.step("check"):
-        validated = validate(spec, table, now)
-    with progress.step("split"):
-        parts = split(spec.split, validated.data)
-        findings = found(spec, validated, parts)
-        require_allowed(findings, spec.data.quality.forbid)
-        told = warnings(findings, validated.rows)
-        del validated  # the parts hold its rows once more
-        training, test = parts.training, parts.test
-        validate_variation(spec, training)
+    parts = prepare(spec, store, progress, facts, now)
+    training, test = parts.training, parts.test
     with progress.step("fit", f"{spec.estimator.algorithm} on {len(training)} rows"):
         fitted = fitting.fit(fitting.build(spec.estimator, training, seed), spec.estimator, training)
     with progress.step("calibrate", spec.estimator.calibration):
@@ -100,7 +160,7 @@ def train(name: str, spec: TrainingJobSpec, store: str | None, progress: Progres
     return TrainedModel(
         job=name,
         spec=spec,
-        data_digest=table.digest,
+        data_digest=facts.data_digest or "",
         train=training,
         test=test,
         model=model,
@@ -113,7 +173,7 @@ def train(name: str, spec: TrainingJobSpec, store: str | None, progress: Progres
         golden=golden,
         explainer=explanation,
         warnings=(
-            *told,
+            *warnings(facts.findings, sum(facts.rows.values())),
             *evaluated.undefined,
             *unexplained,
             *_unwatched(subgroups, profile),
@@ -122,7 +182,7 @@ def train(name: str, spec: TrainingJobSpec, store: str | None, progress: Progres
     )
 
 
-def found(spec: TrainingJobSpec, validated: Validated, parts: Parts) -> tuple[Finding, ...]:
+def _found(spec: TrainingJobSpec, validated: Validated, parts: Parts) -> tuple[Finding, ...]:
     """Return the findings of all steps that look at the data before a model is fitted."""
     data, where = validated.data, rules.paths(spec.data)
     return (

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from modelward_api.base import DataUri, Document, Duration, Uri
 from modelward_api.resources.columns import Column
+from modelward_api.resources.reasons import FindingCode
 
 Text = Annotated[str, Field(max_length=128)]
 ColumnName = Annotated[str, Field(max_length=63)]
@@ -230,25 +231,6 @@ class Cohort(Document):
     ]
 
 
-FindingCode = Literal[
-    "TargetCopy",
-    "KnownAfterOutcome",
-    "GroupInBothParts",
-    "NearPerfectFeature",
-    "FutureValue",
-    "SuspectedUnit",
-    "DuplicateRow",
-    "DuplicateGroup",
-    "Constant",
-    "NearlyEmpty",
-    "OutOfRange",
-    "Quarantined",
-    "ClassImbalance",
-    "SiteLabelDiffers",
-    "SiteDiffers",
-]
-
-
 class Quality(Document):
     """What the data must be to train on."""
 
@@ -281,7 +263,7 @@ class Quality(Document):
     forbid: Annotated[
         tuple[FindingCode, ...],
         Field(description="Findings that fail the job. Others are warnings.", max_length=32),
-    ] = ("TargetCopy", "KnownAfterOutcome", "FutureValue")
+    ] = (FindingCode.TARGET_COPY, FindingCode.KNOWN_AFTER_OUTCOME, FindingCode.FUTURE_VALUE)
 
 
 class Label(Document):

@@ -59,6 +59,35 @@ class ConditionType(StrEnum):
     FAILED = "Failed", "The job has failed and is not tried again."
 
 
+class FindingCode(StrEnum):
+    """What the checks of training data find. ``spec.data.quality.forbid`` lists those that fail a job."""
+
+    meaning: str
+
+    def __new__(cls, word: str, meaning: str) -> Self:
+        """Attach the meaning to the word."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.meaning = meaning
+        return member
+
+    TARGET_COPY = "TargetCopy", "A feature is a copy of the label, or recodes it."
+    KNOWN_AFTER_OUTCOME = "KnownAfterOutcome", "A feature is known only with the outcome, or after the time of its row."
+    FUTURE_VALUE = "FutureValue", "A row's time is after the extraction, or a feature is a time after that of its row."
+    NEAR_PERFECT_FEATURE = "NearPerfectFeature", "One feature alone has an AUROC above 0.99."
+    GROUP_IN_BOTH_PARTS = "GroupInBothParts", "A group, such as a patient, has rows in more than one part of the split."
+    SUSPECTED_UNIT = "SuspectedUnit", "The values would be plausible in another unit than the declared one."
+    DUPLICATE_ROW = "DuplicateRow", "Rows are equal in all declared columns."
+    DUPLICATE_GROUP = "DuplicateGroup", "Rows equal those of another group: possibly one patient under two numbers."
+    CONSTANT_FEATURE = "ConstantFeature", "A feature has one value."
+    NEARLY_EMPTY = "NearlyEmpty", "A feature is missing in nearly all rows."
+    BEYOND_RANGE = "BeyondRange", "Values are outside the declared range."
+    ROWS_QUARANTINED = "RowsQuarantined", "Rows were set aside because they break a rule."
+    CLASS_IMBALANCE = "ClassImbalance", "One class is rare."
+    SITE_LABEL_DIFFERS = "SiteLabelDiffers", "The event rate of a site differs from that of the others."
+    SITE_DIFFERS = "SiteDiffers", "A feature of a site is distributed differently from that of the others."
+
+
 class Reason(StrEnum):
     """Why a condition has its status, why a job ended, or why a request was refused."""
 
@@ -356,7 +385,7 @@ class Reason(StrEnum):
     MISSING_DATA = "MissingData", REQUEST, "An input has no values."
     WRONG_DATATYPE = "WrongDatatype", REQUEST, "An input's datatype does not fit its column."
     WRONG_SHAPE = "WrongShape", REQUEST, "An input's shape does not fit the model or its values."
-    WRONG_UNIT = "WrongUnit", REQUEST, "An input names another unit than the model's."
+    WRONG_UNIT = "WrongUnit", REQUEST, "An input names a unit that does not convert into the model's."
     NO_ROWS = "NoRows", REQUEST, "The request has no rows."
     TOO_MANY_ROWS = "TooManyRows", REQUEST, "The request has too many rows."
     TOO_MANY_VALUES = "TooManyValues", REQUEST, "The request has too many values."

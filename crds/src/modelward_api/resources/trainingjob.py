@@ -13,6 +13,7 @@ from modelward_api.resources.data import Data
 from modelward_api.resources.features import Features
 from modelward_api.resources.modelversion import VersionSettings
 from modelward_api.resources.pods import PodSettings, Resources
+from modelward_api.resources.reasons import FindingCode
 
 
 class Split(Document):
@@ -170,6 +171,18 @@ class TrainingJobSpec(Document):
     suspend: Annotated[bool, Field(description="Keep the job from starting, or stop it.")] = False
 
 
+class DataFinding(Document):
+    """A finding about the training data."""
+
+    code: Annotated[FindingCode, Field(description="What was found.")]
+    severity: Annotated[Literal["error", "warning", "info"], Field(description="How bad it is.")]
+    message: Annotated[str, Field(description="What is wrong and what to do.", max_length=256)]
+    field: Annotated[
+        str, Field(description="Path in the TrainingJob, such as spec.data.columns[3].unit.", max_length=256)
+    ]
+    site: Annotated[str | None, Field(description="Site that it is about.", max_length=63)] = None
+
+
 class TrainingJobStatus(Document):
     """Observed state of a TrainingJob."""
 
@@ -195,6 +208,12 @@ class TrainingJobStatus(Document):
         Field(description="Largest difference between the ONNX and the scikit-learn scores on the test rows."),
     ] = None
     warnings: Annotated[tuple[str, ...], Field(description="Findings that a person should review.")] = ()
+    findings: Annotated[
+        tuple[DataFinding, ...], Field(description="The five worst findings about the data.", max_length=5)
+    ] = ()
+    report: Annotated[
+        str | None, Field(description="Address of the report on the data: validation.html, beside validation.json.")
+    ] = None
     data_digest: Annotated[Digest | None, Field(description="SHA-256 over the source files.")] = None
     uri: Annotated[str | None, Field(description="Address of the bundle.")] = None
     digest: Annotated[Digest | None, Field(description="Digest of the bundle.")] = None

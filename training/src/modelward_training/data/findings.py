@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from modelward_api import small_counts
-from modelward_api.resources.data import FindingCode
-from modelward_api.resources.reasons import Reason
+from modelward_api.resources.reasons import FindingCode, Reason
 from modelward_training.errors import InvalidInputError
 
 Severity = Literal["error", "warning", "info"]

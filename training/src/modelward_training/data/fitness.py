@@ -13,7 +13,7 @@ import polars as pl
 
 from modelward_api.base import seconds
 from modelward_api.resources.data import Data
-from modelward_api.resources.reasons import Reason
+from modelward_api.resources.reasons import FindingCode, Reason
 from modelward_training.data.dataset import Dataset
 from modelward_training.data.findings import Finding
 from modelward_training.data.times import in_utc, instant
@@ -110,7 +110,7 @@ def fresh(data: Data, times: pl.Series | None, now: datetime, *, has_offset: boo
     name = next(column.name for column in data.columns if column.role == "time")
     index = [column.name for column in data.columns].index(name)
     message = f"column {name} has times after the data were extracted: correct them, or the extraction's time"
-    return [Finding("FutureValue", "error", message, f"spec.data.columns[{index}]", name, rows=rows)]
+    return [Finding(FindingCode.FUTURE_VALUE, "error", message, f"spec.data.columns[{index}]", name, rows=rows)]
 
 
 def duplicates(frame: pl.DataFrame, whole_row: str, without_group: str) -> list[Finding]:
@@ -124,14 +124,20 @@ def duplicates(frame: pl.DataFrame, whole_row: str, without_group: str) -> list[
         message = "rows repeat another row in every declared column: remove copies, or declare quality.key"
         # Without a column that tells patients apart, two patients may well have the same values.
         findings.append(
-            Finding("DuplicateRow", "warning" if has_group else "info", message, "spec.data.sources", rows=repeated)
+            Finding(
+                FindingCode.DUPLICATE_ROW,
+                "warning" if has_group else "info",
+                message,
+                "spec.data.sources",
+                rows=repeated,
+            )
         )
     if has_group and (others := frame.height - frame[without_group].n_unique() - repeated) > 0:
         message = (
             "rows have the values of another row under another group: if one patient has two numbers, its rows may be on "
             "both sides of the split"
         )
-        findings.append(Finding("DuplicateGroup", "info", message, "spec.data.columns", rows=others))
+        findings.append(Finding(FindingCode.DUPLICATE_GROUP, "info", message, "spec.data.columns", rows=others))
     return findings
 
 
@@ -146,10 +152,12 @@ def variety(data: Dataset, where: Mapping[str, str]) -> list[Finding]:
             message = (
                 f"column {column.name} is missing in more than {MAX_MISSING_SHARE:.0%} of the rows: set role: ignore"
             )
-            findings.append(Finding("NearlyEmpty", "warning", message, field, column.name, rows=missing))
+            findings.append(Finding(FindingCode.NEARLY_EMPTY, "warning", message, field, column.name, rows=missing))
         if missing < len(data) and _is_constant(data, column.name, present):
             message = f"column {column.name} has one value: set role: ignore"
-            findings.append(Finding("Constant", "error", message, field, column.name, rows=len(data) - missing))
+            findings.append(
+                Finding(FindingCode.CONSTANT_FEATURE, "error", message, field, column.name, rows=len(data) - missing)
+            )
     return findings
 
 
@@ -183,7 +191,7 @@ def balance(data: Dataset) -> list[Finding]:
     message = (
         f"fewer than {MIN_CLASS_SHARE:.0%} of the rows are {which}: look at precision and recall, and at intervals"
     )
-    return [Finding("ClassImbalance", "warning", message, "spec.data.label", rows=rare)]
+    return [Finding(FindingCode.CLASS_IMBALANCE, "warning", message, "spec.data.label", rows=rare)]
 
 
 def site_rates(data: Dataset) -> tuple[SiteRate, ...]:
@@ -221,12 +229,26 @@ def site_labels(data: Dataset, labels: np.ndarray) -> list[Finding]:
                 f"the event rate of site {rate.site} differs from the other sites': check that its label means the same"
             )
             findings.append(
-                Finding("SiteLabelDiffers", "warning", message, "spec.data.label", site=rate.site, rows=rate.rows)
+                Finding(
+                    FindingCode.SITE_LABEL_DIFFERS,
+                    "warning",
+                    message,
+                    "spec.data.label",
+                    site=rate.site,
+                    rows=rate.rows,
+                )
             )
         elif not _uses_the_same(labels[is_here], labels[~is_here]):
             message = f"site {rate.site} never uses a label that the other sites use often: check its coding"
             findings.append(
-                Finding("SiteLabelDiffers", "warning", message, "spec.data.label", site=rate.site, rows=rate.rows)
+                Finding(
+                    FindingCode.SITE_LABEL_DIFFERS,
+                    "warning",
+                    message,
+                    "spec.data.label",
+                    site=rate.site,
+                    rows=rate.rows,
+                )
             )
     return findings
 

@@ -22,8 +22,9 @@ class Flag:
     """Declared column that it is about, or the name of a rule over several."""
     rule: str
     """What happened, such as kind, unit, values, censored, range."""
-    effect: Literal["breaks", "changed", "told"]
-    """breaks: the row is quarantined. changed: the value was converted. told: counted, and the row stays."""
+    effect: Literal["breaks", "changed", "told", "excluded"]
+    """breaks: the row is quarantined. changed: the value was converted. told: counted, and the row stays. excluded: the row does
+    not belong to the data."""
     field: str
     """Path in the TrainingJob, such as spec.data.columns[3].kind."""
     reason: Reason | None = None
@@ -35,6 +36,15 @@ class Flag:
     def name(self) -> str:
         """The name of the column in the table."""
         return f"\x00{self.rule}\x00{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """In how many rows of one site a flag is set. Exact: the report publishes it in tens."""
+
+    flag: Flag
+    site: str | None
+    rows: int
 
 
 @dataclass(frozen=True)

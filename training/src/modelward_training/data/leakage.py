@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.stats import rankdata
 
+from modelward_api.resources.reasons import FindingCode
 from modelward_training.data.dataset import Dataset
 from modelward_training.data.findings import Finding
 
@@ -38,7 +39,7 @@ def features(data: Dataset, labels: np.ndarray, where: Mapping[str, str], seed: 
         if any(copies) or _is_copy(is_missing, sample.label):
             how = "is a copy of the label, possibly recoded" if any(copies) else "is present for one class only"
             message = f"feature {name} {how}: set role: ignore"
-            findings.append(Finding("TargetCopy", "error", message, field, name, rows=len(data)))
+            findings.append(Finding(FindingCode.TARGET_COPY, "error", message, field, name, rows=len(data)))
             continue
         auroc = max(_auroc(sample, name, codes), _strength(is_missing.astype(float), sample.label))
         if auroc > NEAR_PERFECT:
@@ -47,7 +48,7 @@ def features(data: Dataset, labels: np.ndarray, where: Mapping[str, str], seed: 
                 if auroc == 1
                 else f"{name} alone nearly separates the classes (AUROC above {NEAR_PERFECT}): is it known before the outcome?"
             )
-            findings.append(Finding("NearPerfectFeature", "warning", message, field, name))
+            findings.append(Finding(FindingCode.NEAR_PERFECT_FEATURE, "warning", message, field, name))
     return findings
 
 
@@ -66,7 +67,7 @@ def both_parts(parts: Mapping[str, Dataset]) -> list[Finding]:
         return []
     rows = sum(int(np.isin(group, shared).sum()) for group in groups)
     message = "groups have rows in more than one part of the split, which flatters the evaluation: set spec.split.method: group"
-    return [Finding("GroupInBothParts", "warning", message, "spec.split.method", rows=rows)]
+    return [Finding(FindingCode.GROUP_IN_BOTH_PARTS, "warning", message, "spec.split.method", rows=rows)]
 
 
 def auroc(score: np.ndarray, label: np.ndarray) -> float:

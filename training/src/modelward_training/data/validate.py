@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -14,12 +13,12 @@ import polars as pl
 from modelward_api import small_counts
 from modelward_api.resources.columns import BOOLEANS, Column
 from modelward_api.resources.data import DataColumn
-from modelward_api.resources.reasons import Reason
+from modelward_api.resources.reasons import FindingCode, Reason
 from modelward_api.resources.trainingjob import TrainingJobSpec
 from modelward_training.data import fitness, rules
 from modelward_training.data.dataset import Categories, Columns, Dataset
 from modelward_training.data.findings import Finding
-from modelward_training.data.frame import ROW, SITE, SOURCE, Flag, Harmonised
+from modelward_training.data.frame import ROW, SITE, SOURCE, Flag, Harmonised, Tally
 from modelward_training.errors import InvalidInputError
 
 MIN_CLASS_ROWS = 10
@@ -38,15 +37,7 @@ GROUP, EVENT, AT, COHORT, KNOWN, LATER = (
 each part of the cohort, and whether a feature is known, or lies, after the row's time."""
 
 
-@dataclass(frozen=True, slots=True)
-class RuleCount:
-    """How many rows of a site a rule is about."""
-
-    rule: str
-    column: str
-    effect: Literal["breaks", "changed", "told", "excluded"]
-    site: str | None
-    rows: int
+Tell = Callable[[dict[str | None, int], Sequence[Tally]], None]
 
 
 @dataclass(frozen=True)
@@ -55,19 +46,23 @@ class Validated:
 
     data: Dataset
     findings: tuple[Finding, ...]
-    counts: tuple[RuleCount, ...]
-    """By rule and site, without those of no row. They are exact: a report withholds small ones."""
-    rows: int
-    """Number of rows that were read."""
     labels: np.ndarray
     """[n], the code of each row's label as it is declared: one number a value."""
 
 
-def validate(spec: TrainingJobSpec, table: Harmonised, now: datetime) -> Validated:
+def validate(
+    spec: TrainingJobSpec, table: Harmonised, now: datetime, tell: Tell = lambda _rows, _tallies: None
+) -> Validated:
     """Return the rows that hold what is declared.
 
     A row without a declared label fails the job, however many rows may be quarantined: leaving rows out by their outcome would
     bias the model without a word. ``quality.cohort`` leaves them out with a name.
+
+    Args:
+        spec: what is declared.
+        table: the rows.
+        now: with its offset; the age of the data is measured from it.
+        tell: takes the rows that were read, by site, and what each rule counted: also if the data are refused afterwards.
 
     Raises:
         InvalidInputError: the declaration or the data are wrong.
@@ -79,16 +74,16 @@ def validate(spec: TrainingJobSpec, table: Harmonised, now: datetime) -> Validat
     if frame.height == 0:
         message = "the sources have a header but no rows: upload files with rows"
         raise InvalidInputError(Reason.EMPTY_DATA, message, "spec.data.sources[0]")
-    read = frame.height
+    read = dict(frame.group_by(SITE).len().sort(pl.col(SITE).cast(pl.String)).iter_rows())
     time = _role(spec, "time")
     has_offset = time is not None and isinstance(kind := schema[time.name], pl.Datetime) and kind.time_zone is not None
-    frame, counts = _belonging(spec, frame, has_offset=has_offset)
+    frame, tallies = _belonging(spec, frame, has_offset=has_offset)
     between = rules.between_rows(spec.data, GROUP if _role(spec, "group") else SOURCE)
     frame = frame.with_columns(rule.expression.fill_null(value=False).alias(rule.flag.name) for rule in between)
     flags = (*table.flags, *(rule.flag for rule in row_rules), *(rule.flag for rule in between))
+    tell(read, (*tallies, *_counted(frame, flags)))
     _require_labels(spec, frame, flags)
     _require_values(spec, frame)
-    counts += _counted(frame, flags)
     findings = _told(frame, flags)
     frame, quarantined = _quarantine(spec, frame, flags)
     findings += quarantined
@@ -99,7 +94,7 @@ def validate(spec: TrainingJobSpec, table: Harmonised, now: datetime) -> Validat
     labels = frame[spec.data.label.column].to_physical().rank("dense").to_numpy()
     findings += _known_late(spec, frame)
     data = _dataset(spec, frame, has_offset=has_offset)
-    return Validated(data, tuple(findings), tuple(counts), read, labels)
+    return Validated(data, tuple(findings), labels)
 
 
 def validate_variation(spec: TrainingJobSpec, data: Dataset) -> None:
@@ -283,26 +278,27 @@ def _late(spec: TrainingJobSpec, time: DataColumn | None) -> list[pl.Expr]:
     ]
 
 
-def _belonging(spec: TrainingJobSpec, frame: pl.DataFrame, *, has_offset: bool) -> tuple[pl.DataFrame, list[RuleCount]]:
+def _belonging(spec: TrainingJobSpec, frame: pl.DataFrame, *, has_offset: bool) -> tuple[pl.DataFrame, list[Tally]]:
     """Return the rows in the cohort whose outcome can be known, and by condition how many are left out."""
-    counts: list[RuleCount] = []
-    conditions = [(c.name, pl.col(f"{COHORT}{i}"), "cohort") for i, c in enumerate(spec.data.quality.cohort)]
-    for name, condition, rule in conditions:
-        frame, left_out = _without(frame, condition, name, rule)
-        counts += left_out
+    tallies: list[Tally] = []
+    for i, condition in enumerate(spec.data.quality.cohort):
+        flag = Flag(condition.name, "cohort", "excluded", f"spec.data.quality.cohort[{i}].where")
+        frame, left_out = _without(frame, pl.col(f"{COHORT}{i}"), flag)
+        tallies += left_out
     if (mature := fitness.mature(spec.data, _times(frame), has_offset=has_offset)) is not None:
-        frame, left_out = _without(frame, pl.lit(mature), "horizon", "horizon")
-        counts += left_out
+        flag = Flag(spec.data.label.column, "horizon", "excluded", "spec.data.label.horizon")
+        frame, left_out = _without(frame, pl.lit(mature), flag)
+        tallies += left_out
     if frame.height == 0:
         message = "no row is left after spec.data.quality.cohort and spec.data.label.horizon: correct the conditions"
         raise InvalidInputError(Reason.NO_ROWS_LEFT, message, "spec.data.quality.cohort")
-    return frame.drop([f"{COHORT}{i}" for i in range(len(conditions))]), counts
+    return frame.drop([f"{COHORT}{i}" for i in range(len(spec.data.quality.cohort))]), tallies
 
 
-def _without(frame: pl.DataFrame, condition: pl.Expr, name: str, rule: str) -> tuple[pl.DataFrame, list[RuleCount]]:
+def _without(frame: pl.DataFrame, condition: pl.Expr, flag: Flag) -> tuple[pl.DataFrame, list[Tally]]:
     left_out = frame.filter(~condition).group_by(SITE).len().sort(pl.col(SITE).cast(pl.String))
-    counts = [RuleCount(rule, name, "excluded", site, rows) for site, rows in left_out.iter_rows()]
-    return (frame.filter(condition) if counts else frame), counts
+    tallies = [Tally(flag, site, rows) for site, rows in left_out.iter_rows()]
+    return (frame.filter(condition) if tallies else frame), tallies
 
 
 def _times(frame: pl.DataFrame) -> pl.Series | None:
@@ -351,7 +347,7 @@ def _is_unread(frame: pl.DataFrame, column: str) -> bool:
     return any(frame[name].any() for name in found)
 
 
-def _counted(frame: pl.DataFrame, flags: Sequence[Flag]) -> list[RuleCount]:
+def _counted(frame: pl.DataFrame, flags: Sequence[Flag]) -> list[Tally]:
     """Count the rows of each flag by site."""
     names = [flag.name for flag in flags]
     totals = frame.select(pl.col(names).sum()).row(0) if names else ()
@@ -360,7 +356,7 @@ def _counted(frame: pl.DataFrame, flags: Sequence[Flag]) -> list[RuleCount]:
         return []
     by_site = frame.group_by(SITE).agg(pl.col([flag.name for flag in used]).sum()).sort(pl.col(SITE).cast(pl.String))
     return [
-        RuleCount(flag.rule, flag.column, flag.effect, row[SITE], row[flag.name])
+        Tally(flag, row[SITE], row[flag.name])
         for flag in used
         for row in by_site.iter_rows(named=True)
         if row[flag.name]
@@ -374,7 +370,7 @@ def _told(frame: pl.DataFrame, flags: Sequence[Flag]) -> list[Finding]:
             message = (
                 f"column {flag.column} has values outside the declared range: correct them, their unit, or the range"
             )
-            findings.append(Finding("OutOfRange", "warning", message, flag.field, flag.column, rows=rows))
+            findings.append(Finding(FindingCode.BEYOND_RANGE, "warning", message, flag.field, flag.column, rows=rows))
     return findings
 
 
@@ -396,7 +392,7 @@ def _quarantine(
     columns = {column.name: column for column in spec.data.columns}
     findings = [
         Finding(
-            "Quarantined",
+            FindingCode.ROWS_QUARANTINED,
             "warning",
             f"rows were set aside: {rules.broken(flag, columns.get(flag.column), 0, 0).rsplit(' in ', 1)[0]}; {flag.remedy}",
             flag.field,
@@ -454,14 +450,16 @@ def _known_late(spec: TrainingJobSpec, frame: pl.DataFrame) -> list[Finding]:
             message = (
                 f"feature {column.name} has times after the time of the row: set role: ignore, or use an earlier time"
             )
-            findings.append(Finding("FutureValue", "error", message, field, column.name, rows=rows))
+            findings.append(Finding(FindingCode.FUTURE_VALUE, "error", message, field, column.name, rows=rows))
         if column.role != "feature" or column.available_at is None:
             continue
         rows = frame.height if column.available_at == "outcome" else int(frame[KNOWN + column.name].sum())
         if rows:
             message = f"feature {column.name} is known only after the time of the row: set role: ignore, or use an earlier value"
             findings.append(
-                Finding("KnownAfterOutcome", "error", message, f"{field}.availableAt", column.name, rows=rows)
+                Finding(
+                    FindingCode.KNOWN_AFTER_OUTCOME, "error", message, f"{field}.availableAt", column.name, rows=rows
+                )
             )
     return findings
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
 
 from modelward_api.bundle.documents import GroupCount
@@ -23,45 +20,6 @@ def breakdown(train: Dataset, test: Dataset) -> tuple[GroupCount, ...]:
             column.name, column.allowed_values, train.breakdowns[column.name], test.breakdowns[column.name], test.label
         )
     )
-
-
-@dataclass(frozen=True, slots=True)
-class PartCount:
-    """Rows of one site and class in one part of the split."""
-
-    part: str
-    site: str | None
-    """None: the part's rows over all sites."""
-    rows: int | None
-    """None: withheld, and so are the events."""
-    events: int | None
-
-
-def composition(parts: Mapping[str, Dataset]) -> tuple[PartCount, ...]:
-    """Count rows and events by part and site, without small counts and those that would give them away.
-
-    Args:
-        parts: by name, training, calibration and test; all with the same sites.
-    """
-    counts = [PartCount(name, None, len(part), int(part.label.sum())) for name, part in parts.items()]
-    sites = sorted({str(name) for part in parts.values() if part.site is not None for name in part.site[0]})
-    for name, part in parts.items():
-        by_site = [_rows_and_events(part, site) for site in sites]
-        hidden = withheld([(rows, events, rows - events) for rows, events in by_site])
-        counts += [
-            PartCount(name, site, None if is_hidden else rows, None if is_hidden else events)
-            for site, (rows, events), is_hidden in zip(sites, by_site, hidden, strict=True)
-            if site
-        ]
-    return tuple(counts)
-
-
-def _rows_and_events(part: Dataset, site: str) -> tuple[int, int]:
-    if part.site is None:
-        return 0, 0
-    names, codes = part.site
-    is_here = (names == site)[codes]
-    return int(is_here.sum()), int(part.label[is_here].sum())
 
 
 def uncovered(counts: tuple[GroupCount, ...]) -> list[str]:

@@ -21,6 +21,10 @@ MIN_STRATUM_ROWS = 100
 """Rows behind a stratum's reference: with fewer, no shift could be told from chance."""
 MIN_MEDIAN_ROWS = 22
 """Rows that are too few for two bins of the usual size, but enough for a median with eleven on each side."""
+MAX_EDGE_ROWS = 2**18
+"""Rows that edges are learned from. Of more rows every n-th is taken; all of them are counted."""
+BLOCK = 2**16
+"""Rows that are counted at once, few enough to stay in the processor's cache."""
 SCORE_TOLERANCE = 1e-5
 """How much two machines' scores of one row may differ: a score that many rows share is a spike of this width."""
 
@@ -97,14 +101,24 @@ def _numeric(
 
 def _cells(bins: FeatureReference, values: np.ndarray) -> tuple[int, ...]:
     """Count the numbers in each cell."""
-    kept, missing = _plausible(values, bins.minimum, bins.maximum), int(np.isnan(values).sum())
-    places = np.searchsorted(np.array(bins.edges, dtype=np.float32), kept, side="right")
-    per_bin = np.bincount(places, minlength=bins.bins)
-    return (*(int(count) for count in per_bin), missing, len(values) - missing - len(kept), 0)
+    low = np.float32(-np.inf if bins.minimum is None else bins.minimum)
+    high = np.float32(np.inf if bins.maximum is None else bins.maximum)
+    limits = np.array((low, *bins.edges), dtype=np.float32)
+    at_least, above, present = np.zeros(len(limits), dtype=np.int64), 0, 0
+    for start in range(0, len(values), BLOCK):
+        block = values[start : start + BLOCK].astype(np.float32, copy=False)  # NaN is in no comparison
+        at_least += [np.count_nonzero(block >= limit) for limit in limits]
+        above += int(np.count_nonzero(block > high))
+        present += int(np.count_nonzero(block == block))
+    inside = int(at_least[0]) - above
+    # An edge may lie outside the plausible range: then all of its values, or none, are on one side.
+    reached = [inside, *(min(max(int(count) - above, 0), inside) for count in at_least[1:]), 0]
+    return (*(a - b for a, b in pairwise(reached)), len(values) - present, present - inside, 0)
 
 
 def _plausible(values: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
-    """The numbers that are present and within their limits, as FP32: compared as in serving."""
+    """The numbers that are present and within their limits, as FP32, or enough of them to learn edges from."""
+    values = values[:: -(-len(values) // MAX_EDGE_ROWS) or 1]
     present = values[~np.isnan(values)].astype(np.float32)
     inside = np.ones(len(present), dtype=bool)
     inside &= True if low is None else present >= np.float32(low)

@@ -8,6 +8,7 @@ from math import log
 import numpy as np
 
 from modelward_api.bundle.shift import MIN_REFERENCE_ROWS, drift_effect, log_drift_evidence
+from modelward_api.resources.reasons import FindingCode
 from modelward_training.data.dataset import Dataset
 from modelward_training.data.findings import Finding
 from modelward_training.reference.profile import counts_in, feature_reference
@@ -57,4 +58,4 @@ def _finding(column: str, site: str, effect: float, rows: int, field: str) -> Fi
     message = (
         f"{column} at site {site} is unlike the other sites' (PSI {effect:.2g}): check its unit, coding and measurement"
     )
-    return Finding("SiteDiffers", "warning", message, field, column, site, rows)
+    return Finding(FindingCode.SITE_DIFFERS, "warning", message, field, column, site, rows)
