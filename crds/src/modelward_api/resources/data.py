@@ -22,7 +22,7 @@ class Dialect(Document):
     separator: Annotated[
         str | None,
         Field(
-            description="Character between fields. Default: recognised from the header among , ; tab and |.",
+            description="Character between fields. Default: recognised from the first lines among , ; tab and |.",
             min_length=1,
             max_length=1,
         ),
@@ -82,12 +82,17 @@ class Source(Document):
         Field(
             description="Address of a file, of a folder that ends in /, or of files by a pattern (store://visits/2024-*.csv): "
             "store://PATH in the artifact store, s3://BUCKET/KEY, gs://BUCKET/KEY, az://CONTAINER/KEY, https://HOST/PATH, or "
-            "file:// below the store. gzip and zstd are recognised."
+            "file:// below the store. * stands for any characters but /. gzip and zstd are recognised."
         ),
     ] = None
     sql: Annotated[Sql | None, Field(description="Query of a database. Needs format: sql.")] = None
     format: Annotated[Literal["csv", "parquet", "ndjson", "sql"], Field(description="Format of the data.")] = "csv"
-    dialect: Annotated[Dialect, Field(description="How the CSV files are written.")] = Dialect()
+    dialect: Annotated[
+        Dialect,
+        Field(
+            description="How CSV files are written. decimal, thousands and dateFormats hold for text in other formats as well."
+        ),
+    ] = Dialect()
     time_zone: Annotated[
         str | None,
         Field(
@@ -99,7 +104,7 @@ class Source(Document):
     site: Annotated[
         str | None,
         Field(
-            description="Site of all rows of the source: an entry of sites, and the value of the column with role: site, which "
+            description="Site of all rows of the source: an entry of sites, if there are any, and the value of the column with role: site, which "
             "the data then lack.",
             max_length=63,
         ),
@@ -122,7 +127,12 @@ class Qualifier(Document):
 class ValuesFrom(Document):
     """A mapping in a file."""
 
-    uri: Annotated[Uri, Field(description="Address of a CSV file with two columns: value in the data, declared value.")]
+    uri: Annotated[
+        Uri,
+        Field(
+            description="Address of a CSV file with the header value,declared: a value in the data, and its declared value."
+        ),
+    ]
 
 
 class Recording(Document):
@@ -135,7 +145,8 @@ class Recording(Document):
     values: Annotated[
         dict[Text, Text],
         Field(
-            description="Declared value by value in the data, for local codes and spellings. Other values stay.",
+            description="Declared value by value in the data, for local codes and spellings. Other values stay. At a site it "
+            "replaces the column's mapping, and ignoreCase with it.",
             max_length=1024,
         ),
     ] = {}

@@ -225,6 +225,23 @@ class Reason(StrEnum):
     )
     STORE_FULL = "StoreFull", STORE, "The store has no space left."
     INVALID_ADDRESS = "InvalidAddress", STORE, "The address is not one that the job may use."
+    SECRET_MISSING = (
+        "SecretMissing",
+        STORE,
+        "A Secret that the object names is missing or has no such key; tried again.",
+    )
+    DATABASE_UNREACHABLE = (
+        "DatabaseUnreachable",
+        STORE,
+        "The database does not answer: check address and NetworkPolicies; tried again.",
+    )
+    DATABASE_ACCESS_DENIED = (
+        "DatabaseAccessDenied",
+        STORE,
+        "The database refuses the user or the password; tried again.",
+    )
+    QUERY_FAILED = "QueryFailed", STORE, "The database cannot run the query, or its result is not a table."
+    QUERY_TIMED_OUT = "QueryTimedOut", STORE, "The query did not finish within its timeout."
     MISSING_FILE = "MissingFile", STORE, "There is no file at the address."
 
     TRAINING = "Training", JOBS, "The training pod is running."
@@ -418,7 +435,9 @@ UNFETCHABLE = frozenset(
 """The bundle cannot be had, however often it is fetched."""
 UNSERVABLE = UNFETCHABLE | {Reason.PARITY_FAILED, Reason.MODEL_UNLOADABLE}
 """The bundle cannot be served, however often its pods are restarted."""
-RETRIED = STORE_TROUBLES | {Reason.INTERNAL_ERROR, Reason.TERMINATED}
+DATABASE_TROUBLES = frozenset({Reason.SECRET_MISSING, Reason.DATABASE_UNREACHABLE, Reason.DATABASE_ACCESS_DENIED})
+"""The database of a source cannot be used now."""
+RETRIED = STORE_TROUBLES | DATABASE_TROUBLES | {Reason.INTERNAL_ERROR, Reason.TERMINATED}
 """A pod of a Job failed for something that another try may correct."""
 FETCHED = frozenset({Reason.VERIFIED}) | UNFETCHABLE | STORE_TROUBLES
 """How the fetch of a bundle can end."""

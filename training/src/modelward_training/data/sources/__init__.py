@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from modelward_api.resources.data import Data, Source
 from modelward_api.resources.reasons import Reason
 from modelward_training.data.harmonise import harmonise
 from modelward_training.data.parts import Part, Parts
-from modelward_training.data.sources import columnar, delimited, files
+from modelward_training.data.sources import columnar, delimited, files, mappings, sql
 from modelward_training.data.sources.files import File
 from modelward_training.data.sources.spool import Spool
 from modelward_training.errors import InvalidInputError
@@ -33,21 +34,38 @@ def read(data: Data, store: str | None) -> Parts:
     _folders.append(tempfile.TemporaryDirectory(prefix="modelward-"))
     folder = Path(_folders[-1].name)
     digest, parts, notes = hashlib.sha256(), list[Part](), list[str]()
+    wanted = _wanted(data)
     for index, source in enumerate(data.sources):
+        if source.sql is not None:
+            path, hashed = sql.rows(source.sql, index, folder)
+            parts.append(Part(index, source, *columnar.scan_parquet(path), f"the query of source {index}"))
+            digest.update(hashed)
+            continue
         for file in files.find(source, index, store):
             spool = Spool(file, folder, len(parts))
-            part, told = _part(spool, source, index)
+            part, told = _part(spool, source, index, wanted)
             parts.append(part)
             notes += told
             digest.update(spool.digest.digest())
-    return Parts(tuple(parts), f"sha256:{digest.hexdigest()}", tuple(notes))
+    return Parts(tuple(parts), f"sha256:{digest.hexdigest()}", tuple(notes), mappings.read(data, store, folder))
 
 
-def _part(spool: Spool, source: Source, index: int) -> tuple[Part, list[str]]:
+def _wanted(data: Data) -> set[str]:
+    """Return the names in the data that any site may use."""
+    names = {column.source or column.name for column in data.columns}
+    return names | {column.source or column.name for site in data.sites for column in site.columns}
+
+
+def _part(spool: Spool, source: Source, index: int, wanted: Collection[str]) -> tuple[Part, list[str]]:
     file = spool.file
     try:
         if source.format == "parquet":
             names, frame = columnar.scan_parquet(spool.keep())
+            return Part(index, source, names, frame, file.where), []
+        if source.format == "ndjson":
+            names, frame = columnar.scan_ndjson(spool, wanted)
+            if not names:
+                raise delimited.EmptyError
             return Part(index, source, names, frame, file.where), []
         found = delimited.scan(spool, source.dialect)
     except delimited.EmptyError:

@@ -11,7 +11,7 @@ import polars as pl
 
 from modelward_api.csv_errors import MAX_LINE, SEPARATORS, MalformedError, unclosed
 from modelward_api.resources.data import Dialect
-from modelward_training.data.sources.spool import HEAD, Spool
+from modelward_training.data.sources.spool import Spool
 from modelward_training.data.sources.structure import RaggedError, Structure
 
 CANDIDATES = (",", ";", "\t", "|")
@@ -92,14 +92,21 @@ def _begin(spool: Spool, dialect: Dialect) -> _Begin:
     while True:
         text = spool.head.decode(errors="ignore")
         cut = text.rfind("\n") + 1
-        is_all = len(spool.head) < HEAD
-        whole = text if is_all else text[:cut]
+        whole = text if spool.is_all else text[:cut]
         candidates = (dialect.separator,) if dialect.separator else CANDIDATES
         found = [_first(whole, separator, dialect.quote) for separator in candidates]
         if any(pair is not None for pair in found):
             return _chosen([pair for pair in found if pair is not None])
         if not spool.look_further():
-            raise EmptyError("the file is empty") if not text.strip() else MalformedError(unclosed(1))
+            raise _without_begin(text)
+
+
+def _without_begin(text: str) -> MalformedError:
+    if not text.strip():
+        return EmptyError("the file is empty")
+    if len(text) >= MAX_LINE and "\n" not in text:
+        return MalformedError(f"line 1 is longer than {MAX_LINE} bytes: end lines with LF or CRLF")
+    return MalformedError(unclosed(1))
 
 
 def _first(text: str, separator: str, quote: str) -> tuple[_Begin, int] | None:

@@ -18,6 +18,7 @@ from modelward_api.store import (
     client_options,
     is_inside,
     is_missing,
+    resolve,
     resolve_data,
     shown,
     split,
@@ -58,9 +59,11 @@ class File:
         """
         try:
             yield from _blocks(self.address)
+        except InvalidAddressError as error:
+            raise InvalidInputError(Reason.INVALID_ADDRESS, str(error), self.field) from None
+        except StoreError:
+            raise
         except (OSError, obstore.exceptions.BaseError) as error:
-            if isinstance(error, StoreError):
-                raise
             raise _problem(error, self) from None
 
 
@@ -77,6 +80,11 @@ def find(source: Source, index: int, store: str | None) -> list[File]:
         address = resolve_data(uri, store)
         if not is_several(uri):
             return [File(address, where, field)]
+        if address.startswith("https://"):
+            message = (
+                "a web server does not list its files: declare one source a file, without * and without / at the end"
+            )
+            raise InvalidInputError(Reason.INVALID_ADDRESS, message, field)
         found = sorted(_listed(address, store))
     except InvalidAddressError as error:
         raise InvalidInputError(Reason.INVALID_ADDRESS, str(error), field) from None
@@ -91,6 +99,18 @@ def find(source: Source, index: int, store: str | None) -> list[File]:
         message = f"{where} has more than {MAX_FILES} files: name fewer with a pattern, or write larger files"
         raise InvalidInputError(Reason.TOO_LARGE, message, field)
     return [File(name, f"file {i} of {len(found)} at {where}", field) for i, name in enumerate(found, 1)]
+
+
+def one(uri: str, field: str, store: str | None) -> File:
+    """Return the file at an address of the store.
+
+    Raises:
+        InvalidInputError: InvalidAddress.
+    """
+    try:
+        return File(resolve(uri, store), shown(uri), field)
+    except InvalidAddressError as error:
+        raise InvalidInputError(Reason.INVALID_ADDRESS, str(error), field) from None
 
 
 def is_several(uri: str) -> bool:

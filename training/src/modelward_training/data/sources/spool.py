@@ -64,6 +64,8 @@ class Spool:
             read += block
             if len(read) >= size:
                 break
+        self.is_all = len(read) < size
+        """Whether the head is the whole file."""
         found = bytes(read)
         self.blocks = chain([found] if found else [], self.blocks)
         return found
