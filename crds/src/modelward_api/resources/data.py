@@ -16,6 +16,10 @@ Predicate = Annotated[str, Field(min_length=1, max_length=1024)]
 """An SQL expression over declared columns that is true or false for a row, such as ``discharge >= admission``."""
 
 
+_MARK = r"^[\t -~]$"
+"""One character of ASCII that can be seen, or a tab."""
+
+
 class Dialect(Document):
     """How a CSV file is written. What is absent is the default, or recognised from the file where that is safe."""
 
@@ -23,15 +27,14 @@ class Dialect(Document):
         str | None,
         Field(
             description="Character between fields. Default: recognised from the first lines among , ; tab and |.",
-            min_length=1,
-            max_length=1,
+            pattern=_MARK,
         ),
     ] = None
     decimal: Annotated[Literal[".", ","], Field(description="Decimal mark of numbers.")] = "."
     thousands: Annotated[
         Literal[".", ",", " ", "'"] | None, Field(description="Mark between groups of three digits. Default: none.")
     ] = None
-    quote: Annotated[str, Field(description="Character around fields.", min_length=1, max_length=1)] = '"'
+    quote: Annotated[str, Field(description="Character around fields.", pattern=_MARK)] = '"'
     encoding: Annotated[
         Literal["utf-8", "utf-16", "windows-1252", "iso-8859-1"] | None,
         Field(description="Character encoding. Default: by the byte-order mark, else utf-8."),
@@ -104,8 +107,8 @@ class Source(Document):
     site: Annotated[
         str | None,
         Field(
-            description="Site of all rows of the source: an entry of sites, if there are any, and the value of the column with role: site, which "
-            "the data then lack.",
+            description="Site of all rows of the source: an entry of sites, if there are any, and the value of the column with "
+            "role: site, which the data then lack.",
             max_length=63,
         ),
     ] = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic.alias_generators import to_camel
 
+from modelward_api.base import exactly_one
 from modelward_api.bundle.documents import MAX_STRATA
 from modelward_api.generate.rules.modelversion import settings
 from modelward_api.generate.rules.pods import pod
@@ -74,6 +75,39 @@ _COLUMN = (
         "!has(self.minimum) || !has(self.maximum) || self.minimum <= self.maximum",
         "minimum must not be greater than maximum",
         ".minimum",
+    ),
+)
+_SOURCES = (
+    Rule("spec.data.sources[]", "has(self.uri) != has(self.sql)", exactly_one("uri", "sql"), ".uri"),
+    Rule(
+        "spec.data.sources[]",
+        "has(self.sql) == (self.format == 'sql')",
+        "format: sql needs sql, and sql needs format: sql",
+        ".format",
+    ),
+    Rule(
+        "spec.data.sources[].dialect",
+        "!has(self.thousands) || self.thousands != self.decimal",
+        "thousands must not be the decimal mark: remove thousands, or correct one of them",
+        ".thousands",
+    ),
+    Rule(
+        "spec.data.sources[].dialect",
+        "!has(self.separator) || self.separator != self.quote",
+        "quote must not be the separator: correct one of them",
+        ".quote",
+    ),
+    Rule(
+        "spec.data.columns[]",
+        f"!(has(self.censored) || has(self.qualifier)) || self.kind in {_MEASURED}",
+        "censored and qualifier need kind: numeric or integer: change the kind or remove them",
+        ".kind",
+    ),
+    Rule(
+        "spec.data",
+        "self.sources.all(s, !has(s.site)) || self.columns.exists(c, c.role == 'site')",
+        "spec.data.sources[].site: needs a column with role: site in spec.data.columns",
+        ".sources",
     ),
 )
 _COLUMNS = (
@@ -168,6 +202,7 @@ RULES = (
     NAME,
     *(immutable(name, _NEW_JOB) for name in _FIELDS),
     *_COLUMN,
+    *_SOURCES,
     *_COLUMNS,
     *_SUBGROUPS,
     *_SPLIT,

@@ -7,14 +7,12 @@ from collections.abc import Iterable, Mapping
 import polars as pl
 
 from modelward_api.resources.data import Data
-from modelward_api.resources.reasons import Reason
 from modelward_training.data.frame import ROW, SITE, SOURCE, Flag, Harmonised
 from modelward_training.data.harmonise import times
 from modelward_training.data.harmonise.cells import NEVER
 from modelward_training.data.harmonise.part import harmonised
 from modelward_training.data.harmonise.recording import Ways, ways
 from modelward_training.data.parts import Parts
-from modelward_training.errors import InvalidInputError
 
 
 def harmonise(data: Data, parts: Parts) -> Harmonised:
@@ -23,11 +21,9 @@ def harmonise(data: Data, parts: Parts) -> Harmonised:
     Of the data only the first time of each timestamp column is read here: it tells whether times are instants or local.
 
     Raises:
-        InvalidInputError: UnknownColumn, DuplicateColumn, WrongKind, UnknownSite, InvalidUnit, InvalidMapping, InvalidSpec.
+        InvalidInputError: UnknownColumn, DuplicateColumn, WrongKind, InvalidUnit, InvalidMapping, InvalidSpec.
     """
     recorded = ways(data, parts.mappings)
-    _check_sites(data)
-    _check_dialects(data)
     aware = {
         name: _is_aware(found, parts) for name, found in recorded.items() if found.default.column.kind == "timestamp"
     }
@@ -46,38 +42,6 @@ def harmonise(data: Data, parts: Parts) -> Harmonised:
 def _complete(frame: pl.LazyFrame, found: Iterable[Flag], flags: Mapping[str, Flag]) -> pl.LazyFrame:
     has = {flag.name for flag in found}
     return frame.with_columns(NEVER.alias(name) for name in flags if name not in has)
-
-
-def _check_sites(data: Data) -> None:
-    """Require that every declared site is one of the data, and the other way round: a misspelt one would convert nothing."""
-    column = next((c for c in data.columns if c.role == "site"), None)
-    for index, source in enumerate(data.sources):
-        field = f"spec.data.sources[{index}].site"
-        if source.site is not None and column is None:
-            message = "site needs a column with role: site in spec.data.columns"
-            raise InvalidInputError(Reason.UNKNOWN_COLUMN, message, field)
-        if source.site is not None and data.sites and source.site not in {site.name for site in data.sites}:
-            message = f"site {source.site} is not declared: add it to spec.data.sites, without columns if it records as declared"
-            raise InvalidInputError(Reason.UNKNOWN_SITE, message, field)
-    used = {source.site for source in data.sources}
-    if None in used and column is not None:
-        used |= set(column.allowed_values)
-    for index, site in enumerate(data.sites):
-        if site.name not in used:
-            message = f"no source and no allowed value of the column with role: site has the site {site.name}: correct the name"
-            raise InvalidInputError(Reason.UNKNOWN_SITE, message, f"spec.data.sites[{index}].name")
-
-
-def _check_dialects(data: Data) -> None:
-    for index, source in enumerate(data.sources):
-        path = f"spec.data.sources[{index}]"
-        for i, form in enumerate(source.dialect.date_formats):
-            if not times.is_format(form):
-                message = "is not a format of a date: write for example %d.%m.%Y or %d.%m.%Y %H:%M"
-                raise InvalidInputError(Reason.INVALID_SPEC, message, f"{path}.dialect.dateFormats[{i}]")
-        if source.time_zone is not None and not times.is_zone(source.time_zone):
-            message = "is not the name of a time zone: write for example Europe/Berlin"
-            raise InvalidInputError(Reason.INVALID_SPEC, message, f"{path}.timeZone")
 
 
 def _is_aware(found: Ways, parts: Parts) -> bool:

@@ -68,9 +68,22 @@ def ways(data: Data, mappings: Mapping[str, Mapping[str, str]]) -> dict[str, Way
                 raise InvalidInputError(Reason.UNKNOWN_COLUMN, message, f"{path}.name")
             if given.name in found:
                 by_site[given.name][site.name] = _of_site(given, found[given.name], path, mappings)
+    for site in (None, *(site.name for site in data.sites)):
+        _require_one_column_each([by_site[name].get(site or "", found[name]) for name in found])
     for way in (way for name in found for way in (found[name], *by_site[name].values())):
         _check(way, declared)
     return {name: Ways(found[name], by_site[name]) for name in found}
+
+
+def _require_one_column_each(recorded: Iterable[Way]) -> None:
+    """Refuse one column of the data under two names: one of them is a mistake, or a copy that explains nothing."""
+    seen: dict[str, str] = {}
+    for way in recorded:
+        if (other := seen.setdefault(way.source, way.column.name)) != way.column.name:
+            message = (
+                f"columns {other} and {way.column.name} read the same column of the data: correct source of one of them"
+            )
+            raise InvalidInputError(Reason.DUPLICATE_COLUMN, message, f"{way.path}.source")
 
 
 def _default(column: DataColumn, path: str, mappings: Mapping[str, Mapping[str, str]]) -> Way:

@@ -71,8 +71,9 @@ def _moments(texts: pl.Series, form: str) -> pl.Series:
 def is_format(form: str) -> bool:
     """Return whether a text is a format of a date, or of a date and a time."""
     try:
-        probe = pl.Series([datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)]).dt.strftime(form)
-        return _moments(probe, form).null_count() == 0
+        moment = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)
+        probe = pl.Series([moment]).dt.strftime(form)
+        return bool((_moments(probe, form).dt.date() == moment.date()).all())
     except (pl.exceptions.PolarsError, ValueError):
         return False
 

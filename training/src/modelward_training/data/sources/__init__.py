@@ -13,6 +13,7 @@ import polars as pl
 from modelward_api import csv_errors
 from modelward_api.resources.data import Data, Source
 from modelward_api.resources.reasons import Reason
+from modelward_training.data.declaration import check
 from modelward_training.data.harmonise import harmonise
 from modelward_training.data.parts import Part, Parts
 from modelward_training.data.sources import columnar, delimited, files, mappings, sql
@@ -28,9 +29,11 @@ def read(data: Data, store: str | None) -> Parts:
     """Read every source once, to check and to hash it, and return tables that polars can scan.
 
     Raises:
-        InvalidInputError: InvalidAddress, MissingFile, UnreadableFile, EmptyData, TooLarge.
+        InvalidInputError: InvalidSpec, UnknownSite, InvalidAddress, MissingFile, UnreadableFile, EmptyData, TooLarge,
+            QueryFailed, QueryTimedOut, InvalidMapping.
         StoreError: the store cannot be read now.
     """
+    check(data)
     _folders.append(tempfile.TemporaryDirectory(prefix="modelward-"))
     folder = Path(_folders[-1].name)
     digest, parts, notes = hashlib.sha256(), list[Part](), list[str]()

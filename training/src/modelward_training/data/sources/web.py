@@ -94,8 +94,8 @@ def check_host(host: str, addresses: list[str], where: str, environ: Mapping[str
     of_cluster = {environ.get("KUBERNETES_SERVICE_HOST")}
     if is_internal or not all(is_public(each) and str(each) not in of_cluster for each in found):
         raise InvalidAddressError(
-            f"{where}: the host is not public (private, loopback, link-local or of the cluster): copy the file into the store, or "
-            "list the host in the chart's sources.privateHosts"
+            f"{where}: the host is not public (private, loopback, link-local or of the cluster): copy the file into the store, "
+            "or list the host in the chart's sources.privateHosts"
         )
 
 
