@@ -25,9 +25,52 @@ from modelward_training.errors import InvalidInputError
 TEXTS = st.one_of(
     st.sampled_from(
         [
-            "", " ", "nk", "NK", "9999", "1", "0", "1.0", "2", "-3.5", "+4", "1e3", "1E-2", ".5", "5.", "1,5", "1.234,5", "1.234",
-            "12.34", "1.23.456", "1 234", "1 234,5", "<0.5", "< 1,5", ">90", "≤2", "<", "<x", "inf", "nan", "yes", "No", "TRUE",
-            "m", "M", "männlich", "Männlich ", "f\u00a0", "x;y", 'say "a"', "two\nlines", "true", "-", "1_0", "0x1", "1e400",
+            "",
+            " ",
+            "nk",
+            "NK",
+            "9999",
+            "1",
+            "0",
+            "1.0",
+            "2",
+            "-3.5",
+            "+4",
+            "1e3",
+            "1E-2",
+            ".5",
+            "5.",
+            "1,5",
+            "1.234,5",
+            "1.234",
+            "12.34",
+            "1.23.456",
+            "1 234",
+            "1 234,5",
+            "<0.5",
+            "< 1,5",
+            ">90",
+            "≤2",
+            "<",
+            "<x",
+            "inf",
+            "nan",
+            "yes",
+            "No",
+            "TRUE",
+            "m",
+            "M",
+            "männlich",
+            "Männlich ",
+            "f\u00a0",
+            "x;y",
+            'say "a"',
+            "two\nlines",
+            "true",
+            "-",
+            "1_0",
+            "0x1",
+            "1e400",
         ]  # fmt: skip
     ),
     st.text(alphabet='01.,- <>eä"\n;', max_size=5),
@@ -45,7 +88,12 @@ KINDS = ("numeric", "integer", "boolean", "categorical")
 @st.composite
 def columns(draw, name):
     kind = draw(st.sampled_from(KINDS))
-    column = {"name": name, "kind": kind, "nullable": True, "missingValues": draw(st.sampled_from([[], ["nk"], ["nk", "9999", "1"]]))}
+    column = {
+        "name": name,
+        "kind": kind,
+        "nullable": True,
+        "missingValues": draw(st.sampled_from([[], ["nk"], ["nk", "9999", "1"]])),
+    }
     mapping = draw(MAPPINGS)
     if kind == "boolean":
         mapping = {value: target for value, target in mapping.items() if target in ("true", "")}
@@ -148,13 +196,15 @@ def test_harmonising_equals_a_calculation_by_hand(table):
         frame = harmonise(data, read(data, f"file://{folder}")).frame.collect(engine="streaming")
     assert frame.height == len(rows)
     for place, column in enumerate(declared):
-        wanted = [
-            harmonised_by_hand(row[place], column, dialect, is_fahrenheit and "unit" in column) for row in rows
-        ]
+        wanted = [harmonised_by_hand(row[place], column, dialect, is_fahrenheit and "unit" in column) for row in rows]
         found = frame[column["name"]].to_list()
-        assert found == [v if isinstance(v, str) or v is None else pytest.approx(v, rel=1e-12) for v, _ in wanted], column
+        assert found == [v if isinstance(v, str) or v is None else pytest.approx(v, rel=1e-12) for v, _ in wanted], (
+            column
+        )
         flag = f"\x00kind\x00{column['name']}"
-        assert (frame[flag].to_list() if flag in frame.columns else [False] * len(rows)) == [w for _, w in wanted], column
+        assert (frame[flag].to_list() if flag in frame.columns else [False] * len(rows)) == [w for _, w in wanted], (
+            column
+        )
 
 
 FILES = st.text(alphabet='a,"\n', max_size=24)

@@ -48,7 +48,9 @@ def test_every_address_of_a_name_must_be_public():
     assert refused("data.example.org", ["fe80::1%eth0"], {})
 
 
-@pytest.mark.parametrize("host", ["kubernetes", "files.clinic.svc", "files.clinic.svc.cluster.local", "Files.LOCAL.", "x.internal"])
+@pytest.mark.parametrize(
+    "host", ["kubernetes", "files.clinic.svc", "files.clinic.svc.cluster.local", "Files.LOCAL.", "x.internal"]
+)
 def test_a_name_of_the_cluster_is_refused_whatever_its_address(host):
     assert refused(host, ["8.8.8.8"], {})
 
@@ -71,7 +73,12 @@ def test_plain_http_is_refused_with_what_to_use():
 def test_a_bucket_cannot_choose_a_host(scheme):
     assert resolve_data(f"{scheme}://bucket/a/*.csv", None) == f"{scheme}://bucket/a/*.csv"
     assert resolve_data(f"{scheme}://bucket/a/", None) == f"{scheme}://bucket/a/"
-    for uri in (f"{scheme}://user@host/a", f"{scheme}://host:80/a", f"{scheme}://bucket/../a", f"{scheme}://bucket/a%3Fb"):
+    for uri in (
+        f"{scheme}://user@host/a",
+        f"{scheme}://host:80/a",
+        f"{scheme}://bucket/../a",
+        f"{scheme}://bucket/a%3Fb",
+    ):
         with pytest.raises(InvalidAddressError):
             resolve_data(uri, None)
 

@@ -68,8 +68,8 @@ def ways(data: Data, mappings: Mapping[str, Mapping[str, str]]) -> dict[str, Way
                 raise InvalidInputError(Reason.UNKNOWN_COLUMN, message, f"{path}.name")
             if given.name in found:
                 by_site[given.name][site.name] = _of_site(given, found[given.name], path, mappings)
-    for site in (None, *(site.name for site in data.sites)):
-        _require_one_column_each([by_site[name].get(site or "", found[name]) for name in found])
+    for at in ("", *(site.name for site in data.sites)):
+        _require_one_column_each(by_site[name].get(at, found[name]) for name in found)
     for way in (way for name in found for way in (found[name], *by_site[name].values())):
         _check(way, declared)
     return {name: Ways(found[name], by_site[name]) for name in found}

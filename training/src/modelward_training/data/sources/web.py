@@ -74,7 +74,7 @@ def is_public(address: Address) -> bool:
             inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
         if not all(is_public(each) for each in inner if each is not None):
             return False
-        if address.ipv4_mapped is not None:
+        if address.ipv4_mapped is not None or address in _NAT64:
             return True
     return address.is_global and not address.is_multicast and not address.is_reserved
 
@@ -101,6 +101,7 @@ def check_host(host: str, addresses: list[str], where: str, environ: Mapping[str
 
 def _connected(host: str, port: int, where: str, environ: Mapping[str, str]) -> ssl.SSLSocket:
     """Connect to an address of the host that was checked."""
+    check_host(host, [], where, environ)  # a name of the cluster is not even looked up
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
     check_host(host, addresses, where, environ)
