@@ -148,6 +148,20 @@ CERTAIN_PODS = {
     ),
 }
 DURATIONS = ("99999999999999999d", "10000d", "9999999999s", "1s1d")
+QUERY = {"uriSecretRef": {"name": "registry", "key": "uri"}, "query": "SELECT 1"}
+
+
+def source(**changes):
+    """A TrainingJob whose first source is changed; None removes a field."""
+
+    def change(spec):
+        first = spec["data"]["sources"][0]
+        first.update(changes)
+        spec["data"]["sources"][0] = {key: value for key, value in first.items() if value is not None}
+
+    return training(change)
+
+
 REFUSED = {
     **{f"{what} (ModelVersion)": (version(serving={"pod": pod}), said) for what, (pod, said) in CERTAIN_PODS.items()},
     **{f"{what} (ScoreBatch)": (batch(pod=pod), said) for what, (pod, said) in CERTAIN_PODS.items()},
@@ -262,9 +276,22 @@ REFUSED = {
         training(lambda spec: spec["data"]["columns"].append(dict(spec["data"]["columns"][2]))),
         "spec.data.columns",
     ),
-    "data from the web": (
-        training(lambda spec: spec["data"]["sources"][0].update(uri="https://host/x.csv")),
-        "spec.data.sources[0].uri",
+    "data from the web without TLS": (source(uri="http://host/x.csv"), "spec.data.sources[0].uri"),
+    "data from the web as somebody": (source(uri="https://me:secret@host/x.csv"), "spec.data.sources[0].uri"),
+    "a source of two places": (source(sql=QUERY, format="sql"), "set exactly one of uri and sql"),
+    "a source of no place": (source(uri=None), "set exactly one of uri and sql"),
+    "a query that is a CSV file": (source(uri=None, sql=QUERY), "format: sql needs sql"),
+    "a file that is a query": (source(format="sql"), "format: sql needs sql"),
+    "two meanings of a comma": (
+        source(dialect={"decimal": ",", "thousands": ","}),
+        "spec.data.sources[0].dialect.thousands",
+    ),
+    "a quote that separates": (source(dialect={"separator": "'", "quote": "'"}), "spec.data.sources[0].dialect.quote"),
+    "a separator that is no mark": (source(dialect={"separator": "§"}), "spec.data.sources[0].dialect.separator"),
+    "a site without a column": (source(site="north"), "needs a column with role: site"),
+    "censored categories": (
+        column(kind="categorical", range=None, unit=None, censored="half"),
+        "censored and qualifier need kind: numeric or integer",
     ),
     "a query that might hold a secret": (
         training(lambda spec: spec["data"]["sources"][0].update(uri="s3://bucket/x.csv?token=x")),

@@ -237,8 +237,15 @@ def test_the_structure_of_a_file_is_checked_as_the_csv_module_reads_it(content, 
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.tuples(st.text(alphabet='a1," \n\r', max_size=4), st.sampled_from(["", "x", " y ", "ä"])), min_size=1, max_size=8),
-       st.sampled_from(["\n", "\r\n"]), st.lists(st.integers(0, 8), max_size=3))  # fmt: skip
+@given(
+    st.lists(
+        st.tuples(st.text(alphabet='a1," \n\r', max_size=4), st.sampled_from(["", "x", " y ", "ä"])),
+        min_size=1,
+        max_size=8,
+    ),
+    st.sampled_from(["\n", "\r\n"]),
+    st.lists(st.integers(0, 8), max_size=3),
+)
 def test_what_is_accepted_is_read_as_the_csv_module_reads_it(rows, end, blanks):
     made = io.StringIO(newline="")
     csv.writer(made, lineterminator=end).writerows([("a", "b", "died"), *((*row, "1") for row in rows)])

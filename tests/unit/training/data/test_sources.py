@@ -81,6 +81,8 @@ COMMA = {"decimal": ",", "thousands": "."}
         (PLAIN.replace("40.5", "'40.5'"), {"quote": "'"}),
         (PLAIN.replace("m,", '"m",'), {}),
         (PLAIN.replace("\n1200", "\n\n\n1200") + "\n", {}),
+        (PLAIN.replace("died\n", "died\n\n"), {}),
+        ("\n" + PLAIN, {}),
         ("# extract of 2024, with commas\n" + PLAIN.replace("\n1200", "\n# more\n1200"), {"comment": "#"}),
         (PLAIN.replace("m,", " m ,"), {}),
         (PLAIN.encode("utf-16"), {}),

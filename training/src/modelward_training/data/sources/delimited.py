@@ -64,6 +64,7 @@ def scan(spool: Spool, dialect: Dialect) -> Scan:
         skip_lines=begin.lines if dialect.header else 0,
         separator=begin.separator,
         quote_char=dialect.quote,
+        missing_columns="insert",  # or an empty line after the header would be taken for a record of one field
         schema={str(place): pl.String for place in range(len(begin.fields))},
     )
     if structure.blank:
