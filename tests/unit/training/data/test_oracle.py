@@ -71,7 +71,7 @@ TEXTS = st.one_of(
             "1_0",
             "0x1",
             "1e400",
-        ]  # fmt: skip
+        ]
     ),
     st.text(alphabet='01.,- <>eä"\n;', max_size=5),
 )
