@@ -130,6 +130,12 @@ def test_counts_are_told_by_site():
     assert tallies == [("allowed", "sex", "breaks", "north", 20)]
 
 
+def test_a_site_that_is_not_declared_is_counted_without_its_name():
+    rows, tallies = counted(hospital=lambda i: "MARK" if some(i) else VALUES["hospital"](i))
+    assert rows == {None: 20, "north": 190, "south": 190}
+    assert tallies == [("allowed", "hospital", "breaks", None, 20)]
+
+
 def test_more_broken_rows_than_may_be_set_aside_fail_with_the_worst_rule():
     spec = declared(quality={"maxQuarantined": 0.05})
     error = refusal(spec, **instead("age", None), sex=lambda i: "x" if i < 100 else VALUES["sex"](i))

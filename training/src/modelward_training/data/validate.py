@@ -193,12 +193,10 @@ def _collected(spec: TrainingJobSpec, table: Harmonised, row_rules: Sequence[rul
         for i, predicate in enumerate(rules.cohort(spec.data, schema))
     ]
     time, group = _role(spec, "time"), _role(spec, "group")
-    site = _role(spec, "site")
-    sited = pl.col(SITE) if site is None else pl.coalesce(SITE, site.name)
     beside = [
         pl.col(SOURCE).cast(pl.UInt8),
         pl.col(ROW).cast(pl.UInt32),
-        sited.cast(pl.Categorical).alias(SITE),
+        _site(spec).alias(SITE),
         _event(spec).alias(EVENT),
         *cohort,
         *rules.compared(spec.data),
@@ -217,6 +215,15 @@ def _collected(spec: TrainingJobSpec, table: Harmonised, row_rules: Sequence[rul
     ]
     kept = [_kept(column) for _, column in rules.in_use(spec.data) if column.role in ("feature", "label", *rules.NAMED)]
     return frame.select(*kept, *beside, *flagged).collect(engine="streaming")
+
+
+def _site(spec: TrainingJobSpec) -> pl.Expr:
+    """Return the site of each row, for counts. A site that is not declared is a value of the data, which no count may name."""
+    site = _role(spec, "site")
+    of_sources = (source.site for source in spec.data.sources if source.site is not None)
+    declared = dict.fromkeys((*(() if site is None else site.allowed_values), *of_sources))
+    named = pl.col(SITE) if site is None else pl.coalesce(SITE, site.name)
+    return named.cast(pl.Enum(list(declared)), strict=False)
 
 
 def _belongs(condition: pl.Expr, columns: Sequence[str], flags: Sequence[Flag]) -> pl.Expr:
