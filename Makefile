@@ -1,6 +1,6 @@
 # Modelward. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup environment machine clients demo test check generate images cluster cluster-down bench bench-serving bench-evidence clean format e2e fuzz bench-operator faults bench-faults bench-rollback slow coverage mutants lint quick
+.PHONY: help setup environment machine clients demo test check generate images cluster cluster-down bench bench-serving bench-training bench-evidence clean format e2e fuzz bench-operator faults bench-faults bench-rollback slow coverage mutants lint quick
 
 HOME ?= /root
 export HOME
@@ -95,6 +95,9 @@ bench-serving: environment ## Compare our server with the others over REST and g
 	$(RUN) python -m tests.bench.serving --all --rows 1 32 --connections 1 16 64 --json build/benchmarks.json
 	$(RUN) python -m tests.bench.publish build/benchmarks.json
 	$(RUN) python -m tests.bench.lease
+
+bench-training: environment ## Load, check, split and profile ten million rows, beside plain polars on the same files
+	$(RUN) python -m tests.bench.training_data $(ARGS)
 
 bench-evidence: environment ## Simulate error rates and delays of the evidence: docs/evidence.md
 	$(RUN) python -m tests.bench.evidence

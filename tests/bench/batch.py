@@ -23,6 +23,7 @@ from modelward_serving.model import bundle as served
 from modelward_serving.model.predictor import Predictor
 from modelward_training import pipeline
 from modelward_training.progress import Progress
+from modelward_training.report.summary import Facts
 
 CATEGORIES = np.array(["a", "b", "c", "d", "e"])
 GOAL = 10_000_000
@@ -69,7 +70,7 @@ def train(folder: Path, options: argparse.Namespace, subgroups: int = 0) -> serv
         },
         "output": {"uri": "store://models"},
     }
-    outcome = pipeline.run("bench", TrainingJobSpec.model_validate(spec), f"file://{folder}", Progress())
+    outcome = pipeline.run("bench", TrainingJobSpec.model_validate(spec), f"file://{folder}", Progress(), Facts())
     archive = (folder / outcome.uri.removeprefix("store://")).read_bytes()
     unpacked = folder / "bundle"
     for name, content in served.unpack(archive, outcome.digest).items():

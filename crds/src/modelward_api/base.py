@@ -38,6 +38,9 @@ Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 URI = r"^(store://[^?#]+|file:///[^?#]+|s3://[A-Za-z0-9][A-Za-z0-9._-]+(/[^?#]*)?)$"
 Uri = Annotated[str, Field(pattern=URI, max_length=2048)]
 """Address of data or a bundle. User info and queries are not allowed, because they may hold secrets."""
+DATA_URI = r"^((store|s3|gs|az)://[^?#]+|file:///[^?#]+|https://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?/[^?#]+)$"
+DataUri = Annotated[str, Field(pattern=DATA_URI, max_length=2048)]
+"""Address of training data, which may also be in other clouds or at a web server."""
 MAX_DURATION = (
     "^([0-9]{1,4}([.][0-9]*)?d)?([0-9]{1,5}([.][0-9]*)?h)?([0-9]{1,6}([.][0-9]*)?m)?([0-9]{1,8}([.][0-9]*)?s)?"
     "([0-9]{1,10}([.][0-9]*)?ms)?$"

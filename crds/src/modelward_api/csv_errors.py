@@ -37,13 +37,17 @@ def check(file: BinaryIO) -> None:
     except csv.Error as error:
         if "new-line" in str(error):
             raise MalformedError(f"line {before} has a carriage return alone: end lines with LF or CRLF") from None
-        message = f"a quote in line {before} is not closed, or text follows it: close it, and double quotes in values"
-        raise MalformedError(message) from None
+        raise MalformedError(unclosed(before)) from None
 
 
 def header(content: bytes) -> list[str]:
     """Return the column names of a checked file's content."""
     return next(csv.reader(_lines(io.BytesIO(content))), [])
+
+
+def unclosed(line: int) -> str:
+    """Return the message for a record with a quote that does not end a field."""
+    return f"a quote in line {line} is not closed, or text follows it: close it, and double quotes in values"
 
 
 def separator(header: str) -> str | None:

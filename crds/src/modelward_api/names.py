@@ -16,6 +16,10 @@ CALLERS = "modelward.io/callers"
 """Label of serving pods that require tokens of clients. Pods with the same value accept the same tokens."""
 TRAINING_JOB = "modelward.io/trainingjob"
 SCORE_BATCH = "modelward.io/scorebatch"
+SQL_VARIABLE = "MODELWARD_SQL_"
+"""Variable of a training pod with the address of a database: followed by the index of the source."""
+PRIVATE_HOSTS_VARIABLE = "MODELWARD_PRIVATE_HOSTS"
+"""Variable with the private hosts that the chart allows as https sources, separated by commas."""
 FINALIZER = "modelward.io/serving"
 """Finalizer of Modelward 0.1. It is removed again, because nothing may wait for an operator that is gone."""
 SPEC_OF_VERSION = "modelward.io/modelversion-spec"
@@ -62,10 +66,12 @@ GOLDEN_FILE = "golden.json"
 LINEAGE_FILE = "lineage.json"
 EXPLAINER_FILE = "explainer.json"
 """Optional: a bundle without it is served, and not explained."""
+VALIDATION_FILE, VALIDATION_PAGE = "validation.json", "validation.html"
+"""The report on the training data, for programs and for people."""
 BUNDLE_FILES = frozenset(
     {
         MANIFEST_FILE, MODEL_FILE, SIGNATURE_FILE, REFERENCE_FILE, EVALUATION_FILE, PARITY_FILE, GOLDEN_FILE, LINEAGE_FILE,
-        EXPLAINER_FILE,
+        EXPLAINER_FILE, VALIDATION_FILE, VALIDATION_PAGE,
     }
 )  # fmt: skip
 """The files that a bundle may have. A bundle with any other file is refused: a file that training adds is named here first."""

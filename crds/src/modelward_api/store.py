@@ -112,6 +112,30 @@ def resolve(uri: str, store: str | None) -> str:
     )
 
 
+CLOUDS = (BUCKET, "gs://", "az://")
+
+
+def resolve_data(uri: str, store: str | None) -> str:
+    """Return the address of training data that a client can fetch; that of a folder still ends in /.
+
+    In addition to :func:`resolve`, buckets of other clouds, and https, whose host is checked when it is called.
+
+    Raises:
+        InvalidAddressError: as of resolve.
+    """
+    if uri.startswith("http://"):
+        message = f"{shown(uri)}: http:// is not read, because anybody on the way can change the data: use https://"
+        raise InvalidAddressError(message)
+    if uri.startswith("https://"):
+        return uri
+    scheme = next((scheme for scheme in CLOUDS if uri.startswith(scheme)), None)
+    if scheme is None:
+        address = resolve(uri, store)
+    else:
+        address = scheme + resolve(BUCKET + uri.removeprefix(scheme), store).removeprefix(BUCKET)
+    return f"{address}/" if uri.endswith("/") and not address.endswith("/") else address
+
+
 def _below(uri: str, store: str | None) -> str:
     text = unquote(uri.removeprefix(SCHEME))
     path = PurePosixPath(text)

@@ -40,6 +40,16 @@ def column(**fields):
     return training(change)
 
 
+def splitting(more=None, **split):
+    """A training with another split and, if given, one more column."""
+
+    def change(spec):
+        spec["split"] = split
+        spec["data"]["columns"] += [{"name": "more", **more}] if more else []
+
+    return training(change)
+
+
 def settings(**template):
     return training(lambda spec: spec["promote"].update(template=template))
 
@@ -148,6 +158,20 @@ CERTAIN_PODS = {
     ),
 }
 DURATIONS = ("99999999999999999d", "10000d", "9999999999s", "1s1d")
+QUERY = {"uriSecretRef": {"name": "registry", "key": "uri"}, "query": "SELECT 1"}
+
+
+def source(**changes):
+    """A TrainingJob whose first source is changed; None removes a field."""
+
+    def change(spec):
+        first = spec["data"]["sources"][0]
+        first.update(changes)
+        spec["data"]["sources"][0] = {key: value for key, value in first.items() if value is not None}
+
+    return training(change)
+
+
 REFUSED = {
     **{f"{what} (ModelVersion)": (version(serving={"pod": pod}), said) for what, (pod, said) in CERTAIN_PODS.items()},
     **{f"{what} (ScoreBatch)": (batch(pod=pod), said) for what, (pod, said) in CERTAIN_PODS.items()},
@@ -262,9 +286,22 @@ REFUSED = {
         training(lambda spec: spec["data"]["columns"].append(dict(spec["data"]["columns"][2]))),
         "spec.data.columns",
     ),
-    "data from the web": (
-        training(lambda spec: spec["data"]["sources"][0].update(uri="https://host/x.csv")),
-        "spec.data.sources[0].uri",
+    "data from the web without TLS": (source(uri="http://host/x.csv"), "spec.data.sources[0].uri"),
+    "data from the web as somebody": (source(uri="https://me:secret@host/x.csv"), "spec.data.sources[0].uri"),
+    "a source of two places": (source(sql=QUERY, format="sql"), "set exactly one of uri and sql"),
+    "a source of no place": (source(uri=None), "set exactly one of uri and sql"),
+    "a query that is a CSV file": (source(uri=None, sql=QUERY), "format: sql needs sql"),
+    "a file that is a query": (source(format="sql"), "format: sql needs sql"),
+    "two meanings of a comma": (
+        source(dialect={"decimal": ",", "thousands": ","}),
+        "spec.data.sources[0].dialect.thousands",
+    ),
+    "a quote that separates": (source(dialect={"separator": "'", "quote": "'"}), "spec.data.sources[0].dialect.quote"),
+    "a separator that is no mark": (source(dialect={"separator": "§"}), "spec.data.sources[0].dialect.separator"),
+    "a site without a column": (source(site="north"), "needs a column with role: site"),
+    "censored categories": (
+        column(kind="categorical", range=None, unit=None, censored="half"),
+        "censored and qualifier need kind: numeric or integer",
     ),
     "a query that might hold a secret": (
         training(lambda spec: spec["data"]["sources"][0].update(uri="s3://bucket/x.csv?token=x")),
@@ -290,6 +327,38 @@ REFUSED = {
     "an unknown role": (column(role="oracle"), "spec.data.columns[2].role"),
     "a feature named as the output": (column(name="score"), "a feature must not be named score"),
     "a first test time in a split by chance": (training(start_by_chance), "spec.split.testFrom"),
+    "a split by site without sites": (splitting(method="site"), "spec.split.testSites: must list"),
+    "sites of a split by chance": (splitting(method="random", testSites=["a"]), "spec.split.testSites: must list"),
+    "a split by site without a column of sites": (
+        splitting(method="site", testSites=["a"]),
+        "spec.split.testSites: needs a column with role: site",
+    ),
+    "a split by a site that is not declared": (
+        splitting({"role": "site", "kind": "categorical", "allowedValues": ["b"]}, method="site", testSites=["a"]),
+        "spec.split.testSites: needs a column with role: site",
+    ),
+    "a split by groups without groups": (splitting(method="group"), "spec.split.method: group needs"),
+    "parts that leave nothing": (
+        splitting(method="random", testFraction=0.5, calibrationFraction=0.5),
+        "spec.split.calibrationFraction: testFraction and",
+    ),
+    "a horizon without timestamps": (
+        training(lambda spec: spec["data"]["label"].update(horizon="30d")),
+        "spec.data.label.horizon: needs",
+    ),
+    "an age without timestamps": (
+        training(lambda spec: spec["data"].update(quality={"maxAge": "30d"})),
+        "spec.data.quality.maxAge: needs",
+    ),
+    "a key of a column that is not there": (
+        training(lambda spec: spec["data"].update(quality={"key": ["ghost"]})),
+        "spec.data.quality.key: must name",
+    ),
+    "a category that increases": (
+        column(kind="categorical", range=None, unit=None, outOfRange=None, increasing=True),
+        "increasing needs kind",
+    ),
+    "a time of knowing without times": (column(availableAt="admitted"), "spec.data.columns[].availableAt: a name"),
     "a version that makes no name": (training(nameless), "spec.promote.name: must be set"),
     "weights that fall in a template": (settings(rollout=STEPS), "spec.promote.template.rollout.steps"),
     "more reserved than allowed in a template": (
@@ -428,6 +497,12 @@ def test_defaults_are_filled_in(api, created):
 def test_as_many_subgroups_are_accepted_as_are_counted(api):
     document = subgroups({"column": "age", "cuts": [50]}, {"column": "sex"}, allowed=["m", "f", *map(str, range(28))])
     assert api.post(objects(document), json=document, params=STRICTLY).status_code == 201
+
+
+def test_a_split_by_declared_sites_in_three_parts_is_accepted(control_plane):
+    site = {"role": "site", "kind": "categorical", "allowedValues": ["a", "b"]}
+    document = splitting(site, method="site", testSites=["b"], calibrationFraction=0.2)
+    control_plane.kubectl("create", "--dry-run=server", "--validate=strict", "--filename", "-", document=document)
 
 
 @pytest.mark.parametrize("number", ["2", 2])

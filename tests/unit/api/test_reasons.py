@@ -13,7 +13,7 @@ import pytest
 from modelward_api.generate.reasons import render
 from modelward_api.resources import reasons
 from modelward_api.resources.kinds import KINDS
-from modelward_api.resources.reasons import ConditionType, Reason
+from modelward_api.resources.reasons import ConditionType, FindingCode, Reason
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SOURCES = sorted(
@@ -37,6 +37,8 @@ LIBRARIES = {
     "UnauthenticatedError", "EdDSA", "Accept", "Authorization", "Expect", "Error", "Request", "Response",
 }  # fmt: skip
 """Of ONNX, obstore, PyJWT, HTTP and OpenAPI."""
+UNITS = {"Cel"}
+"""UCUM codes."""
 TYPES = {"Crossings", "OfVersion", "Protocol", "Said"}
 """Names of types, in annotations and by which a module is patched."""
 COLUMNS = {column.name for kind in KINDS for column in kind.columns}
@@ -85,8 +87,8 @@ def words(path: Path) -> Iterator[tuple[int, str]]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_reasons_and_condition_types_come_from_the_list(path):
-    listed = {*ConditionType, *Reason} - STATES
-    known = (STATES | KUBERNETES | LIBRARIES | TYPES | COLUMNS | OWN) - listed
+    listed = {*ConditionType, *Reason, *FindingCode} - STATES
+    known = (STATES | KUBERNETES | LIBRARIES | TYPES | COLUMNS | OWN | UNITS) - listed
     known |= {"Ready"} if path.name in OTHERS_READY else set()
     strangers = [f"line {line}: {word}" for line, word in words(path) if word not in known]
     assert not strangers, "use modelward_api.resources.reasons; a word of a library belongs into this test's lists"
@@ -113,7 +115,7 @@ def test_every_word_is_produced_somewhere():
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
     }
-    unused = [word for word in (*ConditionType, *Reason) if (type(word).__name__, word.name) not in used]
+    unused = [word for word in (*ConditionType, *Reason, *FindingCode) if (type(word).__name__, word.name) not in used]
     assert [word for word in unused if word not in STATES] == []
 
 

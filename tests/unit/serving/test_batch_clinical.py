@@ -15,6 +15,7 @@ from modelward_serving.model.predictor import Predictor
 from modelward_serving.rest.codec import decode
 from modelward_training import pipeline
 from modelward_training.progress import Progress
+from modelward_training.report.summary import Facts
 from tests.support.cluster.layout import REPOSITORY
 
 ROWS = monica.hospitalised(85, 86)
@@ -46,7 +47,7 @@ def test_a_file_and_requests_get_the_same_scores_and_decisions(tmp_path):
     (tmp_path / "data/monica-1985-1986.csv").write_text(monica.as_csv(ROWS))
     document = yaml.safe_load((REPOSITORY / "examples/mortality/trainingjob-v2.yaml").read_text())["spec"]
     spec = TrainingJobSpec.model_validate({**document, "evaluation": {"bootstrap": 0}})
-    outcome = pipeline.run("job", spec, f"file://{tmp_path}", Progress())
+    outcome = pipeline.run("job", spec, f"file://{tmp_path}", Progress(), Facts())
     archive = (tmp_path / outcome.uri.removeprefix("store://")).read_bytes()
     for name, content in served.unpack(archive, outcome.digest).items():
         (tmp_path / "bundle").mkdir(exist_ok=True)

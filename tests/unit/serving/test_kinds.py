@@ -19,8 +19,11 @@ from modelward_serving.grpc import codec as messages
 from modelward_serving.protocol.tensors import DTYPES
 from modelward_serving.rest.codec import decode
 from modelward_serving.validation.request import RequestValidator
-from modelward_training.data.validate import _numbers
+from modelward_training.data.harmonise import harmonise
+from modelward_training.data.parts import Part, Parts
+from modelward_training.data.validate import validate
 from modelward_training.errors import InvalidInputError
+from tests.support.harmonised import COLUMNS, NOW, declared
 
 
 def column(kind, **more):
@@ -102,8 +105,12 @@ def by_training(kind, value):
 
 
 def by_training_of(kind, text):
+    spec = declared({"x": {"kind": kind, "nullable": True}, "outcome": COLUMNS["outcome"]})
+    outcomes = ["dead" if i % 4 == 0 else "live" for i in range(60)]
+    frame = pl.LazyFrame({"0": [text] * 60, "1": outcomes})
+    part = Part(0, spec.data.sources[0], ("x", "outcome"), frame, "rows")
     try:
-        return _numbers(column(kind), pl.Series([text]), "f")[0].astype(np.float32).tolist()
+        return validate(spec, harmonise(spec.data, Parts((part,), "")), NOW).data.columns["x"][:1].tolist()
     except InvalidInputError as error:
         assert error.reason == "WrongKind"
         return None

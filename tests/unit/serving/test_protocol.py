@@ -16,6 +16,7 @@ from modelward_serving.protocol.prediction import Prediction, ServedPrediction
 from modelward_serving.rest.codec import decode, encode
 from modelward_serving.routing.forward import parse_answer
 from modelward_serving.validation.request import RequestValidator, ValidatedRows
+from modelward_training.data.units import alternatives, conversion
 from tests.support.bundles import COLUMNS
 
 SIGNATURE = Signature(model="m", version="1.0.0", inputs=COLUMNS, label="o", positive="d", operating_threshold=0.5)
@@ -185,11 +186,12 @@ def test_rows_that_are_not_as_the_shape_says_are_refused(data):
         rows_of(content, validator=numeric())
 
 
-def binary(*tensors) -> tuple[bytes, int]:
-    """A request with binary tensors: (name, shape, datatype, bytes)."""
+def binary(*tensors, parameters: dict[str, str] | None = None) -> tuple[bytes, int]:
+    """A request with binary tensors: (name, shape, datatype, bytes), and parameters of the first."""
     inputs = [
         {"name": n, "shape": s, "datatype": d, "parameters": {"binary_data_size": len(b)}} for n, s, d, b in tensors
     ]
+    inputs[0]["parameters"] |= parameters or {}
     head = json.dumps({"inputs": inputs}).encode()
     return head + b"".join(t[3] for t in tensors), len(head)
 
@@ -232,11 +234,64 @@ def test_a_binary_request_is_refused_for(made, field):
     assert caught.value.field == field
 
 
-def test_a_unit_that_the_caller_names_must_be_the_models():
+GLUCOSE = 180.156
+
+
+def converting(**first) -> RequestValidator:
+    """A validator that knows the other units of its column a, as training writes them."""
+    columns = ({**NUMERIC[0], "molarMass": GLUCOSE, **first}, *NUMERIC[1:])
+    units = {"a": alternatives(str(columns[0]["unit"]), GLUCOSE)}
+    return RequestValidator(
+        Signature(
+            model="m", version="1.0.0", inputs=columns, label="o", positive="d", operating_threshold=0.5, units=units
+        )
+    )
+
+
+def test_the_models_unit_may_be_named():
     assert rows_of(named(1, 2, 3, parameters={"unit": "mmol/L"}), validator=numeric()).count == 1
-    with pytest.raises(RefusedError, match="a must be in mmol/L") as caught:
+
+
+@pytest.mark.parametrize("as_binary", [False, True])
+def test_values_in_another_unit_are_converted_by_the_factor_of_training(as_binary):
+    way = conversion("mg/dL", "mmol/L", GLUCOSE)
+    if as_binary:
+        tensors = [(n, [1], "FP32", np.array([v], dtype="<f4").tobytes()) for n, v in (("a", 99.0), ("b", 2), ("c", 3))]
+        content, length = binary(*tensors, parameters={"unit": "mg/dL"})
+    else:
+        content, length = named(99.0, 2, 3, parameters={"unit": "mg/dL"}), None
+    rows = rows_of(content, length, converting())
+    assert rows.numbers[0].tolist() == [np.float32(99.0 * way.factor + way.offset), 2, 3]
+    assert rows.seen[0, 0] == rows.numbers[0, 0]
+
+
+def test_a_missing_value_stays_missing_in_any_unit():
+    assert np.isnan(rows_of(named(None, 2, 3, parameters={"unit": "mg/dL"}), validator=converting()).numbers[0, 0])
+
+
+def test_plausibility_is_judged_after_the_conversion():
+    rows = rows_of(named(90.0, 2, 3, parameters={"unit": "mg/dL"}), validator=converting())
+    assert rows.flagged == ()
+    rows = rows_of(named(500.0, 2, 3, parameters={"unit": "mg/dL"}), validator=converting())
+    assert rows.flagged == ("a",)
+
+
+@pytest.mark.parametrize("unit", ["Cel", "mg/dl", "", 7, ["mg/dL"], {"u": 1}])
+def test_a_unit_that_does_not_convert_is_refused_with_the_units_that_do(unit):
+    with pytest.raises(RefusedError, match=r"a must be in mmol/L, or in one of .*mg/dL") as caught:
+        rows_of(named(1, 2, 3, parameters={"unit": unit}), validator=converting())
+    assert (caught.value.reason, caught.value.field) == ("WrongUnit", "inputs[0].parameters.unit")
+
+
+def test_a_model_that_knows_no_other_units_says_which_it_has():
+    with pytest.raises(RefusedError, match=r"a must be in mmol/L\.?$"):
         rows_of(named(1, 2, 3, parameters={"unit": "mg/dL"}), validator=numeric())
-    assert caught.value.field == "inputs[0].parameters.unit"
+
+
+def test_a_unit_for_a_packed_tensor_is_refused():
+    tensor = {"name": "x", "shape": [1, 3], "datatype": "FP64", "data": [1, 2, 3], "parameters": {"unit": "mg/dL"}}
+    with pytest.raises(RefusedError, match="one input for each column"):
+        rows_of(json.dumps({"inputs": [tensor]}).encode(), validator=converting())
 
 
 def test_implausible_values_are_flagged_and_scored():

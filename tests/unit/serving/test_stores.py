@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from modelward_api import store
-from modelward_api.resources.trainingjob import Data
+from modelward_api.resources.data import Data
 from modelward_serving.batch import store as batch
 from modelward_serving.batch.errors import UnreachableError
 from modelward_serving.model import fetch, store_check
@@ -119,7 +119,7 @@ def of_training(_):
     label = {"column": "b", "positive": "true"}
     data = Data.model_validate({"sources": [{"uri": "s3://bucket/x.csv"}], "columns": columns, "label": label})
     with pytest.raises(StoreError) as raised:
-        sources.read_sources(data, None)
+        sources.read(data, None)
     return raised.value.reason, str(raised.value)
 
 

@@ -25,4 +25,5 @@ def patients(rows=800, columns=COLUMNS, seed=0) -> Dataset:
     label = (draw.random(rows) < 1 / (1 + np.exp(-risk))).astype(np.int8)
     for name in ("pressure", "glucose", "lactate"):
         given[name][draw.random(rows) < 0.2] = np.nan
+    given |= {name: given[name].astype(np.float32) for name in NUMBERS}  # as they are served
     return Dataset(columns, {c.name: given[c.name] for c in columns}, label, None, None)

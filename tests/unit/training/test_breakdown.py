@@ -16,6 +16,7 @@ from modelward_training.errors import InvalidInputError
 from modelward_training.evaluation.breakdown import withheld
 from modelward_training.evaluation.subgroups import declared_subgroups
 from modelward_training.progress import Progress
+from modelward_training.report.summary import Facts
 from tests.support.training_rows import HEAD, rows, spec, text
 
 SITES = {"kind": "categorical", "role": "site", "allowedValues": ["north", "south", "west"]}
@@ -30,7 +31,7 @@ def changed(declared, change):
 
 
 def run(store, declared):
-    return pipeline.run("job", changed(declared, lambda _: None), f"file://{store}", Progress())
+    return pipeline.run("job", changed(declared, lambda _: None), f"file://{store}", Progress(), Facts())
 
 
 def counted(store, outcome):

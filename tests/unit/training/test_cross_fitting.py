@@ -13,6 +13,7 @@ from modelward_operator.domain.drift.detector import Detector, look
 from modelward_serving.counting.profile import ScoreCounter
 from modelward_training.data.dataset import Dataset
 from modelward_training.estimators import fitting
+from modelward_training.estimators.calibration import CALIBRATIONS
 from modelward_training.reference.profile import reference_profile
 
 COLUMNS = tuple(Column(name=f"x{i}", kind="numeric") for i in range(8))
@@ -81,3 +82,17 @@ def test_balanced_boosting_is_calibrated_on_scores_of_balanced_fits():
         estimator = Estimator(algorithm="gradient-boosting", class_weight=weight, calibration="none")
         scores.append(fitting.cross_fit(fitting.build(estimator, data, 0), estimator, data, 0))
     assert scores[1].mean() > scores[0].mean() + 0.3
+
+
+@pytest.mark.parametrize("calibration", ["sigmoid", "isotonic"])
+def test_rows_that_only_calibration_uses_take_the_place_of_cross_fitted_ones(calibration):
+    rng = np.random.default_rng(5)
+    train, held_out = rows(rng, 200), rows(rng, 150)
+    estimator = Estimator(calibration=calibration)
+    pipeline = fitting.fit(fitting.build(estimator, train, 0), estimator, train)
+    margins = fitting.cross_fit(pipeline, estimator, train, 0)
+    fitted = fitting.calibrate(pipeline, margins, estimator, train, held_out)
+    expected = CALIBRATIONS[calibration](pipeline.decision_function(held_out.matrix()), held_out.label)
+    at = np.linspace(-3, 3, 50)
+    assert fitted.calibrator(at) == pytest.approx(expected(at))
+    assert fitted.calibrator(at) != pytest.approx(fitting.calibrate(pipeline, margins, estimator, train).calibrator(at))

@@ -84,7 +84,7 @@ def test_training_ends_at_once_and_publishes_nothing(start, tmp_path, patch, num
     assert code == 128 + number
     assert seconds < AT_ONCE
     assert json.loads((tmp_path / "end").read_text())["reason"] == "Terminated"
-    assert not (tmp_path / "models").exists()
+    assert list((tmp_path / "models").rglob("*.bentomodel")) == []
 
 
 def test_a_batch_ends_at_once_and_writes_nothing(start, tmp_path):

@@ -56,13 +56,13 @@ def test_onnx_and_explanations_give_the_scores_of_the_model(algorithm, calibrati
     model = fitting.calibrate(pipeline, fitting.cross_fit(pipeline, spec, data, 0), spec, data)
     score = OnnxModel(model.to_onnx(data.features))
     for rows in (patients(300, seed=1), hard(patients(seed=2))):
-        assert score(rows.columns) == pytest.approx(model.predict(rows.as_served()), abs=1e-5)
+        assert score(rows.columns) == pytest.approx(model.predict(rows), abs=1e-5)
     test = patients(300, seed=1)
     exact = model.family.explainer(model.pipeline, data)
     if exact is not None:
         names = tuple(column.name for column in COLUMNS)
         document = Explainer(features=names, link=model.calibrator.link, model=exact)
-        found = attributor(document, score).explain(test.as_served().columns)
+        found = attributor(document, score).explain(test.columns)
         margin = found.base + found.contributions.sum(axis=1)
         assert linked(document.link, margin) == pytest.approx(score(test.columns), abs=1e-4)
 

@@ -46,7 +46,7 @@ def made(trained: FittedModel, data: Dataset, test: Dataset):
 
 
 def explained(document, graph, data):
-    return attributor(document, graph).explain(data.as_served().columns)
+    return attributor(document, graph).explain(data.columns)
 
 
 TRAINED = {
@@ -75,7 +75,7 @@ def test_contributions_add_up_to_the_margin_and_through_the_link_to_the_onnx_sco
     assert document.report.max_abs_difference <= 1e-4
     found = explained(document, graph, test)
     margin = found.base + found.contributions.sum(axis=1)
-    assert margin == pytest.approx(trained.pipeline.decision_function(test.as_served().matrix()), abs=1e-6)
+    assert margin == pytest.approx(trained.pipeline.decision_function(test.matrix()), abs=1e-6)
     assert linked(document.link, margin) == pytest.approx(graph(test.columns), abs=1e-4)
 
 
@@ -91,7 +91,7 @@ def test_linear_contributions_are_the_coefficients_of_what_the_column_is_encoded
     data, trained = usual("logistic-regression")
     document, _, graph = made(trained, data, data)
     encoder, estimator = trained.pipeline[0], trained.pipeline[-1]
-    encoded = encoder.transform(data.as_served().matrix())
+    encoded = encoder.transform(data.matrix())
     terms = estimator.coef_[0] * (encoded - encoder.transform(data.matrix()).mean(axis=0))
     width = [1, 1, 1, 1, 3, 4]  # sex and smoking: their categories and the missing one
     summed = np.add.reduceat(terms, np.cumsum([0, *width[:-1]]), axis=1)
@@ -106,7 +106,7 @@ def test_trees_over_numbers_are_explained_as_by_the_shap_library(depth):
     trained = fitted(data, max_depth=depth)
     document, _, graph = made(trained, data, test)
     theirs = shap.TreeExplainer(trained.pipeline[-1], feature_perturbation="tree_path_dependent")
-    encoded = trained.pipeline[0].transform(test.as_served().matrix())
+    encoded = trained.pipeline[0].transform(test.matrix())
     ours = explained(document, graph, test)
     assert ours.base == pytest.approx(float(np.ravel(theirs.expected_value)[0]), abs=1e-6)
     assert np.abs(ours.contributions - theirs.shap_values(encoded)).max() <= 1e-6
@@ -149,7 +149,7 @@ def test_trees_over_categories_are_explained_as_the_definition_says_with_columns
     test.columns["smoking"][:3] = ["", "never seen", "c"]
     test.columns["glucose"][:2] = np.nan
     owner = np.array([0, 1, 2, 3, 4, 4, 4, 5, 5, 5, 5])
-    encoded = trained.pipeline[0].transform(test.as_served().matrix())
+    encoded = trained.pipeline[0].transform(test.matrix())
     ours = explained(document, graph, test).contributions
     for row, found in zip(encoded, ours, strict=True):
         exact = shapley(len(COLUMNS), lambda known, row=row: expected(trained, row, known, owner))

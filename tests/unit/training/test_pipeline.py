@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from functools import cache
 
 import numpy as np
@@ -20,11 +21,13 @@ from modelward_serving.model import bundle as served
 from modelward_training import __main__ as command
 from modelward_training import pipeline
 from modelward_training.bundle import archive
-from modelward_training.data.sources import read_sources
+from modelward_training.data.harmonise import harmonise
+from modelward_training.data.sources import read
 from modelward_training.data.split import split
 from modelward_training.data.validate import validate
 from modelward_training.errors import InvalidInputError
 from modelward_training.progress import Progress
+from modelward_training.report.summary import Facts
 from tests.support.cases import cases
 from tests.support.cluster.layout import REPOSITORY
 
@@ -54,7 +57,7 @@ def spec(number=2, **changes) -> TrainingJobSpec:
 
 
 def train(store, trained=None):
-    return pipeline.run("job", trained or spec(), f"file://{store}", Progress())
+    return pipeline.run("job", trained or spec(), f"file://{store}", Progress(), Facts())
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +183,8 @@ def test_serving_counts_the_training_rows_into_the_same_cells(trained, store):
     _, files = trained(wanted)
     signature = Signature.model_validate_json(files[names.SIGNATURE_FILE])
     profile = ReferenceProfile.model_validate_json(files[names.REFERENCE_FILE])
-    rows, _ = split(wanted.split, validate(wanted, read_sources(wanted.data, f"file://{store}").frame))
+    table = harmonise(wanted.data, read(wanted.data, f"file://{store}"))
+    rows = split(wanted.split, validate(wanted, table, datetime.now(UTC)).data).training
     numeric = [c.name for c in rows.features if c.kind != "categorical"]
     categorical = [c.name for c in rows.features if c.kind == "categorical"]
     numbers = np.array([rows.columns[name] for name in numeric], dtype=np.float32).T
@@ -259,9 +263,26 @@ def test_a_store_without_room_is_said(store, monkeypatch):
     assert (caught.value.reason, caught.value.field) == ("StoreFull", "spec.output.uri")
 
 
-def test_a_feature_that_knows_the_outcome_is_warned_of(store):
-    write(store, [{**row, "age": "80" if row["outcome"] == "dead" else "40"} for row in ROWS])
+def test_a_feature_that_separates_the_classes_is_warned_of(store):
+    ages = [80 + i % 9 if row["outcome"] == "dead" else 40 + i % 9 for i, row in enumerate(ROWS)]
+    write(store, [{**row, "age": str(age)} for row, age in zip(ROWS, ages, strict=True)])
     assert any("AUROC 1.0" in warning for warning in train(store).warnings)
+
+
+def test_a_copy_of_the_target_is_refused_unless_it_is_not_forbidden(store):
+    write(store, [{**row, "age": "80" if row["outcome"] == "dead" else "40"} for row in ROWS])
+    with pytest.raises(InvalidInputError) as caught:
+        train(store)
+    assert (caught.value.reason, caught.value.field) == ("ForbiddenFinding", "spec.data.columns[2]")
+    outcome = train(store, spec(data__quality={"forbid": []}))
+    assert any("age is a copy of the label" in warning for warning in outcome.warnings)
+
+
+def test_rows_that_only_calibration_uses_calibrate(store):
+    three = {"method": "random", "testFraction": 0.25, "calibrationFraction": 0.2}
+    outcome = train(store, spec(split=three))
+    assert outcome.train_rows == pytest.approx(0.55 * len(ROWS), abs=2)
+    assert outcome.test_rows == pytest.approx(0.25 * len(ROWS), abs=2)
 
 
 def command_line(store, tmp_path, document):

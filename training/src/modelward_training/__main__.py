@@ -17,6 +17,7 @@ from modelward_api import job_process
 from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import TrainingJobSpec
 from modelward_api.wire.exchange import INVALID_INPUT_EXIT_CODE, TrainingOutcome
+from modelward_training import checking
 from modelward_training.errors import InvalidInputError, StoreError
 from modelward_training.progress import Progress
 
@@ -38,7 +39,9 @@ def main(*, supervised: bool = False) -> int:
     Args:
         supervised: train in a child process, so that a signal stops it at once.
     """
-    parser = argparse.ArgumentParser(prog="modelward_training", description="Trains one version of a model.")
+    parser = argparse.ArgumentParser(
+        prog="modelward_training", description="Trains one version of a model, or checks its data."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser(
         "run",
@@ -64,12 +67,22 @@ def main(*, supervised: bool = False) -> int:
         default=os.environ.get("MODELWARD_STORE"),
         help="address of the artifact store, for store:// (default: MODELWARD_STORE)",
     )
+    description = (
+        "Reads, harmonises, validates and splits the data as the Job would, prints the findings as a table, and writes "
+        "validation.html and validation.json. Exits with 0 if a Job would train, 65 if the spec or the data are invalid, "
+        "and 1 if the store cannot be read."
+    )
+    checking.add_arguments(
+        commands.add_parser("check", help="check the data of a TrainingJob without a cluster", description=description)
+    )
     commands.add_parser("version", help="print the version")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
     if options.command == "version":
         sys.stdout.write(version("modelward-training") + "\n")
         return 0
+    if options.command == "check":
+        return checking.check(options)
     if not supervised:
         return _run(options)
     return job_process.run(
@@ -101,13 +114,7 @@ def _train(options: argparse.Namespace) -> tuple[TrainingOutcome, int]:
         spec = TrainingJobSpec.model_validate(document["spec"])
         progress = Progress()
         progress.serve(options.port)
-        from modelward_training import pipeline  # its libraries take seconds to import: answer progress requests first
-
-        return pipeline.run(document["name"], spec, options.store, progress), 0
-    except InvalidInputError as error:
-        return TrainingOutcome(succeeded=False, reason=error.reason, message=error.message, field=error.field), (
-            INVALID_INPUT_EXIT_CODE
-        )
+        return _run_pipeline(document["name"], spec, options.store, progress)
     except ValidationError as error:
         return _invalid_spec(error), INVALID_INPUT_EXIT_CODE
     except StoreError as error:
@@ -115,6 +122,28 @@ def _train(options: argparse.Namespace) -> tuple[TrainingOutcome, int]:
     except BaseException as error:  # also a panic of a native library, which is not an Exception
         reason = Reason.STORE_UNAVAILABLE if isinstance(error, OSError) else Reason.INTERNAL_ERROR
         return TrainingOutcome(succeeded=False, reason=reason, message=job_process.where(error)), 1
+
+
+def _run_pipeline(
+    name: str, spec: TrainingJobSpec, store: str | None, progress: Progress
+) -> tuple[TrainingOutcome, int]:
+    from modelward_training import pipeline  # its libraries take seconds to import: answer progress requests first
+    from modelward_training.report.summary import Facts
+
+    facts = Facts()
+    try:
+        return pipeline.run(name, spec, store, progress, facts), 0
+    except InvalidInputError as error:
+        outcome = TrainingOutcome(
+            succeeded=False,
+            reason=error.reason,
+            message=error.message,
+            field=error.field,
+            data_digest=facts.data_digest,
+            findings=pipeline.worst(facts),
+            report=facts.report,
+        )
+        return outcome, INVALID_INPUT_EXIT_CODE
 
 
 def _invalid_spec(error: ValidationError) -> TrainingOutcome:
@@ -134,7 +163,8 @@ def _shortened(outcome: TrainingOutcome) -> str:
     text = json.dumps(outcome.to_json())
     if len(text.encode()) <= MAX_TERMINATION_MESSAGE:
         return text
-    return json.dumps(outcome.model_copy(update={"warnings": (), "message": outcome.message[:500]}).to_json())
+    short = {"warnings": (), "findings": (), "message": outcome.message[:500]}
+    return json.dumps(outcome.model_copy(update=short).to_json())
 
 
 if __name__ == "__main__":

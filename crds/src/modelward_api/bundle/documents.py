@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from modelward_api.base import Digest, Document, Fraction, Name, SemVer
-from modelward_api.resources.columns import Column
+from modelward_api.resources.columns import Column, UnitConversion
 from modelward_api.resources.reasons import Reason
 
 MAX_STRATA = 32
@@ -80,6 +80,8 @@ class Signature(Document):
     """A row is called positive when score >= operating_threshold."""
     subgroups: tuple[Subgroup, ...] = ()
     """Absent in bundles from before subgroups existed."""
+    units: dict[str, tuple[UnitConversion, ...]] = {}
+    """By column: the other units that requests may use, and how they convert into the column's."""
 
     @property
     def strata(self) -> tuple[str, ...]:

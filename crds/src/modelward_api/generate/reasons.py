@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from modelward_api.resources.reasons import ConditionType, Reason
+from modelward_api.resources.reasons import ConditionType, FindingCode, Reason
 
 HEADER = """# Condition types and reasons
 
@@ -23,6 +23,8 @@ def render() -> str:
     for topic in dict.fromkeys(reason.topic for reason in Reason):
         rows = [f"| `{reason}` | {reason.meaning} |" for reason in Reason if reason.topic == topic]
         parts.append(_table(topic, "reason", rows))
+    findings = [f"| `{known}` | {known.meaning} |" for known in FindingCode]
+    parts.append(_table("Findings in training data", "finding", findings))
     return "\n".join(parts)
 
 

@@ -11,8 +11,7 @@ from modelward_api.base import Document
 Kind = Literal["numeric", "integer", "categorical", "boolean", "timestamp"]
 BOOLEANS = {"true": 1.0, "1": 1.0, "yes": 1.0, "y": 1.0, "false": 0.0, "0": 0.0, "no": 0.0, "n": 0.0}
 """Texts in files that mean true or false, in lower case."""
-Role = Literal["feature", "label", "group", "time", "site", "subgroup", "ignore"]
-
+Role = Literal["feature", "label", "group", "time", "site", "subgroup", "context", "ignore"]
 
 OutOfRange = Literal["flag", "clip", "reject", "abstain"]
 
@@ -22,6 +21,14 @@ class Range(Document):
 
     minimum: Annotated[float | None, Field(description="Smallest plausible value.")] = None
     maximum: Annotated[float | None, Field(description="Largest plausible value.")] = None
+
+
+class UnitConversion(Document):
+    """Another unit of a column: value in the column's unit = value * factor + offset."""
+
+    unit: str
+    factor: float
+    offset: float = 0.0
 
 
 class Column(Document):
@@ -41,7 +48,8 @@ class Column(Document):
         Field(
             description="What the column is for. Only features enter the model; time orders the split; group keeps a "
             "patient's rows on one side of it. By site and subgroup, which need allowedValues, the evaluation counts rows and "
-            "events; counts from 1 to 10 are withheld. ignore: the column has no effect.",
+            "events; counts from 1 to 10 are withheld. context: read for rules, cohorts and corrections only. ignore: the column "
+            "has no effect.",
         ),
     ] = "feature"
     unit: Annotated[
@@ -50,6 +58,13 @@ class Column(Document):
             description="Unit in UCUM, such as mm[Hg], mmol/L, Cel or a. Its syntax is checked, and it is part of the model's "
             "signature.",
             max_length=32,
+        ),
+    ] = None
+    molar_mass: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            description="Grams a mole of the analyte, to convert between amounts and masses, such as 180.156 for glucose.",
         ),
     ] = None
     range: Annotated[Range | None, Field(description="Plausible limits. Values outside count as out of range.")] = None

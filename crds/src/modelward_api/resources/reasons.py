@@ -71,6 +71,35 @@ class ConditionType(StrEnum):
     FAILED = "Failed", "The job has failed and is not tried again."
 
 
+class FindingCode(StrEnum):
+    """What the checks of training data find. ``spec.data.quality.forbid`` lists those that fail a job."""
+
+    meaning: str
+
+    def __new__(cls, word: str, meaning: str) -> Self:
+        """Attach the meaning to the word."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.meaning = meaning
+        return member
+
+    TARGET_COPY = "TargetCopy", "A feature is a copy of the label, or recodes it."
+    KNOWN_AFTER_OUTCOME = "KnownAfterOutcome", "A feature is known only with the outcome, or after the time of its row."
+    FUTURE_VALUE = "FutureValue", "A row's time is after the extraction, or a feature is a time after that of its row."
+    NEAR_PERFECT_FEATURE = "NearPerfectFeature", "One feature alone has an AUROC above 0.99."
+    GROUP_IN_BOTH_PARTS = "GroupInBothParts", "A group, such as a patient, has rows in more than one part of the split."
+    SUSPECTED_UNIT = "SuspectedUnit", "The values would be plausible in another unit than the declared one."
+    DUPLICATE_ROW = "DuplicateRow", "Rows are equal in all declared columns."
+    DUPLICATE_GROUP = "DuplicateGroup", "Rows equal those of another group: possibly one patient under two numbers."
+    CONSTANT_FEATURE = "ConstantFeature", "A feature has one value."
+    NEARLY_EMPTY = "NearlyEmpty", "A feature is missing in nearly all rows."
+    BEYOND_RANGE = "BeyondRange", "Values are outside the declared range."
+    ROWS_QUARANTINED = "RowsQuarantined", "Rows were set aside because they break a rule."
+    CLASS_IMBALANCE = "ClassImbalance", "One class is rare."
+    SITE_LABEL_DIFFERS = "SiteLabelDiffers", "The event rate of a site differs from that of the others."
+    SITE_DIFFERS = "SiteDiffers", "A feature of a site is distributed differently from that of the others."
+
+
 class Reason(StrEnum):
     """Why a condition has its status, why a job ended, or why a request was refused."""
 
@@ -217,6 +246,23 @@ class Reason(StrEnum):
     )
     STORE_FULL = "StoreFull", STORE, "The store has no space left."
     INVALID_ADDRESS = "InvalidAddress", STORE, "The address is not one that the job may use."
+    SECRET_MISSING = (
+        "SecretMissing",
+        STORE,
+        "A Secret that the object names is missing or has no such key; tried again.",
+    )
+    DATABASE_UNREACHABLE = (
+        "DatabaseUnreachable",
+        STORE,
+        "The database does not answer: check address and NetworkPolicies; tried again.",
+    )
+    DATABASE_ACCESS_DENIED = (
+        "DatabaseAccessDenied",
+        STORE,
+        "The database refuses the user or the password; tried again.",
+    )
+    QUERY_FAILED = "QueryFailed", STORE, "The database cannot run the query, or its result is not a table."
+    QUERY_TIMED_OUT = "QueryTimedOut", STORE, "The query did not finish within its timeout."
     MISSING_FILE = "MissingFile", STORE, "There is no file at the address."
 
     TRAINING = "Training", JOBS, "The training pod is running."
@@ -298,7 +344,27 @@ class Reason(StrEnum):
     EMPTY_SPLIT = "EmptySplit", TRAINING, "The split leaves one part without rows."
     INVALID_PARAMETER = "InvalidParameter", TRAINING, "The estimator does not take a parameter's value."
     UNKNOWN_PARAMETER = "UnknownParameter", TRAINING, "The estimator has no such parameter."
-    INVALID_UNIT = "InvalidUnit", TRAINING, "A unit is not valid UCUM."
+    INVALID_UNIT = "InvalidUnit", TRAINING, "A unit is not valid UCUM, or does not convert into the column's."
+    AMBIGUOUS_TIME = (
+        "AmbiguousTime",
+        TRAINING,
+        "A local time occurs twice or never, because clocks were set back or forward.",
+    )
+    UNKNOWN_SITE = "UnknownSite", TRAINING, "A site is not declared, or a declared one is not in the data."
+    INVALID_MAPPING = (
+        "InvalidMapping",
+        TRAINING,
+        "A mapping of values is not readable, or has two targets for one value.",
+    )
+    INVALID_RULE = "InvalidRule", TRAINING, "A rule or a cohort's condition is not an allowed SQL expression."
+    RULE_BROKEN = "RuleBroken", TRAINING, "Too many rows break a rule over several columns."
+    DUPLICATE_KEY = "DuplicateKey", TRAINING, "Too many rows have a value or key that must be different in every row."
+    NOT_INCREASING = "NotIncreasing", TRAINING, "A column that must not decrease does, in too many rows."
+    NO_ROWS_LEFT = "NoRowsLeft", TRAINING, "The cohort, the label's horizon or the rules leave no row."
+    DATA_TOO_OLD = "DataTooOld", TRAINING, "The latest row is older than spec.data.quality.maxAge."
+    FORBIDDEN_FINDING = "ForbiddenFinding", TRAINING, "The data have a finding that spec.data.quality.forbid lists."
+    NO_SITE_COLUMN = "NoSiteColumn", TRAINING, "A split by site needs a column with role: site."
+    NO_GROUP_COLUMN = "NoGroupColumn", TRAINING, "A split by group needs a column with role: group."
 
     UNKNOWN_COLUMN = "UnknownColumn", DATA, "A declared column is not in the data, or a named one is not declared."
     MISSING_COLUMN = "MissingColumn", DATA, "A file lacks a column that the model needs."
@@ -341,7 +407,7 @@ class Reason(StrEnum):
     MISSING_DATA = "MissingData", REQUEST, "An input has no values."
     WRONG_DATATYPE = "WrongDatatype", REQUEST, "An input's datatype does not fit its column."
     WRONG_SHAPE = "WrongShape", REQUEST, "An input's shape does not fit the model or its values."
-    WRONG_UNIT = "WrongUnit", REQUEST, "An input names another unit than the model's."
+    WRONG_UNIT = "WrongUnit", REQUEST, "An input names a unit that does not convert into the model's."
     NO_ROWS = "NoRows", REQUEST, "The request has no rows."
     TOO_MANY_ROWS = "TooManyRows", REQUEST, "The request has too many rows."
     TOO_MANY_VALUES = "TooManyValues", REQUEST, "The request has too many values."
@@ -399,7 +465,9 @@ UNFETCHABLE = frozenset(
 """The bundle cannot be had, however often it is fetched."""
 UNSERVABLE = UNFETCHABLE | {Reason.PARITY_FAILED, Reason.MODEL_UNLOADABLE}
 """The bundle cannot be served, however often its pods are restarted."""
-RETRIED = STORE_TROUBLES | {Reason.INTERNAL_ERROR, Reason.TERMINATED}
+DATABASE_TROUBLES = frozenset({Reason.SECRET_MISSING, Reason.DATABASE_UNREACHABLE, Reason.DATABASE_ACCESS_DENIED})
+"""The database of a source cannot be used now."""
+RETRIED = STORE_TROUBLES | DATABASE_TROUBLES | {Reason.INTERNAL_ERROR, Reason.TERMINATED}
 """A pod of a Job failed for something that another try may correct."""
 FETCHED = frozenset({Reason.VERIFIED}) | UNFETCHABLE | STORE_TROUBLES
 """How the fetch of a bundle can end."""

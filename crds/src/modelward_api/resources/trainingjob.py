@@ -8,68 +8,23 @@ from pydantic import Field
 
 from modelward_api.base import Digest, Document, Duration, Fraction, Name, SemVer, Timestamp, Uri
 from modelward_api.bundle.documents import Metric
-from modelward_api.resources.columns import Column
 from modelward_api.resources.conditions import Condition
+from modelward_api.resources.data import Data
+from modelward_api.resources.features import Features
 from modelward_api.resources.modelversion import VersionSettings
 from modelward_api.resources.pods import PodSettings, Resources
-
-
-class Source(Document):
-    """One file of training data."""
-
-    uri: Annotated[
-        Uri,
-        Field(
-            description="Address of the file: store://PATH in the artifact store, s3://BUCKET/KEY, or file:// below the "
-            "store."
-        ),
-    ]
-    format: Annotated[Literal["csv", "parquet"], Field(description="Format of the file.")] = "csv"
-    site: Annotated[
-        str | None,
-        Field(
-            description="Site of all rows of the file, as the value of the column with role: site, which the file then lacks.",
-            max_length=63,
-        ),
-    ] = None
-
-
-class Label(Document):
-    """Label column and its positive value."""
-
-    column: Annotated[
-        str, Field(description="Column of the label. Declare it in columns with role: label.", max_length=63)
-    ]
-    positive: Annotated[
-        str, Field(description="Value that counts as the event, as text.", min_length=1, max_length=128)
-    ]
-
-
-class Data(Document):
-    """Training data and its declared columns."""
-
-    sources: Annotated[
-        tuple[Source, ...],
-        Field(description="Files of the training data. Their rows are read together.", min_length=1, max_length=64),
-    ]
-    columns: Annotated[
-        tuple[Column, ...],
-        Field(
-            description="Declared columns. Other columns of the files are not read.",
-            min_length=2,
-            max_length=512,
-        ),
-    ]
-    label: Annotated[Label, Field(description="What the model predicts.")]
+from modelward_api.resources.reasons import FindingCode
 
 
 class Split(Document):
     """Split into training and test rows."""
 
     method: Annotated[
-        Literal["time", "random"],
+        Literal["time", "random", "site", "group"],
         Field(
-            description="time: test on the latest rows, by the column with role: time. random: a random, stratified split."
+            description="time: test on the latest rows, by the column with role: time; a group may then have rows on both sides. "
+            "random: a random, stratified split, which keeps groups together. site: test on the sites in testSites. group: like "
+            "random, and a column with role: group is required."
         ),
     ] = "time"
     test_fraction: Annotated[
@@ -84,6 +39,22 @@ class Split(Document):
         str | None,
         Field(description="Test on rows from this time on. Replaces testFraction.", max_length=64),
     ] = None
+    test_sites: Annotated[
+        tuple[Annotated[str, Field(max_length=128)], ...],
+        Field(
+            description="Sites to test on, as values of the column with role: site. Needs method: site.", max_length=32
+        ),
+    ] = ()
+    calibration_fraction: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=0.8,
+            description="Approximate fraction of the rows that only calibration uses, from those that are not tested on: the "
+            "latest with method: time, otherwise at random, a group's rows together. 0: calibration cross-fits on the training "
+            "rows.",
+        ),
+    ] = 0.0
     seed: Annotated[int, Field(ge=0, description="Seed of everything random in the job.")] = 0
 
 
@@ -179,6 +150,9 @@ class TrainingJobSpec(Document):
     model: Annotated[Name, Field(description="Name of the model to train a version of.")]
     version: Annotated[SemVer, Field(description="Version of the model, in SemVer.")]
     data: Annotated[Data, Field(description="Training data and its declared columns.")]
+    features: Annotated[
+        Features, Field(description="How columns become the model's inputs. Everything here is part of the ONNX graph.")
+    ] = Features()
     split: Annotated[Split, Field(description="How rows are split into training and test rows.")] = Split()
     estimator: Annotated[Estimator, Field(description="Estimator to train.")] = Estimator()
     evaluation: Annotated[EvaluationSpec, Field(description="How the model is evaluated.")] = EvaluationSpec()
@@ -195,6 +169,18 @@ class TrainingJobSpec(Document):
         int, Field(ge=0, le=10, description="Number of retries after a crash. Invalid input is not retried.")
     ] = 2
     suspend: Annotated[bool, Field(description="Keep the job from starting, or stop it.")] = False
+
+
+class DataFinding(Document):
+    """A finding about the training data."""
+
+    code: Annotated[FindingCode, Field(description="What was found.")]
+    severity: Annotated[Literal["error", "warning", "info"], Field(description="How bad it is.")]
+    message: Annotated[str, Field(description="What is wrong and what to do.", max_length=256)]
+    field: Annotated[
+        str, Field(description="Path in the TrainingJob, such as spec.data.columns[3].unit.", max_length=256)
+    ]
+    site: Annotated[str | None, Field(description="Site that it is about.", max_length=63)] = None
 
 
 class TrainingJobStatus(Document):
@@ -222,6 +208,12 @@ class TrainingJobStatus(Document):
         Field(description="Largest difference between the ONNX and the scikit-learn scores on the test rows."),
     ] = None
     warnings: Annotated[tuple[str, ...], Field(description="Findings that a person should review.")] = ()
+    findings: Annotated[
+        tuple[DataFinding, ...], Field(description="The five worst findings about the data.", max_length=5)
+    ] = ()
+    report: Annotated[
+        str | None, Field(description="Address of the report on the data: validation.html, beside validation.json.")
+    ] = None
     data_digest: Annotated[Digest | None, Field(description="SHA-256 over the source files.")] = None
     uri: Annotated[str | None, Field(description="Address of the bundle.")] = None
     digest: Annotated[Digest | None, Field(description="Digest of the bundle.")] = None

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from modelward_api.base import Digest, Document, Fraction, Name, SemVer
 from modelward_api.bundle.documents import MAX_STRATA, Metric
 from modelward_api.resources.reasons import FETCHED, Reason
+from modelward_api.resources.trainingjob import DataFinding
 
 
 class Challenger(Document):
@@ -221,9 +222,14 @@ class TrainingOutcome(Document):
     metrics: tuple[Metric, ...] = ()
     parity_max_abs_difference: float | None = None
     warnings: tuple[str, ...] = ()
+    findings: tuple[DataFinding, ...] = ()
+    """The worst, at most :data:`MAX_FINDINGS`."""
+    report: str | None = None
+    """Address of the report on the data, as a page."""
     seconds: float = 0.0
 
 
+MAX_FINDINGS = 5
 INVALID_INPUT_EXIT_CODE = 65
 """Exit code for invalid input or an invalid bundle (EX_DATAERR). The Job is not retried."""
 

@@ -66,6 +66,8 @@ class Settings:
     """The PersistentVolumeClaim behind the store, in every watched namespace."""
     store_secret: str | None = None
     """A Secret whose keys are the environment of an object store (AWS_ACCESS_KEY_ID ...)."""
+    private_hosts: str = ""
+    """Private hosts that https sources may name, separated by commas."""
     serving_service_account: str = "default"
     training_service_account: str = "default"
     pods: Pods = field(default_factory=Pods)
@@ -100,6 +102,7 @@ class Settings:
             store_uri=environ.get("MODELWARD_STORE_URI") or f"file://{STORE_MOUNT}",
             store_claim=environ.get("MODELWARD_STORE_CLAIM") or None,
             store_secret=environ.get("MODELWARD_STORE_SECRET") or None,
+            private_hosts=environ.get("MODELWARD_PRIVATE_HOSTS", ""),
             serving_service_account=environ.get("MODELWARD_SERVING_SERVICE_ACCOUNT") or "default",
             training_service_account=environ.get("MODELWARD_TRAINING_SERVICE_ACCOUNT") or "default",
             pods=Pods.read(environ.get("MODELWARD_PODS") or "{}"),

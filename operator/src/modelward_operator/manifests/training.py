@@ -92,12 +92,24 @@ def _pod(name: str, spec: TrainingJobSpec, settings: Settings, pod: PodSettings)
         "image": settings.training_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["python", "-m", "modelward_training", "run"],
-        **environment(pod, store_environment(settings)),
+        **environment(pod, _own_environment(spec, settings)),
         "ports": [{"name": "progress", "containerPort": names.PROGRESS_PORT}],
     }
     needs = resources(DEFAULT_REQUESTS, settings.pods.training.resources, spec.resources)
     document = {"name": "spec", "configMap": {"name": document_name(name)}}
     return job_pod(container, needs, document, SPEC_MOUNT, settings.training_service_account, settings, pod)
+
+
+def _own_environment(spec: TrainingJobSpec, settings: Settings) -> Manifest:
+    """Return what reaches the sources. Secrets are optional, so that the container can report that one is missing."""
+    found = store_environment(settings)
+    for index, source in enumerate(spec.data.sources):
+        if source.sql is not None:
+            secret = {**source.sql.uri_secret_ref.to_json(), "optional": True}
+            found["env"].append({"name": f"{names.SQL_VARIABLE}{index}", "valueFrom": {"secretKeyRef": secret}})
+    if settings.private_hosts:
+        found["env"].append({"name": names.PRIVATE_HOSTS_VARIABLE, "value": settings.private_hosts})
+    return found
 
 
 def model_version(namespace: str, name: str, spec: TrainingJobSpec, job_name: str, uri: str, digest: str) -> Manifest:

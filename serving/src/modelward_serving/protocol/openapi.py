@@ -148,7 +148,10 @@ def _request(signature: Signature) -> dict[str, Any]:
     )
     tensor["properties"] |= {
         "data": {"type": "array", "items": value},
-        "parameters": {"type": "object", "description": "unit: must be the column's; binary_data_size"},
+        "parameters": {
+            "type": "object",
+            "description": "unit: the column's, or one that converts into it; binary_data_size",
+        },
     }
     output = _object(name={"enum": [SCORE, DECISION]})
     output["properties"]["parameters"] = {"type": "object"}

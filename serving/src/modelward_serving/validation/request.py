@@ -89,6 +89,7 @@ class RequestValidator:
         self.columns = {column.name: column for column in signature.inputs}
         self.numeric = [c for c in signature.inputs if c.kind != "categorical"]
         self.categorical = [c for c in signature.inputs if c.kind == "categorical"]
+        self._conversions = {name: {other.unit: other for other in others} for name, others in signature.units.items()}
         self._demanded_of: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._orders: dict[tuple[str, ...], tuple[list[int], list[int]]] = {}
         limits = np.array([rules.limits(c) for c in self.numeric], dtype=np.float32).reshape(-1, 2)
@@ -117,6 +118,8 @@ class RequestValidator:
         else:
             at_numbers, at_texts = self._order(inputs)
             count = _count(inputs[0])
+            if any(tensor.parameters for tensor in inputs):
+                inputs = [self._converted(tensor, f"inputs[{i}]") for i, tensor in enumerate(inputs)]
             numbers = self._read_at_once(inputs, at_numbers, count)
             is_plausible = numbers is not None and self._are_plausible(numbers)
             if numbers is None or not is_plausible:
@@ -153,13 +156,25 @@ class RequestValidator:
                     422, Reason.DUPLICATE_INPUT, f"inputs[{index}].name", f"{column.name} is given twice"
                 )
             where[column.name] = index
-            _check_parameters(column, tensor, f"inputs[{index}]")
+            _check_unsupported(tensor.parameters, f"inputs[{index}]")
         if missing := [name for name in self.columns if name not in where]:
             raise RefusedError(422, Reason.MISSING_INPUT, "inputs", f"must have {', '.join(missing)}")
         found = [where[c.name] for c in self.numeric], [where[c.name] for c in self.categorical]
         if len(self._orders) < MAX_ORDERS:
             self._orders[names] = found
         return found
+
+    def _converted(self, tensor: Tensor, where: str) -> Tensor:
+        """Return an input in its column's unit."""
+        unit, column = (tensor.parameters or {}).get("unit"), self.columns[tensor.name]
+        if unit is None or unit == column.unit:
+            return tensor
+        others = self._conversions.get(column.name, {})
+        way = others.get(unit) if isinstance(unit, str) else None
+        if way is None:
+            raise RefusedError(422, Reason.WRONG_UNIT, f"{where}.parameters.unit", _units(column, list(others)))
+        raw = _numbers(tensor, where, column.name, column.kind, booleans=False)
+        return NumberTensor(tensor.name, tensor.shape, "FP64", raw * way.factor + way.offset)
 
     def _read_at_once(self, inputs: list[Tensor], at: list[int], count: int) -> np.ndarray | None:
         """Read all numeric columns at once; None if any needs a closer look."""
@@ -246,6 +261,9 @@ class RequestValidator:
     def _packed(self, tensor: Tensor) -> np.ndarray:
         """Read one [rows, columns] tensor with the columns in the signature's order."""
         _check_unsupported(tensor.parameters, "inputs[0]")
+        if (tensor.parameters or {}).get("unit") is not None:
+            rule = "a packed tensor has no one unit: send the model's units, or one input for each column"
+            raise RefusedError(422, Reason.WRONG_UNIT, "inputs[0].parameters.unit", rule)
         count, width = _count(tensor), len(self.numeric)
         self._refuse_packed_booleans(tensor, width)
         raw = _numbers(tensor, "inputs[0]", "a packed tensor", "numeric", booleans=True)
@@ -353,12 +371,10 @@ def _check_unsupported(parameters: dict[str, Any] | None, where: str) -> None:
         raise RefusedError(422, Reason.UNSUPPORTED_PARAMETER, f"{where}.parameters.content_type", ENCODED)
 
 
-def _check_parameters(column: Column, tensor: Tensor, where: str) -> None:
-    _check_unsupported(tensor.parameters, where)
-    unit = (tensor.parameters or {}).get("unit")
-    if unit is not None and unit != column.unit:
-        rule = f"{column.name} must be in {column.unit}" if column.unit else f"{column.name} has no unit"
-        raise RefusedError(422, Reason.WRONG_UNIT, f"{where}.parameters.unit", rule)
+def _units(column: Column, others: list[str]) -> str:
+    if column.unit is None:
+        return f"{column.name} has no unit"
+    return f"{column.name} must be in {column.unit}" + (f", or in one of {', '.join(others)}" if others else "")
 
 
 def _refuse(faults: Iterator[rules.Fault], where: str) -> None:

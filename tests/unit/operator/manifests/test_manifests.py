@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from modelward_operator.manifests import batch as scoring
 from modelward_operator.manifests import serving, training
 from modelward_operator.manifests.settings import InvalidSettingsError, Settings
 from modelward_serving.__main__ import _parser
+from tests.unit.operator.manifests import golden
 from tests.unit.operator.manifests.golden import (
     ARTIFACT,
     BATCH,
@@ -234,6 +236,20 @@ def test_every_name_of_a_batch_fits(name):
 def test_a_deadline_is_whole_seconds_and_never_none(text, seconds):
     spec = TrainingJobSpec.model_validate({**JOB.to_json(), "activeDeadline": text})
     assert training.job("n", "t", "u", spec, SETTINGS)["spec"]["activeDeadlineSeconds"] == seconds
+
+
+def test_a_training_pod_gets_the_addresses_of_its_databases_from_their_secrets():
+    document = golden.JOB.to_json()
+    document["data"]["sources"] = [
+        {"uri": "store://a.csv"},
+        {"format": "sql", "sql": {"uriSecretRef": {"name": "registry", "key": "uri"}, "query": "SELECT 1"}},
+    ]
+    spec, settings = TrainingJobSpec.model_validate(document), replace(SETTINGS, private_hosts="files.ward")
+    container = training.job("n", "t", "u", spec, settings)["spec"]["template"]["spec"]["containers"][0]
+    secret = {"secretKeyRef": {"name": "registry", "key": "uri", "optional": True}}
+    assert {"name": "MODELWARD_SQL_1", "valueFrom": secret} in container["env"]
+    assert {"name": "MODELWARD_PRIVATE_HOSTS", "value": "files.ward"} in container["env"]
+    assert "MODELWARD_SQL_0" not in {variable["name"] for variable in container["env"]}
 
 
 def test_the_training_pod_reads_the_spec_that_was_applied():

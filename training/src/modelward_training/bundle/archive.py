@@ -35,25 +35,35 @@ creation_time: '1970-01-01T00:00:00+00:00'
 """Lets `bentoml models import` read the archive. Modelward never reads it, and the digest does not cover it."""
 
 
-def assemble(model: str, version: str, graph: bytes, documents: dict[str, Document]) -> tuple[Manifest, bytes]:
+def assemble(
+    model: str, version: str, files: dict[str, bytes], documents: dict[str, Document]
+) -> tuple[Manifest, bytes]:
     """Return the manifest and the archive: the same bytes for the same content."""
-    files = {names.MODEL_FILE: graph}
-    files |= {name: json.dumps(d.to_json(), sort_keys=True, indent=1).encode() for name, d in documents.items()}
+    files = files | {name: as_json(document) for name, document in documents.items()}
     manifest = Manifest(model=model, version=version, files={n: file_digest(c) for n, c in sorted(files.items())})
     files[names.MANIFEST_FILE] = manifest.canonical()
     files["model.yaml"] = BENTO_MODEL.format(model=model, version=version).encode()
     return manifest, _packed(files)
 
 
+def as_json(document: Document) -> bytes:
+    """Return a document as it stands in a bundle."""
+    return json.dumps(document.to_json(), sort_keys=True, indent=1).encode()
+
+
 def put(content: bytes, output: str, manifest: Manifest, store: str | None) -> str:
-    """Write the archive; returns its address, with the scheme of ``output``.
+    """Write the archive; returns its address, with the scheme of ``output``. Raises as :func:`write` does."""
+    name = manifest.digest.removeprefix("sha256:")[:16] + ".bentomodel"
+    return write(content, f"{output.rstrip('/')}/{manifest.model}/{manifest.version}/{name}", store)
+
+
+def write(content: bytes, uri: str, store: str | None) -> str:
+    """Write a file below ``spec.output.uri``; returns its address.
 
     Raises:
         InvalidInputError: InvalidAddress, StoreFull.
         StoreError: the store cannot be written now.
     """
-    name = manifest.digest.removeprefix("sha256:")[:16] + ".bentomodel"
-    uri = f"{output.rstrip('/')}/{manifest.model}/{manifest.version}/{name}"
     try:
         folder, file = split(resolve(uri, store))
     except InvalidAddressError as error:
@@ -67,9 +77,9 @@ def put(content: bytes, output: str, manifest: Manifest, store: str | None) -> s
         obstore.put(target, file, content)
     except (OSError, obstore.exceptions.BaseError) as error:
         if is_full(error):
-            message = f"no space left at {shown(output)}: free space, then delete this TrainingJob and apply it again"
+            message = f"no space left at {shown(uri)}: free space, then delete this TrainingJob and apply it again"
             raise InvalidInputError(Reason.STORE_FULL, message, "spec.output.uri") from None
-        problem = trouble(error, output)
+        problem = trouble(error, uri)
         raise StoreError(problem.reason, problem.sentence) from None
     return uri
 

@@ -20,12 +20,24 @@ from modelward_api.bundle.documents import (
     Signature,
     Subgroup,
 )
+from modelward_api.resources.columns import UnitConversion
 from modelward_api.resources.trainingjob import TrainingJobSpec
 from modelward_api.store import shown
 from modelward_training.data.dataset import Dataset
+from modelward_training.data.units import alternatives
 from modelward_training.estimators.base import FittedModel
 
-PACKAGES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "polars", "numpy", "modelward-training")
+PACKAGES = (
+    "scikit-learn",
+    "skl2onnx",
+    "onnx",
+    "onnxruntime",
+    "polars",
+    "numpy",
+    "pint",
+    "ucumvert",
+    "modelward-training",
+)
 """Packages whose versions the lineage records."""
 
 
@@ -74,7 +86,14 @@ def _signature(trained: TrainedModel) -> Signature:
         positive=spec.data.label.positive,
         operating_threshold=spec.evaluation.operating_threshold,
         subgroups=trained.subgroups,
+        units=_units(trained.train),
     )
+
+
+def _units(data: Dataset) -> dict[str, tuple[UnitConversion, ...]]:
+    """Return the other units in which callers may send each column."""
+    others = {column.name: alternatives(column.unit, column.molar_mass) for column in data.features if column.unit}
+    return {name: units for name, units in others.items() if units}
 
 
 def _evaluation(trained: TrainedModel) -> Evaluation:
@@ -92,7 +111,7 @@ def _lineage(trained: TrainedModel) -> Lineage:
     return Lineage(
         training_job=trained.job,
         data_digest=trained.data_digest,
-        sources=tuple(shown(source.uri) for source in trained.spec.data.sources),
+        sources=tuple(shown(source.uri) if source.uri else "sql" for source in trained.spec.data.sources),
         algorithm=trained.spec.estimator.algorithm,
         params={name: str(value) for name, value in sorted(trained.model.params.items())},
         seed=trained.spec.split.seed,

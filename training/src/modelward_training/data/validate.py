@@ -1,67 +1,104 @@
-"""Validation of the data against the declared columns: kinds, ranges, categories, completeness, the label, times."""
+"""Validation of harmonised rows against what is declared: cohort, maturity, rules, quarantine, and the dataset that remains."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import polars as pl
 
+from modelward_api import small_counts
 from modelward_api.resources.columns import BOOLEANS, Column
-from modelward_api.resources.reasons import Reason
+from modelward_api.resources.data import DataColumn
+from modelward_api.resources.reasons import FindingCode, Reason
 from modelward_api.resources.trainingjob import TrainingJobSpec
-from modelward_api.small_counts import of_rows
-from modelward_training.data.dataset import Dataset
-from modelward_training.data.times import in_utc, instant
+from modelward_training.data import fitness, rules, units
+from modelward_training.data.dataset import Categories, Columns, Dataset
+from modelward_training.data.findings import Finding
+from modelward_training.data.frame import ROW, SITE, SOURCE, Flag, Harmonised, Tally
 from modelward_training.errors import InvalidInputError
 
-NUMERIC_KINDS = frozenset({"numeric", "integer", "boolean"})
-MAX_NUMBER = float(np.finfo(np.float32).max)
-"""Models compute in float32, in which larger numbers are infinite."""
-MIN_ROWS, MIN_CLASS_ROWS = 50, 10
+MIN_CLASS_ROWS = 10
 MAX_CATEGORIES = 256
 UNIT = re.compile(r"^[A-Za-z0-9%\[\]{}()'\"*^._/+-]+$")
 """The characters of a UCUM unit."""
+GROUP, EVENT, AT, COHORT, KNOWN, LATER = (
+    "\x00\x00group",
+    "\x00\x00event",
+    "\x00\x00at",
+    "\x00\x00cohort",
+    "\x00\x00known",
+    "\x00\x00later",
+)
+"""Columns beside the declared ones: the group's hash, whether the label is the positive, the row's time, whether the row is in
+each part of the cohort, and whether a feature is known, or lies, after the row's time."""
 
 
-def validate(spec: TrainingJobSpec, frame: pl.DataFrame) -> Dataset:
-    """Return the rows as a dataset.
+Tell = Callable[[dict[str | None, int], Sequence[Tally]], None]
+
+
+@dataclass(frozen=True)
+class Validated:
+    """The rows that remain, and what was found on the way."""
+
+    data: Dataset
+    findings: tuple[Finding, ...]
+    labels: np.ndarray
+    """[n], the code of each row's label as it is declared: one number a value."""
+
+
+def validate(
+    spec: TrainingJobSpec, table: Harmonised, now: datetime, tell: Tell = lambda _rows, _tallies: None
+) -> Validated:
+    """Return the rows that hold what is declared.
+
+    A row without a declared label fails the job, however many rows may be quarantined: leaving rows out by their outcome would
+    bias the model without a word. ``quality.cohort`` leaves them out with a name.
+
+    Args:
+        spec: what is declared.
+        table: the rows.
+        now: with its offset; the age of the data is measured from it.
+        tell: takes the rows that were read, by site, and what each rule counted: also if the data are refused afterwards.
 
     Raises:
-        InvalidInputError: AllMissing, MissingValues, WrongKind, TooLarge, Constant, UnknownCategory, UnknownLabel, InvalidTime,
-            MixedOffsets, InvalidUnit, NoFeatures, OneClass, TooFewRows.
+        InvalidInputError: the declaration or the data are wrong.
     """
-    where = {column.name: f"spec.data.columns[{i}]" for i, column in enumerate(spec.data.columns)}
-    features = tuple(c for c in spec.data.columns if c.role == "feature")
-    if not features:
-        raise InvalidInputError(Reason.NO_FEATURES, "no column has the role feature", "spec.data.columns")
-    _validate_units(spec.data.columns, where)
-    label = _label(spec, frame, where)
-    columns, warnings = {}, []
-    for column in features:
-        values, warning = _feature(column, frame[column.name], where[column.name])
-        columns[column.name] = values
-        warnings += warning
-        warnings += _leak(column, values, label)
-    time = next((c for c in spec.data.columns if c.role == "time"), None)
-    group = next((c for c in spec.data.columns if c.role == "group"), None)
-    times, has_offset = (None, False) if time is None else _time(time, frame[time.name], where[time.name])
-    breakdown_columns = tuple(c for c in spec.data.columns if c.role in ("site", "subgroup"))
-    return Dataset(
-        features,
-        columns,
-        label,
-        times,
-        None if group is None else frame[group.name].fill_null("").to_numpy(),
-        tuple(warnings),
-        has_offset,
-        breakdown_columns,
-        {column.name: _breakdown(column, frame[column.name], where[column.name]) for column in breakdown_columns},
-    )
+    _require_usable(spec)
+    schema = table.frame.collect_schema()
+    row_rules = _row_rules(spec, table)
+    frame = _collected(spec, table, row_rules)
+    if frame.height == 0:
+        message = "the sources have a header but no rows: upload files with rows"
+        raise InvalidInputError(Reason.EMPTY_DATA, message, "spec.data.sources[0]")
+    read = dict(frame.group_by(SITE).len().sort(pl.col(SITE).cast(pl.String)).iter_rows())
+    time = _role(spec, "time")
+    has_offset = time is not None and isinstance(kind := schema[time.name], pl.Datetime) and kind.time_zone is not None
+    frame, tallies = _belonging(spec, frame, has_offset=has_offset)
+    between = rules.between_rows(spec.data, GROUP if _role(spec, "group") else SOURCE)
+    frame = frame.with_columns(rule.expression.fill_null(value=False).alias(rule.flag.name) for rule in between)
+    flags = (*table.flags, *(rule.flag for rule in row_rules), *(rule.flag for rule in between))
+    tell(read, (*tallies, *_counted(frame, flags)))
+    _require_labels(spec, frame, flags)
+    _require_values(spec, frame)
+    findings = [*_told(frame, flags), *units.findings(spec.data, frame)]
+    frame, quarantined = _quarantine(spec, frame, flags)
+    findings += quarantined
+    findings += fitness.duplicates(frame, rules.WHOLE_ROW, rules.WITHOUT_GROUP)
+    frame = frame.drop([flag.name for flag in flags], strict=False)
+    _require_enough(spec, frame[EVENT])
+    findings += fitness.fresh(spec.data, _times(frame), now, has_offset=has_offset)
+    labels = frame[spec.data.label.column].to_physical().rank("dense").to_numpy()
+    findings += _known_late(spec, frame)
+    data = _dataset(spec, frame, has_offset=has_offset)
+    return Validated(data, tuple(findings), labels)
 
 
 def validate_variation(spec: TrainingJobSpec, data: Dataset) -> None:
-    """Require at least two values of every feature, in float32: a constant carries no information and cannot be scaled.
+    """Require at least two values of every feature: a constant carries no information and cannot be scaled.
 
     Raises:
         InvalidInputError: AllMissing, Constant.
@@ -70,7 +107,7 @@ def validate_variation(spec: TrainingJobSpec, data: Dataset) -> None:
         if column.role != "feature":
             continue
         values = data.columns[column.name]
-        present = values if values.dtype == object else values[~np.isnan(values)].astype(np.float32)
+        present = values if values.dtype == object else values[~np.isnan(values)]
         if len(present) == 0:
             message = (
                 f"column {column.name} is missing in every training row: set role: ignore, or choose another split"
@@ -81,75 +118,135 @@ def validate_variation(spec: TrainingJobSpec, data: Dataset) -> None:
             raise InvalidInputError(Reason.CONSTANT, message, f"spec.data.columns[{index}].role")
 
 
-def _validate_units(columns: tuple[Column, ...], where: dict[str, str]) -> None:
-    for column in columns:
-        if column.unit is not None and not (UNIT.match(column.unit) and _balanced(column.unit)):
-            message = f"{column.unit!r} is not a UCUM unit: write for example mm[Hg], mmol/L, Cel, a or 1"
-            raise InvalidInputError(Reason.INVALID_UNIT, message, f"{where[column.name]}.unit")
+def _role(spec: TrainingJobSpec, role: str) -> DataColumn | None:
+    return next((column for column in spec.data.columns if column.role == role), None)
+
+
+def _require_usable(spec: TrainingJobSpec) -> None:
+    """Refuse a declaration that cannot be trained on, whatever the rows are."""
+    names = {column.name for column in spec.data.columns}
+    if not any(column.role == "feature" for column in spec.data.columns):
+        raise InvalidInputError(Reason.NO_FEATURES, "no column has the role feature", "spec.data.columns")
+    for field, column in rules.in_use(spec.data):
+        _require_unit(column, field)
+        if column.role in rules.NAMED and (column.kind != "categorical" or not column.allowed_values):
+            message = f"column {column.name} with the role {column.role} needs kind: categorical and allowedValues"
+            raise InvalidInputError(Reason.INVALID_SUBGROUP, message, f"{field}.allowedValues")
+        if column.role == "time" and column.kind not in (*rules.MEASURED, "timestamp"):
+            message = (
+                f"column {column.name} with the role time would sort as text: set kind: timestamp, numeric or integer"
+            )
+            raise InvalidInputError(Reason.WRONG_KIND, message, f"{field}.kind")
+        if column.increasing and column.kind not in (*rules.MEASURED, "timestamp"):
+            message = (
+                f"column {column.name} cannot increase: set kind: timestamp, numeric or integer, or increasing: false"
+            )
+            raise InvalidInputError(Reason.WRONG_KIND, message, f"{field}.increasing")
+        _require_availability(spec, column, field)
+    if spec.data.label.column not in names:
+        message = f"the label column {spec.data.label.column!r} is not declared: add it to spec.data.columns"
+        raise InvalidInputError(Reason.UNKNOWN_COLUMN, message, "spec.data.label.column")
+    for i, name in enumerate(spec.data.quality.key):
+        if name not in {column.name for _, column in rules.in_use(spec.data)}:
+            message = (
+                f"the key names column {name!r}, which is not declared or has role: ignore: declare it, for example with role: "
+                "context"
+            )
+            raise InvalidInputError(Reason.UNKNOWN_COLUMN, message, f"spec.data.quality.key[{i}]")
+    fitness.require_times(spec.data)
+
+
+def _require_unit(column: Column, field: str) -> None:
+    if column.unit is not None and not (UNIT.match(column.unit) and _balanced(column.unit)):
+        message = f"{column.unit!r} is not a UCUM unit: write for example mm[Hg], mmol/L, Cel, a or 1"
+        raise InvalidInputError(Reason.INVALID_UNIT, message, f"{field}.unit")
 
 
 def _balanced(unit: str) -> bool:
     return all(unit.count(a) == unit.count(b) for a, b in ("[]", "{}", "()"))
 
 
-def _label(spec: TrainingJobSpec, frame: pl.DataFrame, where: dict[str, str]) -> np.ndarray:
-    name = spec.data.label.column
-    if name not in where:
-        message = f"the label column {name!r} is not declared: add it to spec.data.columns"
-        raise InvalidInputError(Reason.UNKNOWN_COLUMN, message, "spec.data.label.column")
-    values = frame[name]
-    if (missing := values.null_count()) > 0:
-        message = f"the label is missing in {of_rows(missing, len(values))}: complete or remove those rows"
-        raise InvalidInputError(Reason.MISSING_LABEL, message, where[name])
-    label = _events(spec, values, where[name])
-    positives = int(label.sum())
-    if positives in (0, len(label)):
-        rows = "no row has" if positives == 0 else "every row has"
+def _require_availability(spec: TrainingJobSpec, column: DataColumn, field: str) -> None:
+    if column.available_at in (None, "outcome"):
+        return
+    known = next((c for _, c in rules.in_use(spec.data) if c.name == column.available_at), None)
+    time = _role(spec, "time")
+    if known is None or known.kind != "timestamp" or time is None or time.kind != "timestamp":
         message = (
-            f"{rows} the positive value {spec.data.label.positive!r} in {name}: training needs rows of both classes"
+            "availableAt must be outcome, or name a declared column with kind: timestamp beside a column with role: time and "
+            "kind: timestamp"
         )
-        raise InvalidInputError(Reason.ONE_CLASS, message, "spec.data.label.positive")
-    if len(label) < MIN_ROWS or min(positives, len(label) - positives) < MIN_CLASS_ROWS:
+        raise InvalidInputError(Reason.UNKNOWN_COLUMN, message, f"{field}.availableAt")
+
+
+def _row_rules(spec: TrainingJobSpec, table: Harmonised) -> tuple[rules.Rule, ...]:
+    plain = table.frame.with_columns(rules.plain(spec.data, table.frame.collect_schema()))
+    return rules.row_rules(spec.data, table.flags, plain.collect_schema())
+
+
+def _collected(spec: TrainingJobSpec, table: Harmonised, row_rules: Sequence[rules.Rule]) -> pl.DataFrame:
+    """Read all rows once: features as the model takes them, and what each rule says of each row."""
+    frame = table.frame.with_columns(rules.plain(spec.data, table.frame.collect_schema()))
+    schema = frame.collect_schema()
+    cohort = [
+        _belongs(predicate.expression, predicate.columns, table.flags).alias(f"{COHORT}{i}")
+        for i, predicate in enumerate(rules.cohort(spec.data, schema))
+    ]
+    time, group = _role(spec, "time"), _role(spec, "group")
+    beside = [
+        pl.col(SOURCE).cast(pl.UInt8),
+        pl.col(ROW).cast(pl.UInt32),
+        _site(spec).alias(SITE),
+        _event(spec).alias(EVENT),
+        *cohort,
+        *rules.compared(spec.data),
+        *_late(spec, time),
+    ]
+    if time is not None:
+        beside.append(pl.col(time.name).alias(AT))
+    if group is not None:
+        alone = (pl.col(SOURCE).hash(seed=1) + pl.col(ROW).hash(seed=2)).alias(GROUP)
+        beside.append(
+            pl.when(pl.col(group.name).is_null()).then(alone).otherwise(pl.col(group.name).hash()).alias(GROUP)
+        )
+    flagged = [
+        *(pl.col(flag.name) for flag in table.flags),
+        *(rule.expression.fill_null(value=False).alias(rule.flag.name) for rule in row_rules),
+    ]
+    kept = [_kept(column) for _, column in rules.in_use(spec.data) if column.role in ("feature", "label", *rules.NAMED)]
+    return frame.select(*kept, *beside, *flagged).collect(engine="streaming")
+
+
+def _site(spec: TrainingJobSpec) -> pl.Expr:
+    """Return the site of each row, for counts. A site that is not declared is a value of the data, which no count may name."""
+    site = _role(spec, "site")
+    of_sources = (source.site for source in spec.data.sources if source.site is not None)
+    declared = dict.fromkeys((*(() if site is None else site.allowed_values), *of_sources))
+    named = pl.col(SITE) if site is None else pl.coalesce(SITE, site.name)
+    return named.cast(pl.Enum(list(declared)), strict=False)
+
+
+def _belongs(condition: pl.Expr, columns: Sequence[str], flags: Sequence[Flag]) -> pl.Expr:
+    """Whether a row is in the cohort. Unknown is out, unless a value could not be read: then the row breaks a rule."""
+    unread = [flag.name for flag in flags if flag.effect == "breaks" and flag.column in columns]
+    if not unread:
+        return condition.fill_null(value=False)
+    return pl.coalesce(condition, pl.any_horizontal(unread))
+
+
+def _event(spec: TrainingJobSpec) -> pl.Expr:
+    """Whether the label is the positive value; null where it is missing."""
+    name, positive = spec.data.label.column, spec.data.label.positive
+    column = next(c for c in spec.data.columns if c.name == name)
+    if column.kind not in rules.NUMERIC_KINDS:
+        return pl.col(name) == positive
+    number = _as_number(column, positive)
+    if number is None:
         message = (
-            f"the label is positive in {of_rows(positives, len(label))}: training needs at least {MIN_ROWS} rows, and "
-            f"{MIN_CLASS_ROWS} of each class"
+            f"the positive value is not {rules.a_kind(column.kind)}, as column {name} is declared: correct one of them"
         )
-        raise InvalidInputError(Reason.TOO_FEW_ROWS, message, "spec.data.sources")
-    return label
-
-
-def _events(spec: TrainingJobSpec, values: pl.Series, field: str) -> np.ndarray:
-    """Return 1 for the positive value and 0 for a negative one, [n]. Any other value is an error, never a negative."""
-    column = next(c for c in spec.data.columns if c.name == spec.data.label.column)
-    positive: str | float = spec.data.label.positive
-    if column.kind in NUMERIC_KINDS:
-        numbers = pl.Series(_numbers(column, values, field)[0])
-        as_number = _as_number(column, spec.data.label.positive)
-        if as_number is None:
-            message = (
-                f"the positive value is not {_a(column.kind)}, as column {column.name} is declared: correct one of them"
-            )
-            raise InvalidInputError(Reason.WRONG_KIND, message, "spec.data.label.positive")
-        values, positive = numbers, as_number
-    if column.allowed_values:
-        wrong = int((~values.is_in(list(column.allowed_values))).sum())
-        if wrong:
-            message = (
-                f"column {column.name} has values that are not in allowedValues in {of_rows(wrong, len(values))}: "
-                "correct them, declare them (all but the positive are negatives), or remove the rows"
-            )
-            raise InvalidInputError(Reason.UNKNOWN_LABEL, message, f"{field}.allowedValues")
-    elif values.n_unique() > 2:
-        message = (
-            f"column {column.name} has more than two different values, of which one is the positive: list the positive and all "
-            "negatives in allowedValues (kind: categorical), and correct the other rows"
-        )
-        raise InvalidInputError(Reason.UNKNOWN_LABEL, message, f"{field}.allowedValues")
-    return (values == positive).cast(pl.Int8).to_numpy()
-
-
-def _a(kind: str) -> str:
-    return {"integer": "an integer", "boolean": "a boolean"}.get(kind, "a number")
+        raise InvalidInputError(Reason.WRONG_KIND, message, "spec.data.label.positive")
+    return pl.col(name).cast(pl.Float64) == number
 
 
 def _as_number(column: Column, text: str) -> float | None:
@@ -161,112 +258,248 @@ def _as_number(column: Column, text: str) -> float | None:
         return None
 
 
-def _feature(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, list[str]]:
-    missing = values.null_count()
-    if missing == len(values):
-        message = f"column {column.name} is missing in every row: set role: ignore, or remove it"
-        raise InvalidInputError(Reason.ALL_MISSING, message, field)
-    if missing and not column.nullable:
+def _kept(column: DataColumn) -> pl.Expr:
+    value = pl.col(column.name)
+    if column.kind in rules.NUMERIC_KINDS:
+        return value.cast(pl.Float64).cast(pl.Float32)
+    if column.kind == "timestamp":
+        return value
+    return (
+        value.cast(pl.Enum(column.allowed_values), strict=False)
+        if column.allowed_values
+        else value.cast(pl.Categorical)
+    )
+
+
+def _late(spec: TrainingJobSpec, time: DataColumn | None) -> list[pl.Expr]:
+    """Return by feature whether it is known only after the row's time, or is itself a later time."""
+    if time is None:
+        return []
+    features = [column for column in spec.data.columns if column.role == "feature"]
+    known = {KNOWN + c.name: c.available_at for c in features if c.available_at not in (None, "outcome")}
+    later = {LATER + c.name: c.name for c in features if c.kind == time.kind == "timestamp"}
+    return [
+        (pl.col(column) > pl.col(time.name)).fill_null(value=False).alias(name)
+        for name, column in (known | later).items()
+        if column is not None
+    ]
+
+
+def _belonging(spec: TrainingJobSpec, frame: pl.DataFrame, *, has_offset: bool) -> tuple[pl.DataFrame, list[Tally]]:
+    """Return the rows in the cohort whose outcome can be known, and by condition how many are left out."""
+    tallies: list[Tally] = []
+    for i, condition in enumerate(spec.data.quality.cohort):
+        flag = Flag(condition.name, "cohort", "excluded", f"spec.data.quality.cohort[{i}].where")
+        frame, left_out = _without(frame, pl.col(f"{COHORT}{i}"), flag)
+        tallies += left_out
+    if (mature := fitness.mature(spec.data, _times(frame), has_offset=has_offset)) is not None:
+        flag = Flag(spec.data.label.column, "horizon", "excluded", "spec.data.label.horizon")
+        frame, left_out = _without(frame, pl.lit(mature), flag)
+        tallies += left_out
+    if frame.height == 0:
+        message = "no row is left after spec.data.quality.cohort and spec.data.label.horizon: correct the conditions"
+        raise InvalidInputError(Reason.NO_ROWS_LEFT, message, "spec.data.quality.cohort")
+    return frame.drop([f"{COHORT}{i}" for i in range(len(spec.data.quality.cohort))]), tallies
+
+
+def _without(frame: pl.DataFrame, condition: pl.Expr, flag: Flag) -> tuple[pl.DataFrame, list[Tally]]:
+    left_out = frame.filter(~condition).group_by(SITE).len().sort(pl.col(SITE).cast(pl.String))
+    tallies = [Tally(flag, site, rows) for site, rows in left_out.iter_rows()]
+    return (frame.filter(condition) if tallies else frame), tallies
+
+
+def _times(frame: pl.DataFrame) -> pl.Series | None:
+    return frame[AT] if AT in frame.columns else None
+
+
+def _require_labels(spec: TrainingJobSpec, frame: pl.DataFrame, flags: Sequence[Flag]) -> None:
+    name = spec.data.label.column
+    for flag in flags:
+        if flag.column == name and flag.effect == "breaks" and (rows := int(frame[flag.name].sum())):
+            raise _failure(spec, frame, flag, rows)
+    column = next(c for c in spec.data.columns if c.name == name)
+    if not column.allowed_values and (different := frame[name].n_unique()) > 2:
         message = (
-            f"column {column.name} is missing in {of_rows(missing, len(values))}: set nullable: true, or complete them"
+            f"column {name} has {different} different values, of which one is the positive: list the positive and all "
+            "negatives in allowedValues (kind: categorical), and correct the other rows"
         )
-        raise InvalidInputError(Reason.MISSING_VALUES, message, f"{field}.nullable")
-    if column.kind in NUMERIC_KINDS:
-        return _numbers(column, values, field)
-    return _categories(column, values, field), []
+        index = [c.name for c in spec.data.columns].index(name)
+        raise InvalidInputError(Reason.UNKNOWN_LABEL, message, f"spec.data.columns[{index}].allowedValues")
 
 
-def _breakdown(column: Column, values: pl.Series, field: str) -> np.ndarray:
-    """Return the site or subgroup of each row. Its names are published, so they must be declared."""
-    if column.kind != "categorical" or not column.allowed_values:
-        message = f"column {column.name} with the role {column.role} needs kind: categorical and allowedValues"
-        raise InvalidInputError(Reason.INVALID_SUBGROUP, message, f"{field}.allowedValues")
-    return _feature(column, values, field)[0]
-
-
-def _numbers(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, list[str]]:
-    if column.kind == "boolean":
-        numbers = values.str.to_lowercase().replace_strict(BOOLEANS, default=None, return_dtype=pl.Float64)
-    else:
-        numbers = values.cast(pl.Float64, strict=False)
-    parsed = numbers.fill_null(np.nan).to_numpy().astype(np.float64)
-    present = parsed[~np.isnan(parsed)]
-    wrong = int(values.is_not_null().sum()) - len(present) + int(np.isinf(present).sum())
-    if column.kind == "integer":
-        wrong += int((present != np.round(present)).sum())
-    if wrong:
-        message = f"column {column.name} is not {_a(column.kind)} in {of_rows(wrong, len(values))}: correct kind or missingValues"
-        raise InvalidInputError(Reason.WRONG_KIND, message, f"{field}.kind")
-    if large := int((np.abs(present) > MAX_NUMBER).sum()):
-        message = (
-            f"column {column.name} has values beyond ±{MAX_NUMBER:.1e}, the limit of float32, in "
-            f"{of_rows(large, len(values))}: correct them, list them in missingValues, or convert the unit"
-        )
-        raise InvalidInputError(Reason.TOO_LARGE, message, field)
-    outside = _outside(column, present)
-    text = f"{column.name}: {of_rows(outside, len(values))} are outside the declared range"
-    return parsed, [text] if outside else []
-
-
-def _outside(column: Column, values: np.ndarray) -> int:
-    if column.range is None:
-        return 0
-    low, high = column.range.minimum, column.range.maximum
-    below = 0 if low is None else int((values < low).sum())
-    return below + (0 if high is None else int((values > high).sum()))
-
-
-def _categories(column: Column, values: pl.Series, field: str) -> np.ndarray:
-    if column.allowed_values:
-        unknown = int((~values.drop_nulls().is_in(list(column.allowed_values))).sum())
-        if unknown:
+def _require_values(spec: TrainingJobSpec, frame: pl.DataFrame) -> None:
+    for field, column in rules.in_use(spec.data):
+        if column.role not in ("feature", *rules.NAMED):
+            continue
+        if frame[column.name].null_count() == frame.height and not _is_unread(frame, column.name):
+            message = f"column {column.name} is missing in every row: set role: ignore, or remove it"
+            raise InvalidInputError(Reason.ALL_MISSING, message, field)
+        if (
+            column.kind == "categorical"
+            and not column.allowed_values
+            and frame[column.name].n_unique() > MAX_CATEGORIES
+        ):
             message = (
-                f"column {column.name} has values that are not in allowedValues in {of_rows(unknown, len(values))}: "
-                "declare them, or list them in missingValues"
+                f"column {column.name} has more than {MAX_CATEGORIES} different values: set role: ignore, or group them"
             )
-            raise InvalidInputError(Reason.UNKNOWN_CATEGORY, message, f"{field}.allowedValues")
-    elif values.n_unique() > MAX_CATEGORIES:
-        message = f"column {column.name} has more than {MAX_CATEGORIES} different values: set role: ignore, or group the values"
-        raise InvalidInputError(Reason.TOO_MANY_CATEGORIES, message, field)
-    return values.fill_null("").to_numpy().astype(object)
+            raise InvalidInputError(Reason.TOO_MANY_CATEGORIES, message, field)
 
 
-def _leak(column: Column, values: np.ndarray, label: np.ndarray) -> list[str]:
-    """Warn of a feature that separates the classes by itself: usually it is known only after the outcome."""
-    if values.dtype == object:
-        codes = {value: label[values == value].mean() for value in np.unique(values.astype(str))}
-        perfect = len(codes) > 1 and all(rate in (0.0, 1.0) for rate in codes.values())
-    else:
-        ones, zeros = values[(label == 1) & ~np.isnan(values)], values[(label == 0) & ~np.isnan(values)]
-        perfect = bool(len(ones) and len(zeros) and (ones.min() > zeros.max() or ones.max() < zeros.min()))
-    text = f"{column.name} alone separates the classes perfectly (AUROC 1.0): is it known before the outcome?"
-    return [text] if perfect else []
+def _is_unread(frame: pl.DataFrame, column: str) -> bool:
+    """Whether values of a column are null because they could not be read."""
+    suffix = f"\x00{column}"
+    found = [
+        n for n in frame.columns if n.endswith(suffix) and n != f"\x00missing{suffix}" and frame.schema[n] == pl.Boolean
+    ]
+    return any(frame[name].any() for name in found)
 
 
-def _time(column: Column, values: pl.Series, field: str) -> tuple[np.ndarray, bool]:
-    """Return the times that order the rows, [n], and whether they name an offset from UTC."""
-    if missing := values.null_count():
-        message = f"column {column.name} with the role time is missing in {of_rows(missing, len(values))}: complete those rows"
-        raise InvalidInputError(Reason.MISSING_VALUES, message, field)
-    if column.kind in ("numeric", "integer"):
-        return _numbers(column, values, field)[0], False
-    if column.kind != "timestamp":
-        message = f"column {column.name} with the role time would sort as text: set kind: timestamp, numeric or integer"
-        raise InvalidInputError(Reason.WRONG_KIND, message, f"{field}.kind")
-    texts = values.to_list()
-    instants = {text: instant(text) for text in set(texts)}
-    if wrong := [row for row, text in enumerate(texts, 1) if instants[text] is None]:
-        message = (
-            f"column {column.name} is not an ISO 8601 timestamp in {of_rows(len(wrong), len(texts))}, first in row {wrong[0]}: "
-            "write 2016-03-28, 2016-03-28T14:30:00 or 2016-03-28T14:30:00+01:00"
+def _counted(frame: pl.DataFrame, flags: Sequence[Flag]) -> list[Tally]:
+    """Count the rows of each flag by site."""
+    names = [flag.name for flag in flags]
+    totals = frame.select(pl.col(names).sum()).row(0) if names else ()
+    used = [flag for flag, total in zip(flags, totals, strict=True) if total]
+    if not used:
+        return []
+    by_site = frame.group_by(SITE).agg(pl.col([flag.name for flag in used]).sum()).sort(pl.col(SITE).cast(pl.String))
+    return [
+        Tally(flag, row[SITE], row[flag.name])
+        for flag in used
+        for row in by_site.iter_rows(named=True)
+        if row[flag.name]
+    ]
+
+
+def _told(frame: pl.DataFrame, flags: Sequence[Flag]) -> list[Finding]:
+    findings = []
+    for flag in flags:
+        if flag.rule == "range" and flag.effect == "told" and (rows := int(frame[flag.name].sum())):
+            message = (
+                f"column {flag.column} has values outside the declared range: correct them, their unit, or the range"
+            )
+            findings.append(Finding(FindingCode.BEYOND_RANGE, "warning", message, flag.field, flag.column, rows=rows))
+    return findings
+
+
+def _quarantine(
+    spec: TrainingJobSpec, frame: pl.DataFrame, flags: Sequence[Flag]
+) -> tuple[pl.DataFrame, list[Finding]]:
+    """Set aside the rows that break a rule, or fail if there are too many."""
+    breaks = [flag for flag in flags if flag.effect == "breaks"]
+    rows = {flag: int(frame[flag.name].sum()) for flag in breaks}
+    if not any(rows.values()):
+        return frame, []
+    broken = frame.select(pl.any_horizontal(flag.name for flag in breaks).alias("it"))["it"]
+    worst = max(rows, key=lambda flag: rows[flag])
+    if (set_aside := int(broken.sum())) > spec.data.quality.max_quarantined * frame.height:
+        raise _failure(spec, frame, worst, rows[worst], set_aside)
+    if set_aside == frame.height:
+        message = f"every row breaks a rule; the worst: {_sentence(spec, frame, worst, rows[worst])}"
+        raise InvalidInputError(Reason.NO_ROWS_LEFT, message, worst.field)
+    columns = {column.name: column for column in spec.data.columns}
+    findings = [
+        Finding(
+            FindingCode.ROWS_QUARANTINED,
+            "warning",
+            f"rows were set aside: {rules.broken(flag, columns.get(flag.column), 0, 0).rsplit(' in ', 1)[0]}; {flag.remedy}",
+            flag.field,
+            flag.column if flag.column in columns else None,
+            rows=count,
         )
-        raise InvalidInputError(Reason.INVALID_TIME, message, field)
-    moments = [instants[text] for text in texts]
-    aware = [moment is not None and moment.tzinfo is not None for moment in moments]
-    if any(aware) and not all(aware):
-        message = (
-            f"column {column.name} names an offset from UTC in {of_rows(sum(aware), len(texts))} and not in the others, so the "
-            "rows cannot be ordered: name an offset (Z or +01:00) in all of them or in none"
+        for flag, count in rows.items()
+        if count
+    ]
+    return frame.filter(~broken), findings
+
+
+def _failure(
+    spec: TrainingJobSpec, frame: pl.DataFrame, flag: Flag, rows: int, set_aside: int | None = None
+) -> InvalidInputError:
+    message = _sentence(spec, frame, flag, rows)
+    if set_aside is not None and (set_aside != rows or spec.data.quality.max_quarantined > 0):
+        message += (
+            f". Some rule is broken by {small_counts.of_rows(set_aside, frame.height)}, more than the fraction "
+            f"{spec.data.quality.max_quarantined:g} of spec.data.quality.maxQuarantined"
         )
-        raise InvalidInputError(Reason.MIXED_OFFSETS, message, field)
-    return np.array([in_utc(m) for m in moments if m is not None], dtype="datetime64[us]"), all(aware)
+    return InvalidInputError(flag.reason or Reason.RULE_BROKEN, message, flag.field)
+
+
+def _sentence(spec: TrainingJobSpec, frame: pl.DataFrame, flag: Flag, rows: int) -> str:
+    column = next((c for c in spec.data.columns if c.name == flag.column), None)
+    first = frame[flag.name].arg_max() or 0
+    place = f"first in row {frame[ROW][first]}"
+    if len(spec.data.sources) > 1:
+        place += f" of spec.data.sources[{frame[SOURCE][first]}]"
+    return f"{rules.broken(flag, column, rows, frame.height)}, {place}: {flag.remedy}"
+
+
+def _require_enough(spec: TrainingJobSpec, events: pl.Series) -> None:
+    rows, positives = len(events), int(events.sum())
+    label, quality = spec.data.label, spec.data.quality
+    if positives in (0, rows):
+        found = "no row has" if positives == 0 else "every row has"
+        message = (
+            f"{found} the positive value {label.positive!r} in {label.column}: training needs rows of both classes"
+        )
+        raise InvalidInputError(Reason.ONE_CLASS, message, "spec.data.label.positive")
+    if rows < quality.min_rows or positives < quality.min_events or rows - positives < MIN_CLASS_ROWS:
+        message = (
+            f"the data have {small_counts.of(rows, 'rows')} with {small_counts.of(positives, 'events')}: training needs at least "
+            f"{quality.min_rows} rows, {quality.min_events} events, and {MIN_CLASS_ROWS} rows of each class"
+        )
+        raise InvalidInputError(Reason.TOO_FEW_ROWS, message, "spec.data.sources")
+
+
+def _known_late(spec: TrainingJobSpec, frame: pl.DataFrame) -> list[Finding]:
+    findings = []
+    for field, column in rules.in_use(spec.data):
+        if LATER + column.name in frame.columns and (rows := int(frame[LATER + column.name].sum())):
+            message = (
+                f"feature {column.name} has times after the time of the row: set role: ignore, or use an earlier time"
+            )
+            findings.append(Finding(FindingCode.FUTURE_VALUE, "error", message, field, column.name, rows=rows))
+        if column.role != "feature" or column.available_at is None:
+            continue
+        rows = frame.height if column.available_at == "outcome" else int(frame[KNOWN + column.name].sum())
+        if rows:
+            message = f"feature {column.name} is known only after the time of the row: set role: ignore, or use an earlier value"
+            findings.append(
+                Finding(
+                    FindingCode.KNOWN_AFTER_OUTCOME, "error", message, f"{field}.availableAt", column.name, rows=rows
+                )
+            )
+    return findings
+
+
+def _dataset(spec: TrainingJobSpec, frame: pl.DataFrame, *, has_offset: bool) -> Dataset:
+    """Turn the columns into arrays, one by one: each gives its memory back."""
+    features = tuple(c for c in spec.data.columns if c.role == "feature")
+    named = tuple(c for c in spec.data.columns if c.role in rules.NAMED)
+    label = frame.drop_in_place(EVENT).cast(pl.Int8).to_numpy()
+    time = frame.drop_in_place(AT).to_numpy() if AT in frame.columns else None
+    group = frame.drop_in_place(GROUP).to_numpy() if GROUP in frame.columns else None
+    columns = {c.name: _array(c, frame.drop_in_place(c.name)) for c in (*features, *named)}
+    return Dataset(
+        features,
+        Columns({c.name: columns[c.name] for c in features}),
+        label,
+        time,
+        group,
+        has_offset,
+        named,
+        Columns({c.name: columns[c.name] for c in named}),
+    )
+
+
+def _array(column: Column, values: pl.Series) -> np.ndarray | Categories:
+    if column.kind in rules.NUMERIC_KINDS:
+        numbers: np.ndarray = values.fill_null(np.nan).to_numpy()
+        return numbers
+    if column.kind == "timestamp":
+        moments: np.ndarray = values.to_numpy()
+        return moments
+    names = list(column.allowed_values) or values.cast(pl.String).unique().drop_nulls().sort().to_list()
+    if not column.allowed_values:
+        values = values.cast(pl.Enum(names))
+    codes = (values.to_physical().cast(pl.UInt16) + 1).fill_null(0).to_numpy()
+    return Categories(np.array(["", *names], dtype=object), codes)

@@ -5,14 +5,16 @@ Both are simple enough to be written as ONNX exactly, which the parity check pro
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from sklearn.base import clone
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
 from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import Estimator
 from modelward_training.data.dataset import Dataset
+from modelward_training.data.split import Fold, folds
 from modelward_training.errors import InvalidInputError
 from modelward_training.estimators import FAMILIES
 from modelward_training.estimators.base import FittedModel
@@ -72,16 +74,26 @@ def cross_fit(pipeline: Pipeline, spec: Estimator, data: Dataset, seed: int) -> 
     return margins
 
 
-def calibrate(pipeline: Pipeline, margins: np.ndarray, spec: Estimator, data: Dataset) -> FittedModel:
-    """Return the fitted pipeline with a calibrator learned from cross-fitted margins [n]."""
-    calibrator = CALIBRATIONS[spec.calibration](margins, data.label)
-    return FittedModel(FAMILIES[spec.algorithm], pipeline, calibrator)
+def calibrate(
+    pipeline: Pipeline, margins: np.ndarray, spec: Estimator, data: Dataset, held_out: Dataset | None = None
+) -> FittedModel:
+    """Return the fitted pipeline with a calibrator.
+
+    Args:
+        pipeline: fitted on the training rows.
+        margins: [n], cross-fitted, of the training rows.
+        spec: says which calibrator.
+        data: the training rows.
+        held_out: rows that only calibration uses, instead of the training rows and their cross-fitted margins.
+    """
+    family, label = FAMILIES[spec.algorithm], data.label
+    if held_out is not None:
+        margins, label = family.margin(pipeline, held_out.matrix()), held_out.label
+    return FittedModel(family, pipeline, CALIBRATIONS[spec.calibration](margins, label))
 
 
-def _folds(data: Dataset, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    if data.group is not None and len(np.unique(data.group)) >= FOLDS:
-        folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-        parts = list(folds.split(data.label, data.label, data.group))
-        if all(np.ptp(data.label[train]) > 0 for train, _ in parts):  # otherwise one patient has all events
-            return parts
-    return list(StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(data.label, data.label))
+def _folds(data: Dataset, seed: int) -> list[Fold]:
+    try:
+        return folds(data, "random", FOLDS, seed)
+    except InvalidInputError:  # fewer patients than folds, or one patient has all events
+        return folds(replace(data, group=None), "random", FOLDS, seed)

@@ -78,12 +78,12 @@ class LogisticRegressionFamily(Family):
 
 
 def _mean(values: np.ndarray) -> float:
-    present = values[~np.isnan(values)]
+    present = values[~np.isnan(values)].astype(np.float64)
     return float(present.mean()) if len(present) else 0.0
 
 
 def _number_term(values: np.ndarray, mean: float, effect: Effect) -> LinearTerm:
-    present = values[~np.isnan(values)]
+    present = values[~np.isnan(values)].astype(np.float64)
     spread = (float(present.std()) if len(present) else 0.0) or 1.0
     step, missing = effect([mean + spread, np.nan])
     weight, missing_share = step / spread, np.isnan(values).mean()

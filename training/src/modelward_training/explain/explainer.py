@@ -43,7 +43,7 @@ def _document(model: FittedModel, train: Dataset, profile: ReferenceProfile) -> 
 def _difference(document: Explainer, score: Score, test: Dataset) -> tuple[float, int]:
     """The largest difference between the ONNX score and the sum of base and contributions, and on how many rows."""
     rows = min(len(test), SAMPLED_ROWS) if document.model.method == "sampled" else len(test)
-    columns = test.take(np.arange(rows)).as_served().columns
+    columns = dict(test.take(np.arange(rows)).columns)
     attribution = attributor(document, score).explain(columns)
     explained = linked(document.link, attribution.base + attribution.contributions.sum(axis=1))
     return float(np.max(np.abs(explained - score(columns)))), rows

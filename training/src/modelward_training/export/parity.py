@@ -20,7 +20,7 @@ def compare(score: Score, model: FittedModel, data: Dataset) -> ParityReport:
     Raises:
         InvalidInputError: ParityFailed.
     """
-    difference = float(np.max(np.abs(score(data.columns) - model.predict(data.as_served()))))
+    difference = float(np.max(np.abs(score(dict(data.columns)) - model.predict(data))))
     report = ParityReport(
         rows=len(data),
         max_abs_difference=difference,

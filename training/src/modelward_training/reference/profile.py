@@ -21,6 +21,10 @@ MIN_STRATUM_ROWS = 100
 """Minimum rows of a stratum's reference. With fewer, a shift could not be distinguished from chance."""
 MIN_MEDIAN_ROWS = 22
 """Rows that are too few for two bins of the usual size, but enough for a median with eleven on each side."""
+MAX_EDGE_ROWS = 2**18
+"""Rows that edges are learned from. Of more rows every n-th is taken; all of them are counted."""
+BLOCK = 2**16
+"""Rows that are counted at once, few enough to stay in the processor's cache."""
 SCORE_TOLERANCE = 1e-5
 """Maximum difference between two machines' scores of one row. A score that many rows share is a spike of this width."""
 
@@ -35,10 +39,10 @@ def reference_profile(
         score: [n], each by a model that has not seen the row.
         members: by stratum, which of the rows are in it, [n] of bool.
     """
-    features = tuple(_feature(column, data.columns[column.name]) for column in data.features)
+    features = tuple(feature_reference(column, data) for column in data.features)
     whole = _numeric(SCORE, score, _edges(_plausible(score, None, None), SCORE_TOLERANCE))
     strata = {
-        stratum: {f.name: _cells(f, (score if f is whole else data.columns[f.name])[rows]) for f in (*features, whole)}
+        stratum: {f.name: counts_in(f, data, rows) for f in features} | {whole.name: _cells(whole, score[rows])}
         for stratum, rows in (members or {}).items()
         if rows.sum() >= MIN_STRATUM_ROWS
     }
@@ -57,15 +61,35 @@ def plausible_numbers(column: Column, reference: FeatureReference) -> list[float
     return [float(np.clip(n, low, np.inf if reference.maximum is None else reference.maximum)) for n in numbers]
 
 
-def _feature(column: Column, values: np.ndarray) -> FeatureReference:
+def feature_reference(column: Column, data: Dataset) -> FeatureReference:
+    """Return a feature's bins and how many of the rows are in each."""
     if column.kind != "categorical":
+        values = data.columns[column.name]
         low = column.range.minimum if column.range else None
         high = column.range.maximum if column.range else None
         edges = BOOLEAN_EDGES if column.kind == "boolean" else _edges(_plausible(values, low, high), 0.0)
         return _numeric(column.name, values, edges, low, high)
-    categories = column.allowed_values or tuple(sorted(set(values) - {""}))
+    names, codes = data.coded(column.name)
+    seen = names[np.unique(codes)]
+    categories = column.allowed_values or tuple(sorted(str(name) for name in seen if name))
     bins = FeatureReference(name=column.name, kind="categorical", categories=categories, counts=())
-    return bins.model_copy(update={"counts": _cells(bins, values)})
+    return bins.model_copy(update={"counts": counts_in(bins, data, slice(None))})
+
+
+def counts_in(bins: FeatureReference, data: Dataset, rows: np.ndarray | slice) -> tuple[int, ...]:
+    """Count the rows of a feature in its bins, as serving does: then missing, out of range and unknown ones.
+
+    Args:
+        bins: of a feature of the data.
+        data: the rows.
+        rows: which of them, as a mask or indices.
+    """
+    if bins.kind != "categorical":
+        return _cells(bins, data.columns[bins.name][rows])
+    names, codes = data.coded(bins.name)
+    found = dict(zip(names, np.bincount(codes[rows], minlength=len(names)).tolist(), strict=True))
+    counts, missing = [found.get(category, 0) for category in bins.categories], found.get("", 0)
+    return (*counts, missing, 0, sum(found.values()) - missing - sum(counts))
 
 
 def _numeric(
@@ -76,19 +100,25 @@ def _numeric(
 
 
 def _cells(bins: FeatureReference, values: np.ndarray) -> tuple[int, ...]:
-    """Count the values in each cell."""
-    if bins.kind == "categorical":
-        counts = [int((values == category).sum()) for category in bins.categories]
-        missing = int((values == "").sum())
-        return (*counts, missing, 0, len(values) - missing - sum(counts))
-    kept, missing = _plausible(values, bins.minimum, bins.maximum), int(np.isnan(values).sum())
-    places = np.searchsorted(np.array(bins.edges, dtype=np.float32), kept, side="right")
-    per_bin = np.bincount(places, minlength=bins.bins)
-    return (*(int(count) for count in per_bin), missing, len(values) - missing - len(kept), 0)
+    """Count the numbers in each cell."""
+    low = np.float32(-np.inf if bins.minimum is None else bins.minimum)
+    high = np.float32(np.inf if bins.maximum is None else bins.maximum)
+    limits = np.array((low, *bins.edges), dtype=np.float32)
+    at_least, above, present = np.zeros(len(limits), dtype=np.int64), 0, 0
+    for start in range(0, len(values), BLOCK):
+        block = values[start : start + BLOCK].astype(np.float32, copy=False)  # NaN is in no comparison
+        at_least += [np.count_nonzero(block >= limit) for limit in limits]
+        above += int(np.count_nonzero(block > high))
+        present += int(np.count_nonzero(block == block))
+    inside = int(at_least[0]) - above
+    # An edge may lie outside the plausible range: then all of its values, or none, are on one side.
+    reached = [inside, *(min(max(int(count) - above, 0), inside) for count in at_least[1:]), 0]
+    return (*(a - b for a, b in pairwise(reached)), len(values) - present, present - inside, 0)
 
 
 def _plausible(values: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
-    """The numbers that are present and within their limits, as FP32: compared as in serving."""
+    """The numbers that are present and within their limits, as FP32, or enough of them to learn edges from."""
+    values = values[:: -(-len(values) // MAX_EDGE_ROWS) or 1]
     present = values[~np.isnan(values)].astype(np.float32)
     inside = np.ones(len(present), dtype=bool)
     inside &= True if low is None else present >= np.float32(low)

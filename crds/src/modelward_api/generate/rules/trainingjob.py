@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic.alias_generators import to_camel
 
+from modelward_api.base import exactly_one
 from modelward_api.bundle.documents import MAX_STRATA
 from modelward_api.generate.rules.modelversion import settings
 from modelward_api.generate.rules.pods import pod
@@ -74,6 +75,39 @@ _COLUMN = (
         "!has(self.minimum) || !has(self.maximum) || self.minimum <= self.maximum",
         "minimum must not be greater than maximum",
         ".minimum",
+    ),
+)
+_SOURCES = (
+    Rule("spec.data.sources[]", "has(self.uri) != has(self.sql)", exactly_one("uri", "sql"), ".uri"),
+    Rule(
+        "spec.data.sources[]",
+        "has(self.sql) == (self.format == 'sql')",
+        "format: sql needs sql, and sql needs format: sql",
+        ".format",
+    ),
+    Rule(
+        "spec.data.sources[].dialect",
+        "!has(self.thousands) || self.thousands != self.decimal",
+        "thousands must not be the decimal mark: remove thousands, or correct one of them",
+        ".thousands",
+    ),
+    Rule(
+        "spec.data.sources[].dialect",
+        "!has(self.separator) || self.separator != self.quote",
+        "quote must not be the separator: correct one of them",
+        ".quote",
+    ),
+    Rule(
+        "spec.data.columns[]",
+        f"!(has(self.censored) || has(self.qualifier)) || self.kind in {_MEASURED}",
+        "censored and qualifier need kind: numeric or integer: change the kind or remove them",
+        ".kind",
+    ),
+    Rule(
+        "spec.data",
+        "self.sources.all(s, !has(s.site)) || self.columns.exists(c, c.role == 'site')",
+        "spec.data.sources[].site: needs a column with role: site in spec.data.columns",
+        ".sources",
     ),
 )
 _COLUMNS = (
@@ -151,8 +185,67 @@ _SPLIT = (
     Rule(
         "spec.split",
         "!has(self.testFrom) || self.method == 'time'",
-        "spec.split.testFrom: needs method: time; with method: random use testFraction",
+        "spec.split.testFrom: needs method: time; with other methods use testFraction or testSites",
         ".testFrom",
+    ),
+    Rule(
+        "spec",
+        "(self.split.method == 'site') == (size(self.split.testSites) > 0)",
+        "spec.split.testSites: must list the sites to test on with method: site, and be absent with other methods",
+        ".split.testSites",
+    ),
+    Rule(
+        "spec",
+        "self.split.method != 'site' || self.data.columns.exists(c, c.role == 'site' && "
+        "self.split.testSites.all(s, s in c.allowedValues))",
+        "spec.split.testSites: needs a column with role: site in spec.data.columns, with these sites in its allowedValues",
+        ".split.testSites",
+    ),
+    Rule(
+        "spec",
+        "self.split.method != 'group' || self.data.columns.exists(c, c.role == 'group')",
+        "spec.split.method: group needs a column with role: group in spec.data.columns",
+        ".split.method",
+    ),
+    Rule(
+        "spec",
+        "self.split.method == 'site' || has(self.split.testFrom) || "
+        "self.split.calibrationFraction + self.split.testFraction <= 0.9",
+        "spec.split.calibrationFraction: testFraction and calibrationFraction together must not be above 0.9",
+        ".split.calibrationFraction",
+    ),
+)
+_TIMED = "c.role == 'time' && c.kind == 'timestamp'"
+_QUALITY = (
+    Rule(
+        "spec.data",
+        f"!has(self.label.horizon) || self.columns.exists(c, {_TIMED})",
+        "spec.data.label.horizon: needs a column with role: time and kind: timestamp",
+        ".label.horizon",
+    ),
+    Rule(
+        "spec.data",
+        f"!has(self.quality.maxAge) || self.columns.exists(c, {_TIMED})",
+        "spec.data.quality.maxAge: needs a column with role: time and kind: timestamp",
+        ".quality.maxAge",
+    ),
+    Rule(
+        "spec.data",
+        "self.quality.key.all(k, self.columns.exists(c, c.name == k && c.role != 'ignore'))",
+        "spec.data.quality.key: must name columns of spec.data.columns that are not ignored, for example with role: context",
+        ".quality.key",
+    ),
+    Rule(
+        "spec.data.columns[]",
+        "!self.increasing || self.kind in ['timestamp', 'numeric', 'integer']",
+        "increasing needs kind: timestamp, numeric or integer",
+        ".increasing",
+    ),
+    Rule(
+        "spec.data",
+        f"self.columns.all(t, !has(t.availableAt) || t.availableAt == 'outcome') || self.columns.exists(c, {_TIMED})",
+        "spec.data.columns[].availableAt: a name of a column needs one with role: time and kind: timestamp",
+        ".columns",
     ),
 )
 
@@ -168,9 +261,11 @@ RULES = (
     NAME,
     *(immutable(name, _NEW_JOB) for name in _FIELDS),
     *_COLUMN,
+    *_SOURCES,
     *_COLUMNS,
     *_SUBGROUPS,
     *_SPLIT,
+    *_QUALITY,
     _PROMOTED_NAME,
     requests_within_limits("spec.resources"),
     *pod("spec.pod"),

@@ -307,6 +307,8 @@ def _results(outcome: TrainingOutcome) -> dict[str, object]:
         "test_rows": outcome.test_rows or None,
         "parity": None if parity is None else f"{parity:.2g}",
         "warnings": outcome.warnings,
+        "findings": outcome.findings,
+        "report": outcome.report,
         "data_digest": outcome.data_digest,
         "uri": outcome.uri,
         "digest": outcome.digest,

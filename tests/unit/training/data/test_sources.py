@@ -1,0 +1,346 @@
+"""Files as hospitals have them: read as they are where that is safe, and else refused with what to set."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import sys
+import zlib
+from decimal import Decimal
+
+import polars as pl
+import pytest
+
+from modelward_api.resources.data import Data
+from modelward_training.data.harmonise import harmonise
+from modelward_training.data.sources import compression, read, spool
+from modelward_training.errors import InvalidInputError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+COLUMNS = [
+    {"name": "age", "kind": "numeric", "nullable": True},
+    {"name": "sex", "kind": "categorical", "nullable": True},
+    {"name": "died", "kind": "boolean", "role": "label"},
+]
+PLAIN = "age,sex,died\n40.5,m,yes\n1200,f,no\n"
+ROWS = {"age": [40.5, 1200.0], "sex": ["m", "f"], "died": [1.0, 0.0]}
+
+
+def declared(columns=COLUMNS, uri="store://data.csv", **source):
+    return Data.model_validate(
+        {"sources": [{"uri": uri, **source}], "columns": columns, "label": {"column": "died", "positive": "yes"}}
+    )
+
+
+def parts(folder, content, data):
+    (folder / "data.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read(data, f"file://{folder}")
+
+
+def harmonised(folder, content, data):
+    found = harmonise(data, parts(folder, content, data))
+    return found.frame.collect(engine="streaming"), found
+
+
+def values(folder, content, data):
+    frame, _ = harmonised(folder, content, data)
+    return frame.select(c.name for c in data.columns).to_dict(as_series=False)
+
+
+def refusal(folder, content, data):
+    with pytest.raises(InvalidInputError) as caught:
+        harmonised(folder, content, data)
+    return caught.value
+
+
+GERMAN = "age;sex;died\n40,5;m;yes\n1.200;f;no\n"
+COMMA = {"decimal": ",", "thousands": "."}
+
+
+@pytest.mark.parametrize(
+    ("content", "dialect"),
+    [
+        (PLAIN, {}),
+        (PLAIN.replace("\n", "\r\n"), {}),
+        (PLAIN.rstrip("\n"), {}),
+        (PLAIN.replace(",", ";"), {}),
+        (PLAIN.replace(",", "\t"), {}),
+        (PLAIN.replace(",", "|"), {}),
+        (PLAIN.replace(",", "~"), {"separator": "~"}),
+        (GERMAN, COMMA),
+        (GERMAN.replace("1.200", "1200"), COMMA),
+        (GERMAN.replace(";", ",").replace("40,5", '"40,5"'), COMMA),
+        (PLAIN.replace("1200", "1 200"), {"thousands": " "}),
+        (PLAIN.replace("1200", "1\u202f200"), {"thousands": " "}),
+        (PLAIN.replace("1200", "1'200"), {"thousands": "'"}),
+        (PLAIN.replace("40.5", "'40.5'"), {"quote": "'"}),
+        (PLAIN.replace("m,", '"m",'), {}),
+        (PLAIN.replace("\n1200", "\n\n\n1200") + "\n", {}),
+        (PLAIN.replace("died\n", "died\n\n"), {}),
+        ("\n" + PLAIN, {}),
+        ("# extract of 2024, with commas\n" + PLAIN.replace("\n1200", "\n# more\n1200"), {"comment": "#"}),
+        (PLAIN.replace("m,", " m ,"), {}),
+        (PLAIN.encode("utf-16"), {}),
+        (PLAIN.encode("utf-16"), {"encoding": "utf-16"}),
+        (b"\xef\xbb\xbf" + PLAIN.encode(), {}),
+        (gzip.compress(PLAIN.encode()), {}),
+        (gzip.compress(PLAIN[:20].encode()) + gzip.compress(PLAIN[20:].encode()), {}),
+        (zstd.compress(PLAIN.encode()), {}),
+        (zstd.compress(PLAIN[:20].encode()) + zstd.compress(PLAIN[20:].encode()), {}),
+        (gzip.compress(GERMAN.encode("utf-16")), COMMA),
+    ],
+)
+def test_a_file_is_read_in_its_dialect(tmp_path, content, dialect):
+    assert values(tmp_path, content, declared(dialect=dialect)) == ROWS
+
+
+@pytest.mark.parametrize(("encoding", "codec"), [("windows-1252", "cp1252"), ("iso-8859-1", "latin-1")])
+def test_an_encoding_is_read_as_declared(tmp_path, encoding, codec):
+    columns = [COLUMNS[0], {**COLUMNS[1], "source": "Geschlecht (ü)"}, COLUMNS[2]]
+    content = PLAIN.replace("sex", "Geschlecht (ü)").replace("m,", "männlich,").encode(codec)
+    found = values(tmp_path, content, declared(columns, dialect={"encoding": encoding}))
+    assert found["sex"] == ["männlich", "f"]
+
+
+def test_a_file_without_a_header_has_numbered_columns(tmp_path):
+    columns = [{**column, "source": str(place)} for place, column in enumerate(COLUMNS, 1)]
+    assert values(tmp_path, PLAIN.split("\n", 1)[1], declared(columns, dialect={"header": False})) == ROWS
+
+
+def test_what_was_recognised_is_told(tmp_path):
+    _, found = harmonised(tmp_path, PLAIN.replace(",", ";").encode("utf-16"), declared())
+    assert found.notes == (
+        "store://data.csv: the separator ';' was recognised",
+        "store://data.csv: the encoding utf-16 was recognised by the byte-order mark",
+    )
+
+
+def lines(*wrong):
+    return "age,sex,died\n40,m,yes\n" + "".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("content", "dialect", "told"),
+    [
+        (lines("40;m;yes\n"), {}, "line 3 has one field, and the header 3: is separator ';'? Set dialect.separator"),
+        (PLAIN.replace(",", ";"), {"separator": "\t"}, None),
+        (
+            lines("40,m\n"),
+            {},
+            "line 3 has 2 fields, and the header 3: separate fields with commas, and complete the line",
+        ),
+        (lines("40,5,m,yes\n"), {}, "line 3 has 4 fields, and the header 3: use decimal points, or quote values"),
+        ("40,m\n40,m,yes\n", {"header": False}, "line 2 has 3 fields, and the first line 2"),
+        (lines('40,"m,yes\n41,f,no\n'), {}, "a quote in line 3 is not closed"),
+        (lines('40,m"x,yes\n'), {}, "a quote in line 3 is not closed, or text follows it"),
+        (lines('"a\nb",m,yes\n', "40\n"), {}, "line 5 has one field"),
+        (lines("\n\n", "40\n"), {}, "line 5 has one field"),
+        (lines("# note\n", "40\n"), {"comment": "#"}, "line 4 has one field"),
+        (lines("\u00e4,m,yes\n").encode("latin-1"), {}, "line 3 is not UTF-8, possibly Latin-1: set dialect.encoding"),
+        (PLAIN.encode("utf-16"), {"encoding": "utf-8"}, "set dialect.encoding: utf-16"),
+        (PLAIN.encode("utf-16-le"), {}, "set dialect.encoding"),
+        (PLAIN.encode(), {"encoding": "utf-16"}, "is not utf-16: set dialect.encoding"),
+        (lines("\x81,m,yes\n").encode("latin-1"), {"encoding": "windows-1252"}, "is not windows-1252"),
+        ("a;b,c\n1;2,3\n", {}, "the separator may be ',' or ';': set dialect.separator"),
+        (gzip.compress(PLAIN.encode() * 99)[:-20], {}, "damaged or incomplete"),
+        (zstd.compress(os.urandom(999).hex().encode())[:-20], {}, "damaged or incomplete"),
+    ],
+)
+def test_a_wrong_dialect_is_told_with_the_place_and_what_to_set(tmp_path, content, dialect, told):
+    error = refusal(tmp_path, content, declared(dialect=dialect))
+    if told is None:
+        assert (error.reason, error.field) == ("UnknownColumn", "spec.data.columns[0].name")
+        return
+    assert (error.reason, error.field) == ("UnreadableFile", "spec.data.sources[0].uri")
+    assert "store://data.csv" in error.message
+    assert told in error.message
+
+
+def test_a_point_where_commas_are_declared_is_no_decimal_point(tmp_path):
+    content = "age;sex;died\n1.5;m;yes\n12.34,5;f;no\n"
+    for dialect in (COMMA, {"decimal": ","}):
+        frame, _ = harmonised(tmp_path, content, declared(dialect=dialect))
+        assert frame["\x00kind\x00age"].to_list() == [True, True]
+
+
+def test_one_endless_line_is_refused_before_it_is_kept(tmp_path):
+    """Bytes are made while they are read, so a test that kept them would run out of memory."""
+    (tmp_path / "data.csv").touch()
+    os.truncate(tmp_path / "data.csv", 3 * 1024**3)  # a hole of NULs takes no room
+    assert "line 1" in refusal_of(tmp_path, declared()).message
+    (tmp_path / "data.csv").write_bytes(gzip.compress(b"x" * (64 * 1024**2)))
+    assert "line 1 is longer than 16777216 bytes" in refusal_of(tmp_path, declared()).message
+    (tmp_path / "data.csv").write_bytes(gzip.compress(PLAIN.encode() + b"x" * (64 * 1024**2)))
+    assert "line 4 is longer than 16777216 bytes" in refusal_of(tmp_path, declared()).message
+    (tmp_path / "data.csv").write_bytes(gzip.compress(b"x" * (64 * 1024**2)))
+    assert "line 1 is longer than 16777216 bytes" in refusal_of(tmp_path, declared(format="ndjson")).message
+
+
+def refusal_of(folder, data):
+    with pytest.raises(InvalidInputError) as caught:
+        read(data, f"file://{folder}")
+    return caught.value
+
+
+def bomb(kind, size):
+    if kind == "zstd":
+        return zstd.compress(b"1,2,3\n" * (size // 6))
+    made = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return b"".join([*(made.compress(b"1,2,3\n" * 100_000) for _ in range(size // 600_000)), made.flush()])
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+def test_a_bomb_is_refused(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(compression, "FREE_BYTES", 1024**2)
+    (tmp_path / "data.csv").write_bytes(bomb(kind, 30 * 1024**2))
+    error = refusal_of(tmp_path, declared(dialect={"header": False}))
+    assert (error.reason, error.field) == ("TooLarge", "spec.data.sources[0].uri")
+    assert "store it without compression" in error.message
+
+
+def test_a_file_that_does_not_fit_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(spool, "MIN_FREE", 2**60)
+    (tmp_path / "data.csv").write_bytes(gzip.compress(PLAIN.encode()))
+    error = refusal_of(tmp_path, declared())
+    assert error.reason == "TooLarge"
+    assert "temporary folder" in error.message
+
+
+def test_the_files_of_a_folder_and_of_a_pattern_are_read_in_the_order_of_their_names(tmp_path):
+    (tmp_path / "visits" / "deep").mkdir(parents=True)
+    for name, age in (
+        ("2024-2.csv", 2),
+        ("2024-1.csv", 1),
+        ("2023.csv", 0),
+        ("deep/z.csv", 3),
+        ("_SUCCESS", 9),
+        (".x.csv", 9),
+    ):
+        (tmp_path / "visits" / name).write_text(f"age,sex,died\n{age},m,yes\n")
+    store = f"file://{tmp_path}"
+
+    def ages(uri):
+        data = declared(uri=uri)
+        frame = harmonise(data, read(data, store)).frame.collect()
+        assert frame["\x00row"].to_list() == list(range(1, frame.height + 1))
+        return frame["age"].to_list()
+
+    assert ages("store://visits/") == [0, 1, 2, 3]
+    assert ages("store://visits/2024-*.csv") == [1, 2]
+    assert ages("store://visits/*.csv") == [0, 1, 2]
+    assert ages(f"file://{tmp_path}/visits/*/*.csv") == [3]
+
+
+@pytest.mark.parametrize("uri", ["store://nowhere/", "store://visits/2025-*.csv", "store://no*where/*.csv"])
+def test_an_empty_folder_or_pattern_is_told(tmp_path, uri):
+    (tmp_path / "visits").mkdir()
+    error = refusal_of(tmp_path, declared(uri=uri))
+    assert (error.reason, error.field) == ("MissingFile", "spec.data.sources[0].uri")
+
+
+def test_a_link_out_of_the_store_is_not_followed(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "secret.csv").write_text(PLAIN)
+    (tmp_path / "store" / "link.csv").symlink_to(tmp_path / "secret.csv")
+    for uri in ("store://link.csv", "store://*.csv", f"file://{tmp_path}/store/*.csv", f"file://{tmp_path}/"):
+        assert refusal_of(tmp_path / "store", declared(uri=uri)).reason == "InvalidAddress"
+
+
+def test_files_may_have_their_columns_in_another_order_and_others_beside_them(tmp_path):
+    (tmp_path / "a.csv").write_text(PLAIN)
+    (tmp_path / "b.csv").write_text("extra;died;sex;age\n0;no;f;7\n")
+    data = declared(uri="store://*.csv")
+    frame = harmonise(data, read(data, f"file://{tmp_path}")).frame.collect()
+    assert frame["age"].to_list() == [40.5, 1200.0, 7.0]
+    assert frame["died"].to_list() == [1.0, 0.0, 0.0]
+
+
+def test_a_file_that_lacks_a_column_is_told_by_its_place_and_not_its_name(tmp_path):
+    (tmp_path / "a.csv").write_text(PLAIN)
+    (tmp_path / "Mueller-Anna.csv").write_text("age,died\n1,no\n")
+    data = declared(uri="store://*.csv")
+    with pytest.raises(InvalidInputError) as caught:
+        harmonise(data, read(data, f"file://{tmp_path}"))
+    assert caught.value.reason == "UnknownColumn"
+    assert "file 1 of 2 at store://*.csv" in caught.value.message
+    assert "Mueller" not in caught.value.message
+
+
+def parquet(**columns):
+    buffer = io.BytesIO()
+    pl.DataFrame({**ROWS, **columns}).write_parquet(buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {},
+        {"age": pl.Series([Decimal("40.50"), Decimal("1200.00")], dtype=pl.Decimal(8, 2))},
+        {"age": ["40.5", "1200"]},
+        {"age": pl.Series([40.5, 1200], dtype=pl.Float32)},
+        {"died": [True, False]},
+        {"died": [1, 0]},
+        {"sex": pl.Series(["m", "f"], dtype=pl.Categorical)},
+    ],
+)
+def test_parquet_is_read_whatever_its_types(tmp_path, columns):
+    assert values(tmp_path, parquet(**columns), declared(format="parquet")) == ROWS
+
+
+@pytest.mark.parametrize(
+    "column",
+    [[[1], [2]], [{"a": 1}, {"a": 2}], pl.Series([b"\xff", b"1"])],
+)
+def test_nested_columns_and_bytes_are_refused(tmp_path, column):
+    error = refusal(tmp_path, parquet(age=column), declared(format="parquet"))
+    assert (error.reason, error.field) == ("WrongKind", "spec.data.columns[0].kind")
+
+
+def test_files_of_one_source_may_have_other_types(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(parquet())
+    (tmp_path / "b.parquet").write_bytes(parquet(age=["7", "old"], sex=[1, None]))
+    data = declared(uri="store://*.parquet", format="parquet")
+    frame = harmonise(data, read(data, f"file://{tmp_path}")).frame.collect()
+    assert frame["age"].to_list() == [40.5, 1200.0, 7.0, None]
+    assert frame["\x00kind\x00age"].to_list() == [False, False, False, True]
+    assert frame["sex"].to_list() == ["m", "f", "1", None]
+
+
+@pytest.mark.parametrize("content", [parquet()[:-30], parquet()[:200], b"PAR1", PLAIN.encode()])
+def test_a_torn_parquet_is_told(tmp_path, content):
+    error = refusal(tmp_path, content, declared(format="parquet"))
+    assert (error.reason, error.field) == ("UnreadableFile", "spec.data.sources[0].format")
+
+
+def test_ndjson_is_read_by_names(tmp_path):
+    content = '{"age": 40.5, "sex": "m", "died": true, "more": [1]}\n\n{"died": "no", "age": "1200", "sex": "f"}\n{"died": 1}\n'
+    found = values(tmp_path, content, declared(format="ndjson"))
+    assert found == {"age": [40.5, 1200.0, None], "sex": ["m", "f", None], "died": [1.0, 0.0, 1.0]}
+    assert values(tmp_path, zstd.compress(content.encode()), declared(format="ndjson")) == found
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "field"),
+    [
+        ('{"age": 1, "sex": "m", "died": true}\n{"age": 1, "sex"\n', "UnreadableFile", "spec.data.sources[0].format"),
+        ('{"age": [1], "sex": "m", "died": true}\n', "WrongKind", "spec.data.columns[0].kind"),
+        ('{"age": 1, "died": true}\n', "UnknownColumn", "spec.data.columns[1].name"),
+        ("\n", "EmptyData", "spec.data.sources[0].uri"),
+        (b'{"age": "\xff"}\n', "UnreadableFile", "spec.data.sources[0].uri"),
+    ],
+)
+def test_ndjson_that_cannot_be_read_is_told(tmp_path, content, reason, field):
+    error = refusal(tmp_path, content, declared(format="ndjson"))
+    assert (error.reason, error.field) == (reason, field)
+
+
+def test_the_digest_is_over_the_bytes_as_they_are_stored(tmp_path):
+    plain, packed = (parts(tmp_path, content, declared()).digest for content in (PLAIN, gzip.compress(PLAIN.encode())))
+    assert plain != packed
+    assert parts(tmp_path, PLAIN, declared()).digest == plain
