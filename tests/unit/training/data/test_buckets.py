@@ -1,4 +1,4 @@
-"""Buckets of clouds, by the credentials of the environment: one server that lists and serves as S3 and Google do, one as Azure."""
+"""Cloud buckets, with the credentials of the environment: one server speaks as S3 and Google do, one as Azure."""
 
 from __future__ import annotations
 
