@@ -198,7 +198,7 @@ def _range(found: Iterable[int]) -> str:
     return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
 
 
-REFERENCES, WINDOWS, MONTH, STREAMS = (300, 1000, 10_000), (50, 200, 1000), 720, 10
+REFERENCES, WINDOWS, MONTH = (300, 1000, 10_000), (50, 200, 1000), 720
 DRIFT_TABLES = {
     f"No drift, {MONTH} windows: alarms a stream (the most of a stream); {{allowed:.2f}} are allowed": quiet_streams,
     "An episode of 24 windows at 1 SD, a reference of 1,000 rows, 360 windows": episodes,
@@ -206,16 +206,16 @@ DRIFT_TABLES = {
 }
 
 
-def drift() -> None:
+def drift(streams: int) -> None:
     """Write the tables of drift."""
     told = [
-        f"{STREAMS} seeded streams of each kind; 20 features and the score in ten bins each, alpha {drifts.ALPHA}, minimum "
+        f"{streams} seeded streams of each kind; 20 features and the score in ten bins each, alpha {drifts.ALPHA}, minimum "
         f"effect {drifts.EFFECT}."
     ]
     for number, (title, table) in enumerate(DRIFT_TABLES.items()):
         told += [
             f"**{title.format(allowed=drifts.ALPHA * MONTH)}**",
-            table(STREAMS, np.random.default_rng(100 + number)),
+            table(streams, np.random.default_rng(100 + number)),
         ]
         print("\n".join(told[-2:]), flush=True)
     page = DOCS / "evidence.md"
@@ -225,9 +225,10 @@ def drift() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=20_000)
+    parser.add_argument("--streams", type=int, default=10)
     parser.add_argument("--only-drift", action="store_true")
     options = parser.parse_args()
-    drift()
+    drift(options.streams)
     if not options.only_drift:
         rollout(options)
 
