@@ -13,7 +13,7 @@ import numpy as np
 from modelward_api.resources.modelversion import Analysis
 from modelward_api.wire.exchange import PairedCounts
 from modelward_operator.domain.evidence.signals import assess
-from tests.bench.evidence import measures
+from tests.bench.evidence import drifts, measures
 from tests.bench.evidence.measures import Outcome, outcome, so_far
 from tests.bench.evidence.rules import OTHERS, OURS, RULES, naive_promotion
 from tests.bench.evidence.worlds import EVERY, World, watch
@@ -154,10 +154,87 @@ TABLES = {
 }
 
 
+def quiet_streams(streams: int, rng: np.random.Generator) -> str:
+    """Alarms where nothing drifts."""
+    rows = []
+    for reference in REFERENCES:
+        found = [drifts.watch(streams, MONTH, rng, reference=reference, rows=window).alarms for window in WINDOWS]
+        rows.append([f"{reference:,} rows", *(f"{alarms.mean():.2f} ({alarms.max()})" for alarms in found)])
+    return markdown(("reference", *(f"{window:,} rows a window" for window in WINDOWS)), rows)
+
+
+def episodes(streams: int, rng: np.random.Generator) -> str:
+    """An episode of 24 windows at 1 SD, in the middle of quiet ones."""
+    rows = []
+    for window in WINDOWS:
+        shift = lambda t: 1.0 if 100 <= t < 124 else 0.0  # noqa: E731
+        found = drifts.watch(streams, MONTH // 2, rng, reference=1000, rows=window, shift=shift)
+        first = [delay for delay in found.delays(100) if delay is not None]
+        rows.append([f"{window:,}", _range(found.alarms), _range(first), _range(found.drifting_windows)])
+    return markdown(("rows a window", "alarms", "called after so many windows", "windows drifting"), rows)
+
+
+def lasting_shifts(streams: int, rng: np.random.Generator) -> str:
+    """A shift that stays, of 100 rows a window."""
+    rows = []
+    for sd, reference, before in (
+        (0.5, 1000, 10),
+        (0.5, 1000, 700),
+        (0.5, 300, 10),
+        (0.3, 1000, 10),
+        (0.3, 10_000, 10),
+    ):
+        shift = lambda t, sd=sd, before=before: sd if t >= before else 0.0  # noqa: E731
+        found = drifts.watch(streams, before + 80, rng, reference=reference, rows=100, shift=shift).delays(before)
+        seen = [delay + 1 for delay in found if delay is not None]
+        median = f"{np.median(seen):g}" if 2 * len(seen) > streams else "not within 80"
+        span = _range(seen) if seen else ""
+        rows.append([f"{sd} SD after {before} windows", f"{reference:,}", median, span, f"{len(found) - len(seen)}"])
+    return markdown(("shift", "reference", "found in window (median)", "from, to", "not within 80"), rows)
+
+
+def _range(found: Iterable[int]) -> str:
+    values = [int(value) for value in found]
+    return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
+
+
+REFERENCES, WINDOWS, MONTH = (300, 1000, 10_000), (50, 200, 1000), 720
+DRIFT_TABLES = {
+    f"No drift, {MONTH} windows: alarms a stream (the most of a stream); {{allowed:.2f}} are allowed": quiet_streams,
+    "An episode of 24 windows at 1 SD, a reference of 1,000 rows, 360 windows": episodes,
+    "A lasting shift, 100 rows a window": lasting_shifts,
+}
+
+
+def drift(streams: int) -> None:
+    """Write the tables of drift."""
+    told = [
+        f"{streams} seeded streams of each kind; 20 features and the score in ten bins each, alpha {drifts.ALPHA}, minimum "
+        f"effect {drifts.EFFECT}."
+    ]
+    for number, (title, table) in enumerate(DRIFT_TABLES.items()):
+        told += [
+            f"**{title.format(allowed=drifts.ALPHA * MONTH)}**",
+            table(streams, np.random.default_rng(100 + number)),
+        ]
+        print("\n".join(told[-2:]), flush=True)
+    page = DOCS / "evidence.md"
+    page.write_text(written_into(page.read_text(), "drift figures", "\n\n".join(told)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=20_000)
+    parser.add_argument("--streams", type=int, default=10)
+    parser.add_argument("--only-drift", action="store_true")
     options = parser.parse_args()
+    drift(options.streams)
+    if not options.only_drift:
+        rollout(options)
+
+
+def rollout(options: argparse.Namespace) -> None:
+    """Write the tables of rollouts, and their plot."""
     told = [f"{options.runs:,} runs of each line (of the longest, a tenth), seeded; alpha = 0.05."]
     for number, (title, table) in enumerate(TABLES.items()):
         told += [f"**{title}**", table(options.runs, np.random.default_rng(number))]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp
 from scipy.stats import norm
 
-from modelward_operator.domain.drift.detector import CALM_WINDOWS
+from modelward_operator.domain.drift.detector import CALM_WINDOWS, STANDARD_EFFECT
 from modelward_operator.domain.evidence.statistics import DRIFT_CONCENTRATION
 
 Counts = NDArray[np.int64]
@@ -102,10 +102,11 @@ class Detectors:
         duplicate = np.vstack([np.zeros((1, len(window)), dtype=bool), begins[:-1, None] <= self._born[None, :]])
         self.log_evidence = logsumexp(self._evidence(ending_now, duplicate), axis=0)
         told = nearest(self.references, ending_now)
-        strongest = self._evidence(told, duplicate).argmax(axis=0)[None, :, None]
-        self.effect = effect(self.references, np.take_along_axis(told, strongest, axis=0)[0])
+        self.effect = self._effect_of_strongest(told, duplicate)
+        exact = self._effect_of_strongest(ending_now, duplicate)
+        enough = (self.effect >= minimum) | ((minimum <= STANDARD_EFFECT) & (exact >= STANDARD_EFFECT))
         was = self._drifting.copy()
-        called = ~was & (self.log_evidence > threshold) & (self.effect >= minimum)
+        called = ~was & (self.log_evidence > threshold) & enough
         calm = effect(self.references, window) < minimum / 2
         self._calm = np.where(was & calm, self._calm + 1, 0)
         ended = was & (self._calm >= CALM_WINDOWS)
@@ -113,6 +114,10 @@ class Detectors:
         self.counts[:, ended] = 0
         self._born[ended], self._calm[ended] = self._windows, 0
         return called, self._drifting.copy()
+
+    def _effect_of_strongest(self, counts: Counts, duplicate: NDArray[np.bool_]) -> NDArray[np.float64]:
+        strongest = self._evidence(counts, duplicate).argmax(axis=0)[None, :, None]
+        return effect(self.references, np.take_along_axis(counts, strongest, axis=0)[0])
 
     def _evidence(self, counts: Counts, duplicate: NDArray[np.bool_]) -> NDArray[np.float64]:
         found = _marginal(counts, self._near) - _marginal(counts, self._null)

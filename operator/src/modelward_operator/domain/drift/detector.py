@@ -17,6 +17,8 @@ CALM_WINDOWS = 3
 """Consecutive windows with about half of the minimum effect, or less, that end an episode."""
 CALM_EFFECTS = (0.0, 0.0125, 0.05, 0.2, 0.8, 3.2)
 """Half of the minimum effect is rounded down to one of these: by choosing it finely, the exact effect could be found."""
+STANDARD_EFFECT = 0.1
+"""The exact effect is held against this one only, which nobody can choose; any other minimum against rough counts."""
 MAX_CELLS = 65_536
 """Counts that the monitors of a model remember together: in the model's record they take some 150 kB at most."""
 MAX_UNPACKED = 4 * 1024 * 1024
@@ -81,8 +83,8 @@ def look(
 ) -> tuple[Detector, Reading]:
     """Add a window.
 
-    The effect is judged by what is to be seen of the counts: whoever may choose the minimum could else find the exact effect
-    by trying.
+    The minimum effect is held against what is to be seen of the counts, or against the standard effect if that is more: whoever
+    may choose the minimum could else find the exact effect by trying.
 
     Args:
         before: What is remembered.
@@ -100,7 +102,9 @@ def look(
     stretches = _thinned((*before.stretches, Stretch(1, window)))[-most:]
     reading = read(reference, stretches)
     if not before.drifting:
-        called = reading.log_evidence > threshold and read(reference, stretches, view).effect >= minimum_effect
+        enough = read(reference, stretches, view).effect >= minimum_effect
+        enough = enough or minimum_effect <= STANDARD_EFFECT <= reading.effect
+        called = reading.log_evidence > threshold and enough
         return Detector(stretches, drifting=called, rest=rest), reading
     calm = before.calm + 1 if statistics.drift_effect(reference, window) < _calm_below(minimum_effect) else 0
     if calm >= CALM_WINDOWS:

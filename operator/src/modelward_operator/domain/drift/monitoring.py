@@ -230,7 +230,7 @@ def _shown(reference: FeatureReference, counts: Cells, detector: Detector, bar: 
         rows=publication.requests(sum(counts)),
         log_evidence=evidence,
         threshold=significant(bar.evidence),
-        psi=significant(effect, 2),
+        psi=significant(max(effect, bar.effect) if bar.called else effect, 2),
         jensen_shannon=significant(told.jensen_shannon, 2),
         drifting=detector.drifting,
     )
