@@ -1,4 +1,4 @@
-"""Buckets of clouds, by the credentials of the environment: one server that lists and serves as S3 and Google do, one as Azure."""
+"""Buckets of clouds: servers that list and serve as S3, Google and Azure do, with the credentials of the environment."""
 
 from __future__ import annotations
 
