@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from modelward_api import csv_errors
-from modelward_api.resources.data import Data, Dialect, Source
+from modelward_api.resources.data import Data, DataColumn, Dialect, SiteColumn, Source
 from modelward_api.resources.reasons import Reason
 from modelward_training.data.declaration import check
 from modelward_training.data.parts import Part, Parts
@@ -108,7 +108,7 @@ def _numbers(data: Data) -> set[str]:
     """Return the names in the data of what can be read as a number at once, at all sites."""
     textual, found = set(), set()
     declared = {column.name: column for column in data.columns}
-    recorded = [(column, column) for column in data.columns]
+    recorded: list[tuple[DataColumn, DataColumn | SiteColumn]] = [(column, column) for column in data.columns]
     recorded += [(declared[c.name], c) for site in data.sites for c in site.columns if c.name in declared]
     for column, recording in recorded:
         name = recording.source or column.source or column.name
