@@ -1,4 +1,4 @@
-"""Cloud buckets, with the credentials of the environment: one server speaks as S3 and Google do, one as Azure."""
+"""Buckets of clouds: servers that list and serve as S3, Google and Azure do, with the credentials of the environment."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_the_digest_is_that_of_the_rows(known):
         ("SELECT nobody FROM stays", "a column that the database does not have"),
         ("SELECT age FROM nobody", "a table that the database does not have"),
         ("SELECT age FROM hidden", "grant SELECT"),
-        ("SELEKT 'secret value'", "SQLSTATE 42601"),
+        ("SELECTED 'secret value'", "SQLSTATE 42601"),
         ("SELECT 1 / 0 AS age", "SQLSTATE 22012"),
     ],
 )

@@ -109,11 +109,11 @@ def _from_text(raw: Raw, way: Way, prefix: str) -> Cell:
         return Cell(tuple(stages), pl.col(number), {**rules, "kind": value.is_not_null() & pl.col(number).is_null()})
     if way.censored is None:
         stages += [{number: numbers.number(value, raw.dialect)}]
-        return _converted(way, stages, value.is_not_null(), pl.col(number), rules)
+        return _converted(way, stages, value.is_not_null(), pl.col(number), rules, prefix)
     sign, rest = f"{prefix}sign", f"{prefix}rest"
     stages += [{sign: value.str.extract(r"^([<>≤≥])", 1), rest: value.str.replace(numbers.SIGN, "")}]
     stages += [{number: numbers.number(pl.col(rest), raw.dialect)}]
-    return _converted(way, stages, value.is_not_null(), pl.col(number), rules, pl.col(sign))
+    return _converted(way, stages, value.is_not_null(), pl.col(number), rules, prefix, pl.col(sign))
 
 
 def _measured(raw: Raw, way: Way, prefix: str) -> Cell:
@@ -121,7 +121,7 @@ def _measured(raw: Raw, way: Way, prefix: str) -> Cell:
     number, codes = f"{prefix}number", [code for code in map(_as_number, way.missing) if code is not None]
     column = pl.col(raw.name).cast(pl.Float64)
     present = column if not codes else pl.when(~column.is_in(codes)).then(column)
-    return _converted(way, [{number: present}], pl.col(number).is_not_null(), pl.col(number), {})
+    return _converted(way, [{number: present}], pl.col(number).is_not_null(), pl.col(number), {}, prefix)
 
 
 def _flagged(raw: Raw, way: Way, prefix: str) -> Cell:
@@ -146,16 +146,19 @@ def _converted(
     present: pl.Expr,
     number: pl.Expr,
     rules: dict[str, pl.Expr],
+    prefix: str,
     sign: pl.Expr | None = None,
 ) -> Cell:
     """Check the kind, apply the sign of a censored value, then the unit."""
-    wrong = numbers.is_wrong(present, number, is_whole=way.column.kind == "integer")
-    rules["kind"] = wrong
-    value: pl.Expr = pl.when(~wrong).then(number)
+    is_right = f"{prefix}right"
+    stages = [*stages, {is_right: numbers.is_right(number, is_whole=way.column.kind == "integer")}]
+    right = pl.col(is_right)
+    rules["kind"] = present & ~right
+    value: pl.Expr = pl.when(right).then(number)
     if sign is not None:
-        rules["censored"] = sign.is_not_null() & ~wrong
+        rules["censored"] = sign.is_not_null() & right
         if way.censored == "missing":
-            value = pl.when(~wrong & sign.is_null()).then(number)
+            value = pl.when(right & sign.is_null()).then(number)
         if way.censored == "half":
             value = pl.when(sign.is_in(["<", "≤"])).then(value / 2).otherwise(value)
     if way.conversion != IDENTITY:

@@ -36,7 +36,7 @@ def boolean(text: pl.Expr) -> pl.Expr:
     return text.str.to_lowercase().replace_strict(BOOLEANS, default=None, return_dtype=pl.Float64)
 
 
-def is_wrong(present: pl.Expr, value: pl.Expr, *, is_whole: bool) -> pl.Expr:
-    """Return whether a present value is not a finite number, or not an integer where it must be."""
-    wrong = present & (value.is_null() | ~value.is_finite())
-    return (wrong | (value != value.round())).fill_null(value=False) if is_whole else wrong.fill_null(value=False)
+def is_right(value: pl.Expr, *, is_whole: bool) -> pl.Expr:
+    """Return whether a value is a finite number, and an integer where it must be; false where it is null."""
+    finite = value.is_finite()
+    return ((finite & (value == value.round())) if is_whole else finite).fill_null(value=False)

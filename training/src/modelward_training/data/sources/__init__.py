@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from modelward_api import csv_errors
-from modelward_api.resources.data import Data, Source
+from modelward_api.resources.data import Data, DataColumn, Dialect, SiteColumn, Source
 from modelward_api.resources.reasons import Reason
 from modelward_training.data.declaration import check
 from modelward_training.data.parts import Part, Parts
@@ -35,7 +36,7 @@ def read(data: Data, store: str | None) -> Parts:
     _folders.append(tempfile.TemporaryDirectory(prefix="modelward-"))
     folder = Path(_folders[-1].name)
     digest, parts, notes = hashlib.sha256(), list[Part](), list[str]()
-    wanted = _wanted(data)
+    wanted, numbers = _wanted(data), _numbers(data)
     for index, source in enumerate(data.sources):
         if source.sql is not None:
             path, hashed = sql.rows(source.sql, index, folder)
@@ -44,7 +45,7 @@ def read(data: Data, store: str | None) -> Parts:
             continue
         for file in files.find(source, index, store):
             spool = Spool(file, folder, len(parts))
-            part, told = _part(spool, source, index, wanted)
+            part, told = _part(spool, source, index, wanted, numbers)
             parts.append(part)
             notes += told
             digest.update(spool.digest.digest())
@@ -57,7 +58,9 @@ def _wanted(data: Data) -> set[str]:
     return names | {column.source or column.name for site in data.sites for column in site.columns}
 
 
-def _part(spool: Spool, source: Source, index: int, wanted: Collection[str]) -> tuple[Part, list[str]]:
+def _part(
+    spool: Spool, source: Source, index: int, wanted: Collection[str], numbers: Collection[str]
+) -> tuple[Part, list[str]]:
     file = spool.file
     try:
         if source.format == "parquet":
@@ -76,7 +79,52 @@ def _part(spool: Spool, source: Source, index: int, wanted: Collection[str]) -> 
         raise InvalidInputError(Reason.UNREADABLE_FILE, f"{file.where}: {error}", file.field) from None
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _unreadable(file, source, index, error) from None
-    return Part(index, source, found.names, found.frame, file.where, found.is_trimmed), _notes(found, file)
+    frame = _kept(spool, found, wanted, numbers if _is_plain(source.dialect) else set())
+    return Part(index, source, found.names, frame, file.where, found.is_trimmed), _notes(found, file)
+
+
+def _kept(spool: Spool, found: delimited.Scan, wanted: Collection[str], numbers: Collection[str]) -> pl.LazyFrame:
+    """Return the wanted columns of a CSV file, kept as Parquet if there is room: later steps read them several times.
+
+    Numbers are read as such, and as text if one of them is something else, which must be told apart from a missing value.
+    """
+    target = spool.target.with_suffix(".parquet")
+    places = [str(place) for place, name in enumerate(found.names) if name in wanted]
+    if not places or not spool.has_room(2 * found.path.stat().st_size):
+        return found.frame().select(places)
+    try:
+        found.frame(numbers).select(places).sink_parquet(target, compression="uncompressed", statistics=False)
+    except pl.exceptions.ComputeError:
+        found.frame().select(places).sink_parquet(target, compression="uncompressed", statistics=False)
+    spool.drop()
+    return pl.scan_parquet(target)
+
+
+def _is_plain(dialect: Dialect) -> bool:
+    return dialect.decimal == "." and dialect.thousands is None
+
+
+def _numbers(data: Data) -> set[str]:
+    """Return the names in the data of what can be read as a number at once, at all sites."""
+    textual, found = set(), set()
+    declared = {column.name: column for column in data.columns}
+    recorded: list[tuple[DataColumn, DataColumn | SiteColumn]] = [(column, column) for column in data.columns]
+    recorded += [(declared[c.name], c) for site in data.sites for c in site.columns if c.name in declared]
+    for column, recording in recorded:
+        name = recording.source or column.source or column.name
+        has_text = bool(recording.values or recording.values_from or recording.censored)
+        codes = recording.missing_values or ()
+        if column.kind not in ("numeric", "integer") or has_text or not all(map(_is_number, codes)):
+            textual |= {name, column.source or column.name}
+        found.add(name)
+    return found - textual
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text)) and "_" not in text
+    except ValueError:
+        return False
 
 
 def _unreadable(file: File, source: Source, index: int, error: Exception) -> InvalidInputError:

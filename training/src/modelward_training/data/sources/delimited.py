@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from modelward_training.data.sources.structure import RaggedError, Structure
 
 CANDIDATES = (",", ";", "\t", "|")
 MAX_COLUMNS = 16_384
+_PLACE = "\x00place"
 NAMES = {",": "','", **SEPARATORS}
 
 
@@ -29,13 +31,38 @@ class Scan:
 
     path: Path
     names: tuple[str, ...]
-    frame: pl.LazyFrame
-    """Text by column, called 0, 1, 2 and so on; as written, or null where nothing is."""
+    marks: tuple[str, str]
+    """Separator and quote."""
+    skipped: int
+    """Number of lines before the first record of values."""
+    blank: list[int]
+    """Which records are empty lines."""
     is_trimmed: bool
+    """Whether no text has spaces around it."""
     separator: str | None
     """The separator, if it was recognised and is not a comma."""
     encoding: str | None
     """The encoding, if a mark told it."""
+
+    def frame(self, numbers: Collection[str] = ()) -> pl.LazyFrame:
+        """Return the columns, called 0, 1, 2 and so on: text as written, or Float64 for those of the given names.
+
+        Null is where nothing is written. Collecting fails if a number is anything else.
+        """
+        kinds = {str(place): pl.Float64() if name in numbers else pl.String() for place, name in enumerate(self.names)}
+        frame = pl.scan_csv(
+            self.path,
+            has_header=False,
+            skip_lines=self.skipped,
+            separator=self.marks[0],
+            quote_char=self.marks[1],
+            missing_columns="insert",  # or an empty line after the header would be taken for a record of one field
+            schema=kinds,
+        )
+        if not self.blank:
+            return frame
+        is_blank = pl.col(_PLACE).is_in(pl.Series(self.blank, dtype=pl.UInt32).implode())
+        return frame.with_row_index(_PLACE).filter(~is_blank).drop(_PLACE)
 
 
 def scan(spool: Spool, dialect: Dialect) -> Scan:
@@ -58,22 +85,11 @@ def scan(spool: Spool, dialect: Dialect) -> Scan:
         structure.finish()
     except RaggedError as error:
         raise MalformedError(_ragged(error, begin.separator, dialect)) from None
-    frame = pl.scan_csv(
-        path,
-        has_header=False,
-        skip_lines=begin.lines if dialect.header else 0,
-        separator=begin.separator,
-        quote_char=dialect.quote,
-        missing_columns="insert",  # or an empty line after the header would be taken for a record of one field
-        schema={str(place): pl.String for place in range(len(begin.fields))},
-    )
-    if structure.blank:
-        place = "\x00place"
-        frame = frame.with_row_index(place)
-        frame = frame.filter(~pl.col(place).is_in(pl.Series(structure.blank, dtype=pl.UInt32).implode())).drop(place)
     names = tuple(begin.fields) if dialect.header else tuple(map(str, range(1, len(begin.fields) + 1)))
     recognised = begin.separator if dialect.separator is None and begin.separator != "," else None
-    return Scan(path, names, frame, not structure.may_have_spaces, recognised, encoding)
+    skipped = begin.lines if dialect.header else 0
+    marks = (begin.separator, dialect.quote)
+    return Scan(path, names, marks, skipped, structure.blank, not structure.may_have_spaces, recognised, encoding)
 
 
 @dataclass(frozen=True, slots=True)

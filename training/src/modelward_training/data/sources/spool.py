@@ -89,10 +89,19 @@ class Spool:
         with self.target.open("wb") as target:
             for block in self.blocks:
                 check(block)
-                if shutil.disk_usage(self.target.parent).free < MIN_FREE + len(block):
+                if not self.has_room(len(block)):
                     raise self._no_room()
                 target.write(block)
         return self.target
+
+    def has_room(self, size: int) -> bool:
+        """Return whether so many bytes fit into the temporary folder."""
+        return shutil.disk_usage(self.target.parent).free >= MIN_FREE + size
+
+    def drop(self) -> None:
+        """Remove the content, which is kept in another form."""
+        if self.is_copied:
+            self.target.unlink()
 
     def _no_room(self) -> InvalidInputError:
         message = (
