@@ -122,6 +122,24 @@ def subgroups(*declared, allowed=None):
     return training(change)
 
 
+def features(**declared):
+    """A training with these features, and with a second number."""
+
+    def change(spec):
+        spec["data"]["columns"].append({"name": "creatinine", "kind": "numeric", "nullable": True})
+        spec["features"] = declared
+
+    return training(change)
+
+
+def prepare(name, **fields):
+    return features(preparation=[{"column": name, **fields}])
+
+
+def derive(kind, *columns, **fields):
+    return features(derived=[{"name": "d", "type": kind, "columns": columns, **fields}])
+
+
 STEPS = {"steps": [{"weight": 50}, {"weight": 10}]}
 TWICE = {"steps": [{"weight": 50}, {"weight": 50}]}
 GREEDY = {"resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": "512Mi"}}}
@@ -411,6 +429,75 @@ REFUSED = {
         "spec.keepColumns: must not contain score, decision or version",
     ),
     "a column kept twice": (batch(keepColumns=["id", "id"]), "Duplicate"),
+    "a preparation of no feature": (prepare("outcome"), "spec.features.preparation[].column: must be declared"),
+    "a preparation twice": (features(preparation=[{"column": "age"}] * 2), "Duplicate"),
+    "an order of numbers": (
+        prepare("age", encoding="ordinal", order=["1"]),
+        "spec.features.preparation[].encoding: ordinal and target need a column with kind: categorical",
+    ),
+    "rare numbers": (prepare("age", minRows=5), "spec.features.preparation[].minRows: needs a column"),
+    "rare places": (
+        prepare("sex", minRows=5, encoding="target"),
+        "spec.features.preparation[].minRows: needs encoding",
+    ),
+    "the mean of categories": (prepare("sex", impute="mean"), "spec.features.preparation[].impute: median and mean"),
+    "a fill without constant": (
+        prepare("age", impute="mean", fill="1"),
+        "spec.features.preparation[].fill: must be set with impute: constant",
+    ),
+    "constant without a fill": (
+        prepare("age", impute="constant"),
+        "spec.features.preparation[].fill: must be set with impute: constant",
+    ),
+    "an order without ordinal": (
+        prepare("sex", order=["f", "m"]),
+        "spec.features.preparation[].order: must be set with encoding: ordinal",
+    ),
+    "ordinal without an order": (
+        prepare("sex", encoding="ordinal"),
+        "spec.features.preparation[].order: must be set with encoding: ordinal",
+    ),
+    "a place twice": (
+        prepare("sex", encoding="ordinal", order=["f", "m", "f"]),
+        "Duplicate",
+    ),
+    "a ratio to nothing": (derive("ratio", "age", "nobody"), "spec.features.derived[].columns: must be declared"),
+    "a ratio of one column": (derive("ratio", "age"), "spec.features.derived[].columns: must be two for ratio"),
+    "a logarithm of two columns": (derive("log", "age", "creatinine"), "spec.features.derived[].columns: must be two"),
+    "a column over itself": (derive("ratio", "age", "age"), "spec.features.derived[].columns: must be two different"),
+    "a logarithm of categories": (derive("log", "sex"), "spec.features.derived[].columns: must not be categorical"),
+    "an interaction of numbers": (
+        derive("interaction", "age", "creatinine"),
+        "spec.features.derived[].type: interaction needs a categorical column",
+    ),
+    "a power of nothing": (derive("power", "age"), "spec.features.derived[].exponent: must be set for type: power"),
+    "an exponent of a logarithm": (
+        derive("log", "age", exponent=2),
+        "spec.features.derived[].exponent: must be set for type: power",
+    ),
+    "a clip without limits": (derive("clip", "age"), "spec.features.derived[]: minimum, maximum or both must be set"),
+    "limits of a logarithm": (derive("log", "age", minimum=1), "spec.features.derived[]: minimum, maximum or both"),
+    "limits the wrong way round": (
+        derive("clip", "age", minimum=9, maximum=1),
+        "spec.features.derived[].minimum: must be less than maximum",
+    ),
+    "bins without edges": (derive("bins", "age"), "spec.features.derived[].edges: must be at least 1"),
+    "a spline with two knots": (
+        derive("spline", "age", edges=[1, 2]),
+        "spec.features.derived[].edges: must be at least 1",
+    ),
+    "edges of a logarithm": (derive("log", "age", edges=[1]), "spec.features.derived[].edges: must be at least 1"),
+    "edges that fall": (derive("bins", "age", edges=[2, 1]), "spec.features.derived[].edges: must increase"),
+    "an edge twice": (derive("bins", "age", edges=[1, 1]), "spec.features.derived[].edges: must increase"),
+    "a derived feature called as a column": (
+        features(derived=[{"name": "sex", "type": "log", "columns": ["age"]}]),
+        "spec.features.derived[].name: must not be the name of a column",
+    ),
+    "a derived feature twice": (
+        features(derived=[{"name": "d", "type": "log", "columns": ["age"]}] * 2),
+        "Duplicate",
+    ),
+    "an omitted column without use": (features(omit=["age"]), "spec.features.omit: must be columns that a derived"),
     "more shards than there may be": (batch(shards=1001), "spec.shards"),
     "an unknown fate of invalid rows": (batch(onInvalidRow="guess"), "spec.onInvalidRow"),
     "a batch without time": (batch(activeDeadline="0s"), "spec.activeDeadline: must be at least 1s"),
@@ -502,6 +589,27 @@ def test_as_many_subgroups_are_accepted_as_are_counted(api):
 def test_a_split_by_declared_sites_in_three_parts_is_accepted(control_plane):
     site = {"role": "site", "kind": "categorical", "allowedValues": ["a", "b"]}
     document = splitting(site, method="site", testSites=["b"], calibrationFraction=0.2)
+    control_plane.kubectl("create", "--dry-run=server", "--validate=strict", "--filename", "-", document=document)
+
+
+def test_features_of_all_types_are_accepted(control_plane):
+    kinds = {
+        "ratio": ({}, "age", "creatinine"),
+        "interaction": ({}, "sex", "age"),
+        "log": ({}, "age"),
+        "power": ({"exponent": -0.5}, "age"),
+        "clip": ({"maximum": 90}, "age"),
+        "bins": ({"edges": [40, 65]}, "age"),
+        "spline": ({"edges": [40, 60, 80]}, "age"),
+    }
+    document = features(
+        derived=[{"name": f"d.{kind}", "type": kind, "columns": of, **f} for kind, (f, *of) in kinds.items()],
+        preparation=[
+            {"column": "creatinine", "impute": "constant", "fill": "1.1", "indicator": True},
+            {"column": "sex", "encoding": "ordinal", "order": ["f", "m"]},
+        ],
+        omit=["age"],
+    )
     control_plane.kubectl("create", "--dry-run=server", "--validate=strict", "--filename", "-", document=document)
 
 

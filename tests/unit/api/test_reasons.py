@@ -32,7 +32,9 @@ KUBERNETES = {
     "True", "Utilization", "Warning",
 }  # fmt: skip
 LIBRARIES = {
-    "Add", "CPUExecutionProvider", "Clip", "Concat", "Gather", "Gemm", "MatMul", "Max", "Min", "Mul", "Sigmoid", "Sub",
+    "Abs", "Add", "And", "CPUExecutionProvider", "Cast", "Clip", "Concat", "Div", "Flatten", "Gather", "Gemm", "Greater",
+    "GreaterOrEqual", "Identity", "Imputer", "IsNaN", "LabelEncoder", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Min", "Mul",
+    "Pow", "Sigmoid", "Squeeze", "Sub", "TreeEnsemble", "Unsqueeze", "Where",
     "CredentialsProvider", "InvalidCertificate", "MissingCredentials", "MissingToken", "PermissionDeniedError",
     "UnauthenticatedError", "EdDSA", "Accept", "Authorization", "Expect", "Error", "Request", "Response",
 }  # fmt: skip

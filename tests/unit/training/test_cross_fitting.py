@@ -92,7 +92,7 @@ def test_rows_that_only_calibration_uses_take_the_place_of_cross_fitted_ones(cal
     pipeline = fitting.fit(fitting.build(estimator, train, 0), estimator, train)
     margins = fitting.cross_fit(pipeline, estimator, train, 0)
     fitted = fitting.calibrate(pipeline, margins, estimator, train, held_out)
-    expected = CALIBRATIONS[calibration](pipeline.decision_function(held_out.matrix()), held_out.label)
+    expected = CALIBRATIONS[calibration](pipeline.decision_function(held_out.rows()), held_out.label)
     at = np.linspace(-3, 3, 50)
     assert fitted.calibrator(at) == pytest.approx(expected(at))
     assert fitted.calibrator(at) != pytest.approx(fitting.calibrate(pipeline, margins, estimator, train).calibrator(at))

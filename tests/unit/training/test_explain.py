@@ -75,7 +75,7 @@ def test_contributions_add_up_to_the_margin_and_through_the_link_to_the_onnx_sco
     assert document.report.max_abs_difference <= 1e-4
     found = explained(document, graph, test)
     margin = found.base + found.contributions.sum(axis=1)
-    assert margin == pytest.approx(trained.pipeline.decision_function(test.matrix()), abs=1e-6)
+    assert margin == pytest.approx(trained.pipeline.decision_function(test.rows()), abs=1e-6)
     assert linked(document.link, margin) == pytest.approx(graph(test.columns), abs=1e-4)
 
 
@@ -83,7 +83,7 @@ def test_a_linear_base_is_the_mean_margin_of_the_training_rows():
     data, trained = usual("logistic-regression")
     document, _, graph = made(trained, data, data)
     found = explained(document, graph, data)
-    assert found.base == pytest.approx(trained.pipeline.decision_function(data.matrix()).mean())
+    assert found.base == pytest.approx(trained.pipeline.decision_function(data.rows()).mean())
     assert found.contributions.mean(axis=0) == pytest.approx(np.zeros(len(COLUMNS)), abs=1e-5)
 
 
@@ -91,8 +91,8 @@ def test_linear_contributions_are_the_coefficients_of_what_the_column_is_encoded
     data, trained = usual("logistic-regression")
     document, _, graph = made(trained, data, data)
     encoder, estimator = trained.pipeline[0], trained.pipeline[-1]
-    encoded = encoder.transform(data.matrix())
-    terms = estimator.coef_[0] * (encoded - encoder.transform(data.matrix()).mean(axis=0))
+    encoded = encoder.transform(data.rows())
+    terms = estimator.coef_[0] * (encoded - encoder.transform(data.rows()).mean(axis=0))
     width = [1, 1, 1, 1, 3, 4]  # sex and smoking: their categories and the missing one
     summed = np.add.reduceat(terms, np.cumsum([0, *width[:-1]]), axis=1)
     assert explained(document, graph, data).contributions == pytest.approx(summed, abs=1e-5)
@@ -106,7 +106,7 @@ def test_trees_over_numbers_are_explained_as_by_the_shap_library(depth):
     trained = fitted(data, max_depth=depth)
     document, _, graph = made(trained, data, test)
     theirs = shap.TreeExplainer(trained.pipeline[-1], feature_perturbation="tree_path_dependent")
-    encoded = trained.pipeline[0].transform(test.matrix())
+    encoded = trained.pipeline[0].transform(test.rows())
     ours = explained(document, graph, test)
     assert ours.base == pytest.approx(float(np.ravel(theirs.expected_value)[0]), abs=1e-6)
     assert np.abs(ours.contributions - theirs.shap_values(encoded)).max() <= 1e-6
@@ -149,7 +149,7 @@ def test_trees_over_categories_are_explained_as_the_definition_says_with_columns
     test.columns["smoking"][:3] = ["", "never seen", "c"]
     test.columns["glucose"][:2] = np.nan
     owner = np.array([0, 1, 2, 3, 4, 4, 4, 5, 5, 5, 5])
-    encoded = trained.pipeline[0].transform(test.matrix())
+    encoded = trained.pipeline[0].transform(test.rows())
     ours = explained(document, graph, test).contributions
     for row, found in zip(encoded, ours, strict=True):
         exact = shapley(len(COLUMNS), lambda known, row=row: expected(trained, row, known, owner))
@@ -180,7 +180,7 @@ def test_a_family_without_an_exact_explainer_is_sampled_with_an_honest_standard_
     data, test = patients(columns=columns), patients(6, columns, seed=4)
     family = SupportVectorFamily()
     steps = [("features", encoder(data, scale=True)), ("estimator", family.build({"gamma": 0.01}, "none", 0))]
-    trained = FittedModel(family, Pipeline(steps).fit(data.matrix(), data.label), Sigmoid())
+    trained = FittedModel(family, Pipeline(steps).fit(data.rows(), data.label), Sigmoid())
     document, warnings, graph = made(trained, data, test)
     assert (warnings, document.model.method) == ((), "sampled")
     assert len({*document.model.background["age"]}) > 3

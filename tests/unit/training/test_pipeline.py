@@ -76,6 +76,17 @@ def trained(tmp_path_factory):
     return lambda wanted=None: once((wanted or spec()).model_dump_json())
 
 
+FEATURES = {
+    "preparation": [
+        {"column": "smstat", "encoding": "target", "indicator": True},
+        {"column": "premi", "impute": "most-frequent"},
+    ],
+    "derived": [
+        {"name": "age.curve", "type": "spline", "columns": ["age"], "edges": [40, 55, 65]},
+        {"name": "age.log", "type": "log", "columns": ["age"]},
+        {"name": "age.sex", "type": "interaction", "columns": ["sex", "age"]},
+    ],
+}
 ESTIMATORS = {
     "logistic regression, sigmoid": {},
     "logistic regression, isotonic": {"estimator__calibration": "isotonic"},
@@ -83,14 +94,19 @@ ESTIMATORS = {
     "boosted trees": {"estimator__algorithm": "gradient-boosting", "estimator__calibration": "none"},
     "boosted trees, isotonic": {"estimator__algorithm": "gradient-boosting", "estimator__calibration": "isotonic"},
     "split by time": {"split": {"method": "time", "testFrom": "86"}},
+    "derived features": {"features": FEATURES},
+    "derived features of one column, boosted": {
+        "features": {**FEATURES, "derived": FEATURES["derived"][:2]},
+        "estimator__algorithm": "gradient-boosting",
+    },
 }
-ALWAYS = ("logistic regression, sigmoid", "boosted trees, isotonic")
+ALWAYS = ("logistic regression, sigmoid", "boosted trees, isotonic", "derived features")
 
 
 @pytest.mark.parametrize("changes", cases(ESTIMATORS, ALWAYS))
 def test_onnx_gives_what_scikit_learn_gives(trained, changes):
     outcome, _ = trained(spec(**changes))
-    assert outcome.parity_max_abs_difference <= 1e-5
+    assert outcome.parity_max_abs_difference <= 1e-6
     metrics = {m.name: m for m in outcome.metrics}
     assert metrics["auroc"].lower < metrics["auroc"].estimate < metrics["auroc"].upper
     assert metrics["auroc"].estimate > 0.6

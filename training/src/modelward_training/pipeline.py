@@ -142,7 +142,8 @@ def train(
     parts = prepare(spec, store, progress, facts, now)
     training, test = parts.training, parts.test
     with progress.step("fit", f"{spec.estimator.algorithm} on {len(training)} rows"):
-        fitted = fitting.fit(fitting.build(spec.estimator, training, seed), spec.estimator, training)
+        unfitted = fitting.build(spec.estimator, training, seed, spec.features)
+        fitted = fitting.fit(unfitted, spec.estimator, training)
     with progress.step("calibrate", spec.estimator.calibration):
         margins = fitting.cross_fit(fitted, spec.estimator, training, seed)
         model = fitting.calibrate(fitted, margins, spec.estimator, training, parts.calibration)

@@ -16,7 +16,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from modelward_api.bundle.documents import Explainer, LinearExplainer, SampledExplainer, ScoreLink, TreeExplainer
+from modelward_api.bundle import curves
+from modelward_api.bundle.documents import (
+    Explainer,
+    LinearExplainer,
+    LinearPart,
+    LinearTerm,
+    SampledExplainer,
+    ScoreLink,
+    TreeExplainer,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -91,12 +100,27 @@ class LinearAttributor:
         parts = []
         for name, term in self._terms:
             if term.categories:
-                added = np.array([*term.categories.values(), term.other])
-                parts.append(added[_codes(columns[name], tuple(term.categories))])
+                each = np.array([*term.categories.values(), term.other])
+                parts.append(each[_codes(columns[name], tuple(term.categories))])
             else:
-                x = _numbers(columns[name])
-                parts.append(np.where(np.isnan(x), term.missing, term.weight * (x - term.centre)))
+                parts.append(added(term, columns[name]))
         return Attribution(self._base, np.column_stack(parts))
+
+
+def added(term: LinearTerm, values: NDArray[Any]) -> Floats:
+    """What a column of numbers adds to the margin, [n]."""
+    x = _numbers(values)
+    total: Floats = term.weight * (x - term.centre) + term.offset
+    for part in term.parts:
+        total = total + _part(part, x)
+    return np.where(np.isnan(x), term.missing, total)
+
+
+def _part(part: LinearPart, x: Floats) -> Floats:
+    """What a derived feature of one column adds, [n]."""
+    values = curves.evaluate(part.feature, x.astype(np.float32)).astype(np.float64)
+    weighted: Floats = np.where(np.isnan(values), part.undefined, values) @ np.array(part.weights)
+    return weighted
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from modelward_api.base import Digest, Document, Fraction, Name, SemVer
 from modelward_api.resources.columns import Column, UnitConversion
+from modelward_api.resources.features import Derived
 from modelward_api.resources.reasons import Reason
 
 MAX_STRATA = 32
@@ -190,7 +191,7 @@ class Evaluation(Document):
 
 
 class ParityReport(Document):
-    """Comparison of the ONNX graph with scikit-learn on the whole test set."""
+    """Comparison of the ONNX graph with scikit-learn on the test rows and on rows made to tell them apart."""
 
     rows: int
     max_abs_difference: float
@@ -207,15 +208,26 @@ class Golden(Document):
     tolerance: float = 1e-5
 
 
+class LinearPart(Document):
+    """What a derived feature of one column adds: its outputs times the weights, or times ``undefined`` where it has none."""
+
+    feature: Derived
+    weights: tuple[float, ...]
+    undefined: float = 0.0
+    """What is imputed for an undefined result, such as the logarithm of -1."""
+
+
 class LinearTerm(Document):
     """A column's contribution to the margin of a linear model, minus its mean over the training rows.
 
-    A number x adds weight (x - centre), and a missing number adds ``missing``; both include imputation and scaling. A category
-    adds its value in ``categories``, where the empty text means missing. An unknown category adds ``other``.
+    A number x adds weight (x - centre) + offset and its parts, and a missing number adds ``missing``; all include imputation and
+    scaling. A category adds its value in ``categories``, where the empty text means missing. An unknown category adds ``other``.
     """
 
     weight: float = 0.0
     centre: float = 0.0
+    offset: float = 0.0
+    parts: tuple[LinearPart, ...] = ()
     missing: float = 0.0
     categories: dict[str, float] = {}
     other: float = 0.0

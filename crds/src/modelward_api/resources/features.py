@@ -9,6 +9,7 @@ from pydantic import Field
 from modelward_api.base import Document
 
 ColumnName = Annotated[str, Field(max_length=63)]
+DerivedType = Literal["ratio", "difference", "product", "interaction", "log", "power", "clip", "bins", "spline"]
 
 
 class Preparation(Document):
@@ -18,87 +19,90 @@ class Preparation(Document):
     impute: Annotated[
         Literal["median", "mean", "most-frequent", "constant"] | None,
         Field(
-            description="What replaces a missing value, learned from the training rows. Default: median for numbers, a category "
-            "of its own for categories."
+            description="What replaces a missing value, learned from the training rows. Default: the median for numbers and "
+            "for encoding: ordinal; for other categories, missing is a category of its own. median and mean need a number."
         ),
     ] = None
-    fill: Annotated[str | None, Field(description="The value for impute: constant.", max_length=128)] = None
-    indicator: Annotated[bool, Field(description="Whether 'is missing' is an input of its own.")] = False
+    fill: Annotated[
+        str | None,
+        Field(description="Value that replaces a missing one. Needs impute: constant.", max_length=128),
+    ] = None
+    indicator: Annotated[bool, Field(description="Whether 'is missing' is an input of the estimator of its own.")] = (
+        False
+    )
     encoding: Annotated[
         Literal["one-hot", "ordinal", "target"],
         Field(
-            description="How categories become numbers. ordinal: their place in order. target: the shrunken event rate, learned "
-            "out of fold."
+            description="How the categories of a categorical column become numbers. one-hot: an indicator each. ordinal: their "
+            "place in order. target: their event rate in the training rows, shrunken towards the overall rate; the estimator "
+            "is fitted on rates from other rows."
         ),
     ] = "one-hot"
     order: Annotated[
         tuple[Annotated[str, Field(max_length=128)], ...],
-        Field(description="Categories from lowest to highest. Needs encoding: ordinal.", max_length=256),
+        Field(description="All categories from lowest to highest. Needs encoding: ordinal.", max_length=256),
     ] = ()
     min_rows: Annotated[
         int,
-        Field(ge=0, description="Categories with fewer training rows are one category together. 0: none are."),
+        Field(
+            ge=0,
+            description="Categories with fewer training rows, and unknown ones, are one category together. 0: each stands "
+            "alone. Needs encoding: one-hot.",
+        ),
     ] = 0
 
 
 class Derived(Document):
-    """A number computed from one or two feature columns."""
+    """What is computed from one or two feature columns, as one or more inputs of the estimator."""
 
     name: Annotated[
         str,
         Field(
-            description="Name of the result in the model card. Requests do not hold it.",
+            description="Name of the result. Requests do not hold it.",
             pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$",
             max_length=63,
         ),
     ]
     type: Annotated[
-        Literal[
-            "ratio",
-            "difference",
-            "product",
-            "log",
-            "power",
-            "clip",
-            "bins",
-            "spline",
-            "datePart",
-            "elapsed",
-        ],
+        DerivedType,
         Field(
-            description="ratio, difference, product: of the first and second column. log: natural logarithm of 1 + x. power: to "
-            "the exponent. clip: between minimum and maximum. bins: indicators of the pieces between edges. spline: natural "
-            "cubic spline with knots at edges. datePart: part of a timestamp, in UTC. elapsed: time from the first column to the "
-            "second, in hours."
+            description="ratio, difference, product: of the first and second column. interaction: indicators of the categories "
+            "of one column, times a number or the indicators of another. log: natural logarithm of 1 + x. power: x to the "
+            "exponent. clip: x between minimum and maximum. bins: indicators of the pieces between edges. spline: natural "
+            "cubic spline with knots at edges."
         ),
     ]
     columns: Annotated[
         tuple[ColumnName, ...],
         Field(description="The one or two columns that it is computed from.", min_length=1, max_length=2),
     ]
-    exponent: Annotated[float | None, Field(description="For type: power.")] = None
-    minimum: Annotated[float | None, Field(description="For type: clip.")] = None
-    maximum: Annotated[float | None, Field(description="For type: clip.")] = None
+    exponent: Annotated[float | None, Field(description="Exponent. Needs type: power.")] = None
+    minimum: Annotated[float | None, Field(description="Lower limit. Needs type: clip.")] = None
+    maximum: Annotated[float | None, Field(description="Upper limit. Needs type: clip.")] = None
     edges: Annotated[
-        tuple[float, ...], Field(description="Increasing edges of bins, or knots of a spline.", max_length=16)
+        tuple[float, ...],
+        Field(
+            description="Increasing edges of bins (each piece includes its lower edge), or at least 3 increasing knots of a "
+            "spline.",
+            max_length=16,
+        ),
     ] = ()
-    part: Annotated[Literal["hour", "weekday", "month", "year"] | None, Field(description="For type: datePart.")] = None
 
 
 class Features(Document):
-    """How columns become the model's inputs."""
+    """How columns become the estimator's inputs."""
 
     preparation: Annotated[
-        tuple[Preparation, ...], Field(description="Imputation and encoding by column.", max_length=512)
+        tuple[Preparation, ...], Field(description="Imputation and encoding by column.", max_length=128)
     ] = ()
     derived: Annotated[
         tuple[Derived, ...],
-        Field(description="Numbers that are computed from columns and used beside them.", max_length=64),
+        Field(description="What is computed from columns and used beside them.", max_length=64),
     ] = ()
     omit: Annotated[
         tuple[ColumnName, ...],
         Field(
             description="Feature columns that only derived features use: callers send them, the estimator does not see them.",
-            max_length=512,
+            max_length=128,
         ),
     ] = ()

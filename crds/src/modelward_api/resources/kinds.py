@@ -90,10 +90,13 @@ TRAINING_JOB = Kind(
     {
         "status.conditions": "type",
         "spec.data.columns": "name",
+        "spec.features.preparation": "column",
+        "spec.features.derived": "name",
         "spec.evaluation.subgroups": "column",
         "spec.pod.env": "name",
         "spec.promote.template.serving.pod.env": "name",
     },
+    ("spec.features.preparation[].order", "spec.features.omit"),
 )
 DRIFT_MONITOR = Kind(
     "DriftMonitor",

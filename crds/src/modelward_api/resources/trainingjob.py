@@ -205,7 +205,10 @@ class TrainingJobStatus(Document):
     test_rows: Annotated[int | None, Field(description="Number of test rows.")] = None
     parity: Annotated[
         str | None,
-        Field(description="Largest difference between the ONNX and the scikit-learn scores on the test rows."),
+        Field(
+            description="Largest difference between the ONNX and the scikit-learn scores, on the test rows and on rows with "
+            "extreme values."
+        ),
     ] = None
     warnings: Annotated[tuple[str, ...], Field(description="Findings that a person should review.")] = ()
     findings: Annotated[

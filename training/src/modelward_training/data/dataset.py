@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from modelward_api.resources.columns import Column
+from modelward_training.data.rows import Rows, rows_of
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,9 @@ class Dataset:
             breakdowns=_columns(self.breakdowns).take(rows),
         )
 
-    def matrix(self) -> np.ndarray:
-        """The features as one [n, k] array of objects, in the order of the declaration."""
-        return np.column_stack([self.columns[column.name].astype(object) for column in self.features])
+    def rows(self) -> Rows:
+        """The features as encoders take them, rounded to float32."""
+        return rows_of(self.features, self.columns, self.coded, len(self))
 
     def coded(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return a categorical feature as its different texts [k] and their codes [n]."""

@@ -1,4 +1,4 @@
-"""The interface of an estimator family, and of a fitted model."""
+"""What every estimator family does, and a fitted model of one."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx.compose import add_prefix
 from skl2onnx import convert_sklearn
-from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from skl2onnx.common.data_types import FloatTensorType
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from modelward_api.bundle.documents import LinearExplainer, TreeExplainer
-from modelward_api.names import SCORE
 from modelward_api.resources.columns import Column
 from modelward_training.data.dataset import Dataset
-from modelward_training.estimators.calibration import Calibrator, Constants
+from modelward_training.data.rows import Rows
+from modelward_training.estimators.calibration import Calibrator
+from modelward_training.estimators.graph import OPSET, Graph
 
-OPSET = 18
-MARGIN = "cal_f"
-"""Name of the margin's tensor in every graph."""
+ESTIMATOR = "/estimator/"
+"""Before the names of tensors that skl2onnx chooses."""
 ClassWeight = Literal["none", "balanced"]
 OURS = frozenset({"random_state", "class_weight", "verbose", "n_jobs", "warm_start"})
 """Parameters of scikit-learn that a TrainingJob sets elsewhere, or that change nothing about the model."""
@@ -55,23 +55,31 @@ class Family:
         """Return what the estimator's fit() takes beside rows and labels, [n] each."""
         return {}
 
-    def margin(self, pipeline: Pipeline, rows: np.ndarray) -> np.ndarray:
-        """Return the log-odds of rows [n, k] as float64 [n]."""
+    def margin(self, pipeline: Pipeline, rows: Rows) -> np.ndarray:
+        """Return the log-odds of rows as float64 [n]."""
         margins: np.ndarray = pipeline.decision_function(rows)
         return margins
 
-    def to_onnx(self, pipeline: Pipeline, calibrator: Calibrator, features: tuple[Column, ...]) -> ModelProto:
-        """Return the graph from one [n, 1] input a feature to the output ``score``.
+    def margin_nodes(self, pipeline: Pipeline, calibrator: Calibrator, graph: Graph) -> tuple[str, Calibrator]:
+        """Append the nodes from the graph's inputs to the margin, FP64 [n, 1].
 
-        By default skl2onnx converts the whole pipeline, and its raw scores [-margin, margin] are calibrated.
+        Returns the margin's name and what remains of the calibrator: its affine part may be in the nodes. By default skl2onnx
+        converts the estimator, which may have no rows with missing values, and its raw scores are [-margin, margin].
         """
-        options = {type(pipeline[-1]): {"raw_scores": True, "zipmap": False}}
-        model: ModelProto = convert_sklearn(
-            pipeline, "model", graph_inputs(features), options=options, target_opset=OPSET
-        )
-        select = helper.make_node("Gather", [model.graph.output[1].name, "cal_positive"], [MARGIN], axis=1)
-        finish_graph(model.graph, [select], {"cal_positive": np.array([1], dtype=np.int64)}, calibrator)
-        return model
+        encoder, estimator = pipeline[0], pipeline[-1]
+        encoded = encoder.to_onnx(graph)
+        if self.needs_scaling:
+            centred = graph.add("Sub", graph.double(encoded), graph.constant(encoder.mean_))
+            encoded = graph.float(graph.add("Div", centred, graph.constant(encoder.deviation_)))
+        given = [("encoded", FloatTensorType([None, len(encoder.outputs_)]))]
+        options = {type(estimator): {"raw_scores": True, "zipmap": False}}
+        converted = convert_sklearn(estimator, "estimator", given, options=options, target_opset=OPSET)
+        _, raw_scores = graph.include(add_prefix(converted, ESTIMATOR), encoded)
+        return graph.double(graph.select(raw_scores, [1])), calibrator
+
+    def edges(self, pipeline: Pipeline) -> dict[int, list[float]]:
+        """By index of a feature: values at which the estimator's answer jumps."""
+        return {}
 
     def explainer(self, pipeline: Pipeline, data: Dataset) -> LinearExplainer | TreeExplainer | None:
         """Return an exact explainer of the margin, made from the training rows; None: sample instead."""
@@ -92,9 +100,16 @@ class FittedModel:
         params: dict[str, Any] = self.pipeline[-1].get_params()
         return params
 
+    @property
+    def edges(self) -> dict[int, list[float]]:
+        """By index of a feature: values at which the model's answer may jump or bend."""
+        of_encoder, of_family = self.pipeline[0].edges(), self.family.edges(self.pipeline)
+        return {i: [*of_encoder.get(i, ()), *of_family.get(i, ())] for i in {*of_encoder, *of_family}}
+
     def margin(self, data: Dataset) -> np.ndarray:
         """Return the log-odds before calibration, [n] of float64."""
-        return self.family.margin(self.pipeline, data.matrix())
+        with np.errstate(invalid="ignore"):  # scikit-learn adds numbers up to find infinities among them
+            return self.family.margin(self.pipeline, data.rows())
 
     def predict(self, data: Dataset) -> np.ndarray:
         """Return P(positive), [n] of float64."""
@@ -102,27 +117,7 @@ class FittedModel:
 
     def to_onnx(self, features: tuple[Column, ...]) -> bytes:
         """Return the graph: one [n, 1] input a feature, one output ``score``, FP32 [n, 1]."""
-        model = self.family.to_onnx(self.pipeline, self.calibrator, features)
-        # skl2onnx lists them in the order of a set, which differs from process to process and would change the digest.
-        opsets = sorted(model.opset_import, key=lambda opset: str(opset.domain))
-        del model.opset_import[:]
-        model.opset_import.extend(opsets)
-        graph: bytes = model.SerializeToString()
-        return graph
-
-
-def graph_inputs(features: tuple[Column, ...]) -> list[tuple[str, object]]:
-    """The graph's inputs as skl2onnx takes them: text for categorical columns, FP32 for all others."""
-    return [
-        (column.name, StringTensorType([None, 1]) if column.kind == "categorical" else FloatTensorType([None, 1]))
-        for column in features
-    ]
-
-
-def finish_graph(graph: GraphProto, nodes: list[NodeProto], constants: Constants, calibrator: Calibrator) -> None:
-    """Replace the graph's outputs by ``score``: the nodes compute the margin, and the calibrator turns it into the score."""
-    calibration, more = calibrator.to_onnx(MARGIN)
-    del graph.output[:]
-    graph.node.extend([*nodes, *calibration])
-    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in {**constants, **more}.items())
-    graph.output.append(helper.make_tensor_value_info(SCORE, TensorProto.FLOAT, [None, 1]))
+        graph = Graph(features)
+        margin, calibrator = self.family.margin_nodes(self.pipeline, self.calibrator, graph)
+        content: bytes = graph.model(calibrator.nodes(graph, margin)).SerializeToString()
+        return content

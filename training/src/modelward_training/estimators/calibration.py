@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from onnx import NodeProto, helper
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from modelward_api.bundle.documents import ScoreLink
-from modelward_api.names import SCORE
+from modelward_training.estimators.graph import Graph
 
-Constants = dict[str, np.ndarray]
-"""Initializers of an ONNX graph, by name."""
 MAX_SLOPE = 20.0
 """The most that a probability may rise per unit of log-odds: steeper knots of an isotonic fit are noise, and cost precision."""
 
@@ -36,8 +33,8 @@ class Calibrator(Protocol):
         """Move the affine part into a linear layer in front; returns the new layer and the calibrator that remains."""
         ...
 
-    def to_onnx(self, margin: str) -> tuple[list[NodeProto], Constants]:
-        """Nodes from the named tensor to ``score``, and the constants that they use."""
+    def nodes(self, graph: Graph, margin: str) -> str:
+        """Append the nodes from the named tensor to probabilities, FP64 both, and return the result's name."""
         ...
 
 
@@ -50,7 +47,8 @@ class Sigmoid:
 
     def __call__(self, margins: np.ndarray) -> np.ndarray:
         """Return the probabilities of margins, elementwise."""
-        probabilities: np.ndarray = 1.0 / (1.0 + np.exp(-(self.slope * margins + self.intercept)))
+        with np.errstate(over="ignore"):
+            probabilities: np.ndarray = 1.0 / (1.0 + np.exp(-(self.slope * margins + self.intercept)))
         return probabilities
 
     @property
@@ -62,19 +60,12 @@ class Sigmoid:
         """Scale the layer, so that a plain sigmoid remains."""
         return weights * self.slope, intercept * self.slope + self.intercept, Sigmoid()
 
-    def to_onnx(self, margin: str) -> tuple[list[NodeProto], Constants]:
+    def nodes(self, graph: Graph, margin: str) -> str:
         """One node without calibration, otherwise three."""
         if self == Sigmoid():
-            return [helper.make_node("Sigmoid", [margin], [SCORE])], {}
-        nodes = [
-            helper.make_node("Mul", [margin, "cal_slope"], ["cal_scaled"]),
-            helper.make_node("Add", ["cal_scaled", "cal_intercept"], ["cal_logit"]),
-            helper.make_node("Sigmoid", ["cal_logit"], [SCORE]),
-        ]
-        return nodes, {
-            "cal_slope": np.array([[self.slope]], dtype=np.float32),
-            "cal_intercept": np.array([[self.intercept]], dtype=np.float32),
-        }
+            return graph.add("Sigmoid", margin)
+        scaled = graph.add("Mul", margin, graph.constant(np.array([[self.slope]])))
+        return graph.add("Sigmoid", graph.add("Add", scaled, graph.constant(np.array([[self.intercept]]))))
 
 
 @dataclass(frozen=True)
@@ -98,27 +89,16 @@ class Piecewise:
         """Nothing to move: the function is not affine before its nonlinearity."""
         return weights, intercept, self
 
-    def to_onnx(self, margin: str) -> tuple[list[NodeProto], Constants]:
+    def nodes(self, graph: Graph, margin: str) -> str:
         """values[0] + the sum over the segments of slope * (how far f reaches into the segment)."""
-        widths = np.diff(self.knots)
-        slopes = np.diff(self.values) / widths
-        nodes = [
-            helper.make_node("Sub", [margin, "cal_from"], ["cal_past"]),
-            helper.make_node("Max", ["cal_past", "cal_zero"], ["cal_begun"]),
-            helper.make_node("Min", ["cal_begun", "cal_width"], ["cal_into"]),
-            helper.make_node("MatMul", ["cal_into", "cal_slopes"], ["cal_rise"]),
-            helper.make_node("Add", ["cal_rise", "cal_first"], ["cal_sum"]),
-            helper.make_node("Clip", ["cal_sum", "cal_low", "cal_high"], [SCORE]),
-        ]
-        return nodes, {
-            "cal_from": self.knots[:-1].reshape(1, -1).astype(np.float32),
-            "cal_zero": np.zeros((1, 1), dtype=np.float32),
-            "cal_width": widths.reshape(1, -1).astype(np.float32),
-            "cal_slopes": slopes.reshape(-1, 1).astype(np.float32),
-            "cal_first": np.array([[self.values[0]]], dtype=np.float32),
-            "cal_low": np.array(0, dtype=np.float32),
-            "cal_high": np.array(1, dtype=np.float32),
-        }
+        widths = np.diff(self.knots).reshape(1, -1)
+        slopes = np.diff(self.values).reshape(-1, 1) / widths.T
+        past = graph.add("Sub", margin, graph.constant(self.knots[:-1].reshape(1, -1)))
+        begun = graph.add("Max", past, graph.constant(np.zeros((1, 1))))
+        into = graph.add("Min", begun, graph.constant(widths))
+        rise = graph.add("MatMul", into, graph.constant(slopes))
+        total = graph.add("Add", rise, graph.constant(self.values[:1].reshape(1, 1)))
+        return graph.add("Clip", total, graph.constant(np.array(0.0)), graph.constant(np.array(1.0)))
 
 
 def uncalibrated(margins: np.ndarray, label: np.ndarray) -> Calibrator:

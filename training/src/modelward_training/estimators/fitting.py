@@ -5,26 +5,27 @@ Both are simple enough to be written as ONNX exactly, which the parity check pro
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
+from modelward_api.resources.features import Features
 from modelward_api.resources.reasons import Reason
 from modelward_api.resources.trainingjob import Estimator
 from modelward_training.data.dataset import Dataset
-from modelward_training.data.split import Fold, folds
 from modelward_training.errors import InvalidInputError
 from modelward_training.estimators import FAMILIES
 from modelward_training.estimators.base import FittedModel
 from modelward_training.estimators.calibration import CALIBRATIONS
 from modelward_training.estimators.encoding import encoder
+from modelward_training.estimators.folds import folds
 
-FOLDS = 5
+ENCODER = "features"
 
 
-def build(spec: Estimator, data: Dataset, seed: int) -> Pipeline:
+def build(spec: Estimator, data: Dataset, seed: int, features: Features | None = None) -> Pipeline:
     """Return an unfitted pipeline of encoder and estimator.
 
     Raises:
@@ -36,7 +37,8 @@ def build(spec: Estimator, data: Dataset, seed: int) -> Pipeline:
             message = f"{spec.algorithm} has no parameter {name!r}; it has {', '.join(sorted(family.parameters))}"
             raise InvalidInputError(Reason.UNKNOWN_PARAMETER, message, f"spec.estimator.params.{name}")
     estimator = family.build(spec.params, spec.class_weight, seed)
-    return Pipeline([("features", encoder(data, scale=family.needs_scaling)), ("estimator", estimator)])
+    prepared = encoder(data, scale=family.needs_scaling, features=features, seed=seed)
+    return Pipeline([(ENCODER, prepared), ("estimator", estimator)])
 
 
 def fit(pipeline: Pipeline, spec: Estimator, data: Dataset) -> Pipeline:
@@ -47,7 +49,7 @@ def fit(pipeline: Pipeline, spec: Estimator, data: Dataset) -> Pipeline:
     """
     weights = FAMILIES[spec.algorithm].fit_parameters(spec.class_weight, data.label)
     try:
-        return pipeline.fit(data.matrix(), data.label, **{f"estimator__{n}": w for n, w in weights.items()})
+        return pipeline.fit(data.rows(), data.label, **_parameters(weights, data.group))
     except (ValueError, TypeError) as error:
         if "parameter" not in str(error):
             raise
@@ -64,11 +66,12 @@ def cross_fit(pipeline: Pipeline, spec: Estimator, data: Dataset, seed: int) -> 
     All rows of a group are in one fold. These margins are like those of unseen rows; a model is too sure of the rows that it was
     fitted on.
     """
-    family, rows = FAMILIES[spec.algorithm], data.matrix()
+    family, rows = FAMILIES[spec.algorithm], data.rows()
     weights = family.fit_parameters(spec.class_weight, data.label)
     margins = np.empty(len(data))
-    for train, held_out in _folds(data, seed):
-        parameters = {f"estimator__{name}": values[train] for name, values in weights.items()}
+    for train, held_out in folds(data.label, data.group, seed):
+        group = None if data.group is None else data.group[train]
+        parameters = _parameters({name: values[train] for name, values in weights.items()}, group)
         fitted = clone(pipeline).fit(rows[train], data.label[train], **parameters)
         margins[held_out] = family.margin(fitted, rows[held_out])
     return margins
@@ -88,12 +91,10 @@ def calibrate(
     """
     family, label = FAMILIES[spec.algorithm], data.label
     if held_out is not None:
-        margins, label = family.margin(pipeline, held_out.matrix()), held_out.label
+        margins, label = family.margin(pipeline, held_out.rows()), held_out.label
     return FittedModel(family, pipeline, CALIBRATIONS[spec.calibration](margins, label))
 
 
-def _folds(data: Dataset, seed: int) -> list[Fold]:
-    try:
-        return folds(data, "random", FOLDS, seed)
-    except InvalidInputError:  # fewer patients than folds, or one patient has all events
-        return folds(replace(data, group=None), "random", FOLDS, seed)
+def _parameters(weights: Mapping[str, np.ndarray], group: np.ndarray | None) -> dict[str, np.ndarray | None]:
+    """What the pipeline's fit() takes beside rows and labels."""
+    return {f"{ENCODER}__group": group, **{f"estimator__{name}": values for name, values in weights.items()}}

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
-from onnx import ModelProto, helper
-from skl2onnx import convert_sklearn
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from modelward_api.bundle.documents import LinearExplainer, LinearTerm
-from modelward_api.resources.columns import Column
+from modelward_api.bundle import curves
+from modelward_api.bundle.attribution import added
+from modelward_api.bundle.documents import LinearExplainer, LinearPart, LinearTerm
 from modelward_training.data.dataset import Dataset
-from modelward_training.estimators.base import MARGIN, OPSET, ClassWeight, Family, finish_graph, graph_inputs
+from modelward_training.data.rows import Rows
+from modelward_training.estimators.base import ClassWeight, Family
 from modelward_training.estimators.calibration import Calibrator
-from modelward_training.estimators.encoding import categories_of
-
-Effect = Callable[[list[object]], np.ndarray]
-"""From values of one column to what each adds to the margin of the reference row."""
-NO_CATEGORY = " "
-"""A text that no category can be: the values of data are stripped."""
+from modelward_training.estimators.encoding import Encoder, Output
+from modelward_training.estimators.graph import Graph
+from modelward_training.estimators.transformations import TRANSFORMATIONS
 
 
 class LogisticRegressionFamily(Family):
@@ -35,68 +32,83 @@ class LogisticRegressionFamily(Family):
         balance = {"class_weight": "balanced"} if class_weight == "balanced" else {}
         return LogisticRegression(**{"random_state": seed, "max_iter": 1000, **params, **balance})
 
-    def to_onnx(self, pipeline: Pipeline, calibrator: Calibrator, features: tuple[Column, ...]) -> ModelProto:
-        """Return the graph with one product for the estimator, which takes less time than ONNX's linear classifier."""
-        model: ModelProto = convert_sklearn(pipeline[:-1], "model", graph_inputs(features), target_opset=OPSET)
-        estimator = pipeline[-1]
-        weights, intercept, rest = calibrator.fold_into(estimator.coef_.T, estimator.intercept_)
-        product = helper.make_node("Gemm", [model.graph.output[0].name, "weights", "intercept"], [MARGIN])
-        constants = {"weights": weights.astype(np.float32), "intercept": intercept.astype(np.float32)}
-        finish_graph(model.graph, [product], constants, rest)
-        return model
+    def margin_nodes(self, pipeline: Pipeline, calibrator: Calibrator, graph: Graph) -> tuple[str, Calibrator]:
+        """Append one product, in which the scaling and the affine part of the calibration are."""
+        encoder, estimator = pipeline[0], pipeline[-1]
+        weights, intercept, rest = calibrator.fold_into(*_layer(encoder, estimator))
+        encoded = graph.double(encoder.to_onnx(graph))
+        product = graph.add("Gemm", encoded, graph.constant(weights), graph.constant(intercept))
+        return product, rest
 
-    def explainer(self, pipeline: Pipeline, data: Dataset) -> LinearExplainer:
-        """Return the terms, found by asking the fitted pipeline: they include imputation, encoding and scaling.
+    def explainer(self, pipeline: Pipeline, data: Dataset) -> LinearExplainer | None:
+        """Return the terms: what each column adds to the margin, imputation, encoding and scaling included.
 
-        The margin of a linear model is a sum over columns: a column adds the difference between the margin of a reference row
-        with this column changed and the margin of the reference row itself.
+        None: the model has a feature of two columns, whose contribution is neither's alone.
         """
-        rows = data.matrix()
-        reference = rows[:1].copy()
-        for index, column in enumerate(data.features):
-            values = data.columns[column.name]
-            reference[0, index] = "" if column.kind == "categorical" else _mean(values)
-
-        def effect(index: int) -> Effect:
-            return lambda values: self._effect(pipeline, reference, index, values)
-
+        encoder, estimator = pipeline[0], pipeline[-1]
+        if any(len(output.columns) > 1 for output in encoder.outputs_):
+            return None
+        rows, weights = data.rows(), _layer(encoder, estimator)[0].reshape(-1)
         terms = []
         for index, column in enumerate(data.features):
-            values = data.columns[column.name]
+            own = [i for i, output in enumerate(encoder.outputs_) if output.columns == (index,)]
             if column.kind == "categorical":
-                terms.append(_category_term(values, categories_of(pipeline[0], index), effect(index)))
+                terms.append(_category_term(encoder, index, weights[own], rows))
             else:
-                terms.append(_number_term(values, float(reference[0, index]), effect(index)))
+                outputs = [encoder.outputs_[i] for i in own]
+                terms.append(_number_term(outputs, weights[own], encoder.fill(index), data.columns[column.name]))
         return LinearExplainer(base=float(self.margin(pipeline, rows).mean()), terms=tuple(terms))
 
-    def _effect(self, pipeline: Pipeline, reference: np.ndarray, index: int, values: list[object]) -> np.ndarray:
-        rows = np.repeat(reference, len(values) + 1, axis=0)
-        rows[1:, index] = values
-        margins = self.margin(pipeline, rows)
-        effects: np.ndarray = margins[1:] - margins[:1]
-        return effects
+
+def _layer(encoder: Encoder, estimator: LogisticRegression) -> tuple[np.ndarray, np.ndarray]:
+    """Weights [k, 1] and intercept [1] for features before they are scaled."""
+    weights = estimator.coef_.T / encoder.deviation_.reshape(-1, 1)
+    return weights, estimator.intercept_ - encoder.mean_ @ weights
 
 
-def _mean(values: np.ndarray) -> float:
-    present = values[~np.isnan(values)].astype(np.float64)
-    return float(present.mean()) if len(present) else 0.0
-
-
-def _number_term(values: np.ndarray, mean: float, effect: Effect) -> LinearTerm:
-    present = values[~np.isnan(values)].astype(np.float64)
-    spread = (float(present.std()) if len(present) else 0.0) or 1.0
-    step, missing = effect([mean + spread, np.nan])
-    weight, missing_share = step / spread, np.isnan(values).mean()
-    average = missing_share * missing  # of what the column adds: the mean of the present values adds 0
-    centre = mean + average / weight if weight else mean
-    return LinearTerm(weight=weight, centre=centre, missing=missing - average)
-
-
-def _category_term(values: np.ndarray, categories: tuple[str, ...], effect: Effect) -> LinearTerm:
-    *each, other = effect([*categories, NO_CATEGORY])
-    share = np.array([(values == category).mean() for category in categories])
-    average = float(share @ each + (1 - share.sum()) * other)
-    return LinearTerm(
-        categories={category: float(added - average) for category, added in zip(categories, each, strict=True)},
-        other=other - average,
+def _number_term(outputs: list[Output], weights: np.ndarray, fill: float, values: np.ndarray) -> LinearTerm:
+    """The term of one column [n]: a line, derived features of it, and what a missing value adds."""
+    by_part: dict[str, list[float]] = {}
+    features, line, indicator = {}, 0.0, 0.0
+    for output, weight in zip(outputs, weights.tolist(), strict=True):
+        if output.derived is not None:
+            features[output.derived.name] = output
+            by_part.setdefault(output.derived.name, []).append(weight)
+        elif output.kind == "missing":
+            indicator = weight
+        else:
+            line = weight
+    parts = tuple(
+        LinearPart(feature=output.derived, weights=tuple(by_part[name]), undefined=output.fill)
+        for name, output in features.items()
+        if output.derived is not None
     )
+    present = values[~np.isnan(values)].astype(np.float64)
+    centre = float(present.mean()) if len(present) else 0.0
+    raw = LinearTerm(weight=line, centre=centre, parts=parts, missing=_missing(line, centre, parts, fill) + indicator)
+    average = float(added(raw, values).mean())
+    if line and not parts:  # a line needs no offset: its centre is where it adds 0
+        return LinearTerm(weight=line, centre=centre + average / line, missing=raw.missing - average)
+    return raw.model_copy(update={"offset": -average, "missing": raw.missing - average})
+
+
+def _missing(line: float, centre: float, parts: tuple[LinearPart, ...], fill: float) -> float:
+    """What a missing number adds: expansions take the completed column, other derived features are imputed themselves."""
+    total = line * (fill - centre)
+    for part in parts:
+        if TRANSFORMATIONS[part.feature.type].is_expansion:
+            completed = curves.evaluate(part.feature, np.array([fill], dtype=np.float32))
+            total += float(completed[0].astype(np.float64) @ np.array(part.weights))
+        else:
+            total += part.undefined * sum(part.weights)
+    return total
+
+
+def _category_term(encoder: Encoder, index: int, weights: np.ndarray, rows: Rows) -> LinearTerm:
+    """The term of one column's categories, from the codes that the encoder has learned."""
+    categories = encoder.categories(index)
+    each = encoder.codes(index) @ weights
+    counts = encoder.counts(index, rows)
+    each = each - float(counts @ each) / len(rows)
+    *known, other = each.tolist()
+    return LinearTerm(categories=dict(zip(categories, known, strict=True)), other=other)

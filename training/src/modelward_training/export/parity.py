@@ -9,20 +9,23 @@ from modelward_api.bundle.documents import ParityReport
 from modelward_api.resources.reasons import Reason
 from modelward_training.data.dataset import Dataset
 from modelward_training.errors import InvalidInputError
-from modelward_training.estimators.base import OPSET, FittedModel
+from modelward_training.estimators.base import FittedModel
+from modelward_training.estimators.graph import OPSET
+from modelward_training.export.probes import probing_rows
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-6
 
 
 def compare(score: Score, model: FittedModel, data: Dataset) -> ParityReport:
-    """Compare the graph with scikit-learn on all rows.
+    """Compare the graph with scikit-learn on all rows, and on rows with missing, unknown and extreme values and at edges.
 
     Raises:
         InvalidInputError: ParityFailed.
     """
-    difference = float(np.max(np.abs(score(dict(data.columns)) - model.predict(data))))
+    asked = (data, probing_rows(model, data))
+    difference = float(np.max([np.max(np.abs(score(dict(rows.columns)) - model.predict(rows))) for rows in asked]))
     report = ParityReport(
-        rows=len(data),
+        rows=sum(len(rows) for rows in asked),
         max_abs_difference=difference,
         tolerance=TOLERANCE,
         passed=difference <= TOLERANCE,

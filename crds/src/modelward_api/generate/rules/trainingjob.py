@@ -6,6 +6,7 @@ from pydantic.alias_generators import to_camel
 
 from modelward_api.base import exactly_one
 from modelward_api.bundle.documents import MAX_STRATA
+from modelward_api.generate.rules.features import RULES as FEATURES
 from modelward_api.generate.rules.modelversion import settings
 from modelward_api.generate.rules.pods import pod
 from modelward_api.generate.rules.rule import NAME, Rule, at_least_a_second, immutable, requests_within_limits
@@ -266,6 +267,7 @@ RULES = (
     *_SUBGROUPS,
     *_SPLIT,
     *_QUALITY,
+    *FEATURES,
     _PROMOTED_NAME,
     requests_within_limits("spec.resources"),
     *pod("spec.pod"),
