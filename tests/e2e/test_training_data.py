@@ -53,7 +53,7 @@ SPEC = {
                     {"name": "crp", "unit": "mg/dL"},
                     {"name": "sex", "source": "Geschlecht", "values": {"w": "female", "m": "male"}},
                 ],
-            }
+            },
         ],
     },
     "split": {"method": "time", "testFraction": 0.3},
