@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
 from modelward_api.resources.columns import Range
-from modelward_training.data.units import KNOWN, UnitError, alternatives, conversion, is_well_formed, suspected
+from modelward_api.resources.data import Data
+from modelward_training.data.frame import SITE
+from modelward_training.data.units import (
+    KNOWN,
+    UnitError,
+    alternatives,
+    conversion,
+    findings,
+    is_well_formed,
+    suspected,
+)
 
 GLUCOSE, CREATININE = 180.156, 113.12
 
@@ -85,3 +96,29 @@ def test_glucose_in_mmol_that_is_declared_in_mg_is_suspected():
 @pytest.mark.parametrize("values", [np.full(500, 37.0), np.full(19, 98.6), np.full(500, 1e6)])
 def test_plausible_values_few_values_and_nonsense_raise_no_suspicion(values):
     assert suspected(values, Range(minimum=30, maximum=44), alternatives("Cel")) is None
+
+
+def sites(**values):
+    """A table of temperatures by site."""
+    return pl.concat(pl.DataFrame({SITE: [site] * len(v), "t": v}) for site, v in values.items())
+
+
+TEMPERATURE = {"name": "t", "kind": "numeric", "unit": "Cel", "range": {"minimum": 30, "maximum": 44}}
+DATA = Data.model_validate(
+    {
+        "sources": [{"uri": "store://d.csv"}],
+        "columns": [{"name": "died", "kind": "boolean", "role": "label"}, TEMPERATURE],
+        "label": {"column": "died", "positive": "1"},
+    }
+)
+
+
+def test_the_site_that_measures_in_another_unit_is_named_and_not_the_others():
+    table = sites(north=[37.0, 36.5] * 20, south=[98.6, 99.1, None] * 20)
+    [finding] = findings(DATA, table)
+    assert (finding.code, finding.site, finding.rows) == ("SuspectedUnit", "south", 40)
+    assert (finding.field, "[degF]" in finding.message) == ("spec.data.columns[1].unit", True)
+
+
+def test_a_site_without_values_raises_no_suspicion():
+    assert findings(DATA, sites(north=[None] * 30 + [37.0] * 30, south=[None] * 30)) == []

@@ -183,10 +183,9 @@ def train(
 
 
 def _found(spec: TrainingJobSpec, validated: Validated, parts: Parts) -> tuple[Finding, ...]:
-    """Return the findings of all steps that look at the data before a model is fitted."""
+    """Return the findings of the steps between validation and the first fit."""
     data, where = validated.data, rules.paths(spec.data)
     return (
-        *validated.findings,
         *fitness.variety(data, where),
         *fitness.balance(data),
         *fitness.site_labels(data, validated.labels),

@@ -13,8 +13,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import polars as pl
 
-from modelward_api.resources.columns import Range, UnitConversion
+from modelward_api.resources.columns import Column, Range, UnitConversion
+from modelward_api.resources.data import Data
+from modelward_api.resources.reasons import FindingCode
+from modelward_training.data.findings import Finding
+from modelward_training.data.frame import SITE
 
 Quantity = Any
 """A quantity of pint, which has no types for a registry that is made at run time."""
@@ -122,6 +127,47 @@ def suspected(values: np.ndarray, limits: Range | None, others: Sequence[UnitCon
     shares = {other.unit: _share_within(values * other.factor + other.offset, limits) for other in others}
     best = max(shares, key=lambda unit: shares[unit], default=None)
     return best if best is not None and shares[best] >= MIN_PLAUSIBLE else None
+
+
+def findings(data: Data, frame: pl.DataFrame) -> list[Finding]:
+    """Return the columns whose values would be plausible in another unit, by site."""
+    measured = [
+        (index, column, column.range)
+        for index, column in enumerate(data.columns)
+        if column.unit is not None and column.range is not None and column.name in frame.columns
+    ]
+    if not measured:
+        return []
+    shares = frame.group_by(SITE, maintain_order=True).agg(
+        _within(column.name, limits) for _, column, limits in measured
+    )
+    return [
+        finding
+        for site, *found in shares.iter_rows()
+        for (index, column, limits), share in zip(measured, found, strict=True)
+        if share is not None and share <= MAX_PLAUSIBLE
+        for finding in _suspicion(index, column, limits, frame.filter(pl.col(SITE).eq_missing(site))[column.name], site)
+    ]
+
+
+def _within(name: str, limits: Range) -> pl.Expr:
+    """The share of a column's present values that are plausible."""
+    low = -np.inf if limits.minimum is None else limits.minimum
+    return pl.col(name).is_between(low, np.inf if limits.maximum is None else limits.maximum).mean().alias(name)
+
+
+def _suspicion(index: int, column: Column, limits: Range, values: pl.Series, site: str | None) -> list[Finding]:
+    present = values.drop_nulls().to_numpy()
+    unit = suspected(present, limits, alternatives(str(column.unit), column.molar_mass))
+    if unit is None:
+        return []
+    where = "" if site is None else f" of site {site}"
+    message = (
+        f"column {column.name}{where} is declared in {column.unit}, and most of its values would be plausible in {unit}: declare "
+        "the site's unit in spec.data.sites, or correct the data"
+    )
+    field = f"spec.data.columns[{index}].unit"
+    return [Finding(FindingCode.SUSPECTED_UNIT, "error", message, field, column.name, site, len(present))]
 
 
 def _share_within(values: np.ndarray, limits: Range) -> float:

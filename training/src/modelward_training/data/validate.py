@@ -15,7 +15,7 @@ from modelward_api.resources.columns import BOOLEANS, Column
 from modelward_api.resources.data import DataColumn
 from modelward_api.resources.reasons import FindingCode, Reason
 from modelward_api.resources.trainingjob import TrainingJobSpec
-from modelward_training.data import fitness, rules
+from modelward_training.data import fitness, rules, units
 from modelward_training.data.dataset import Categories, Columns, Dataset
 from modelward_training.data.findings import Finding
 from modelward_training.data.frame import ROW, SITE, SOURCE, Flag, Harmonised, Tally
@@ -84,7 +84,7 @@ def validate(
     tell(read, (*tallies, *_counted(frame, flags)))
     _require_labels(spec, frame, flags)
     _require_values(spec, frame)
-    findings = _told(frame, flags)
+    findings = [*_told(frame, flags), *units.findings(spec.data, frame)]
     frame, quarantined = _quarantine(spec, frame, flags)
     findings += quarantined
     findings += fitness.duplicates(frame, rules.WHOLE_ROW, rules.WITHOUT_GROUP)
