@@ -90,6 +90,14 @@ def test_a_category_with_a_value_for_each_few_rows_is_no_leak_for_that():
     assert found(spec, ward=lambda i: wards[i]) == []
 
 
+def test_of_many_rows_some_of_each_class_are_enough(monkeypatch):
+    monkeypatch.setattr(leakage, "MAX_CLASS_ROWS", 30)
+    [copy] = found(smoker=lambda i: float(is_dead(i)))
+    [near] = found(age=lambda i: (60.0 if is_dead(i) else 50.0) + i / ROWS)
+    assert (copy.code, near.code) == ("TargetCopy", "NearPerfectFeature")
+    assert found() == []
+
+
 def test_a_useful_feature_is_no_leak():
     rng = np.random.default_rng(1)
     noise = rng.normal(0, 1, ROWS)

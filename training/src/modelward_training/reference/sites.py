@@ -15,7 +15,7 @@ from modelward_training.reference.profile import counts_in, feature_reference
 
 MIN_EFFECT = 0.25
 """PSI, less its noise, from which a difference is told: sites are not alike, and small differences are expected."""
-MAX_ROWS = 500_000
+MAX_ROWS = 200_000
 """Rows that are compared: more change no difference that is told."""
 MIN_ODDS = 1000.0
 """Evidence beside it: the Bayes factor, over all comparisons."""
