@@ -13,8 +13,8 @@ from modelward_training.estimators.base import FittedModel
 
 BASES = 8
 """Rows of the data that are changed, in turn."""
-UNKNOWN = "\x00"
-"""A category that no data have."""
+UNKNOWN = "\x00unknown"
+"""A category that no data have: texts with NUL are refused. NumPy would drop a NUL at the end."""
 TINY = float(np.finfo(np.float32).smallest_subnormal)
 EXTREMES = (MAX, -MAX, 0.0, -0.0, TINY, -TINY, 1.0, -1.0, 1e6, -1e6)
 
