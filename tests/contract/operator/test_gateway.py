@@ -22,10 +22,10 @@ from modelward_operator.engine.reconcile.statuses import write_status
 from modelward_operator.manifests import record as records
 from modelward_operator.manifests import serving, training
 from modelward_operator.manifests.service import service
-from tests.contract.conftest import free_port
 from tests.support.builders import KEY, digest
 from tests.support.harness import MODEL, SETTINGS, operator_harness
 from tests.support.objects import training as training_job
+from tests.support.ports import free_port
 
 SPEC = ModelVersionSpec.model_validate(
     {

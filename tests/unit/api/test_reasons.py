@@ -37,7 +37,7 @@ LIBRARIES = {
     "Pow", "Sigmoid", "Squeeze", "Sub", "TreeEnsemble", "Unsqueeze", "Where",
     "CredentialsProvider", "InvalidCertificate", "MissingCredentials", "MissingToken", "PermissionDeniedError",
     "UnauthenticatedError", "EdDSA", "Accept", "Authorization", "Expect", "Error", "Request", "Response",
-    "Abs", "And", "BinaryExpr", "Boolean", "Cast", "Ceil", "Coalesce", "Column", "Eq", "EqValidity", "Floor", "Function", "GtEq",
+    "BinaryExpr", "Boolean", "Ceil", "Coalesce", "Column", "Eq", "EqValidity", "Floor", "Function", "GtEq",
     "IsIn", "Literal", "LtEq", "MaxHorizontal", "MinHorizontal", "Minus", "Multiply", "NotEq", "NotEqValidity", "Or", "Plus",
     "Round", "Ternary", "Xor",
 }  # fmt: skip

@@ -49,7 +49,7 @@ def test_a_champion_that_is_deleted_serves_on_and_asks_for_another_version_if_al
     assert incumbents.is_champion(of(own, other, leader=own)) == VersionPlan(
         "Champion",
         "DeletionHeld",
-        "Deletion is held while this version serves traffic. "
+        "v1 was deleted, and its pods keep serving traffic until another version replaces it. "
         "Apply another version, or delete all versions of the model",
         replicas=1,
         serve=True,
@@ -62,7 +62,8 @@ def test_a_champion_that_is_deleted_serves_until_the_next_version_replaces_it():
     assert incumbents.is_champion(of(own, version("v2", "Canary"), leader=own)) == VersionPlan(
         "Champion",
         "DeletionHeld",
-        "Deletion is held while this version serves traffic. The rollout that is under way or next replaces it",
+        "v1 was deleted, and its pods keep serving traffic until another version replaces it. "
+        "The rollout that is under way or next replaces it",
         replicas=3,
         serve=True,
     )
