@@ -144,7 +144,9 @@ class Process:
 
     async def _kopf(self, stop: asyncio.Event) -> None:
         # kopf looks once for the kinds, and watches only those that it finds.
-        await self._cache.filled.wait()
+        await _until_any(self._cache.filled, stop)
+        if stop.is_set():
+            return
         others = asyncio.all_tasks()
         watching = await kopf.spawn_tasks(
             registry=events.registry(self._queue, self._cache),
@@ -169,6 +171,13 @@ class Process:
             if dead := self._watchdog.failed():
                 raise WatcherDiedError(f"{', '.join(dead)} has stopped")
             await asyncio.sleep(WATCH_PERIOD)
+
+
+async def _until_any(*events: asyncio.Event) -> None:
+    waiting = {asyncio.create_task(event.wait()) for event in events}
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
 
 
 async def _until_one_ends(stop: asyncio.Event, **parts: Coroutine[Any, Any, None]) -> None:
