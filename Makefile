@@ -1,6 +1,6 @@
 # Modelward. `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup environment machine clients demo test check generate images cluster cluster-down bench bench-serving bench-training bench-evidence clean format e2e fuzz bench-operator faults bench-faults bench-rollback slow coverage mutants lint quick
+.PHONY: help setup environment machine clients demo test check generate images cluster cluster-down bench bench-serving bench-training bench-evidence clean format e2e fuzz testing bench-operator faults bench-faults bench-rollback slow coverage mutants lint quick
 
 HOME ?= /root
 export HOME
@@ -35,6 +35,9 @@ demo: machine environment ## Train, serve, promote, roll back and monitor a mode
 test: machine check slow ## Run everything: make check, the slow tests, the chart, and the end-to-end tests on a real cluster
 	$(RUN) pytest tests/chart tests/e2e
 
+testing:
+	@tests/setup.sh tests
+
 clients:
 	@tests/setup.sh clients
 
@@ -48,13 +51,13 @@ lint: environment ## The part of make check that runs no tests
 	$(RUN) lint-imports
 	$(RUN) codespell $(PROSE)
 
-quick: environment ## The part of make check that runs tests
+quick: environment testing ## The part of make check that runs tests
 	$(RUN) pytest $(PARALLEL) --dist worksteal -m "not slow" $(TESTS)
 
-slow: environment clients ## The tests that make check leaves out: simulations, fuzzing, other clients, crash matrices, enclosures
+slow: environment testing clients ## The tests that make check leaves out: simulations, fuzzing, other clients, crash matrices, enclosures
 	$(RUN) pytest $(PARALLEL) --dist loadfile -m slow $(TESTS)
 
-coverage: environment ## Which lines and branches the tests of make check run: a summary, and build/coverage/index.html
+coverage: environment testing ## Which lines and branches the tests of make check run: a summary, and build/coverage/index.html
 	$(RUN) pytest $(PARALLEL) --dist worksteal -m "not slow" --cov --cov-config pyproject.toml --cov-report term --cov-report html tests/unit tests/contract
 
 mutants: environment ## Mutation tests of the evidence and the rollout's checks: the score is written into docs/testing.md

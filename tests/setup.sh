@@ -2,6 +2,7 @@
 # Install what this machine lacks when root on Debian; otherwise list everything that is missing, at once.
 #   tests/setup.sh            what every target needs, and uv
 #   tests/setup.sh cluster    also what the cluster and the images need, unless kind or an existing cluster serves
+#   tests/setup.sh tests      also what the tests of make check need
 #   tests/setup.sh clients    also callers of other languages, for `make test`; without them, their tests are skipped
 set -eu
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
@@ -10,6 +11,7 @@ tools="${MODELWARD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/modelward}/tools"
 
 wanted=any
 case "${1:-}:${CLUSTER:-}" in
+  tests:*) wanted="any tests" ;;
   clients:*) wanted="any clients" ;;
   cluster:existing | cluster:kind) ;;
   cluster:embedded) wanted="any cluster images" ;;
