@@ -128,12 +128,11 @@ def test_a_feature_that_is_known_after_the_time_of_the_row_is_found():
     assert (finding.code, finding.column, finding.rows) == ("KnownAfterOutcome", "crp", 20)
 
 
-def test_a_feature_that_is_a_time_after_that_of_the_row_is_found():
+def test_a_feature_that_is_a_time_is_refused():
     spec = declared(discharged={"role": "feature"})
-    changes = {"discharged": lambda i: None if i < 9 else START + timedelta(days=i + (1 if 40 <= i < 60 else -1))}
-    [finding] = validate(spec, table(spec, **changes), NOW).findings
-    assert (finding.code, finding.column, finding.rows) == ("FutureValue", "discharged", 20)
-    assert found(spec, **changes) == []
+    with pytest.raises(InvalidInputError, match="cannot be a feature: derive another column") as caught:
+        validate(spec, table(spec), NOW)
+    assert (caught.value.reason, caught.value.field.rpartition(".")[2]) == ("WrongKind", "kind")
 
 
 @pytest.mark.parametrize("column", ["ghost", "age"])

@@ -85,7 +85,7 @@ BROKEN = {
         {"admitted": lambda i: START + timedelta(days=i - i % 2 if some(i) else i)},
         "DuplicateKey",
         "quality.key",
-        "the same key in 20 of 400 rows",
+        "it repeats in 20 of 400 rows",
     ),
     "a time that decreases": (
         {"admitted": {"increasing": True}},

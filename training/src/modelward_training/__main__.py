@@ -69,8 +69,8 @@ def main(*, supervised: bool = False) -> int:
     )
     description = (
         "Reads, harmonises, validates and splits the data as the Job would, prints the findings as a table, and writes "
-        "validation.html and validation.json. Exits with 0 if a Job would train, 65 if the spec or the data are invalid, "
-        "and 1 if the store cannot be read."
+        "validation.html and validation.json. The API server checks some rules of the spec that this command does not. Exits "
+        "with 0 if the data are accepted, 65 if the spec or the data are invalid, and 1 if the store cannot be read."
     )
     checking.add_arguments(
         commands.add_parser("check", help="check the data of a TrainingJob without a cluster", description=description)

@@ -37,7 +37,8 @@ class Column(Document):
     name: Annotated[
         str,
         Field(
-            description="Name of the column in the data and in inference requests.",
+            description="Name of the column in inference requests and reports. It is also the name in the data, unless "
+            "source says otherwise.",
             pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$",
             max_length=63,
         ),
@@ -70,7 +71,10 @@ class Column(Document):
     range: Annotated[Range | None, Field(description="Plausible limits. Values outside count as out of range.")] = None
     allowed_values: Annotated[
         tuple[Annotated[str, Field(max_length=128)], ...],
-        Field(description="Categories of a categorical column. Training refuses any other value.", max_length=256),
+        Field(
+            description="Categories of a categorical column. In training, a row with any other value breaks a rule.",
+            max_length=256,
+        ),
     ] = ()
     out_of_range: Annotated[
         OutOfRange,

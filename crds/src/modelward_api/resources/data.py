@@ -117,7 +117,7 @@ class Source(Document):
 class Qualifier(Document):
     """A column that says how the value was measured, and what to add to it for each way."""
 
-    column: Annotated[ColumnName, Field(description="Declared column with the way of measuring.")]
+    column: Annotated[ColumnName, Field(description="Declared column that names the measuring method.")]
     offsets: Annotated[
         dict[Text, float],
         Field(
@@ -168,7 +168,7 @@ class Recording(Document):
 class DataColumn(Column, Recording):
     """A declared column, and how it is recorded where a site declares nothing else."""
 
-    unique: Annotated[bool, Field(description="Whether no two rows may have the same value.")] = False
+    unique: Annotated[bool, Field(description="Whether values must be unique.")] = False
     increasing: Annotated[
         bool,
         Field(description="Whether values must not decrease from row to row: of a group, or else of a source."),
@@ -244,7 +244,7 @@ class Quality(Document):
     ] = 0.0
     key: Annotated[
         tuple[ColumnName, ...],
-        Field(description="Columns whose values together must be different in every row.", max_length=8),
+        Field(description="Columns whose combined values must be unique.", max_length=8),
     ] = ()
     rules: Annotated[tuple[Rule, ...], Field(description="Rules over several columns.", max_length=64)] = ()
     cohort: Annotated[
@@ -262,7 +262,9 @@ class Quality(Document):
     min_events: Annotated[int, Field(ge=10, description="Smallest number of events among them.")] = 10
     forbid: Annotated[
         tuple[FindingCode, ...],
-        Field(description="Findings that fail the job. Others are warnings.", max_length=32),
+        Field(
+            description="Findings that fail the job. Others are warnings, or stand only in the report.", max_length=32
+        ),
     ] = (FindingCode.TARGET_COPY, FindingCode.KNOWN_AFTER_OUTCOME, FindingCode.FUTURE_VALUE)
 
 
@@ -278,8 +280,8 @@ class Label(Document):
     horizon: Annotated[
         Duration | None,
         Field(
-            description="Time from the row until the outcome is known, such as 30d. Rows younger than that when the data were "
-            "extracted are excluded and counted."
+            description="Time from the row until the outcome is known, such as 30d. Rows younger than this at the time of "
+            "extraction are excluded and counted."
         ),
     ] = None
     extracted: Annotated[
@@ -289,16 +291,6 @@ class Label(Document):
             max_length=64,
         ),
     ] = None
-
-
-class Engine(Document):
-    """Where loading, harmonising, checking and profiling run."""
-
-    type: Annotated[
-        Literal["local", "dask"],
-        Field(description="local: in the training pod. dask: on workers, as pods of the training image."),
-    ] = "local"
-    workers: Annotated[int, Field(ge=1, le=64, description="Number of workers.")] = 2
 
 
 class Data(Document):
@@ -318,6 +310,7 @@ class Data(Document):
     ]
     label: Annotated[Label, Field(description="What the model predicts.")]
     sites: Annotated[
-        tuple[Site, ...], Field(description="How sites record columns that are declared otherwise.", max_length=64)
+        tuple[Site, ...],
+        Field(description="Sites, and how each records columns differently from their declaration.", max_length=64),
     ] = ()
     quality: Annotated[Quality, Field(description="What the data must be to train on.")] = Quality()

@@ -27,7 +27,7 @@ class Preparation(Document):
         str | None,
         Field(description="Value that replaces a missing one. Needs impute: constant.", max_length=128),
     ] = None
-    indicator: Annotated[bool, Field(description="Whether 'is missing' is an input of the estimator of its own.")] = (
+    indicator: Annotated[bool, Field(description="Whether the estimator gets an additional input 'is missing'.")] = (
         False
     )
     encoding: Annotated[

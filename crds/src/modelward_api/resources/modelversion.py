@@ -487,8 +487,9 @@ class SubgroupEvidence(Document):
     pairs: Annotated[
         str,
         Field(
-            description="Approximate number of paired requests. 'few': fewer than 20, or not told as the column has few in all; "
-            "'20 or more': not told as another stratum of the column has few."
+            description="Approximate number of paired requests. 'few': fewer than 20, or not published because the "
+            "column has few in total; "
+            "'20 or more': not published because another stratum of the column has few."
         ),
     ]
     signal: Annotated[

@@ -40,7 +40,10 @@ class ConditionType(StrEnum):
     STALLED = "Stalled", "Nothing progresses until a person acts; absent unless True (kstatus)."
     AVAILABLE = "Available", "At least one pod of the version is ready."
     ARTIFACT_VERIFIED = "ArtifactVerified", "The bundle has the digest that the spec names."
-    PARITY_VERIFIED = "ParityVerified", "The ONNX model gave the scores of the trained model on the test rows."
+    PARITY_VERIFIED = (
+        "ParityVerified",
+        "The ONNX model gave the scores of the trained model on the test rows and on extreme values.",
+    )
     ANALYSIS_PASSING = "AnalysisPassing", "The evidence so far: True passes, False shows harm, Unknown is undecided."
     ANALYSIS_CURRENT = (
         "AnalysisCurrent",
@@ -85,7 +88,7 @@ class FindingCode(StrEnum):
 
     TARGET_COPY = "TargetCopy", "A feature is a copy of the label, or recodes it."
     KNOWN_AFTER_OUTCOME = "KnownAfterOutcome", "A feature is known only with the outcome, or after the time of its row."
-    FUTURE_VALUE = "FutureValue", "A row's time is after the extraction, or a feature is a time after that of its row."
+    FUTURE_VALUE = "FutureValue", "A row's time is after the extraction, or after the start of the job."
     NEAR_PERFECT_FEATURE = "NearPerfectFeature", "One feature alone has an AUROC above 0.99."
     GROUP_IN_BOTH_PARTS = "GroupInBothParts", "A group, such as a patient, has rows in more than one part of the split."
     SUSPECTED_UNIT = "SuspectedUnit", "The values would be plausible in another unit than the declared one."
@@ -205,7 +208,7 @@ class Reason(StrEnum):
         ROLLOUT,
         "The record of decisions or the quarantine was deleted, or counts in it cannot be opened.",
     )
-    COMPARED = "Compared", ROLLOUT, "The ONNX model and the trained model were compared on the test rows."
+    COMPARED = "Compared", ROLLOUT, "The ONNX model and the trained model were compared, also on extreme values."
 
     VERIFIED = "Verified", BUNDLE, "The bundle was fetched, and its digest is right."
     DIGEST_MATCHES = "DigestMatches", BUNDLE, "The bundle has the digest that spec.artifact.digest names."
@@ -338,9 +341,9 @@ class Reason(StrEnum):
         TRAINING,
         "A subgroup's column or cuts do not fit, a site column has no allowedValues, or a sensitive feature is not a subgroup.",
     )
-    INVALID_TIME = "InvalidTime", TRAINING, "A time is not ISO 8601."
+    INVALID_TIME = "InvalidTime", TRAINING, "A time is not ISO 8601 or in a declared format, or out of range."
     MIXED_OFFSETS = "MixedOffsets", TRAINING, "Some times name an offset from UTC and others do not."
-    NO_TIME_COLUMN = "NoTimeColumn", TRAINING, "A split by time needs a column with role: time."
+    NO_TIME_COLUMN = "NoTimeColumn", TRAINING, "A split by time, a horizon or maxAge needs role: time."
     EMPTY_SPLIT = "EmptySplit", TRAINING, "The split leaves one part without rows."
     INVALID_PARAMETER = "InvalidParameter", TRAINING, "The estimator does not take a parameter's value."
     UNKNOWN_PARAMETER = "UnknownParameter", TRAINING, "The estimator has no such parameter."

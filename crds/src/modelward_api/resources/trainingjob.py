@@ -78,7 +78,10 @@ class Estimator(Document):
     ] = "none"
     calibration: Annotated[
         Literal["none", "sigmoid", "isotonic"],
-        Field(description="How scores become probabilities, by cross-validation on the training rows."),
+        Field(
+            description="How scores become probabilities: fitted on cross-fitted scores of the training rows, or on the "
+            "rows of split.calibrationFraction."
+        ),
     ] = "sigmoid"
 
 
@@ -175,7 +178,7 @@ class DataFinding(Document):
     """A finding about the training data."""
 
     code: Annotated[FindingCode, Field(description="What was found.")]
-    severity: Annotated[Literal["error", "warning", "info"], Field(description="How bad it is.")]
+    severity: Annotated[Literal["error", "warning", "info"], Field(description="Severity of the finding.")]
     message: Annotated[str, Field(description="What is wrong and what to do.", max_length=256)]
     field: Annotated[
         str, Field(description="Path in the TrainingJob, such as spec.data.columns[3].unit.", max_length=256)
@@ -217,7 +220,9 @@ class TrainingJobStatus(Document):
     report: Annotated[
         str | None, Field(description="Address of the report on the data: validation.html, beside validation.json.")
     ] = None
-    data_digest: Annotated[Digest | None, Field(description="SHA-256 over the source files.")] = None
+    data_digest: Annotated[
+        Digest | None, Field(description="SHA-256 over the source files and the rows of queries.")
+    ] = None
     uri: Annotated[str | None, Field(description="Address of the bundle.")] = None
     digest: Annotated[Digest | None, Field(description="Digest of the bundle.")] = None
     model_version: Annotated[str | None, Field(description="Name of the ModelVersion that was created.")] = None

@@ -206,7 +206,7 @@ def test_a_bomb_is_refused(tmp_path, monkeypatch, kind):
     (tmp_path / "data.csv").write_bytes(bomb(kind, 30 * 1024**2))
     error = refusal_of(tmp_path, declared(dialect={"header": False}))
     assert (error.reason, error.field) == ("TooLarge", "spec.data.sources[0].uri")
-    assert "store it without compression" in error.message
+    assert "store it uncompressed" in error.message
 
 
 def test_a_file_that_does_not_fit_is_refused(tmp_path, monkeypatch):

@@ -46,8 +46,8 @@ def require_allowed(findings: Iterable[Finding], forbidden: Sequence[FindingCode
         return
     codes = ", ".join(dict.fromkeys(finding.code for finding in found))
     message = (
-        f"{found[0].message}. The data have {codes}, which spec.data.quality.forbid lists: mend the data, or remove it from the "
-        "list"
+        f"{found[0].message}. The data have {codes}, which spec.data.quality.forbid lists: correct the data, or remove "
+        "the finding from the list"
     )
     raise InvalidInputError(Reason.FORBIDDEN_FINDING, message, found[0].field)
 

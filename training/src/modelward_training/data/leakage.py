@@ -14,7 +14,7 @@ from modelward_training.data.findings import Finding
 NEAR_PERFECT = 0.99
 MAX_CLASS_ROWS = 25_000
 """Rows of each class that features are looked at on: enough to tell .99 from .98, however rare the class is."""
-MIN_CLASS_ROWS = 10
+MIN_AUROC_ROWS = 10
 """Rows of each class behind an AUROC: with fewer, one that is near perfect happens by chance."""
 
 
@@ -121,7 +121,7 @@ def _auroc(data: Dataset, name: str, codes: np.ndarray) -> float:
 
 
 def _strength(score: np.ndarray, label: np.ndarray) -> float:
-    if min(int(label.sum()), len(label) - int(label.sum())) < MIN_CLASS_ROWS:
+    if min(int(label.sum()), len(label) - int(label.sum())) < MIN_AUROC_ROWS:
         return 0.5
     area = auroc(score, label)
     return max(area, 1 - area)

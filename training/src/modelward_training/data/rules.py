@@ -206,7 +206,7 @@ def broken(flag: Flag, column: DataColumn | None, rows: int, whole: int) -> str:
     if flag.rule == "rule":
         return f"rule {flag.column} does not hold in {count}"
     if flag.rule == "key":
-        return f"spec.data.quality.key is not different in every row: other rows have the same key in {count}"
+        return f"spec.data.quality.key is not unique: it repeats in {count}"
     if flag.rule == "label":
         return f"the label is missing in {count}"
     if flag.rule == "missing" and column is not None and column.role == "time":
@@ -222,7 +222,7 @@ def broken(flag: Flag, column: DataColumn | None, rows: int, whole: int) -> str:
         "unique": "has values that other rows have as well",
         "increasing": "decreases",
         "range": "is outside the declared range",
-        "offset": "differs from its first value in that it names an offset from UTC or none",
+        "offset": "has an offset from UTC in only some values",
         "daylight": "has local times that a change of the clocks makes ambiguous",
         "column": "is not in the data",
         "qualifier-unknown": "was measured in a way that its qualifier does not list",
@@ -238,5 +238,5 @@ def a_kind(kind: str) -> str:
         "boolean": "a boolean",
         "numeric": "a number",
         "timestamp": "a timestamp in a declared format or ISO 8601",
-        "categorical": "a text",
+        "categorical": "text",
     }.get(kind, kind)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,20 +22,15 @@ from modelward_training.errors import InvalidInputError
 
 MIN_CLASS_ROWS = 10
 MAX_CATEGORIES = 256
-UNIT = re.compile(r"^[A-Za-z0-9%\[\]{}()'\"*^._/+-]+$")
-"""The characters of a UCUM unit."""
-GROUP, EVENT, AT, COHORT, KNOWN, LATER = (
+GROUP, EVENT, AT, COHORT, KNOWN = (
     "\x00\x00group",
     "\x00\x00event",
     "\x00\x00at",
     "\x00\x00cohort",
     "\x00\x00known",
-    "\x00\x00later",
 )
 """Columns beside the declared ones: the group's hash, whether the label is the positive, the row's time, whether the row is in
-each part of the cohort, and whether a feature is known, or lies, after the row's time."""
-
-
+each part of the cohort, and whether a feature is known only after the row's time."""
 Tell = Callable[[dict[str | None, int], Sequence[Tally]], None]
 
 
@@ -129,6 +123,12 @@ def _require_usable(spec: TrainingJobSpec) -> None:
         raise InvalidInputError(Reason.NO_FEATURES, "no column has the role feature", "spec.data.columns")
     for field, column in rules.in_use(spec.data):
         _require_unit(column, field)
+        if column.kind == "timestamp" and column.role in ("feature", "label"):
+            message = (
+                f"column {column.name} is a timestamp, which cannot be a {column.role}: derive another column, or give it "
+                "another role"
+            )
+            raise InvalidInputError(Reason.WRONG_KIND, message, f"{field}.kind")
         if column.role in rules.NAMED and (column.kind != "categorical" or not column.allowed_values):
             message = f"column {column.name} with the role {column.role} needs kind: categorical and allowedValues"
             raise InvalidInputError(Reason.INVALID_SUBGROUP, message, f"{field}.allowedValues")
@@ -157,13 +157,9 @@ def _require_usable(spec: TrainingJobSpec) -> None:
 
 
 def _require_unit(column: Column, field: str) -> None:
-    if column.unit is not None and not (UNIT.match(column.unit) and _balanced(column.unit)):
+    if column.unit is not None and not units.is_well_formed(column.unit):
         message = f"{column.unit!r} is not a UCUM unit: write for example mm[Hg], mmol/L, Cel, a or 1"
         raise InvalidInputError(Reason.INVALID_UNIT, message, f"{field}.unit")
-
-
-def _balanced(unit: str) -> bool:
-    return all(unit.count(a) == unit.count(b) for a, b in ("[]", "{}", "()"))
 
 
 def _require_availability(spec: TrainingJobSpec, column: DataColumn, field: str) -> None:
@@ -272,16 +268,14 @@ def _kept(column: DataColumn) -> pl.Expr:
 
 
 def _late(spec: TrainingJobSpec, time: DataColumn | None) -> list[pl.Expr]:
-    """Return by feature whether it is known only after the row's time, or is itself a later time."""
+    """Return by feature whether it is known only after the row's time."""
     if time is None:
         return []
     features = [column for column in spec.data.columns if column.role == "feature"]
-    known = {KNOWN + c.name: c.available_at for c in features if c.available_at not in (None, "outcome")}
-    later = {LATER + c.name: c.name for c in features if c.kind == time.kind == "timestamp"}
     return [
-        (pl.col(column) > pl.col(time.name)).fill_null(value=False).alias(name)
-        for name, column in (known | later).items()
-        if column is not None
+        (pl.col(column.available_at) > pl.col(time.name)).fill_null(value=False).alias(KNOWN + column.name)
+        for column in features
+        if column.available_at not in (None, "outcome")
     ]
 
 
@@ -318,9 +312,9 @@ def _require_labels(spec: TrainingJobSpec, frame: pl.DataFrame, flags: Sequence[
         if flag.column == name and flag.effect == "breaks" and (rows := int(frame[flag.name].sum())):
             raise _failure(spec, frame, flag, rows)
     column = next(c for c in spec.data.columns if c.name == name)
-    if not column.allowed_values and (different := frame[name].n_unique()) > 2:
+    if not column.allowed_values and frame[name].n_unique() > 2:
         message = (
-            f"column {name} has {different} different values, of which one is the positive: list the positive and all "
+            f"column {name} has more than two different values, of which one is the positive: list the positive and all "
             "negatives in allowedValues (kind: categorical), and correct the other rows"
         )
         index = [c.name for c in spec.data.columns].index(name)
@@ -453,11 +447,6 @@ def _require_enough(spec: TrainingJobSpec, events: pl.Series) -> None:
 def _known_late(spec: TrainingJobSpec, frame: pl.DataFrame) -> list[Finding]:
     findings = []
     for field, column in rules.in_use(spec.data):
-        if LATER + column.name in frame.columns and (rows := int(frame[LATER + column.name].sum())):
-            message = (
-                f"feature {column.name} has times after the time of the row: set role: ignore, or use an earlier time"
-            )
-            findings.append(Finding(FindingCode.FUTURE_VALUE, "error", message, field, column.name, rows=rows))
         if column.role != "feature" or column.available_at is None:
             continue
         rows = frame.height if column.available_at == "outcome" else int(frame[KNOWN + column.name].sum())

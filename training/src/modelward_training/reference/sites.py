@@ -55,7 +55,5 @@ def site_differences(data: Dataset, where: Mapping[str, str]) -> list[Finding]:
 
 
 def _finding(column: str, site: str, effect: float, rows: int, field: str) -> Finding:
-    message = (
-        f"{column} at site {site} is unlike the other sites' (PSI {effect:.2g}): check its unit, coding and measurement"
-    )
+    message = f"{column} at site {site} differs from the other sites (PSI {effect:.2g}): check its unit, coding and measurement"
     return Finding(FindingCode.SITE_DIFFERS, "warning", message, field, column, site, rows)

@@ -123,7 +123,7 @@ _COLUMNS = (
             f"self.filter(c, c.role == '{role}').size() <= 1",
             f"spec.data.columns: only one column may have role: {role}; give the others role: ignore",
         )
-        for role in ("label", "time", "group")
+        for role in ("label", "time", "group", "site")
     ),
     Rule(
         "spec.data",

@@ -228,7 +228,10 @@ def _details(version: Version, plan: VersionPlan, facts: Facts, available: bool)
         found.append(Detail(ConditionType.ARTIFACT_VERIFIED, "False", plan.reason, plan.message))
     if facts.documents is not None:
         parity = facts.documents.parity
-        text = f"ONNX and scikit-learn differ by at most {parity.max_abs_difference:.2g} on {parity.rows} test rows"
+        difference = f"{parity.max_abs_difference:.2g}"
+        text = (
+            f"ONNX and scikit-learn differ by at most {difference} on {parity.rows} rows (test rows and extreme values)"
+        )
         found.append(Detail(ConditionType.PARITY_VERIFIED, "True" if parity.passed else "False", Reason.COMPARED, text))
     if plan.replicas:
         state, reason = ("True", Reason.PODS_READY) if available else ("False", Reason.NO_POD_READY)

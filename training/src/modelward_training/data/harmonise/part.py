@@ -21,7 +21,7 @@ KIND = "correct kind or missingValues"
 CENSORED = f"{KIND}, or set censored if values such as <0.5 are meant"
 TIME = "write 2016-03-28, 2016-03-28T14:30:00 or 2016-03-28T14:30:00+01:00 with a year of four digits, or set dialect.dateFormats"
 OFFSETS = "name an offset (Z or +01:00) in all rows or in none, or set timeZone of the source"
-DAYLIGHT = "the clock was set forward or back, and shows such a time never or twice: store times with their offset"
+DAYLIGHT = "this local time occurs twice or never because the clocks change: store times with their offset"
 
 
 @dataclass(frozen=True)
@@ -239,5 +239,5 @@ def _flags(column: _Column, data: Data) -> Iterator[Flag]:
             "breaks",
             path,
             Reason.UNKNOWN_CATEGORY,
-            "list every way of measuring in the qualifier's offsets",
+            "list every measuring method in the qualifier's offsets",
         )

@@ -71,7 +71,7 @@ def find(source: Source, index: int, store: str | None) -> list[File]:
     """Return the files of a source, in the order of their names.
 
     Raises:
-        InvalidInputError: InvalidAddress, MissingFile, TooManyFiles.
+        InvalidInputError: InvalidAddress, MissingFile, TooLarge.
         StoreError: the store cannot be read now.
     """
     field, uri = f"spec.data.sources[{index}].uri", source.uri or ""

@@ -44,7 +44,7 @@ class Spool:
         try:
             yield from decompressed(self._hashed())
         except BombError:
-            message = f"{self.file.where} becomes too large when it is decompressed: store it without compression"
+            message = f"{self.file.where} is too large when decompressed: store it uncompressed"
             raise InvalidInputError(Reason.TOO_LARGE, message, self.file.field) from None
         except TornError:
             message = f"{self.file.where} is damaged or incomplete: its compression cannot be undone; upload it again"
