@@ -351,3 +351,19 @@ def test_flags_are_never_null_and_columns_have_their_types(tmp_path):
     assert frame.schema["way"] == pl.String
     assert frame.schema["when"] == pl.Datetime("us")
     assert frame.schema["\x00row"] == pl.Int64
+
+
+@pytest.mark.parametrize("kind", ["numeric", "integer"])
+@pytest.mark.parametrize(
+    "others", [["1"], ["1", "x"]], ids=["numbers alone", "with a text, so that all is read as text"]
+)
+def test_a_number_means_missing_however_it_is_written(tmp_path, kind, others):
+    column = {"kind": kind, "missingValues": ["9999", "-1.0"]}
+    values, rules = one(tmp_path, column, ["9999", "9999.0", "-1", "-1.0", *others])
+    assert values[:5] == [None, None, None, None, 1.0]
+    assert rules == ({"kind": [False] * 5 + [True]} if "x" in others else {})
+
+
+def test_a_censored_number_is_not_the_code_of_a_missing_one(tmp_path):
+    column = {"kind": "numeric", "missingValues": ["9"], "censored": "limit"}
+    assert one(tmp_path, column, ["9", "9.0", "<9", ">9.0"])[0] == [None, None, 9.0, 9.0]

@@ -107,18 +107,25 @@ def _from_text(raw: Raw, way: Way, prefix: str) -> Cell:
     if way.column.kind == "boolean":
         stages += [{number: numbers.boolean(value)}]
         return Cell(tuple(stages), pl.col(number), {**rules, "kind": value.is_not_null() & pl.col(number).is_null()})
-    if way.censored is None:
-        stages += [{number: numbers.number(value, raw.dialect)}]
-        return _converted(way, stages, value.is_not_null(), pl.col(number), rules, prefix)
-    sign, rest = f"{prefix}sign", f"{prefix}rest"
-    stages += [{sign: value.str.extract(r"^([<>≤≥])", 1), rest: value.str.replace(numbers.SIGN, "")}]
-    stages += [{number: numbers.number(pl.col(rest), raw.dialect)}]
-    return _converted(way, stages, value.is_not_null(), pl.col(number), rules, prefix, pl.col(sign))
+    sign: pl.Expr | None = None
+    rest = value
+    if way.censored is not None:
+        stages += [
+            {f"{prefix}sign": value.str.extract(r"^([<>≤≥])", 1), f"{prefix}rest": value.str.replace(numbers.SIGN, "")}
+        ]
+        sign, rest = pl.col(f"{prefix}sign"), pl.col(f"{prefix}rest")
+    stages += [{number: numbers.number(rest, raw.dialect)}]
+    present, found = value.is_not_null(), pl.col(number)
+    if codes := _codes(way):  # 9999.0 is the code 9999, as where the whole file could be read as numbers
+        is_code = found.is_in(codes).fill_null(value=False)
+        is_code = is_code if sign is None else is_code & sign.is_null()
+        present, found = present & ~is_code, pl.when(~is_code).then(found)
+    return _converted(way, stages, present, found, rules, prefix, sign)
 
 
 def _measured(raw: Raw, way: Way, prefix: str) -> Cell:
     """A typed number. A text that means 'missing' is compared as a number."""
-    number, codes = f"{prefix}number", [code for code in map(_as_number, way.missing) if code is not None]
+    number, codes = f"{prefix}number", _codes(way)
     column = pl.col(raw.name).cast(pl.Float64)
     present = column if not codes else pl.when(~column.is_in(codes)).then(column)
     return _converted(way, [{number: present}], pl.col(number).is_not_null(), pl.col(number), {}, prefix)
@@ -126,11 +133,16 @@ def _measured(raw: Raw, way: Way, prefix: str) -> Cell:
 
 def _flagged(raw: Raw, way: Way, prefix: str) -> Cell:
     """A typed boolean, or a number that must be 0 or 1."""
-    number, codes = f"{prefix}number", [code for code in map(_as_number, way.missing) if code is not None]
+    number, codes = f"{prefix}number", _codes(way)
     column = pl.col(raw.name).cast(pl.Float64)
     present = column if not codes else pl.when(~column.is_in(codes)).then(column)
     wrong = (~pl.col(number).is_in([0.0, 1.0])).fill_null(value=False)
     return Cell(({number: present},), pl.when(~wrong).then(pl.col(number)), {"kind": wrong})
+
+
+def _codes(way: Way) -> list[float]:
+    """Return the numbers that mean 'missing'."""
+    return [code for code in map(_as_number, way.missing) if code is not None]
 
 
 def _as_number(text: str) -> float | None:
