@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from examples.clinic import MANIFESTS
+from modelward_api import names
 from tests.e2e.conftest import QUICK, Bundle, TrainedClinic, clean
 from tests.e2e.scenario import PATIENT, RATE, FaultScenario, address, node_of, ready
 from tests.support import faulty_bundles
@@ -213,8 +214,9 @@ def test_a_full_store_fails_training_with_its_reason_and_stops_nothing_else(scen
 
 
 def bundles(store: Path) -> set[Path]:
-    """Whatever stands where bundles are put."""
-    return {path for path in (store / "models").rglob("*") if path.is_file()}
+    """Whatever stands where bundles are put, but the reports on the data."""
+    reports = (names.VALIDATION_FILE, names.VALIDATION_PAGE)
+    return {path for path in (store / "models").rglob("*") if path.is_file() and not path.name.endswith(reports)}
 
 
 def trained_to_its_end(clinic: TrainedClinic, name: str) -> dict[str, Any]:
