@@ -13,13 +13,15 @@ import polars as pl
 from modelward_api.resources.reasons import Reason
 from modelward_training.errors import InvalidInputError
 
-COMPARISONS = frozenset({"Eq", "NotEq", "Lt", "LtEq", "Gt", "GtEq", "EqValidity", "NotEqValidity"})
+_COMPARISONS = frozenset({"Eq", "NotEq", "Lt", "LtEq", "Gt", "GtEq"})
+COMPARISONS = _COMPARISONS | {f"Sql.Binary.{name}" for name in _COMPARISONS} | {"EqValidity", "NotEqValidity"}
+"""Polars writes an operator as Sql.Binary if a side is a decimal number, and always for * / %."""
 OPERATORS = COMPARISONS | {"Plus", "Minus", "Multiply", "And", "Or", "Xor"}
 FUNCTIONS = frozenset(
     {
         "Abs", "Coalesce", "Floor", "Ceil", "MaxHorizontal", "MinHorizontal", "Boolean.IsNull", "Boolean.IsNotNull",
-        "Boolean.Not", "Sql.IsIn", "Sql.Binary.Div", "Sql.Binary.Rem", "Sql.Round", "StringExpr.Lowercase",
-        "StringExpr.Uppercase", "TemporalExpr.OffsetBy",
+        "Boolean.Not", "Sql.IsIn", "Sql.Binary.Plus", "Sql.Binary.Minus", "Sql.Binary.Mul", "Sql.Binary.Div",
+        "Sql.Binary.Rem", "Sql.Round", "StringExpr.Lowercase", "StringExpr.Uppercase", "TemporalExpr.OffsetBy",
     }
 )  # fmt: skip
 """By polars' names: the functions and operators that a predicate may use."""
@@ -127,7 +129,7 @@ def _check_types(tree: Any, empty: pl.DataFrame, field: str) -> None:
             raise _invalid("has NOT in front of a value that is not boolean, or CAST: compare the value instead", field)
         if node not in COMPARISONS:
             continue
-        kinds = {_kind(content[side], empty) for side in ("left", "right")}
+        kinds = {_kind(side, empty) for side in _sides(content)}
         if "null" in kinds:
             raise _invalid("compares with NULL, which is never true: use IS NULL or IS NOT NULL", field)
         if len(kinds) > 1 and kinds != {"number", "boolean"}:
@@ -136,6 +138,11 @@ def _check_types(tree: Any, empty: pl.DataFrame, field: str) -> None:
                 "'text', timestamps with TIMESTAMP '2024-01-31 00:00:00' and durations with INTERVAL '30 days'"
             )
             raise _invalid(message, field)
+
+
+def _sides(content: Any) -> list[Any]:
+    """Return the operands of an operator, however polars writes it."""
+    return list(content["input"]) if "input" in content else [content["left"], content["right"]]
 
 
 def _kind(tree: Any, empty: pl.DataFrame) -> str:
