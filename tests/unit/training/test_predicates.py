@@ -16,6 +16,7 @@ ROWS = pl.DataFrame(
         "low.limit": [60.0, 60.0, 60.0],
         "sex": ["m", "f", None],
         "smoker": [True, False, None],
+        "visits": [0, 1, 2],
         "admission": [datetime(2024, 1, 1), datetime(2024, 1, 9), datetime(2024, 1, 1)],
         "discharge": [datetime(2024, 1, 3), datetime(2024, 1, 8), None],
     },
@@ -64,6 +65,13 @@ def says(text):
         ("age * 0.5 = 25", [True, False, None]),
         ("age + 0.5 = 50.5", [True, False, None]),
         ("age - 0.5 = 49.5", [True, False, None]),
+        ("1 / (age - 50) > 0", [None, True, None]),
+        ("(age - 50) / (age - 50) > 0", [None, True, None]),
+        ("age % (age - 50) < 60", [None, True, None]),
+        ("1.5 / (visits * 0.5) > 0", [None, True, True]),
+        ("1 / (1 / visits) > 0", [None, True, True]),
+        ("visits / 0.0 > 0", [None, None, None]),
+        ("(discharge - admission) / (admission - TIMESTAMP '2024-01-01 00:00:00') > 1", [None, False, None]),
     ],
 )
 def test_a_predicate_is_true_false_or_unknown(text, answers):

@@ -75,6 +75,7 @@ def predicate(text: str, schema: pl.Schema, field: str) -> Predicate:
         raise _invalid("names no declared column, so it says the same of every row: compare a column", field)
     empty = pl.DataFrame(schema=schema)
     _check_types(tree, empty, field)
+    expression = _expression(_null_for_zero_divisors(tree))
     if _type(expression, empty) != pl.Boolean:
         raise _invalid("is not true or false for a row: compare values of the same kind", field)
     return Predicate(expression, columns)
@@ -140,13 +141,26 @@ def _check_types(tree: Any, empty: pl.DataFrame, field: str) -> None:
             raise _invalid(message, field)
 
 
+def _null_for_zero_divisors(tree: Any) -> Any:
+    """Make a division by zero unknown: polars gives NaN or infinity, which rank above every number, or fails."""
+    for node, content in list(_walk(tree)):
+        if node in ("Sql.Binary.Div", "Sql.Binary.Rem"):
+            values = [content["input"][1], {"Literal": {"Dyn": {"Int": 0}}}, {"Literal": {"Scalar": {"Null": "Null"}}}]
+            content["input"][1] = {"Function": {"input": values, "function": "Replace"}}
+    return tree
+
+
+def _expression(tree: Any) -> pl.Expr:
+    return pl.Expr.deserialize(io.BytesIO(json.dumps(tree).encode()), format="json")
+
+
 def _sides(content: Any) -> list[Any]:
     """Return the operands of an operator, however polars writes it."""
     return list(content["input"]) if "input" in content else [content["left"], content["right"]]
 
 
 def _kind(tree: Any, empty: pl.DataFrame) -> str:
-    kind = _type(pl.Expr.deserialize(io.BytesIO(json.dumps(tree).encode()), format="json"), empty)
+    kind = _type(_expression(tree), empty)
     if kind is None:
         return "unknown"
     if kind.is_numeric():
