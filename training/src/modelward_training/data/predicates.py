@@ -17,6 +17,8 @@ _COMPARISONS = frozenset({"Eq", "NotEq", "Lt", "LtEq", "Gt", "GtEq"})
 COMPARISONS = _COMPARISONS | {f"Sql.Binary.{name}" for name in _COMPARISONS} | {"EqValidity", "NotEqValidity"}
 """Polars writes an operator as Sql.Binary if a side is a decimal number, and always for * / %."""
 OPERATORS = COMPARISONS | {"Plus", "Minus", "Multiply", "And", "Or", "Xor"}
+CHOICES = frozenset({"Ternary", "Coalesce", "MaxHorizontal", "MinHorizontal"})
+"""What returns one of several values."""
 FUNCTIONS = frozenset(
     {
         "Abs", "Coalesce", "Floor", "Ceil", "MaxHorizontal", "MinHorizontal", "Boolean.IsNull", "Boolean.IsNotNull",
@@ -122,12 +124,14 @@ def _name(function: Any) -> str:
 
 
 def _check_types(tree: Any, empty: pl.DataFrame, field: str) -> None:
-    """Refuse what polars would compute without a word: a duration beside a number, or a comparison with NULL."""
+    """Refuse what polars would compute without a word: a duration beside a number, mixed kinds, or a comparison with NULL."""
     for node, content in _walk(tree):
         if node == "Cast" and (
             content["dtype"] != {"Literal": "Boolean"} or _kind(content["expr"], empty) != "boolean"
         ):
             raise _invalid("has NOT in front of a value that is not boolean, or CAST: compare the value instead", field)
+        if node in CHOICES:
+            _check_choice(content, empty, field)
         if node not in COMPARISONS:
             continue
         kinds = {_kind(side, empty) for side in _sides(content)}
@@ -139,6 +143,18 @@ def _check_types(tree: Any, empty: pl.DataFrame, field: str) -> None:
                 "'text', timestamps with TIMESTAMP '2024-01-31 00:00:00' and durations with INTERVAL '30 days'"
             )
             raise _invalid(message, field)
+
+
+def _check_choice(content: Any, empty: pl.DataFrame, field: str) -> None:
+    """Refuse a choice among values of different kinds: polars would turn numbers into texts, or TRUE into 1."""
+    values = [content["truthy"], content["falsy"]] if "truthy" in content else content["input"]
+    kinds = {_kind(value, empty) for value in values} - {"null"}
+    if len(kinds) > 1:
+        message = (
+            f"chooses between values of different kinds ({' and '.join(sorted(kinds))}): give CASE, COALESCE, GREATEST and "
+            "LEAST values of one kind"
+        )
+        raise _invalid(message, field)
 
 
 def _null_for_zero_divisors(tree: Any) -> Any:
