@@ -27,6 +27,8 @@ FUNCTIONS = frozenset(
     }
 )  # fmt: skip
 """By polars' names: the functions and operators that a predicate may use."""
+MAX_NODES = 200
+"""Columns, literals, operators and functions of one expression: polars and json work on them recursively."""
 ALLOWED = (
     "declared columns, numbers, texts in single quotes, DATE, TIMESTAMP and INTERVAL literals, comparisons, + - * / %, AND, OR, "
     "NOT, IN, BETWEEN, IS NULL, CASE, COALESCE, NULLIF, ABS, ROUND, FLOOR, CEIL, GREATEST, LEAST, LOWER and UPPER"
@@ -57,12 +59,16 @@ def predicate(text: str, schema: pl.Schema, field: str) -> Predicate:
     try:
         expression = pl.sql_expr(text)
         tree = json.loads(expression.meta.serialize(format="json"))
+    except RecursionError:
+        raise _too_long(field) from None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, TypeError):
         message = (
             "is not a valid SQL expression: write for example discharge >= admission, and put names that are SQL words, or have "
             "dots, in double quotes"
         )
         raise _invalid(message, field) from None
+    if sum(1 for _ in _walk(tree)) > MAX_NODES:
+        raise _too_long(field)
     if any(node not in _NODES for node, _ in _walk(tree)):
         raise _invalid(f"uses what is not allowed: use only {ALLOWED}", field)
     columns = tuple(dict.fromkeys(value for node, value in _walk(tree) if node == "Column"))
@@ -76,8 +82,9 @@ def predicate(text: str, schema: pl.Schema, field: str) -> Predicate:
     if not columns:
         raise _invalid("names no declared column, so it says the same of every row: compare a column", field)
     empty = pl.DataFrame(schema=schema)
+    _rebuilt(tree, field)
     _check_types(tree, empty, field)
-    expression = _expression(_null_for_zero_divisors(tree))
+    expression = _rebuilt(_null_for_zero_divisors(tree), field)
     if _type(expression, empty) != pl.Boolean:
         raise _invalid("is not true or false for a row: compare values of the same kind", field)
     return Predicate(expression, columns)
@@ -166,6 +173,14 @@ def _null_for_zero_divisors(tree: Any) -> Any:
     return tree
 
 
+def _rebuilt(tree: Any, field: str) -> pl.Expr:
+    try:
+        return _expression(tree)
+    except (pl.exceptions.PolarsError, RecursionError):
+        message = "is nested too deeply, or a number is too large: write several rules, or a number below 1e308"
+        raise _invalid(message, field) from None
+
+
 def _expression(tree: Any) -> pl.Expr:
     return pl.Expr.deserialize(io.BytesIO(json.dumps(tree).encode()), format="json")
 
@@ -202,6 +217,11 @@ def _type(expression: pl.Expr, empty: pl.DataFrame) -> pl.DataType | None:
         return empty.select(expression.alias("it")).schema["it"]
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
+
+
+def _too_long(field: str) -> InvalidInputError:
+    message = f"is too long: use at most {MAX_NODES} columns, values and operators, or write several rules"
+    return _invalid(message, field)
 
 
 def _invalid(message: str, field: str) -> InvalidInputError:
