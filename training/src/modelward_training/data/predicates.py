@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,8 @@ def predicate(text: str, schema: pl.Schema, field: str) -> Predicate:
     Raises:
         InvalidInputError: InvalidRule.
     """
+    if _OFFSET.search(text):
+        raise _invalid("has a time with an offset from UTC, which SQL would ignore: write the time in UTC", field)
     try:
         expression = pl.sql_expr(text)
         tree = json.loads(expression.meta.serialize(format="json"))
@@ -90,6 +93,7 @@ def predicate(text: str, schema: pl.Schema, field: str) -> Predicate:
     return Predicate(expression, columns)
 
 
+_OFFSET = re.compile(r"'\s*\d+-\d+-\d+[Tt\s]\s*\d[\d:.]*\s*[+-]\d")
 _NODES = frozenset({"Column", "Literal", "Ternary", "Cast", *OPERATORS, *FUNCTIONS})
 
 
