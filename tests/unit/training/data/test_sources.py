@@ -14,7 +14,7 @@ import pytest
 
 from modelward_api.resources.data import Data
 from modelward_training.data.harmonise import harmonise
-from modelward_training.data.sources import compression, read, spool
+from modelward_training.data.sources import compression, delimited, read, spool
 from modelward_training.errors import InvalidInputError
 
 if sys.version_info >= (3, 14):
@@ -116,6 +116,19 @@ def test_an_encoding_is_read_as_declared(tmp_path, encoding, codec):
 def test_a_file_without_a_header_has_numbered_columns(tmp_path):
     columns = [{**column, "source": str(place)} for place, column in enumerate(COLUMNS, 1)]
     assert values(tmp_path, PLAIN.split("\n", 1)[1], declared(columns, dialect={"header": False})) == ROWS
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_carriage_return_in_a_quoted_header_costs_no_row(tmp_path, end):
+    content = PLAIN.replace("died", 'died,"other\r(mg)\r(old)"').replace("yes", "yes,1").replace("no", "no,2")
+    assert values(tmp_path, content.replace("\n", end), declared()) == ROWS
+
+
+def test_a_file_of_which_polars_reads_another_number_of_rows_is_refused(tmp_path, monkeypatch):
+    exact = delimited.Scan.frame
+    monkeypatch.setattr(delimited.Scan, "frame", lambda self, *numbers: exact(self, *numbers).head(1))
+    error = refusal(tmp_path, PLAIN, declared())
+    assert (error.reason, error.field) == ("UnreadableFile", "spec.data.sources[0].uri")
 
 
 def test_what_was_recognised_is_told(tmp_path):

@@ -91,13 +91,25 @@ def _kept(spool: Spool, found: delimited.Scan, wanted: Collection[str], numbers:
     target = spool.target.with_suffix(".parquet")
     places = [str(place) for place, name in enumerate(found.names) if name in wanted]
     if not places or not spool.has_room(2 * found.path.stat().st_size):
-        return found.frame().select(places)
+        frame = found.frame().select(places)
+        if places:
+            _require_rows(frame, found.rows, spool.file)
+        return frame
     try:
         found.frame(numbers).select(places).sink_parquet(target, compression="uncompressed", statistics=False)
     except pl.exceptions.ComputeError:
         found.frame().select(places).sink_parquet(target, compression="uncompressed", statistics=False)
     spool.drop()
-    return pl.scan_parquet(target)
+    frame = pl.scan_parquet(target)
+    _require_rows(frame, found.rows, spool.file)
+    return frame
+
+
+def _require_rows(frame: pl.LazyFrame, rows: int, file: File) -> None:
+    """Refuse a file of which polars reads another number of rows than its structure has."""
+    if frame.select(pl.len()).collect(engine="streaming").item() != rows:
+        message = f"{file.where}: where its records end is not clear: write values and names without line breaks"
+        raise InvalidInputError(Reason.UNREADABLE_FILE, message, file.field)
 
 
 def _is_plain(dialect: Dialect) -> bool:
