@@ -30,7 +30,7 @@ def blocks(address: str, size: int, environ: Mapping[str, str] = os.environ) -> 
     """Read a file.
 
     Raises:
-        InvalidAddressError: the host is private, or the server redirects.
+        InvalidAddressError: the host is private, or the server redirects or does not tell the length of the file.
         FileNotFoundError: the server has no such file.
         StoreError: the server does not answer, refuses, or sends only a part.
     """
@@ -42,6 +42,11 @@ def blocks(address: str, size: int, environ: Mapping[str, str] = os.environ) -> 
         connection.request("GET", parts.path, headers={"Accept-Encoding": "identity", "User-Agent": "modelward"})
         response = connection.getresponse()
         _check(response.status, where)
+        if response.length is None and not response.chunked:
+            raise InvalidAddressError(
+                f"{where}: the server does not say how long the file is (Content-Length), so a part of it could be taken for "
+                "the whole: copy the file into the store"
+            )
         wanted, given = response.getheader("Content-Length"), 0
         while block := response.read(size):
             given += len(block)
