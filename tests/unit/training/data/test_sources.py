@@ -321,6 +321,29 @@ def test_nested_columns_and_bytes_are_refused(tmp_path, column):
     assert (error.reason, error.field) == ("WrongKind", "spec.data.columns[0].kind")
 
 
+def test_a_typed_number_is_in_no_dialect(tmp_path):
+    columns = [{**COLUMNS[0], "values": {"none": ""}}, *COLUMNS[1:]]
+    found = values(tmp_path, parquet(age=[40.5, 1.234]), declared(columns, format="parquet", dialect=COMMA))
+    assert found["age"] == [40.5, 1.234]
+
+
+@pytest.mark.parametrize("mapping", [{}, {"values": {"none": ""}}])
+def test_a_number_of_json_is_in_no_dialect_and_a_text_is(tmp_path, mapping):
+    columns = [{**COLUMNS[0], **mapping}, *COLUMNS[1:]]
+    content = '{"age": 1.234, "sex": "m", "died": true}\n{"age": 1234, "sex": "f", "died": false}\n'
+    data = declared(columns, format="ndjson", dialect=COMMA)
+    assert values(tmp_path, content, data)["age"] == [1.234, 1234.0]
+    texts = content.replace("1.234", '"1.234"').replace(" 1234", ' "1,5"')
+    assert values(tmp_path, texts, data)["age"] == [1234.0, 1.5]
+
+
+def test_numbers_beside_texts_in_a_dialect_are_refused(tmp_path):
+    content = '{"age": 1.234, "sex": "m", "died": true}\n\n{"age": "1,5", "sex": "f", "died": false}\n'
+    error = refusal(tmp_path, content, declared(format="ndjson", dialect=COMMA))
+    assert (error.reason, error.field) == ("UnreadableFile", "spec.data.sources[0].uri")
+    assert "line 3 has a text where another line has a number" in error.message
+
+
 def test_files_of_one_source_may_have_other_types(tmp_path):
     (tmp_path / "a.parquet").write_bytes(parquet())
     (tmp_path / "b.parquet").write_bytes(parquet(age=["7", "old"], sex=[1, None]))

@@ -114,7 +114,7 @@ def _from_text(raw: Raw, way: Way, prefix: str) -> Cell:
             {f"{prefix}sign": value.str.extract(r"^([<>≤≥])", 1), f"{prefix}rest": value.str.replace(numbers.SIGN, "")}
         ]
         sign, rest = pl.col(f"{prefix}sign"), pl.col(f"{prefix}rest")
-    stages += [{number: numbers.number(rest, raw.dialect)}]
+    stages += [{number: numbers.number(rest, Dialect() if raw.kind.is_numeric() else raw.dialect)}]
     present, found = value.is_not_null(), pl.col(number)
     if codes := _codes(way):  # 9999.0 is the code 9999, as where the whole file could be read as numbers
         is_code = found.is_in(codes).fill_null(value=False)

@@ -67,7 +67,7 @@ def _part(
             names, frame = columnar.scan_parquet(spool.keep())
             return Part(index, source, names, frame, file.where), []
         if source.format == "ndjson":
-            names, frame = columnar.scan_ndjson(spool, wanted)
+            names, frame = columnar.scan_ndjson(spool, wanted, is_plain=_is_plain(source.dialect))
             if not names:
                 raise delimited.EmptyError
             return Part(index, source, names, frame, file.where), []
