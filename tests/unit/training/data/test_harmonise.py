@@ -307,6 +307,38 @@ def test_times_are_read_by_declared_formats_only(tmp_path):
     assert rules == {"kind": [False, False, True, True, True]}
 
 
+@pytest.mark.parametrize(
+    ("form", "value"),
+    [
+        ("%s", "1704103200"),
+        ("%-s", "1704103200"),
+        ("%+", "2024-01-01T12:00:00+02:00"),
+        ("%d.%m.%Y %H:%M %z", "01.01.2024 12:00 +0200"),
+    ],
+)
+def test_seconds_since_1970_and_formats_with_an_offset_are_instants(tmp_path, form, value):
+    dialect = {"dateFormats": [form]}
+    assert one(tmp_path, STAMP, [value], dialect=dialect) == ([utc(2024, 1, 1, 10)], {})
+    assert one(tmp_path, STAMP, [value], dialect=dialect, timeZone="America/New_York")[0] == [utc(2024, 1, 1, 10)]
+
+
+def test_an_escaped_sign_names_no_offset(tmp_path):
+    found, _ = one(tmp_path, STAMP, ["%s 2024-01-01"], dialect={"dateFormats": ["%%s %Y-%m-%d"]})
+    assert found == [datetime(2024, 1, 1)]
+
+
+@pytest.mark.parametrize("zones", [{1: "Europe/Berlin"}, {0: "Europe/Berlin"}])
+def test_a_time_zone_of_one_source_makes_the_times_of_all_instants(tmp_path, zones):
+    sources = [
+        {"uri": f"store://{name}.csv", **({"timeZone": zones[i]} if i in zones else {})}
+        for i, name in enumerate(("data", "other"))
+    ]
+    data = declared([{"name": "x", "nullable": True, **STAMP}], sources=sources)
+    frame = harmonised(tmp_path, data, (["x"], [["2024-01-01 12:00"]]), (["x"], [["2024-01-01 12:00"]])).frame.collect()
+    assert [value == utc(2024, 1, 1, 11) for value in frame["x"]] == [i in zones for i in range(2)]
+    assert frame["\x00offset\x00x"].to_list() == [i not in zones for i in range(2)]
+
+
 def test_times_in_a_zone_are_refused_when_clocks_change(tmp_path):
     values = [
         "2024-01-01 12:00",
@@ -326,6 +358,7 @@ def test_times_in_a_zone_are_refused_when_clocks_change(tmp_path):
         ({"timeZone": "Berlin"}, "spec.data.sources[0].timeZone"),
         ({"dialect": {"dateFormats": ["%d.%m.%Y", "DD.MM.YYYY"]}}, "spec.data.sources[0].dialect.dateFormats[1]"),
         ({"dialect": {"dateFormats": ["%H:%M"]}}, "spec.data.sources[0].dialect.dateFormats[0]"),
+        ({"dialect": {"dateFormats": ["%Y-%m-%d %H:%M %Z"]}}, "spec.data.sources[0].dialect.dateFormats[0]"),
         ({"dialect": {"decimal": ",", "thousands": ","}}, "spec.data.sources[0].dialect.thousands"),
         ({"dialect": {"separator": '"'}}, "spec.data.sources[0].dialect.quote"),
     ],
