@@ -196,6 +196,13 @@ def test_a_qualifier_must_be_a_declared_category(tmp_path):
         assert (error.reason, error.field) == ("UnknownColumn", "spec.data.columns[0].qualifier.column")
 
 
+@pytest.mark.parametrize("how", [{"role": "label"}, {"availableAt": "outcome"}])
+def test_a_qualifier_is_known_before_the_outcome(tmp_path, how):
+    temperature = {"name": "x", "kind": "numeric", "qualifier": OFFSETS}
+    error = refusal(tmp_path, declared([temperature, {**WAY, **how}]), (["x", "way"], [["1", "ear"]]))
+    assert (error.reason, error.field) == ("InvalidSpec", "spec.data.columns[0].qualifier.column")
+
+
 NAMES = [
     {"name": "north", "columns": [{"name": "x", "source": "Größe [cm]", "unit": "cm"}]},
     {"name": "south", "columns": [{"name": "x", "source": "height", "missingValues": ["-1"]}]},
@@ -334,8 +341,8 @@ def test_a_time_zone_of_one_source_makes_the_times_of_all_instants(tmp_path, zon
         for i, name in enumerate(("data", "other"))
     ]
     data = declared([{"name": "x", "nullable": True, **STAMP}], sources=sources)
-    frame = harmonised(tmp_path, data, (["x"], [["2024-01-01 12:00"]]), (["x"], [["2024-01-01 12:00"]])).frame.collect()
-    assert [value == utc(2024, 1, 1, 11) for value in frame["x"]] == [i in zones for i in range(2)]
+    frame = harmonised(tmp_path, data, (["x"], [["2024-01-01 12:00"]]), (["x"], [["2024-01-01 12:01"]])).frame.collect()
+    assert frame["x"].to_list() == [utc(2024, 1, 1, 11, i) if i in zones else None for i in range(2)]
     assert frame["\x00offset\x00x"].to_list() == [i not in zones for i in range(2)]
 
 

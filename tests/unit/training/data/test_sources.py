@@ -262,6 +262,23 @@ def test_an_empty_folder_or_pattern_is_told(tmp_path, uri):
     assert (error.reason, error.field) == ("MissingFile", "spec.data.sources[0].uri")
 
 
+@pytest.mark.parametrize("second", ["store://a.csv", "store://copy.csv", "store://*.csv"])
+def test_the_rows_of_one_file_are_not_read_twice(tmp_path, second):
+    for name in ("a.csv", "copy.csv"):
+        (tmp_path / name).write_text(PLAIN)
+    data = declared(uri="store://a.csv")
+    error = refusal_of(tmp_path, data.model_copy(update={"sources": [*data.sources, *declared(uri=second).sources]}))
+    assert (error.reason, error.field) == ("InvalidSpec", "spec.data.sources[1].uri")
+    assert "rows would count twice" in error.message
+
+
+def test_files_without_rows_may_be_equal(tmp_path):
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("age,sex,died\n")
+    (tmp_path / "c.csv").write_text(PLAIN)
+    assert len(read(declared(uri="store://*.csv"), f"file://{tmp_path}").parts) == 3
+
+
 def test_a_link_out_of_the_store_is_not_followed(tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "secret.csv").write_text(PLAIN)

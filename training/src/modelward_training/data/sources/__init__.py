@@ -37,6 +37,7 @@ def read(data: Data, store: str | None) -> Parts:
     folder = Path(_folders[-1].name)
     digest, parts, notes = hashlib.sha256(), list[Part](), list[str]()
     wanted, numbers = _wanted(data), _numbers(data)
+    seen: dict[str, str] = {}
     for index, source in enumerate(data.sources):
         if source.sql is not None:
             path, hashed = sql.rows(source.sql, index, folder)
@@ -44,12 +45,24 @@ def read(data: Data, store: str | None) -> Parts:
             digest.update(hashed)
             continue
         for file in files.find(source, index, store):
+            _require_new(file.address, file, seen)
             spool = Spool(file, folder, len(parts))
             part, told = _part(spool, source, index, wanted, numbers)
+            content = spool.digest.hexdigest()
+            if content not in seen or not part.frame.head(1).collect().is_empty():  # files without rows may be equal
+                _require_new(content, file, seen)
             parts.append(part)
             notes += told
             digest.update(spool.digest.digest())
     return Parts(tuple(parts), f"sha256:{digest.hexdigest()}", tuple(notes), mappings.read(data, store, folder))
+
+
+def _require_new(mark: str, file: File, seen: dict[str, str]) -> None:
+    """Refuse a file that was read before, by its address or its content."""
+    if mark in seen:
+        message = f"{file.where} is the same as {seen[mark]}: its rows would count twice; remove one of them"
+        raise InvalidInputError(Reason.INVALID_SPEC, message, file.field)
+    seen[mark] = file.where
 
 
 def _wanted(data: Data) -> set[str]:
