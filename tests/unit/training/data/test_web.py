@@ -124,6 +124,13 @@ def allowed(server, monkeypatch):
     return lambda path: declared(uri=f"https://localhost:{server.server_port}/{path}")
 
 
+@pytest.mark.parametrize("uri", ["https://example.com:99999/x", "https://a..b/x", "https://example.com/müller.csv"])
+def test_an_address_that_cannot_be_is_refused(uri):
+    with pytest.raises(InvalidInputError) as caught:
+        read(declared(uri=uri), None)
+    assert (caught.value.reason, caught.value.field) == ("InvalidAddress", "spec.data.sources[0].uri")
+
+
 def test_a_file_at_a_web_server_is_read(allowed, server):
     parts = read(allowed("visits/a.csv"), None)
     assert parts.parts[0].frame.collect().height == 2
