@@ -314,6 +314,15 @@ def test_times_are_read_by_declared_formats_only(tmp_path):
     assert rules == {"kind": [False, False, True, True, True]}
 
 
+def test_a_site_may_lack_a_column_of_instants(tmp_path):
+    sites = [{"name": "north", "columns": [{"name": "x", "source": "other"}]}, {"name": "south"}]
+    data = declared([{"name": "x", "nullable": True, **STAMP}, HOSPITAL], sites)
+    rows = [["2024-01-01T12:00Z", "south"], ["2024-01-01T12:00Z", "north"]]
+    frame = harmonised(tmp_path, data, (["x", "hospital"], rows)).frame.collect()
+    assert frame["x"].to_list() == [utc(2024, 1, 1, 12), None]
+    assert frame["\x00column\x00x"].to_list() == [False, True]
+
+
 @pytest.mark.parametrize(
     ("form", "value"),
     [

@@ -361,6 +361,29 @@ def test_numbers_beside_texts_in_a_dialect_are_refused(tmp_path):
     assert "line 3 has a text where another line has a number" in error.message
 
 
+def test_a_float_that_is_no_number_is_no_category(tmp_path):
+    content = parquet(sex=[2.0, float("nan")])
+    frame, _ = harmonised(tmp_path, content, declared(format="parquet"))
+    assert frame["sex"].to_list() == ["2", None]
+    assert frame["\x00kind\x00sex"].to_list() == [False, True]
+    columns = [COLUMNS[0], {**COLUMNS[1], "missingValues": ["NaN"]}, COLUMNS[2]]
+    frame, _ = harmonised(tmp_path, content, declared(columns, format="parquet"))
+    assert frame["sex"].to_list() == ["2", None]
+    assert not frame["\x00kind\x00sex"].any()
+
+
+def test_ndjson_may_begin_with_a_byte_order_mark(tmp_path):
+    content = '{"age": 40.5, "sex": "m", "died": true}\n{"age": 1200, "sex": "f", "died": false}\n'
+    assert values(tmp_path, b"\xef\xbb\xbf" + content.encode(), declared(format="ndjson")) == ROWS
+
+
+def test_durations_are_refused(tmp_path):
+    column = pl.Series([1, 2], dtype=pl.Duration("us"))
+    for name, index in (("age", 0), ("sex", 1)):
+        error = refusal(tmp_path, parquet(**{name: column}), declared(format="parquet"))
+        assert (error.reason, error.field) == ("WrongKind", f"spec.data.columns[{index}].kind")
+
+
 def test_files_of_one_source_may_have_other_types(tmp_path):
     (tmp_path / "a.parquet").write_bytes(parquet())
     (tmp_path / "b.parquet").write_bytes(parquet(age=["7", "old"], sex=[1, None]))

@@ -101,6 +101,9 @@ def _from_text(raw: Raw, way: Way, prefix: str) -> Cell:
         target = pl.coalesce(pl.col(mapped), pl.col(text))
         stages += [{plain: pl.when(~target.is_in(["", *way.missing])).then(target)}]
         value = pl.col(plain)
+    if way.column.kind == "categorical" and raw.kind.is_float():
+        wrong = ((~pl.col(raw.name).is_finite()) & value.is_in(["NaN", "inf", "-inf"])).fill_null(value=False)
+        return Cell(tuple(stages), pl.when(~wrong).then(value), {**rules, "kind": wrong})
     if way.column.kind == "categorical":
         return Cell(tuple(stages), value, rules)
     number = f"{prefix}number"

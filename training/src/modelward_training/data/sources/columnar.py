@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from modelward_api.csv_errors import MAX_LINE, MalformedError
+from modelward_api.csv_errors import MAX_LINE, UTF8_MARK, MalformedError
 from modelward_training.data.sources.spool import Spool
 
 MAX_COLUMNS = 16_384
@@ -39,6 +39,7 @@ def scan_ndjson(spool: Spool, wanted: Collection[str], *, is_plain: bool) -> Col
         polars.exceptions.PolarsError: a line is not an object of JSON.
     """
     lines = _Lines()
+    spool.is_copied = spool.is_copied or spool.head.startswith(UTF8_MARK)  # the copy has no mark, which polars refuses
     spool.decode("utf-8")
     path = spool.keep(lines.feed)
     if not lines.has_content:
