@@ -279,6 +279,31 @@ def test_files_without_rows_may_be_equal(tmp_path):
     assert len(read(declared(uri="store://*.csv"), f"file://{tmp_path}").parts) == 3
 
 
+def test_a_pattern_of_many_stars_is_matched_at_once(tmp_path):
+    (tmp_path / ("a" * 200)).write_text(PLAIN)
+    (tmp_path / ("a" * 200 + "b")).write_text(PLAIN)
+    assert len(read(declared(uri="store://" + "*a" * 30 + "b"), f"file://{tmp_path}").parts) == 1
+
+
+def test_a_linked_folder_of_the_store_is_read_and_a_loop_ends(tmp_path):
+    for name in ("visits", "old"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "old" / "a.csv").write_text(PLAIN)
+    (tmp_path / "visits" / "linked").symlink_to(tmp_path / "old")
+    (tmp_path / "old" / "loop").symlink_to(tmp_path / "visits")
+    assert len(read(declared(uri="store://visits/"), f"file://{tmp_path}").parts) == 1
+    assert len(read(declared(uri="store://visits/*/a.csv"), f"file://{tmp_path}").parts) == 1
+
+
+def test_a_folder_that_leads_out_of_the_store_is_refused(tmp_path):
+    (tmp_path / "store" / "visits").mkdir(parents=True)
+    (tmp_path / "store" / "visits" / "a.csv").write_text(PLAIN)
+    (tmp_path / "store" / "visits" / "linked").symlink_to(tmp_path)
+    with pytest.raises(InvalidInputError) as caught:
+        read(declared(uri="store://visits/"), f"file://{tmp_path}/store")
+    assert (caught.value.reason, caught.value.field) == ("InvalidAddress", "spec.data.sources[0].uri")
+
+
 def test_a_link_out_of_the_store_is_not_followed(tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "secret.csv").write_text(PLAIN)
