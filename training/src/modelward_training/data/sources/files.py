@@ -159,22 +159,20 @@ def _below(base: str, store: str | None) -> Iterator[str]:
 
 
 def _walked(top: Path, store: str) -> Iterator[Path]:
-    """Return all files below a folder, also through links to folders of the store, each folder once.
+    """Return all files below a folder, also through links to folders of the store.
 
     Raises:
         InvalidAddressError: a folder is outside of the store.
     """
-    seen: set[Path] = set()
     for root, folders, names in os.walk(top, followlinks=True):
         folder = Path(root)
         if not is_inside(root, store):
             raise InvalidAddressError(
                 "a folder leads out of the artifact store by a link: copy its files into the store"
             )
-        if folder.resolve() in seen:
-            folders.clear()
+        if folder.resolve() in {parent.resolve() for parent in folder.parents if parent.is_relative_to(top)}:
+            folders.clear()  # a link back to where it is in
             continue
-        seen.add(folder.resolve())
         folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
         yield from (folder / name for name in names if (folder / name).is_file())
 
