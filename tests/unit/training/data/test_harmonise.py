@@ -196,6 +196,13 @@ def test_a_qualifier_must_be_a_declared_category(tmp_path):
         assert (error.reason, error.field) == ("UnknownColumn", "spec.data.columns[0].qualifier.column")
 
 
+@pytest.mark.parametrize("how", [{"role": "label"}, {"availableAt": "outcome"}])
+def test_a_qualifier_is_known_before_the_outcome(tmp_path, how):
+    temperature = {"name": "x", "kind": "numeric", "qualifier": OFFSETS}
+    error = refusal(tmp_path, declared([temperature, {**WAY, **how}]), (["x", "way"], [["1", "ear"]]))
+    assert (error.reason, error.field) == ("InvalidSpec", "spec.data.columns[0].qualifier.column")
+
+
 NAMES = [
     {"name": "north", "columns": [{"name": "x", "source": "Größe [cm]", "unit": "cm"}]},
     {"name": "south", "columns": [{"name": "x", "source": "height", "missingValues": ["-1"]}]},
@@ -307,6 +314,47 @@ def test_times_are_read_by_declared_formats_only(tmp_path):
     assert rules == {"kind": [False, False, True, True, True]}
 
 
+def test_a_site_may_lack_a_column_of_instants(tmp_path):
+    sites = [{"name": "north", "columns": [{"name": "x", "source": "other"}]}, {"name": "south"}]
+    data = declared([{"name": "x", "nullable": True, **STAMP}, HOSPITAL], sites)
+    rows = [["2024-01-01T12:00Z", "south"], ["2024-01-01T12:00Z", "north"]]
+    frame = harmonised(tmp_path, data, (["x", "hospital"], rows)).frame.collect()
+    assert frame["x"].to_list() == [utc(2024, 1, 1, 12), None]
+    assert frame["\x00column\x00x"].to_list() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("form", "value"),
+    [
+        ("%s", "1704103200"),
+        ("%-s", "1704103200"),
+        ("%+", "2024-01-01T12:00:00+02:00"),
+        ("%d.%m.%Y %H:%M %z", "01.01.2024 12:00 +0200"),
+    ],
+)
+def test_seconds_since_1970_and_formats_with_an_offset_are_instants(tmp_path, form, value):
+    dialect = {"dateFormats": [form]}
+    assert one(tmp_path, STAMP, [value], dialect=dialect) == ([utc(2024, 1, 1, 10)], {})
+    assert one(tmp_path, STAMP, [value], dialect=dialect, timeZone="America/New_York")[0] == [utc(2024, 1, 1, 10)]
+
+
+def test_an_escaped_sign_names_no_offset(tmp_path):
+    found, _ = one(tmp_path, STAMP, ["%s 2024-01-01"], dialect={"dateFormats": ["%%s %Y-%m-%d"]})
+    assert found == [datetime(2024, 1, 1)]
+
+
+@pytest.mark.parametrize("zones", [{1: "Europe/Berlin"}, {0: "Europe/Berlin"}])
+def test_a_time_zone_of_one_source_makes_the_times_of_all_instants(tmp_path, zones):
+    sources = [
+        {"uri": f"store://{name}.csv", **({"timeZone": zones[i]} if i in zones else {})}
+        for i, name in enumerate(("data", "other"))
+    ]
+    data = declared([{"name": "x", "nullable": True, **STAMP}], sources=sources)
+    frame = harmonised(tmp_path, data, (["x"], [["2024-01-01 12:00"]]), (["x"], [["2024-01-01 12:01"]])).frame.collect()
+    assert frame["x"].to_list() == [utc(2024, 1, 1, 11, i) if i in zones else None for i in range(2)]
+    assert frame["\x00offset\x00x"].to_list() == [i not in zones for i in range(2)]
+
+
 def test_times_in_a_zone_are_refused_when_clocks_change(tmp_path):
     values = [
         "2024-01-01 12:00",
@@ -326,6 +374,7 @@ def test_times_in_a_zone_are_refused_when_clocks_change(tmp_path):
         ({"timeZone": "Berlin"}, "spec.data.sources[0].timeZone"),
         ({"dialect": {"dateFormats": ["%d.%m.%Y", "DD.MM.YYYY"]}}, "spec.data.sources[0].dialect.dateFormats[1]"),
         ({"dialect": {"dateFormats": ["%H:%M"]}}, "spec.data.sources[0].dialect.dateFormats[0]"),
+        ({"dialect": {"dateFormats": ["%Y-%m-%d %H:%M %Z"]}}, "spec.data.sources[0].dialect.dateFormats[0]"),
         ({"dialect": {"decimal": ",", "thousands": ","}}, "spec.data.sources[0].dialect.thousands"),
         ({"dialect": {"separator": '"'}}, "spec.data.sources[0].dialect.quote"),
     ],

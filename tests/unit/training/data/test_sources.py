@@ -14,7 +14,7 @@ import pytest
 
 from modelward_api.resources.data import Data
 from modelward_training.data.harmonise import harmonise
-from modelward_training.data.sources import compression, read, spool
+from modelward_training.data.sources import compression, delimited, read, spool
 from modelward_training.errors import InvalidInputError
 
 if sys.version_info >= (3, 14):
@@ -116,6 +116,19 @@ def test_an_encoding_is_read_as_declared(tmp_path, encoding, codec):
 def test_a_file_without_a_header_has_numbered_columns(tmp_path):
     columns = [{**column, "source": str(place)} for place, column in enumerate(COLUMNS, 1)]
     assert values(tmp_path, PLAIN.split("\n", 1)[1], declared(columns, dialect={"header": False})) == ROWS
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_carriage_return_in_a_quoted_header_costs_no_row(tmp_path, end):
+    content = PLAIN.replace("died", 'died,"other\r(mg)\r(old)"').replace("yes", "yes,1").replace("no", "no,2")
+    assert values(tmp_path, content.replace("\n", end), declared()) == ROWS
+
+
+def test_a_file_of_which_polars_reads_another_number_of_rows_is_refused(tmp_path, monkeypatch):
+    exact = delimited.Scan.frame
+    monkeypatch.setattr(delimited.Scan, "frame", lambda self, *numbers: exact(self, *numbers).head(1))
+    error = refusal(tmp_path, PLAIN, declared())
+    assert (error.reason, error.field) == ("UnreadableFile", "spec.data.sources[0].uri")
 
 
 def test_what_was_recognised_is_told(tmp_path):
@@ -249,6 +262,48 @@ def test_an_empty_folder_or_pattern_is_told(tmp_path, uri):
     assert (error.reason, error.field) == ("MissingFile", "spec.data.sources[0].uri")
 
 
+@pytest.mark.parametrize("second", ["store://a.csv", "store://copy.csv", "store://*.csv"])
+def test_the_rows_of_one_file_are_not_read_twice(tmp_path, second):
+    for name in ("a.csv", "copy.csv"):
+        (tmp_path / name).write_text(PLAIN)
+    data = declared(uri="store://a.csv")
+    error = refusal_of(tmp_path, data.model_copy(update={"sources": [*data.sources, *declared(uri=second).sources]}))
+    assert (error.reason, error.field) == ("InvalidSpec", "spec.data.sources[1].uri")
+    assert "rows would count twice" in error.message
+
+
+def test_files_without_rows_may_be_equal(tmp_path):
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("age,sex,died\n")
+    (tmp_path / "c.csv").write_text(PLAIN)
+    assert len(read(declared(uri="store://*.csv"), f"file://{tmp_path}").parts) == 3
+
+
+def test_a_pattern_of_many_stars_is_matched_at_once(tmp_path):
+    (tmp_path / ("a" * 200)).write_text(PLAIN)
+    (tmp_path / ("a" * 200 + "b")).write_text(PLAIN)
+    assert len(read(declared(uri="store://" + "*a" * 30 + "b"), f"file://{tmp_path}").parts) == 1
+
+
+def test_a_linked_folder_of_the_store_is_read_and_a_loop_ends(tmp_path):
+    for name in ("visits", "old"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "old" / "a.csv").write_text(PLAIN)
+    (tmp_path / "visits" / "linked").symlink_to(tmp_path / "old")
+    (tmp_path / "old" / "loop").symlink_to(tmp_path / "visits")
+    assert len(read(declared(uri="store://visits/"), f"file://{tmp_path}").parts) == 1
+    assert len(read(declared(uri="store://visits/*/a.csv"), f"file://{tmp_path}").parts) == 1
+
+
+def test_a_folder_that_leads_out_of_the_store_is_refused(tmp_path):
+    (tmp_path / "store" / "visits").mkdir(parents=True)
+    (tmp_path / "store" / "visits" / "a.csv").write_text(PLAIN)
+    (tmp_path / "store" / "visits" / "linked").symlink_to(tmp_path)
+    with pytest.raises(InvalidInputError) as caught:
+        read(declared(uri="store://visits/"), f"file://{tmp_path}/store")
+    assert (caught.value.reason, caught.value.field) == ("InvalidAddress", "spec.data.sources[0].uri")
+
+
 def test_a_link_out_of_the_store_is_not_followed(tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "secret.csv").write_text(PLAIN)
@@ -306,6 +361,52 @@ def test_parquet_is_read_whatever_its_types(tmp_path, columns):
 def test_nested_columns_and_bytes_are_refused(tmp_path, column):
     error = refusal(tmp_path, parquet(age=column), declared(format="parquet"))
     assert (error.reason, error.field) == ("WrongKind", "spec.data.columns[0].kind")
+
+
+def test_a_typed_number_is_in_no_dialect(tmp_path):
+    columns = [{**COLUMNS[0], "values": {"none": ""}}, *COLUMNS[1:]]
+    found = values(tmp_path, parquet(age=[40.5, 1.234]), declared(columns, format="parquet", dialect=COMMA))
+    assert found["age"] == [40.5, 1.234]
+
+
+@pytest.mark.parametrize("mapping", [{}, {"values": {"none": ""}}])
+def test_a_number_of_json_is_in_no_dialect_and_a_text_is(tmp_path, mapping):
+    columns = [{**COLUMNS[0], **mapping}, *COLUMNS[1:]]
+    content = '{"age": 1.234, "sex": "m", "died": true}\n{"age": 1234, "sex": "f", "died": false}\n'
+    data = declared(columns, format="ndjson", dialect=COMMA)
+    assert values(tmp_path, content, data)["age"] == [1.234, 1234.0]
+    texts = content.replace("1.234", '"1.234"').replace(" 1234", ' "1,5"')
+    assert values(tmp_path, texts, data)["age"] == [1234.0, 1.5]
+
+
+def test_numbers_beside_texts_in_a_dialect_are_refused(tmp_path):
+    content = '{"age": 1.234, "sex": "m", "died": true}\n\n{"age": "1,5", "sex": "f", "died": false}\n'
+    error = refusal(tmp_path, content, declared(format="ndjson", dialect=COMMA))
+    assert (error.reason, error.field) == ("UnreadableFile", "spec.data.sources[0].uri")
+    assert "line 3 has a text where another line has a number" in error.message
+
+
+def test_a_float_that_is_no_number_is_no_category(tmp_path):
+    content = parquet(sex=[2.0, float("nan")])
+    frame, _ = harmonised(tmp_path, content, declared(format="parquet"))
+    assert frame["sex"].to_list() == ["2", None]
+    assert frame["\x00kind\x00sex"].to_list() == [False, True]
+    columns = [COLUMNS[0], {**COLUMNS[1], "missingValues": ["NaN"]}, COLUMNS[2]]
+    frame, _ = harmonised(tmp_path, content, declared(columns, format="parquet"))
+    assert frame["sex"].to_list() == ["2", None]
+    assert not frame["\x00kind\x00sex"].any()
+
+
+def test_ndjson_may_begin_with_a_byte_order_mark(tmp_path):
+    content = '{"age": 40.5, "sex": "m", "died": true}\n{"age": 1200, "sex": "f", "died": false}\n'
+    assert values(tmp_path, b"\xef\xbb\xbf" + content.encode(), declared(format="ndjson")) == ROWS
+
+
+def test_durations_are_refused(tmp_path):
+    column = pl.Series([1, 2], dtype=pl.Duration("us"))
+    for name, index in (("age", 0), ("sex", 1)):
+        error = refusal(tmp_path, parquet(**{name: column}), declared(format="parquet"))
+        assert (error.reason, error.field) == ("WrongKind", f"spec.data.columns[{index}].kind")
 
 
 def test_files_of_one_source_may_have_other_types(tmp_path):

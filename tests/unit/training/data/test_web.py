@@ -91,7 +91,8 @@ class Handler(BaseHTTPRequestHandler):
         if status == 302:
             self.send_header("Location", "https://169.254.169.254/latest/meta-data")
         body = PLAIN.encode()
-        self.send_header("Content-Length", str(len(body) + (5 if self.path == "/short" else 0)))
+        if self.path != "/endless":
+            self.send_header("Content-Length", str(len(body) + (5 if self.path == "/short" else 0)))
         self.end_headers()
         self.wfile.write(body)
 
@@ -123,6 +124,13 @@ def allowed(server, monkeypatch):
     return lambda path: declared(uri=f"https://localhost:{server.server_port}/{path}")
 
 
+@pytest.mark.parametrize("uri", ["https://example.com:99999/x", "https://a..b/x", "https://example.com/müller.csv"])
+def test_an_address_that_cannot_be_is_refused(uri):
+    with pytest.raises(InvalidInputError) as caught:
+        read(declared(uri=uri), None)
+    assert (caught.value.reason, caught.value.field) == ("InvalidAddress", "spec.data.sources[0].uri")
+
+
 def test_a_file_at_a_web_server_is_read(allowed, server):
     parts = read(allowed("visits/a.csv"), None)
     assert parts.parts[0].frame.collect().height == 2
@@ -137,6 +145,7 @@ def test_a_file_at_a_web_server_is_read(allowed, server):
         ("secret", StoreError, "StoreAccessDenied", "wants credentials"),
         ("broken", StoreError, "StoreUnavailable", "status 500"),
         ("short", StoreError, "StoreUnavailable", "only a part of the file"),
+        ("endless", InvalidInputError, "InvalidAddress", "does not say how long the file is"),
         ("visits/", InvalidInputError, "InvalidAddress", "does not list its files"),
         ("visits/*.csv", InvalidInputError, "InvalidAddress", "does not list its files"),
     ],

@@ -45,10 +45,10 @@ def _complete(frame: pl.LazyFrame, found: Iterable[Flag], flags: Mapping[str, Fl
 
 
 def _is_aware(found: Ways, parts: Parts) -> bool:
-    """Return whether the first time of a column is an instant: the others must be as it is."""
+    """Return whether the times of a column are instants: if any source has a time zone, or else as the first time is."""
+    if any(part.source.time_zone is not None for part in parts.parts):
+        return True
     for part in parts.parts:
-        if part.source.time_zone is not None:
-            return True
         way = found.of(part.source.site)
         if way.source not in part.names:
             continue

@@ -101,6 +101,9 @@ def _from_text(raw: Raw, way: Way, prefix: str) -> Cell:
         target = pl.coalesce(pl.col(mapped), pl.col(text))
         stages += [{plain: pl.when(~target.is_in(["", *way.missing])).then(target)}]
         value = pl.col(plain)
+    if way.column.kind == "categorical" and raw.kind.is_float():
+        wrong = ((~pl.col(raw.name).is_finite()) & value.is_in(["NaN", "inf", "-inf"])).fill_null(value=False)
+        return Cell(tuple(stages), pl.when(~wrong).then(value), {**rules, "kind": wrong})
     if way.column.kind == "categorical":
         return Cell(tuple(stages), value, rules)
     number = f"{prefix}number"
@@ -114,7 +117,7 @@ def _from_text(raw: Raw, way: Way, prefix: str) -> Cell:
             {f"{prefix}sign": value.str.extract(r"^([<>≤≥])", 1), f"{prefix}rest": value.str.replace(numbers.SIGN, "")}
         ]
         sign, rest = pl.col(f"{prefix}sign"), pl.col(f"{prefix}rest")
-    stages += [{number: numbers.number(rest, raw.dialect)}]
+    stages += [{number: numbers.number(rest, Dialect() if raw.kind.is_numeric() else raw.dialect)}]
     present, found = value.is_not_null(), pl.col(number)
     if codes := _codes(way):  # 9999.0 is the code 9999, as where the whole file could be read as numbers
         is_code = found.is_in(codes).fill_null(value=False)

@@ -133,7 +133,8 @@ class _Reader:
 
     def _absent(self, way: Way) -> Cell:
         """Return a column that the data lack: its rows cannot be used, if there are any."""
-        return Cell((), pl.lit(None, dtype=DTYPES[way.column.kind]), {"column": pl.lit(value=True)})
+        kind = pl.Datetime("us", "UTC") if self.aware.get(way.column.name, False) else DTYPES[way.column.kind]
+        return Cell((), pl.lit(None, dtype=kind), {"column": pl.lit(value=True)})
 
     def _cell(self, way: Way) -> Cell:
         places = self.places.get(way.source, [])
@@ -146,9 +147,10 @@ class _Reader:
             message = f"{self.part.where} has column {way.source} twice: rename or remove one"
             raise InvalidInputError(Reason.DUPLICATE_COLUMN, message, name_field)
         kind = self.schema[str(places[0])]
-        if kind.is_nested() or kind in (pl.Binary, pl.Object):
+        if kind.is_nested() or kind in (pl.Binary, pl.Object, pl.Duration):
             message = (
-                f"column {way.column.name} of {self.part.where} holds lists, structures or bytes: store one value a row"
+                f"column {way.column.name} of {self.part.where} holds lists, structures, bytes or durations: store one "
+                "value a row, and durations as numbers"
             )
             raise InvalidInputError(Reason.WRONG_KIND, message, f"{way.path}.kind")
         self.number += 1

@@ -179,6 +179,12 @@ def _check(way: Way, declared: Mapping[str, DataColumn]) -> None:
             "ignore, such as context"
         )
         raise InvalidInputError(Reason.UNKNOWN_COLUMN, message, f"{way.qualifier_field}.column")
+    if other.role == "label" or other.available_at == "outcome":
+        message = (
+            f"column {other.name} of the qualifier is known only with the outcome, which would leak into column {column.name}: "
+            "name a column that is known at the prediction"
+        )
+        raise InvalidInputError(Reason.INVALID_SPEC, message, f"{way.qualifier_field}.column")
 
 
 def _require_one_of_each_name(names: Iterable[str], path: str) -> None:

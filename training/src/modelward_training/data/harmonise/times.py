@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -28,12 +29,13 @@ PARTIAL = {"-01": r"^\d{4}-\d{2}$", "-01-01": r"^\d{4}$"}
 MIN_YEAR, MAX_YEAR = 1800, 2999
 """A year outside was written with two digits, or stands for 'never'."""
 PARSED = pl.Struct({"at": pl.Datetime("us"), "offset": pl.Boolean})
-_ZONES = ("%z", "%:z", "%#z", "%::z", "%Z", " UTC")
+_OFFSET = re.compile(r"%[:#]*z|%\+|%[-_0]?s| UTC")
+"""What makes a time an instant: an offset, or seconds since 1970 in UTC."""
 
 
 def names_offset(form: str) -> bool:
     """Return whether times in a format name their offset from UTC."""
-    return any(zone in form for zone in _ZONES)
+    return _OFFSET.search(form.replace("%%", "")) is not None
 
 
 def parsed(text: pl.Expr, formats: Sequence[str]) -> pl.Expr:
@@ -69,7 +71,12 @@ def _moments(texts: pl.Series, form: str) -> pl.Series:
 
 
 def is_format(form: str) -> bool:
-    """Return whether a text is a format of a date, or of a date and a time."""
+    """Return whether a text is a format of a date, or of a date and a time.
+
+    Names of zones (%Z) are read but not applied, so a format with them is none.
+    """
+    if "%Z" in form.replace("%%", ""):
+        return False
     try:
         moment = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)
         probe = pl.Series([moment]).dt.strftime(form)

@@ -37,6 +37,7 @@ def read(data: Data, store: str | None) -> Parts:
     folder = Path(_folders[-1].name)
     digest, parts, notes = hashlib.sha256(), list[Part](), list[str]()
     wanted, numbers = _wanted(data), _numbers(data)
+    seen: dict[str, str] = {}
     for index, source in enumerate(data.sources):
         if source.sql is not None:
             path, hashed = sql.rows(source.sql, index, folder)
@@ -44,12 +45,24 @@ def read(data: Data, store: str | None) -> Parts:
             digest.update(hashed)
             continue
         for file in files.find(source, index, store):
+            _require_new(file.address, file, seen)
             spool = Spool(file, folder, len(parts))
             part, told = _part(spool, source, index, wanted, numbers)
+            content = spool.digest.hexdigest()
+            if content not in seen or not part.frame.head(1).collect().is_empty():  # files without rows may be equal
+                _require_new(content, file, seen)
             parts.append(part)
             notes += told
             digest.update(spool.digest.digest())
     return Parts(tuple(parts), f"sha256:{digest.hexdigest()}", tuple(notes), mappings.read(data, store, folder))
+
+
+def _require_new(mark: str, file: File, seen: dict[str, str]) -> None:
+    """Refuse a file that was read before, by its address or its content."""
+    if mark in seen:
+        message = f"{file.where} is the same as {seen[mark]}: its rows would count twice; remove one of them"
+        raise InvalidInputError(Reason.INVALID_SPEC, message, file.field)
+    seen[mark] = file.where
 
 
 def _wanted(data: Data) -> set[str]:
@@ -67,7 +80,7 @@ def _part(
             names, frame = columnar.scan_parquet(spool.keep())
             return Part(index, source, names, frame, file.where), []
         if source.format == "ndjson":
-            names, frame = columnar.scan_ndjson(spool, wanted)
+            names, frame = columnar.scan_ndjson(spool, wanted, is_plain=_is_plain(source.dialect))
             if not names:
                 raise delimited.EmptyError
             return Part(index, source, names, frame, file.where), []
@@ -91,13 +104,25 @@ def _kept(spool: Spool, found: delimited.Scan, wanted: Collection[str], numbers:
     target = spool.target.with_suffix(".parquet")
     places = [str(place) for place, name in enumerate(found.names) if name in wanted]
     if not places or not spool.has_room(2 * found.path.stat().st_size):
-        return found.frame().select(places)
+        frame = found.frame().select(places)
+        if places:
+            _require_rows(frame, found.rows, spool.file)
+        return frame
     try:
         found.frame(numbers).select(places).sink_parquet(target, compression="uncompressed", statistics=False)
     except pl.exceptions.ComputeError:
         found.frame().select(places).sink_parquet(target, compression="uncompressed", statistics=False)
     spool.drop()
-    return pl.scan_parquet(target)
+    frame = pl.scan_parquet(target)
+    _require_rows(frame, found.rows, spool.file)
+    return frame
+
+
+def _require_rows(frame: pl.LazyFrame, rows: int, file: File) -> None:
+    """Refuse a file of which polars reads another number of rows than its structure has."""
+    if frame.select(pl.len()).collect(engine="streaming").item() != rows:
+        message = f"{file.where}: where its records end is not clear: write values and names without line breaks"
+        raise InvalidInputError(Reason.UNREADABLE_FILE, message, file.field)
 
 
 def _is_plain(dialect: Dialect) -> bool:

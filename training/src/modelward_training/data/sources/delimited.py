@@ -37,6 +37,8 @@ class Scan:
     """Number of lines before the first record of values."""
     blank: list[int]
     """Which records are empty lines."""
+    rows: int
+    """Number of records of values that are not empty lines."""
     is_trimmed: bool
     """Whether no text has spaces around it."""
     separator: str | None
@@ -89,7 +91,9 @@ def scan(spool: Spool, dialect: Dialect) -> Scan:
     recognised = begin.separator if dialect.separator is None and begin.separator != "," else None
     skipped = begin.lines if dialect.header else 0
     marks = (begin.separator, dialect.quote)
-    return Scan(path, names, marks, skipped, structure.blank, not structure.may_have_spaces, recognised, encoding)
+    rows = structure.records - structure.first - len(structure.blank)
+    is_trimmed = not structure.may_have_spaces
+    return Scan(path, names, marks, skipped, structure.blank, rows, is_trimmed, recognised, encoding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ class _Begin:
     records: int
     """Number of records up to it, with empty ones."""
     lines: int
-    """Number of lines up to its end."""
+    """Number of lines up to its end, as polars counts them: a carriage return alone ends none."""
 
 
 def _begin(spool: Spool, dialect: Dialect) -> _Begin:
@@ -131,7 +135,8 @@ def _first(text: str, separator: str, quote: str) -> tuple[_Begin, int] | None:
     if not text.strip():
         return None
     csv.field_size_limit(2 * MAX_LINE)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quotechar=quote, strict=True)
+    source = io.StringIO(text, newline="")
+    reader = csv.reader(iter(source.readline, ""), delimiter=separator, quotechar=quote, strict=True)
     begin, records = None, 0
     try:
         for record in reader:
@@ -139,7 +144,8 @@ def _first(text: str, separator: str, quote: str) -> tuple[_Begin, int] | None:
             if record and begin is not None:
                 return begin, len(record)
             if record:
-                begin = _Begin(separator, record, records, reader.line_num)
+                read = text[: source.tell()]
+                begin = _Begin(separator, record, records, read.count("\n") + (not read.endswith("\n")))
     except csv.Error:
         pass
     return None if begin is None else (begin, len(begin.fields))

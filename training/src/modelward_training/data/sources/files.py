@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -122,14 +123,24 @@ def pattern(address: str) -> re.Pattern[str]:
     """Return what matches the addresses below a folder, or those of a pattern, in which * does not stand for /."""
     if "*" not in address:
         return re.compile(re.escape(address.rstrip("/") + "/") + ".+", re.DOTALL)
-    parts = (re.escape(part) for part in address.split("*"))
-    return re.compile("[^/]*".join(parts) + (".+" if address.endswith("/") else ""), re.DOTALL)
+    segments = (_segment(segment) for segment in address.split("/"))
+    return re.compile("/".join(segments) + (".+" if address.endswith("/") else ""), re.DOTALL)
+
+
+def _segment(segment: str) -> str:
+    """Return the expression of a name with stars. Each text between two stars is taken where it comes first, for good."""
+    first, *rest = segment.split("*")
+    if not rest:
+        return re.escape(first)
+    *inner, last = rest
+    atoms = "".join(f"(?>[^/]*?{re.escape(text)})" for text in inner if text)
+    return f"{re.escape(first)}{atoms}[^/]*{re.escape(last)}"
 
 
 def _listed(address: str, store: str | None) -> Iterator[str]:
     wanted, fixed = pattern(address), address.split("*", 1)[0]
     base = fixed.rpartition("/")[0]
-    for name in _below(base):
+    for name in _below(base, store):
         if wanted.fullmatch(name) and not any(part.startswith(_HIDDEN) for part in name[len(base) :].split("/")):
             if name.startswith(LOCAL) and not is_inside(name.removeprefix(LOCAL), store or ""):
                 raise InvalidAddressError(
@@ -138,14 +149,32 @@ def _listed(address: str, store: str | None) -> Iterator[str]:
             yield name
 
 
-def _below(base: str) -> Iterator[str]:
+def _below(base: str, store: str | None) -> Iterator[str]:
     """Return the addresses of all files below a folder."""
     if base.startswith(LOCAL):
-        folder = Path(base.removeprefix(LOCAL))
-        yield from (f"{LOCAL}{path}" for path in folder.rglob("*") if path.is_file())
+        yield from (f"{LOCAL}{path}" for path in _walked(Path(base.removeprefix(LOCAL)), store or ""))
         return
     for batch in obstore.list(from_url(base, **client_options(base))):
         yield from (f"{base}/{found['path']}" for found in batch)
+
+
+def _walked(top: Path, store: str) -> Iterator[Path]:
+    """Return all files below a folder, also through links to folders of the store.
+
+    Raises:
+        InvalidAddressError: a folder is outside of the store.
+    """
+    for root, folders, names in os.walk(top, followlinks=True):
+        folder = Path(root)
+        if not is_inside(root, store):
+            raise InvalidAddressError(
+                "a folder leads out of the artifact store by a link: copy its files into the store"
+            )
+        if folder.resolve() in {parent.resolve() for parent in folder.parents if parent.is_relative_to(top)}:
+            folders.clear()  # a link back to where it is in
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
+        yield from (folder / name for name in names if (folder / name).is_file())
 
 
 def _blocks(address: str) -> Iterator[bytes]:

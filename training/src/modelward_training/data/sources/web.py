@@ -30,18 +30,23 @@ def blocks(address: str, size: int, environ: Mapping[str, str] = os.environ) -> 
     """Read a file.
 
     Raises:
-        InvalidAddressError: the host is private, or the server redirects.
+        InvalidAddressError: the address cannot be, the host is private, the server redirects, or it tells no length.
         FileNotFoundError: the server has no such file.
         StoreError: the server does not answer, refuses, or sends only a part.
     """
-    parts = urlsplit(address)
-    host, port, where = parts.hostname or "", parts.port or 443, shown(address)
+    where = shown(address)
+    host, port, path = _split(address, where)
     connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT)
     try:
         connection.sock = _connected(host, port, where, environ)
-        connection.request("GET", parts.path, headers={"Accept-Encoding": "identity", "User-Agent": "modelward"})
+        connection.request("GET", path, headers={"Accept-Encoding": "identity", "User-Agent": "modelward"})
         response = connection.getresponse()
         _check(response.status, where)
+        if response.length is None and not response.chunked:
+            raise InvalidAddressError(
+                f"{where}: the server does not say how long the file is (Content-Length), so a part of it could be taken for "
+                "the whole: copy the file into the store"
+            )
         wanted, given = response.getheader("Content-Length"), 0
         while block := response.read(size):
             given += len(block)
@@ -64,6 +69,20 @@ def blocks(address: str, size: int, environ: Mapping[str, str] = os.environ) -> 
         ) from None
     finally:
         connection.close()
+
+
+def _split(address: str, where: str) -> tuple[str, int, str]:
+    """Return host, port and path."""
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port or 443
+        host.encode("idna")
+        parts.path.encode("ascii")
+    except ValueError:
+        raise InvalidAddressError(
+            f"{where}: must be https://HOST/PATH with a valid host, a port of at most 65535, and %XX for letters other than ASCII"
+        ) from None
+    return host, port, parts.path
 
 
 def is_public(address: Address) -> bool:
