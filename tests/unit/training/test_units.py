@@ -79,6 +79,11 @@ def test_what_measures_something_else_is_refused_with_a_remedy(source, target, m
         conversion(source, target, molar_mass)
 
 
+@pytest.mark.parametrize("months", [12, 24, 36, 120, 600, 1200])
+def test_whole_years_in_months_are_whole_years(months):
+    assert months * conversion("mo", "a").factor == months / 12
+
+
 def test_a_unit_that_no_library_converts_is_still_itself():
     assert conversion("[pH]", "[pH]").factor == 1.0
 

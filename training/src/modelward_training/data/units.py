@@ -103,7 +103,7 @@ def conversion(source: str, target: str, molar_mass: float | None = None) -> Con
         offset, middle, end = (_convert(value, given, wanted) for value in (0.0, _STEP / 2, _STEP))
     if not np.isfinite([offset, middle, end]).all() or not isclose(middle, (offset + end) / 2, rel_tol=1e-9):
         raise UnitError(f"{source} does not convert into {target}: their relation is not a factor and an offset")
-    return Conversion(_rounded((end - offset) / _STEP), _rounded(offset))
+    return Conversion((end - offset) / _STEP, _rounded(offset))
 
 
 def alternatives(unit: str, molar_mass: float | None = None) -> tuple[UnitConversion, ...]:
@@ -115,7 +115,7 @@ def alternatives(unit: str, molar_mass: float | None = None) -> tuple[UnitConver
         except UnitError:
             continue
         if other != unit:
-            found.append(UnitConversion(unit=other, factor=way.factor, offset=way.offset))
+            found.append(UnitConversion(unit=other, factor=_rounded(way.factor), offset=way.offset))
     return tuple(found)
 
 
