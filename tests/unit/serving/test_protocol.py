@@ -265,6 +265,23 @@ def test_values_in_another_unit_are_converted_by_the_factor_of_training(as_binar
     assert rows.seen[0, 0] == rows.numbers[0, 0]
 
 
+def test_an_integer_column_takes_whole_numbers_of_another_unit():
+    years = RequestValidator(
+        Signature(
+            model="m",
+            version="1.0.0",
+            inputs=({"name": "a", "kind": "integer", "unit": "a"}, *NUMERIC[1:]),
+            label="o",
+            positive="d",
+            operating_threshold=0.5,
+            units={"a": alternatives("a")},
+        )
+    )
+    assert rows_of(named(24, 2, 3, parameters={"unit": "mo"}), validator=years).numbers[0, 0] == 2
+    with pytest.raises(RefusedError, match="a"):
+        rows_of(named(25, 2, 3, parameters={"unit": "mo"}), validator=years)
+
+
 def test_a_missing_value_stays_missing_in_any_unit():
     assert np.isnan(rows_of(named(None, 2, 3, parameters={"unit": "mg/dL"}), validator=converting()).numbers[0, 0])
 

@@ -105,6 +105,26 @@ def test_few_rows_are_withheld_wherever_they_stand():
     assert all(count in (None, 0) for count in (*islet.counts, islet.missing))
 
 
+@pytest.mark.parametrize(
+    ("times", "named"),
+    [
+        ([2019] * 100 + [2020] * 189 + [2021] * 11, ["2019", "2020", "2021"]),
+        ([2019] * 100 + [2020] * 199 + [4711], []),
+        (list(range(ROWS)), []),
+    ],
+)
+def test_numeric_times_are_named_only_if_no_period_has_few_rows(times, named):
+    data = replace(dataset(), time=np.array(times, dtype=np.float32))
+    assert [entry.period for entry in summarise(SPEC, facts(data=data)).time] == named
+
+
+def test_the_first_and_the_last_period_are_not_named_if_their_rows_are_withheld():
+    days = ["2019-01-05"] * 6 + ["2019-05-05"] * 140 + ["2019-06-05"] * 4 + ["2019-07-05"] * 144 + ["2019-12-05"] * 6
+    data = replace(dataset(), time=np.array(days, dtype="datetime64[us]"))
+    shown = [(entry.period, entry.rows) for entry in summarise(SPEC, facts(data=data)).time]
+    assert shown == [("2019-05", 140), ("2019-06", None), ("2019-07", 140)]
+
+
 def test_categories_that_are_not_declared_are_data_and_are_not_named():
     text = summarise(SPEC, facts()).model_dump_json()
     assert "MARK" not in text

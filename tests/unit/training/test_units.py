@@ -40,6 +40,8 @@ GLUCOSE, CREATININE = 180.156, 113.12
         (1.0, "ukat/L", "U/L", None, 60.0),
         (30.0, "mg/mmol", "mg/g", CREATININE, 265.2051),
         (2.5, "m[IU]/L", "u[IU]/mL", None, 2.5),
+        (60.0, "mL/min/(173.10*-2.m2)", "L/min/(173.10*-2.m2)", None, 0.06),
+        (3.0, "[iU]/L", "[IU]/L", None, 3.0),
         (45.0, "%", "1", None, 0.45),
         (5.0, "{beats}/min", "/min", None, 5.0),
     ],
@@ -59,6 +61,15 @@ def test_values_convert_as_the_tables_of_laboratories_say(value, source, target,
         ("[IU]/L", "/L", None, "different things"),
         ("meq/L", "mmol/L", None, "different things"),
         ("mL/min/1.73.m2", "mL/min", None, "not a UCUM unit"),
+        ("ng/mL{DDU}", "ng/mL{FEU}", None, "different things"),
+        ("ng/mL", "ng/mL{FEU}", None, "different things"),
+        ("ng/mL{DDU}", "ng/mL", None, "different things"),
+        ("g/L{albumin}", "g/L{protein}", None, "different things"),
+        ("[p'diop]", "deg", None, "different things"),
+        ("%[slope]", "deg", None, "different things"),
+        ("B", "1", None, "not a factor"),
+        ("Np", "1", None, "not a factor"),
+        ("mL/min/(173.10*-2.m2)", "kg", None, "different things"),
         ("celsius", "Cel", None, "not a UCUM unit"),
         ("mm[Hg", "kPa", None, "not a UCUM unit"),
     ],
@@ -66,6 +77,11 @@ def test_values_convert_as_the_tables_of_laboratories_say(value, source, target,
 def test_what_measures_something_else_is_refused_with_a_remedy(source, target, molar_mass, why):
     with pytest.raises(UnitError, match=why):
         conversion(source, target, molar_mass)
+
+
+@pytest.mark.parametrize("months", [12, 24, 36, 120, 600, 1200])
+def test_whole_years_in_months_are_whole_years(months):
+    assert months * conversion("mo", "a").factor == months / 12
 
 
 def test_a_unit_that_no_library_converts_is_still_itself():

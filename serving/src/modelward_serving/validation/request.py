@@ -174,7 +174,10 @@ class RequestValidator:
         if way is None:
             raise RefusedError(422, Reason.WRONG_UNIT, f"{where}.parameters.unit", _units(column, list(others)))
         raw = _numbers(tensor, where, column.name, column.kind, booleans=False)
-        return NumberTensor(tensor.name, tensor.shape, "FP64", raw * way.factor + way.offset)
+        found = raw * way.factor + way.offset
+        if column.kind == "integer":
+            found = np.where(np.isclose(found, np.round(found), rtol=0, atol=WHOLE), np.round(found), found)
+        return NumberTensor(tensor.name, tensor.shape, "FP64", found)
 
     def _read_at_once(self, inputs: list[Tensor], at: list[int], count: int) -> np.ndarray | None:
         """Read all numeric columns at once; None if any needs a closer look."""
@@ -309,6 +312,10 @@ class RequestValidator:
         if not self._clipped.any():
             return numbers
         return np.where(self._clipped, np.clip(numbers, self._low, self._high), numbers)
+
+
+WHOLE = 1e-9
+"""A converted value this close to a whole number is whole: published factors are rounded."""
 
 
 def _singles(tensor: BinaryTensor) -> np.ndarray | None:

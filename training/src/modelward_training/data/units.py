@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import isclose
 from typing import Any
 
 import numpy as np
@@ -24,15 +25,16 @@ from modelward_training.data.frame import SITE
 Quantity = Any
 """A quantity of pint, which has no types for a registry that is made at run time."""
 _CHARACTERS = re.compile(r"^[A-Za-z0-9%\[\]{}()'\"*^._/+-]+$")
-_DECIMAL = re.compile(r"[0-9]\.[0-9](?![^{]*})")
-"""UCUM has no decimal numbers: mL/min/1.73.m2 would be read as 1 times 73."""
-_ANNOTATION = re.compile(r"{[^}]*[0-9][^}]*}")
-"""UCUM ignores annotations, but mL/min/{1.73_m2} is not mL/min."""
+_DECIMAL = re.compile(r"[0-9]\.(?!10[*^])[0-9](?![^{]*})")
+"""UCUM has no decimal numbers: mL/min/1.73.m2 would be read as 1 times 73. 173.10*-2 is a product."""
+_ANNOTATION = re.compile(r"{[^}]*}")
+_MEANING = re.compile(r"[0-9]|^{(?:FEU|DDU)}$")
+"""UCUM ignores annotations, but mL/min/{1.73_m2} is not mL/min, and units of D-dimer differ by a factor of about 2."""
 _ARBITRARY = re.compile(
-    r"\[(?:[A-Za-z'0-9]*'U|iU|IU|arb'U|CCID_50|TCID_50|EID_50|PFU|FFU|CFU|IR|BAU|AU|PNU|Lf|FEU|ELU|EU)\]"
+    r"\[(?:[A-Za-z'0-9]*'U|iU|IU|arb'U|CCID_50|TCID_50|EID_50|PFU|FFU|CFU|IR|BAU|AU|PNU|Lf|FEU|ELU|EU|p'diop|slope)\]"
     r"|(?<![A-Za-z\[])[munkp]?(?:eq|osm)(?![A-Za-z\]])"
 )
-"""Units that convert into nothing else without knowing the analyte: arbitrary units, equivalents (charge) and osmoles."""
+"""Units that convert into nothing else: arbitrary units, equivalents (charge), osmoles, and slopes, which are no angles."""
 
 KNOWN = (
     "Cel", "[degF]", "K",
@@ -91,14 +93,17 @@ def conversion(source: str, target: str, molar_mass: float | None = None) -> Con
     if source == target:
         return IDENTITY
     given, wanted = _quantity(source), _quantity(target)
-    if _kind(source) != _kind(target):
+    if _kind(source) != _kind(target) or _annotations_differ(source, target):
         raise UnitError(f"{source} does not convert into {target}: they measure different things")
     if given.dimensionality != wanted.dimensionality and molar_mass is not None:
         given, wanted = _as_mass(given, molar_mass), _as_mass(wanted, molar_mass)
     if given.dimensionality != wanted.dimensionality:
         raise UnitError(f"{source} does not convert into {target}{_hint(given, wanted, molar_mass)}")
-    offset = _convert(0.0, given, wanted)
-    return Conversion(_rounded((_convert(_STEP, given, wanted) - offset) / _STEP), _rounded(offset))
+    with np.errstate(over="ignore"):
+        offset, middle, end = (_convert(value, given, wanted) for value in (0.0, _STEP / 2, _STEP))
+    if not np.isfinite([offset, middle, end]).all() or not isclose(middle, (offset + end) / 2, rel_tol=1e-9):
+        raise UnitError(f"{source} does not convert into {target}: their relation is not a factor and an offset")
+    return Conversion((end - offset) / _STEP, _rounded(offset))
 
 
 def alternatives(unit: str, molar_mass: float | None = None) -> tuple[UnitConversion, ...]:
@@ -110,7 +115,7 @@ def alternatives(unit: str, molar_mass: float | None = None) -> tuple[UnitConver
         except UnitError:
             continue
         if other != unit:
-            found.append(UnitConversion(unit=other, factor=way.factor, offset=way.offset))
+            found.append(UnitConversion(unit=other, factor=_rounded(way.factor), offset=way.offset))
     return tuple(found)
 
 
@@ -183,10 +188,15 @@ def _kind(unit: str) -> tuple[object, ...]:
     """
     is_molar_ratio = unit.count("mol") == 2
     return (
-        sorted(_ANNOTATION.findall(unit)),
-        sorted(a.lstrip("munkp") for a in _ARBITRARY.findall(unit)),
+        sorted(a.replace("[iU]", "[IU]").lstrip("munkp") for a in _ARBITRARY.findall(unit)),
         is_molar_ratio,
     )
+
+
+def _annotations_differ(source: str, target: str) -> bool:
+    """Whether both units have annotations and they differ, or only one unit has an annotation that changes its meaning."""
+    here, there = (sorted(_ANNOTATION.findall(unit)) for unit in (source, target))
+    return here != there and (bool(here and there) or any(_MEANING.search(a) for a in here + there))
 
 
 def _convert(value: float, given: Quantity, wanted: Quantity) -> float:

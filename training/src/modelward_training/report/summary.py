@@ -164,7 +164,11 @@ def _sites(data: Dataset) -> list[tuple[str | None, np.ndarray]]:
 
 
 def _periods(time: np.ndarray, label: np.ndarray) -> tuple[PeriodCount, ...]:
-    """Count rows and events by month, or by year if there are many months. A numeric time is a year at best."""
+    """Count rows and events by month, or by year if there are many months.
+
+    A numeric time is a patient's value, so numeric periods are named only if none has few rows. The first and the last
+    period would tell of single rows, so they are not named while their counts are withheld.
+    """
     if time.dtype.kind == "M":
         months = time.astype("datetime64[M]")
         unit = "M" if (months.max() - months.min()).astype(int) < MAX_PERIODS else "Y"
@@ -177,7 +181,11 @@ def _periods(time: np.ndarray, label: np.ndarray) -> tuple[PeriodCount, ...]:
     rows = {name: int((codes == i).sum()) for i, name in enumerate(names)}
     events = {name: int(label[codes == i].sum()) for i, name in enumerate(names)}
     shown_rows, shown_events = published(rows), published(events)
-    shown = [(str(n), shown_rows[n], None if shown_rows[n] is None else shown_events[n]) for n in names]
+    told = [i for i, name in enumerate(names) if shown_rows[name] is not None]
+    if not told or (time.dtype.kind != "M" and len(told) < len(names)):
+        return ()
+    between = names[told[0] : told[-1] + 1]
+    shown = [(str(n), shown_rows[n], None if shown_rows[n] is None else shown_events[n]) for n in between]
     return tuple(PeriodCount(period=name, rows=count, events=hits) for name, count, hits in shown)
 
 
