@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from modelward_training.__main__ import main
+from modelward_training.checking import read_spec
 from tests.support.training_rows import rows, spec, text
 
 MARK = "MARK7F3A"
@@ -79,6 +80,20 @@ def test_a_file_that_is_no_manifest_is_refused_without_a_traceback(desk, check, 
     assert done.returncode == 65
     assert "Traceback" not in done.stderr
     assert done.stderr
+
+
+def test_a_time_without_quotes_is_read_as_kubectl_reads_it(desk):
+    text_of = (desk / "job.yaml").read_text()
+    assert "\n    label:\n" in text_of
+    changed = text_of.replace("\n    label:\n", "\n    label:\n      extracted: 2024-06-01T00:00:00Z\n")
+    (desk / "job.yaml").write_text(changed)
+    assert read_spec(desk / "job.yaml").data.label.extracted == "2024-06-01T00:00:00Z"
+
+
+def test_a_report_folder_that_is_a_file_is_refused_with_a_sentence(desk, check):
+    done = check(desk, "--spec", "job.yaml", "--store", ".", "--report", "data.csv")
+    assert done.returncode == 1
+    assert done.stderr.startswith("--report must be a folder")
 
 
 def test_every_invalid_field_of_a_manifest_is_named(desk, check):

@@ -125,6 +125,26 @@ def test_rows_that_break_a_rule_are_set_aside_and_counted_by_rule_and_site(chang
     assert "20" not in finding.message
 
 
+UNUSABLE = {
+    "categories of numbers": ({"age": {"allowedValues": ["40"]}}, "WrongKind", "columns[0].allowedValues"),
+    "a category twice": ({"sex": {"allowedValues": ["f", "m", "f"]}}, "InvalidSpec", "columns[3].allowedValues"),
+    "two times": ({"discharged": {"role": "time"}}, "InvalidSpec", "columns[6].role"),
+    "two groups": ({"sex": {"role": "group"}}, "InvalidSpec", "columns[4].role"),
+    "two sites": ({"sex": {"role": "site"}}, "InvalidSpec", "columns[7].role"),
+    "two labels": ({"smoker": {"role": "label"}}, "InvalidSpec", "columns[8].role"),
+    "a label to ignore": ({"outcome": {"role": "ignore"}}, "InvalidSpec", "label.column"),
+    "a label as context": ({"outcome": {"role": "context"}}, "InvalidSpec", "label.column"),
+}
+
+
+@pytest.mark.parametrize(("changes", "reason", "field"), UNUSABLE.values(), ids=UNUSABLE.keys())
+def test_a_declaration_that_contradicts_itself_is_refused_with_its_field(changes, reason, field):
+    spec = declared(**changes)
+    with pytest.raises(InvalidInputError) as caught:
+        validate(spec, table(declared()), NOW)
+    assert (caught.value.reason, caught.value.field) == (reason, f"spec.data.{field}")
+
+
 def test_counts_are_told_by_site():
     _, tallies = counted(sex=lambda i: "x" if 0 < i < 40 and i % 2 else VALUES["sex"](i))
     assert tallies == [("allowed", "sex", "breaks", "north", 20)]

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import yaml
 from pydantic import ValidationError
@@ -54,9 +55,22 @@ def check(options: argparse.Namespace) -> int:
         sys.stderr.write(f"{error.reason}: {error}\n")
         return FAILED
     report = summarise(spec, facts, refused)
-    written = write_report(report, options.report)
+    try:
+        written = write_report(report, options.report)
+    except OSError as error:
+        sys.stderr.write(f"--report must be a folder that can be written: {error.strerror}\n")
+        return FAILED
     sys.stdout.write("\n".join((*table(report), *_verdict(report, refused), f"report: {written}", "")))
     return 0 if refused is None else INVALID
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads times as text, as kubectl does."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def read_spec(path: Path) -> TrainingJobSpec:
@@ -68,7 +82,7 @@ def read_spec(path: Path) -> TrainingJobSpec:
         ValidationError: the spec is not valid.
     """
     try:
-        documents = [document for document in yaml.safe_load_all(path.read_text()) if isinstance(document, dict)]
+        documents = [d for d in yaml.load_all(path.read_text(), _Loader) if isinstance(d, dict)]
     except yaml.YAMLError:
         raise ValueError("the file is neither YAML nor JSON") from None
     jobs = [document for document in documents if document.get("kind") == "TrainingJob"] or documents

@@ -183,7 +183,7 @@ class DataFinding(Document):
     field: Annotated[
         str, Field(description="Path in the TrainingJob, such as spec.data.columns[3].unit.", max_length=256)
     ]
-    site: Annotated[str | None, Field(description="Site that it is about.", max_length=63)] = None
+    site: Annotated[str | None, Field(description="Site that it is about.", max_length=128)] = None
 
 
 class TrainingJobStatus(Document):

@@ -99,8 +99,9 @@ def fresh(data: Data, times: pl.Series | None, now: datetime, *, has_offset: boo
     today = now.astimezone(UTC).replace(tzinfo=None)
     limit = data.quality.max_age
     if limit is not None and today - latest > timedelta(seconds=seconds(limit)):
-        days = (today - latest).days
-        message = f"the latest row is {days} days old, and spec.data.quality.maxAge is {limit}: load newer data, or raise maxAge"
+        message = (
+            f"the latest row is older than spec.data.quality.maxAge, which is {limit}: load newer data, or raise maxAge"
+        )
         raise InvalidInputError(Reason.DATA_TOO_OLD, message, "spec.data.quality.maxAge")
     extracted = None if data.label.extracted is None else instant(data.label.extracted)
     end = in_utc(extracted) if extracted is not None else today if has_offset else today + ZONES

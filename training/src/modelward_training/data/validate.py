@@ -143,9 +143,14 @@ def _require_usable(spec: TrainingJobSpec) -> None:
             )
             raise InvalidInputError(Reason.WRONG_KIND, message, f"{field}.increasing")
         _require_availability(spec, column, field)
+        _require_categories(column, field)
+    _require_one_of_each_role(spec)
     if spec.data.label.column not in names:
         message = f"the label column {spec.data.label.column!r} is not declared: add it to spec.data.columns"
         raise InvalidInputError(Reason.UNKNOWN_COLUMN, message, "spec.data.label.column")
+    if (label := _role(spec, "label")) is None or label.name != spec.data.label.column:
+        message = f"the label column {spec.data.label.column!r} needs role: label, and no other column may have it"
+        raise InvalidInputError(Reason.INVALID_SPEC, message, "spec.data.label.column")
     for i, name in enumerate(spec.data.quality.key):
         if name not in {column.name for _, column in rules.in_use(spec.data)}:
             message = (
@@ -154,6 +159,27 @@ def _require_usable(spec: TrainingJobSpec) -> None:
             )
             raise InvalidInputError(Reason.UNKNOWN_COLUMN, message, f"spec.data.quality.key[{i}]")
     fitness.require_times(spec.data)
+
+
+def _require_categories(column: Column, field: str) -> None:
+    """Refuse categories that a column does not check, or that are listed twice."""
+    if column.allowed_values and column.kind != "categorical":
+        message = f"column {column.name} has allowedValues, which need kind: categorical: change kind, or remove them"
+        raise InvalidInputError(Reason.WRONG_KIND, message, f"{field}.allowedValues")
+    if len(set(column.allowed_values)) < len(column.allowed_values):
+        message = f"column {column.name} has a value twice in allowedValues: remove the repetition"
+        raise InvalidInputError(Reason.INVALID_SPEC, message, f"{field}.allowedValues")
+
+
+def _require_one_of_each_role(spec: TrainingJobSpec) -> None:
+    """Refuse two columns with a role of which the job reads only one."""
+    found: set[str] = set()
+    for field, column in rules.in_use(spec.data):
+        if column.role in found:
+            message = f"a second column has role: {column.role}: give column {column.name} another role"
+            raise InvalidInputError(Reason.INVALID_SPEC, message, f"{field}.role")
+        if column.role in ("label", "time", "group", "site"):
+            found.add(column.role)
 
 
 def _require_unit(column: Column, field: str) -> None:
