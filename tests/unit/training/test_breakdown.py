@@ -80,7 +80,7 @@ def test_totals_less_published_counts_are_no_small_count():
 
 def test_files_of_different_sites_declare_their_site(tmp_path):
     (tmp_path / "data.csv").write_text(text(varied(2)))
-    (tmp_path / "south.csv").write_text(text(varied(2)))
+    (tmp_path / "south.csv").write_text(text(varied(2)[::-1]))
 
     def two(document):
         document["data"]["sources"] = [

@@ -19,7 +19,7 @@ from tests.unit.training.data.test_sources import PLAIN, declared
 FILES = {
     "visits/2024-1.csv": PLAIN.encode(),
     "visits/2024-2.csv.gz": gzip.compress(PLAIN.encode()),
-    "visits/deep/2024-3.csv": PLAIN.encode(),
+    "visits/deep/2024-3.csv": PLAIN.encode() + b"\n",
     "visits/_SUCCESS": b"",
     "visits-old/2024-1.csv": b"age,sex,died\n7,m,no\n",
 }
