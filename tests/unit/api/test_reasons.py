@@ -39,7 +39,7 @@ LIBRARIES = {
     "UnauthenticatedError", "EdDSA", "Accept", "Authorization", "Expect", "Error", "Request", "Response",
     "BinaryExpr", "Boolean", "Ceil", "Coalesce", "Column", "Eq", "EqValidity", "Floor", "Function", "GtEq",
     "IsIn", "Literal", "LtEq", "MaxHorizontal", "MinHorizontal", "Minus", "Multiply", "NotEq", "NotEqValidity", "Or", "Plus",
-    "Round", "Ternary", "Xor",
+    "Round", "Ternary", "Xor", "Dyn", "Int", "NaN", "Null", "Replace", "Scalar",
 }  # fmt: skip
 """Of ONNX, obstore, PyJWT, HTTP, OpenAPI and polars' expressions."""
 UNITS = {"Cel"}
