@@ -32,6 +32,10 @@ _REFUSED = ("PermissionDeniedError", "UnauthenticatedError")
 RETRIES: dict[str, Any] = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
 """Seconds for which the client retries before the container reports an error. The client's default is three minutes."""
 _AUTHORITIES = "SSL_CERT_FILE"
+UNTRUSTED = (
+    "the server's certificate is not trusted: its authority is unknown, its name does not match, or it has expired"
+)
+SILENT = "the server does not answer: its name is unknown, it refuses connections, or something on the way drops them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +65,9 @@ def trouble(error: Exception, uri: str, environ: Mapping[str, str] = os.environ)
         why = "the ConfigMap or Secret of caBundle is missing, or has no such key"
         return Trouble(Reason.STORE_AUTHORITIES_MISSING, f"{where}: {why}: create it, or correct caBundle")
     if "InvalidCertificate" in text:
-        why = "the server's certificate is not trusted: its authority is unknown, its name does not match, or it has expired"
         return Trouble(
-            Reason.STORE_CERTIFICATE_UNTRUSTED, f"{where}: {why}. Set caBundle, in the chart's podDefaults or in pod"
+            Reason.STORE_CERTIFICATE_UNTRUSTED,
+            f"{where}: {UNTRUSTED}. Set caBundle, in the chart's podDefaults or in pod",
         )
     if any(
         words in text for words in ("/latest/api/token", "CredentialsProvider", "MissingCredentials", "MissingToken")
@@ -71,8 +75,7 @@ def trouble(error: Exception, uri: str, environ: Mapping[str, str] = os.environ)
         why = "there are no credentials"
         return Trouble(Reason.STORE_ACCESS_DENIED, f"{where}: {why}: set the chart's store.existingSecret")
     if any(words in text for words in ("kind: Connect", "kind: Timeout", "dns error", "tcp connect error")):
-        why = "the server does not answer: its name is unknown, it refuses connections, or something on the way drops them"
-        return Trouble(Reason.STORE_UNREACHABLE, f"{where}: {why}. Check the address, proxies and NetworkPolicies")
+        return Trouble(Reason.STORE_UNREACHABLE, f"{where}: {SILENT}. Check the address, proxies and NetworkPolicies")
     return Trouble(Reason.STORE_UNAVAILABLE, f"{where} cannot be used now ({name})")
 
 

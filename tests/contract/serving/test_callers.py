@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import grpc
 import httpx
@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from jwt.algorithms import get_default_algorithms
 
 from tests.support.calls import infer, typed
+from tests.support.http_content import publishing
 from tests.support.servers import AGE, MARK, launching, wait_for
 
 ISSUER, AUDIENCE, WARD = "https://issuer.example", "mortality", "system:serviceaccount:clinic:ward"
@@ -167,17 +168,7 @@ def test_keys_that_change_in_the_file_hold_at_once(launch, tmp_path, kind):
 def test_keys_are_fetched_from_a_url_and_losing_it_changes_nothing(launch):
     issuer = Issuer()
     content = json.dumps(issuer.jwks()).encode()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_): ...
-
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), publishing(content))
     url = f"http://127.0.0.1:{listener.server_port}/keys"
     server = launch(flags=("--callers-issuer", ISSUER, "--callers-audience", AUDIENCE, "--callers-jwks-url", url))
     threading.Thread(target=listener.serve_forever, daemon=True).start()

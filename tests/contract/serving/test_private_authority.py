@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from modelward_api.resources.pods import PodSettings
 from modelward_operator.manifests import pod
 from tests.contract.serving.test_callers import AUDIENCE, ISSUER, Issuer, bearer, refused
+from tests.support.http_content import publishing
 from tests.support.servers import wait_for
 
 BUNDLE = PodSettings.model_validate({"caBundle": {"configMap": {"name": "authorities", "key": "ca.crt"}}})
@@ -49,19 +50,6 @@ def trusts(monkeypatch, tmp_path):
             monkeypatch.setenv(variable["name"], variable["value"].replace(pod.AUTHORITIES, str(tmp_path)))
 
     return trust
-
-
-def publishing(content):
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_): ...
-
-    return Handler
 
 
 def test_keys_come_from_an_issuer_whose_authority_is_in_the_ca_bundle_and_from_no_other(launch, ca, trusts):

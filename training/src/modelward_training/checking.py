@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from modelward_api import names
 from modelward_api.bundle.data_report import DataReport
 from modelward_api.resources.trainingjob import TrainingJobSpec
+from modelward_api.wire.exchange import INVALID_INPUT_EXIT_CODE
 from modelward_training.errors import InvalidInputError, StoreError
 
-INVALID, FAILED = 65, 1
+FAILED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,10 +39,10 @@ def check(options: argparse.Namespace) -> int:
         spec = read_spec(options.spec)
     except ValidationError as error:
         sys.stderr.writelines(f"{line}\n" for line in _problems(error))
-        return INVALID
+        return INVALID_INPUT_EXIT_CODE
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{options.spec}: {error.strerror if isinstance(error, OSError) else error}\n")
-        return INVALID
+        return INVALID_INPUT_EXIT_CODE
     from modelward_training import pipeline  # its libraries take seconds to import
     from modelward_training.report.summary import Facts, summarise
 
@@ -60,7 +61,7 @@ def check(options: argparse.Namespace) -> int:
         sys.stderr.write(f"--report must be a folder that can be written: {error.strerror}\n")
         return FAILED
     sys.stdout.write("\n".join((*table(report), *_verdict(report, refused), f"report: {written}", "")))
-    return 0 if refused is None else INVALID
+    return 0 if refused is None else INVALID_INPUT_EXIT_CODE
 
 
 class _Loader(yaml.SafeLoader):

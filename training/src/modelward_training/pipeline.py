@@ -55,14 +55,12 @@ def run(name: str, spec: TrainingJobSpec, store: str | None, progress: Progress,
         trained = train(name, spec, store, progress, facts, datetime.now(UTC))
     except InvalidInputError as error:
         with suppress(InvalidInputError, StoreError):  # the first error is the one to act on
-            _publish(name, spec, summarise(spec, facts, error), store, facts)
+            _publish(name, spec, _files(summarise(spec, facts, error)), store, facts)
         raise
     with progress.step("bundle"):
-        report = summarise(spec, facts)
-        files = {names.MODEL_FILE: trained.graph, names.VALIDATION_PAGE: page(report).encode()}
-        manifest, content = archive.assemble(
-            spec.model, spec.version, files, documents(trained) | {names.VALIDATION_FILE: report}
-        )
+        report = _files(summarise(spec, facts))
+        files = {names.MODEL_FILE: trained.graph, **report}
+        manifest, content = archive.assemble(spec.model, spec.version, files, documents(trained))
         _publish(name, spec, report, store, facts)
         uri = archive.put(content, spec.output.uri, manifest, store)
     with progress.step("done"):
@@ -104,11 +102,16 @@ def worst(facts: Facts) -> tuple[DataFinding, ...]:
     )
 
 
-def _publish(name: str, spec: TrainingJobSpec, report: DataReport, store: str | None, facts: Facts) -> None:
-    """Write the report to the store, as a page and as JSON."""
+def _files(report: DataReport) -> dict[str, bytes]:
+    """Return the report as the bundle and the store hold it: JSON, then the page."""
+    return {names.VALIDATION_FILE: archive.as_json(report), names.VALIDATION_PAGE: page(report).encode()}
+
+
+def _publish(name: str, spec: TrainingJobSpec, report: dict[str, bytes], store: str | None, facts: Facts) -> None:
+    """Write the report's files to the store; the last one's address is the report's."""
     stem = f"{spec.output.uri.rstrip('/')}/{spec.model}/{spec.version}/{name}-"
-    archive.write(archive.as_json(report), stem + names.VALIDATION_FILE, store)
-    facts.report = archive.write(page(report).encode(), stem + names.VALIDATION_PAGE, store)
+    addresses = [archive.write(content, stem + file, store) for file, content in report.items()]
+    facts.report = addresses[-1]
 
 
 def prepare(spec: TrainingJobSpec, store: str | None, progress: Progress, facts: Facts, now: datetime) -> Parts:

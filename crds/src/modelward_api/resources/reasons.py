@@ -23,8 +23,8 @@ AUTHENTICATION = "Authentication of clients and of the operator"
 CONTROL = "Lease of a champion pod"
 
 
-class ConditionType(StrEnum):
-    """What a condition of a status is about."""
+class _Word(StrEnum):
+    """A word with its meaning."""
 
     meaning: str
 
@@ -34,6 +34,10 @@ class ConditionType(StrEnum):
         member._value_ = word
         member.meaning = meaning
         return member
+
+
+class ConditionType(_Word):
+    """What a condition of a status is about."""
 
     READY = "Ready", "The object does what its spec asks for (kstatus)."
     RECONCILING = "Reconciling", "The operator is still working towards the spec; absent unless True (kstatus)."
@@ -74,17 +78,8 @@ class ConditionType(StrEnum):
     FAILED = "Failed", "The job has failed and is not tried again."
 
 
-class FindingCode(StrEnum):
+class FindingCode(_Word):
     """What the checks of training data find. ``spec.data.quality.forbid`` lists those that fail a job."""
-
-    meaning: str
-
-    def __new__(cls, word: str, meaning: str) -> Self:
-        """Attach the meaning to the word."""
-        member = str.__new__(cls, word)
-        member._value_ = word
-        member.meaning = meaning
-        return member
 
     TARGET_COPY = "TargetCopy", "A feature is a copy of the label, or recodes it."
     KNOWN_AFTER_OUTCOME = "KnownAfterOutcome", "A feature is known only with the outcome, or after the time of its row."

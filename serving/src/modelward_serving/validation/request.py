@@ -116,9 +116,10 @@ class RequestValidator:
             if numbers is None or not is_plausible:
                 numbers = self._packed(inputs[0])
         else:
-            at_numbers, at_texts = self._order(inputs)
+            has_parameters = any(tensor.parameters for tensor in inputs)
+            at_numbers, at_texts = self._order(inputs, has_parameters)
             count = _count(inputs[0])
-            if any(tensor.parameters for tensor in inputs):
+            if has_parameters:
                 inputs = [self._converted(tensor, f"inputs[{i}]") for i, tensor in enumerate(inputs)]
             numbers = self._read_at_once(inputs, at_numbers, count)
             is_plausible = numbers is not None and self._are_plausible(numbers)
@@ -139,11 +140,11 @@ class RequestValidator:
         are_plausible: bool = np.count_nonzero(plausible) == plausible.size
         return are_plausible
 
-    def _order(self, inputs: list[Tensor]) -> tuple[list[int], list[int]]:
+    def _order(self, inputs: list[Tensor], has_parameters: bool) -> tuple[list[int], list[int]]:
         """Return the indices of the numeric and the categorical columns in the request."""
         names = tuple([tensor.name for tensor in inputs])
         known = self._orders.get(names)
-        if known is not None and not any(tensor.parameters for tensor in inputs):
+        if known is not None and not has_parameters:
             return known
         where: dict[str, int] = {}
         for index, tensor in enumerate(inputs):

@@ -229,28 +229,12 @@ def site_labels(data: Dataset, labels: np.ndarray) -> list[Finding]:
             message = (
                 f"the event rate of site {rate.site} differs from the other sites': check that its label means the same"
             )
-            findings.append(
-                Finding(
-                    FindingCode.SITE_LABEL_DIFFERS,
-                    "warning",
-                    message,
-                    "spec.data.label",
-                    site=rate.site,
-                    rows=rate.rows,
-                )
-            )
         elif not _uses_the_same(labels[is_here], labels[~is_here]):
             message = f"site {rate.site} never uses a label that the other sites use often: check its coding"
-            findings.append(
-                Finding(
-                    FindingCode.SITE_LABEL_DIFFERS,
-                    "warning",
-                    message,
-                    "spec.data.label",
-                    site=rate.site,
-                    rows=rate.rows,
-                )
-            )
+        else:
+            continue
+        code, field = FindingCode.SITE_LABEL_DIFFERS, "spec.data.label"
+        findings.append(Finding(code, "warning", message, field, site=rate.site, rows=rate.rows))
     return findings
 
 

@@ -151,14 +151,18 @@ def findings(data: Data, frame: pl.DataFrame) -> list[Finding]:
         for site, *found in shares.iter_rows()
         for (index, column, limits), share in zip(measured, found, strict=True)
         if share is not None and share <= MAX_PLAUSIBLE
-        for finding in _suspicion(index, column, limits, frame.filter(pl.col(SITE).eq_missing(site))[column.name], site)
+        for finding in _suspicion(index, column, limits, _at(frame, column.name, site), site)
     ]
 
 
 def _within(name: str, limits: Range) -> pl.Expr:
     """The share of a column's present values that are plausible."""
-    low = -np.inf if limits.minimum is None else limits.minimum
-    return pl.col(name).is_between(low, np.inf if limits.maximum is None else limits.maximum).mean().alias(name)
+    return pl.col(name).is_between(*_bounds(limits)).mean().alias(name)
+
+
+def _at(frame: pl.DataFrame, name: str, site: str | None) -> pl.Series:
+    """Return a column's values at one site, without copying the others."""
+    return frame.select(SITE, name).filter(pl.col(SITE).eq_missing(site))[name]
 
 
 def _suspicion(index: int, column: Column, limits: Range, values: pl.Series, site: str | None) -> list[Finding]:
@@ -175,9 +179,13 @@ def _suspicion(index: int, column: Column, limits: Range, values: pl.Series, sit
     return [Finding(FindingCode.SUSPECTED_UNIT, "error", message, field, column.name, site, len(present))]
 
 
+def _bounds(limits: Range) -> tuple[float, float]:
+    low, high = limits.minimum, limits.maximum
+    return -np.inf if low is None else low, np.inf if high is None else high
+
+
 def _share_within(values: np.ndarray, limits: Range) -> float:
-    low = -np.inf if limits.minimum is None else limits.minimum
-    high = np.inf if limits.maximum is None else limits.maximum
+    low, high = _bounds(limits)
     return float(((values >= low) & (values <= high)).mean())
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from modelward_api.bundle.documents import GroupCount
+from modelward_api.small_counts import MIN_SHOWN_COUNT
 from modelward_training.data.dataset import Dataset
 
-MAX_SMALL_COUNT = 10
+MAX_SMALL_COUNT = MIN_SHOWN_COUNT - 1
 """Counts from 1 to this are withheld."""
 
 

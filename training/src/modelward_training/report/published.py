@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
-from modelward_training.evaluation.breakdown import withheld
+from modelward_training.evaluation.breakdown import MAX_SMALL_COUNT, withheld
 
 BASE = 10
 Key = TypeVar("Key", bound=Hashable)
@@ -31,4 +31,4 @@ def in_tens(count: int) -> int:
 
 def alone(count: int) -> int | None:
     """Return a count that is no part of a published total."""
-    return None if 0 < count <= BASE else in_tens(count)
+    return None if 0 < count <= MAX_SMALL_COUNT else in_tens(count)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from modelward_api.names import PRIVATE_HOSTS_VARIABLE
 from modelward_api.resources.reasons import Reason
-from modelward_api.store import InvalidAddressError, shown
+from modelward_api.store import SILENT, UNTRUSTED, InvalidAddressError, shown
 from modelward_training.errors import StoreError
 
 TIMEOUT = 60.0
@@ -56,16 +56,14 @@ def blocks(address: str, size: int, environ: Mapping[str, str] = os.environ) -> 
     except http.client.HTTPException:
         raise _unavailable(where, "the server did not send a complete and valid response") from None
     except ssl.SSLCertVerificationError:
-        why = "the server's certificate is not trusted: its authority is unknown, its name does not match, or it has expired"
-        raise StoreError(Reason.STORE_CERTIFICATE_UNTRUSTED, f"{where}: {why}. Set pod.caBundle") from None
+        raise StoreError(Reason.STORE_CERTIFICATE_UNTRUSTED, f"{where}: {UNTRUSTED}. Set pod.caBundle") from None
     except FileNotFoundError:
         raise
     except OSError as error:
         if isinstance(error, StoreError):
             raise
-        why = "the server does not answer: its name is unknown, it refuses connections, or something on the way drops them"
         raise StoreError(
-            Reason.STORE_UNREACHABLE, f"{where}: {why}. Check the address and NetworkPolicies; proxies are not used"
+            Reason.STORE_UNREACHABLE, f"{where}: {SILENT}. Check the address and NetworkPolicies; proxies are not used"
         ) from None
     finally:
         connection.close()
